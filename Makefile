@@ -1,0 +1,69 @@
+# make demo   the main job, end to end, on this machine
+# make test   every check and every test
+# make help   the rest
+PYTHON  := /usr/bin/python3   # the distribution's: only it has the distribution's bcc
+VENV    := .venv
+BIN     := $(VENV)/bin
+STAMP   := $(VENV)/.installed
+TIERS   ?= unit netns cluster
+KERNEL  ?= 6.12
+TREES   := footprint nodeagent extender lab tests
+
+.DEFAULT_GOAL := help
+.PHONY: help setup packages controlplane check test unit fuzz netns cluster kernel vm demo lab clean
+
+help:  ## what can be made
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
+
+setup: packages $(STAMP) controlplane  ## everything the other targets need (cached, safe to repeat)
+
+packages:
+	@lab/setup/packages.sh
+
+$(STAMP): pyproject.toml constraints.txt | packages
+	@echo "== Python environment"
+	@test -x $(BIN)/python || $(PYTHON) -m venv --system-site-packages $(VENV)
+	@$(BIN)/pip install -q --disable-pip-version-check -c constraints.txt -e '.[lab,dev]'
+	@touch $@
+
+controlplane: $(STAMP)
+	@$(BIN)/python -m lab.controlplane.build
+
+check: packages $(STAMP)  ## formatting, lint, types, import contracts
+	$(BIN)/ruff format --check $(TREES)
+	$(BIN)/ruff check $(TREES)
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+
+unit: packages $(STAMP)  ## tests that need no privilege
+	$(BIN)/pytest -m "not netns and not cluster and not kernel"
+
+fuzz: packages $(STAMP)  ## property tests with new random examples, thirty times as many (minutes)
+	$(BIN)/pytest -m "not netns and not cluster and not kernel" -p no:cacheprovider --hypothesis-profile=fuzz \
+		$$(grep -rlE '^@given|^from hypothesis|^import hypothesis' tests --include='test_*.py')
+
+netns: packages $(STAMP)  ## tests with real packets and conntrack in private network namespaces (root)
+	$(BIN)/pytest -m "netns and not cluster and not kernel"
+
+cluster: setup  ## tests against the real control plane (root)
+	$(BIN)/pytest -m cluster
+
+test: setup check $(TIERS)  ## all of the above
+
+kernel: packages $(STAMP)  ## tests inside virtual machines with Debian's 6.1 and 6.12 kernels (root, QEMU; 20 minutes)
+	@lab/setup/packages.sh kernelvm
+	$(BIN)/pytest -m kernel
+
+vm: packages $(STAMP)  ## a shell in such a machine: make vm KERNEL=6.12
+	@lab/setup/packages.sh kernelvm
+	$(BIN)/python -m lab.kernelvm shell --kernel $(KERNEL)
+
+demo: setup  ## the same workload twice, default scheduler and with the extender; writes demo-report/
+	$(BIN)/python -m lab.demo
+
+lab: setup  ## a cluster on this machine until Ctrl-C
+	$(BIN)/python -m lab up
+
+clean:  ## remove what crashed labs left, and the environment
+	-$(BIN)/python -m lab clean
+	rm -rf $(VENV) demo-report
