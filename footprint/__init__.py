@@ -1,0 +1,6 @@
+"""The contract that node agent and scheduler extender share: keys, models, codec, classes, staleness.
+
+Everything here is pure (values and ``now`` in, values out) except ``footprint.cluster``, which talks to the
+Kubernetes API for both sides, and ``footprint.service``, which holds what every long-running process does
+alike (logs, signals).
+"""

@@ -1,0 +1,131 @@
+"""How either side reaches the Kubernetes API: credentials in, plain JSON requests out.
+
+Objects stay JSON dicts: the generated models of the client cost more time and memory than all the fields we
+read from them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import orjson
+import urllib3
+from kubernetes import config
+from kubernetes.client import ApiClient, Configuration
+from kubernetes.client.rest import RESTResponse
+
+MERGE_PATCH: Final = "application/merge-patch+json"
+REQUEST_TIMEOUT: Final = (3.0, 10.0)
+"""Seconds to connect and to wait for an answer."""
+
+
+class ClusterConfigError(Exception):
+    """No usable credentials; the message names the remedy."""
+
+
+class ApiError(Exception):
+    """The API server refused a request, or could not be reached (``status`` 0)."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+def _configuration(kubeconfig: str | None) -> Configuration:
+    settings = Configuration()
+    if kubeconfig is None:
+        try:
+            config.load_incluster_config(client_configuration=settings)
+        except config.ConfigException as error:
+            raise ClusterConfigError(
+                f"not running in a pod ({error}), so there are no in-cluster credentials; "
+                "name a kubeconfig with --kubeconfig FILE"
+            ) from error
+        return settings
+    if not Path(kubeconfig).expanduser().is_file():
+        raise ClusterConfigError(
+            f"kubeconfig {kubeconfig} is not a file; name an existing one with --kubeconfig FILE"
+        )
+    try:
+        config.load_kube_config(kubeconfig, client_configuration=settings, persist_config=False)
+    except Exception as error:  # the loader raises whatever YAML, base64 and file access raise
+        first = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ClusterConfigError(
+            f"kubeconfig {kubeconfig} cannot be read ({first}); "
+            f"check it with `kubectl --kubeconfig {kubeconfig} version`"
+        ) from error
+    return settings
+
+
+def connect(kubeconfig: str | None, *, user_agent: str) -> ApiClient:
+    """An API client from ``kubeconfig``, or from the pod's service account when that is None.
+
+    Nothing is sent yet. Raises ClusterConfigError.
+    """
+    settings = _configuration(kubeconfig)
+    settings.keep_alive = True  # TCP keep-alive: a watch on a silently vanished API server must end
+    settings.retries = False  # each caller has its own policy, and counts its failures
+    client = ApiClient(settings)
+    client.user_agent = user_agent
+    return client
+
+
+def _message(response: RESTResponse) -> str:
+    try:
+        return str(orjson.loads(response.read())["message"])
+    except (orjson.JSONDecodeError, KeyError, TypeError):
+        return str(response.reason)
+
+
+def open_stream(
+    api: ApiClient,
+    method: str,
+    path: str,
+    *,
+    query: Mapping[str, str] | None = None,
+    body: Any = None,
+    content_type: str = "application/json",
+    timeout: tuple[float, float] = REQUEST_TIMEOUT,
+) -> RESTResponse:
+    """Send a request and return the response with its body unread. Raises ApiError for anything but 2xx."""
+    headers = {"Accept": "application/json"}
+    if body is not None:
+        headers["Content-Type"] = content_type
+    request = api.param_serialize(
+        method, path, query_params=list((query or {}).items()), header_params=headers, body=body,
+        auth_settings=["BearerToken"],
+    )  # fmt: skip
+    try:
+        response: RESTResponse = api.call_api(*request, _request_timeout=timeout)
+        if not 200 <= response.status <= 299:
+            raise ApiError(response.status, _message(response))
+    except (urllib3.exceptions.HTTPError, OSError) as error:
+        raise ApiError(0, f"cannot reach the API server: {error}") from error
+    return response
+
+
+def request(
+    api: ApiClient,
+    method: str,
+    path: str,
+    *,
+    query: Mapping[str, str] | None = None,
+    body: Any = None,
+    content_type: str = "application/json",
+    timeout: tuple[float, float] = REQUEST_TIMEOUT,
+) -> dict[str, Any]:
+    """Send a request and return the JSON object of the answer. Raises ApiError."""
+    response = open_stream(api, method, path, query=query, body=body, content_type=content_type, timeout=timeout)
+    try:
+        answer = orjson.loads(response.read())
+    except (urllib3.exceptions.HTTPError, OSError) as error:
+        raise ApiError(0, f"the API server's answer broke off: {error}") from error
+    except orjson.JSONDecodeError as error:
+        raise ApiError(0, f"the API server's answer is not JSON: {error}") from error
+    finally:
+        response.response.release_conn()
+    if not isinstance(answer, dict):
+        raise ApiError(0, "the API server's answer is not a JSON object")
+    return answer

@@ -1,0 +1,190 @@
+"""Follow one collection of the API: paged list, then watch, for ever.
+
+Enters: a collection's path and a ``decode`` that keeps only what its reader uses. Leaves: calls on a Sink, from
+the reflector's thread: one ``replace`` with the whole collection after each list, then ``upsert`` and
+``delete`` as events arrive. Guarantees: never raises; lists again when the server says the version is too old;
+backs off while the server is away; counts what went wrong and what could not be decoded.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from http import HTTPStatus
+from typing import Any, Final, Generic, Protocol, TypeVar
+
+import orjson
+import structlog
+import urllib3
+from kubernetes.client import ApiClient
+from kubernetes.client.rest import RESTResponse
+
+from footprint.cluster.client import ApiError, open_stream, request
+
+T = TypeVar("T")
+T_contra = TypeVar("T_contra", contravariant=True)
+
+WATCH_SECONDS: Final = 240
+"""The server ends a watch after this long (up to twice), so that watches spread over API servers again."""
+BACKOFF_FIRST: Final = 0.2
+BACKOFF_LAST: Final = 15.0
+
+_log = structlog.get_logger()
+
+
+class Sink(Protocol[T_contra]):
+    """Where a collection goes; called from one thread."""
+
+    def replace(self, items: Sequence[T_contra]) -> None: ...
+    def upsert(self, item: T_contra) -> None: ...
+    def delete(self, item: T_contra) -> None: ...
+
+
+class _Gone(Exception):  # noqa: N818 - not a fault: the version we asked for is compacted
+    """List again."""
+
+
+def backoff(attempt: int, draw: Callable[[], float] = random.random) -> float:
+    """Seconds to wait after the ``attempt``-th failure in a row (from 1): doubling, capped, with full jitter
+    between half and the whole, so that agents of a restarted API server do not return in step."""
+    ceiling = min(BACKOFF_LAST, BACKOFF_FIRST * 2.0 ** min(attempt - 1, 30))
+    return float(ceiling * (0.5 + draw() / 2))
+
+
+def lines(chunks: Iterator[bytes]) -> Iterator[bytes]:
+    """Whole lines from arbitrary chunks; an unfinished last line is dropped, the watch resumes before it."""
+    pending = b""
+    for chunk in chunks:
+        *whole, pending = (pending + chunk).split(b"\n")
+        yield from (line for line in whole if line)
+
+
+class Reflector(Generic[T]):
+    """One collection followed by one thread; see the module."""
+
+    def __init__(
+        self,
+        api: ApiClient,
+        path: str,
+        *,
+        decode: Callable[[dict[str, Any]], T | None],
+        sink: Sink[T],
+        query: Mapping[str, str] | None = None,
+        page_size: int = 500,
+    ) -> None:
+        self._api, self._path, self._decode, self._sink = api, path, decode, sink
+        self._query, self._page_size = dict(query or {}), page_size
+        self._version: str | None = None
+        self._response: RESTResponse | None = None
+        self.synced = threading.Event()
+        """Set after the first complete list."""
+        self.relists = 0
+        self.errors = 0
+        self.undecodable = 0
+        self.last_error: ApiError | None = None
+
+    def start(self, stop: threading.Event) -> threading.Thread:
+        """``run`` in a daemon thread."""
+        thread = threading.Thread(target=self.run, args=(stop,), name=f"watch {self._path}", daemon=True)
+        thread.start()
+        return thread
+
+    def interrupt(self) -> None:
+        """Break off a watch that is waiting, so that ``run`` sees its stop event at once."""
+        response = self._response
+        if response is not None:
+            try:
+                response.response.shutdown()
+            except (RuntimeError, ValueError, OSError, AttributeError):
+                _log.debug("watch already closed", path=self._path)
+
+    def run(self, stop: threading.Event) -> None:
+        """Follow the collection until ``stop`` is set."""
+        failures = 0
+        while not stop.is_set():
+            try:
+                if self._version is None:
+                    self._list()
+                self._watch(stop)
+                failures = 0
+            except _Gone:
+                self._version = None
+                self.relists += 1
+            except (ApiError, urllib3.exceptions.HTTPError, OSError, ValueError) as error:
+                if stop.is_set():
+                    return
+                failures += 1
+                self._failed(error, failures)
+                stop.wait(backoff(failures))
+
+    def _failed(self, error: Exception, failures: int) -> None:
+        self.errors += 1
+        self.last_error = error if isinstance(error, ApiError) else ApiError(0, str(error))
+        if failures in (1, 10) or failures % 100 == 0:  # one line when it starts, few while it lasts
+            _log.warning("watch failed, trying again", path=self._path, error=str(error), failures=failures)
+
+    def _list(self) -> None:
+        items: list[T] = []
+        version, token = "", ""
+        while True:
+            query = {**self._query, "limit": str(self._page_size)} | ({"continue": token} if token else {})
+            try:
+                page = request(self._api, "GET", self._path, query=query, timeout=(3.0, 60.0))
+            except ApiError as error:
+                if error.status == HTTPStatus.GONE:  # the list took longer than the server keeps its version
+                    raise _Gone from error
+                raise
+            items.extend(item for raw in page.get("items") or () if (item := self._slim(raw)) is not None)
+            metadata = page.get("metadata") or {}
+            version, token = str(metadata.get("resourceVersion") or ""), str(metadata.get("continue") or "")
+            if not token:
+                break
+        self._sink.replace(items)
+        self._version = version
+        self.synced.set()
+
+    def _watch(self, stop: threading.Event) -> None:
+        seconds = WATCH_SECONDS + random.randrange(WATCH_SECONDS)  # noqa: S311 - spreads load, guards nothing
+        query = {
+            **self._query, "watch": "1", "allowWatchBookmarks": "true", "resourceVersion": self._version or "",
+            "timeoutSeconds": str(seconds),
+        }  # fmt: skip
+        try:
+            response = open_stream(self._api, "GET", self._path, query=query, timeout=(3.0, seconds + 30.0))
+        except ApiError as error:
+            if error.status == HTTPStatus.GONE:
+                raise _Gone from error
+            raise
+        self._response = response
+        try:
+            for line in lines(response.response.stream(2**16)):
+                self._event(orjson.loads(line))
+                if stop.is_set():
+                    return
+        finally:
+            self._response = None
+            response.response.close()
+
+    def _event(self, event: dict[str, Any]) -> None:
+        kind, raw = event.get("type"), event.get("object") or {}
+        if kind == "ERROR":
+            if raw.get("code") == HTTPStatus.GONE:
+                raise _Gone
+            raise ApiError(int(raw.get("code") or 0), str(raw.get("message")))
+        if kind != "BOOKMARK" and (item := self._slim(raw)) is not None:
+            (self._sink.delete if kind == "DELETED" else self._sink.upsert)(item)
+        self._version = (raw.get("metadata") or {}).get("resourceVersion") or self._version
+
+    def _slim(self, raw: dict[str, Any]) -> T | None:
+        try:
+            return self._decode(raw)
+        except Exception:
+            self.undecodable += 1
+            _log.warning("object passed over", path=self._path, name=_name(raw), exc_info=True)
+            return None
+
+
+def _name(raw: object) -> str:
+    metadata = raw.get("metadata") if isinstance(raw, dict) else None
+    return str(metadata.get("name")) if isinstance(metadata, dict) else "?"

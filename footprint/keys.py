@@ -1,0 +1,40 @@
+"""Names that both sides must spell alike: annotation keys, Lease names, the field manager.
+
+Nothing else in the project spells ``traffic-footprint.io``.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+PREFIX: Final = "traffic-footprint.io/"
+
+NODE_FOOTPRINT: Final = PREFIX + "footprint"
+"""On a Node: the versioned JSON of ``footprint.codec``."""
+
+NODE_SUMMARY: Final = PREFIX + "summary"
+"""On a Node: one line for people."""
+
+NODE_ELEPHANT_SHARE: Final = PREFIX + "elephant-share"
+"""On a Node: integer 0-100, per cent of the link used by elephants in the busier direction."""
+
+POD_CLASS: Final = PREFIX + "class"
+POD_EXPECTED_BANDWIDTH: Final = PREFIX + "expected-bandwidth"
+POD_PLACEMENT: Final = PREFIX + "placement"
+POD_WORKLOAD: Final = PREFIX + "workload"
+
+FIELD_MANAGER: Final = "traffic-footprint"
+DEFAULT_NAMESPACE: Final = "traffic-footprint"
+"""Where Leases live when no release namespace is configured."""
+
+_LEASE_PREFIX: Final = "traffic-footprint-node-"
+
+
+def lease_name(node: str) -> str:
+    """Name of the heartbeat Lease of ``node``."""
+    return _LEASE_PREFIX + node
+
+
+def node_of_lease(lease: str) -> str | None:
+    """Node whose heartbeat ``lease`` is, or None when the Lease is somebody else's."""
+    return lease.removeprefix(_LEASE_PREFIX) if lease.startswith(_LEASE_PREFIX) else None

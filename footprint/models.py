@@ -1,0 +1,116 @@
+"""What a node publishes: plain frozen values, in SI units, without any Kubernetes type.
+
+The short field names are the wire's JSON keys (``footprint.codec``): an annotation holds hundreds of pods in
+64 KiB, and every byte is sent to every watcher of Nodes. Each field's meaning and unit stands beside it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, ClassVar, Final
+
+from annotated_types import Ge, Le, MaxLen
+from pydantic import ConfigDict
+
+from footprint.classes import TrafficClass
+from footprint.units import MAX_RATE
+
+VERSION: Final = 1
+
+_STRICT: Final = ConfigDict(strict=True, allow_inf_nan=False)
+"""For pydantic, when it reads these values from JSON: no coercion, no NaN."""
+
+Rate = Annotated[float, Ge(0), Le(MAX_RATE)]
+"""bit/s."""
+Share = Annotated[float, Ge(0), Le(1)]
+Count = Annotated[int, Ge(0), Le(2**53)]
+Name = Annotated[str, MaxLen(253)]
+
+
+@dataclass(frozen=True, slots=True)
+class LinkRates:
+    """bit/s over the node's links, per direction as seen from the node."""
+
+    __pydantic_config__: ClassVar = _STRICT
+
+    tx: Rate = 0.0
+    rx: Rate = 0.0
+
+    @property
+    def busier(self) -> float:
+        return max(self.tx, self.rx)
+
+    def __add__(self, other: LinkRates) -> LinkRates:
+        return LinkRates(self.tx + other.tx, self.rx + other.rx)
+
+
+@dataclass(frozen=True, slots=True)
+class PodFootprint:
+    """One pod's measured traffic over its node's links; node-internal traffic is not in it."""
+
+    __pydantic_config__: ClassVar = _STRICT
+
+    uid: Name
+    ns: Name
+    name: Name
+    wl: Name
+    """Workload inside the namespace, ``Kind/name`` (``footprint.workload``)."""
+    cls: TrafficClass
+    tx: Rate = 0.0
+    """Everything the pod sends over the link, bit/s (EWMA)."""
+    rx: Rate = 0.0
+    etx: Rate = 0.0
+    """The part of ``tx`` carried by elephant flows, bit/s (EWMA)."""
+    erx: Rate = 0.0
+    el: Count = 0
+    """Elephant flows now."""
+    nf: Annotated[float, Ge(0), Le(1e9)] = 0.0
+    """New flows per second (EWMA)."""
+    ms: Share = 0.0
+    """Mice share: of the flows that ended, the part that ended as mice; 0-1."""
+
+    @property
+    def elephants(self) -> LinkRates:
+        return LinkRates(self.etx, self.erx)
+
+    @property
+    def busier(self) -> float:
+        return max(self.tx, self.rx)
+
+
+@dataclass(frozen=True, slots=True)
+class NodeFootprint:
+    """One node's annotation. Defaults are what absence on the wire means."""
+
+    __pydantic_config__: ClassVar = _STRICT
+
+    src: Name
+    """Measuring source, such as ``ctnetlink`` or ``ebpf-fentry``."""
+    cap: LinkRates
+    """Link capacity per direction, bit/s; 0 means not known."""
+    pods: tuple[PodFootprint, ...] = ()
+    ended: tuple[PodFootprint, ...] = ()
+    """Pods that ended within the retention time, with the footprint they had while they ran."""
+    el: LinkRates = LinkRates()
+    """Elephants of the whole node (pods, host and unattributed), bit/s: exact even when pods were dropped."""
+    un: LinkRates = LinkRates()
+    """Traffic that could not be attributed to a pod or to the host."""
+    host: LinkRates = LinkRates()
+    """Traffic of the node itself and of host-network pods."""
+    local: Rate = 0.0
+    """Traffic between two ends on this node; it does not use the link."""
+    cut: Count = 0
+    """Pods left out (smallest first) to stay within the size bound."""
+    bad: tuple[Name, ...] = ()
+    """Health of the source: empty when well, else short reasons such as ``events-lost``."""
+    v: Annotated[int, Ge(1)] = VERSION
+
+    @property
+    def elephant_utilisation(self) -> float | None:
+        """Elephants' share of the link in the busier direction, 0-1; None when the capacity is not known."""
+        shares = [
+            min(used / capacity, 1.0)
+            for used, capacity in ((self.el.tx, self.cap.tx), (self.el.rx, self.cap.rx))
+            if capacity > 0
+        ]
+        return max(shares) if shares else None

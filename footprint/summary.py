@@ -1,0 +1,31 @@
+"""The two plain annotations beside the JSON: a line for people and a number for score plugins."""
+
+from __future__ import annotations
+
+from footprint.classes import TrafficClass
+from footprint.models import NodeFootprint
+from footprint.units import format_rate
+
+_LISTED = (TrafficClass.ELEPHANT, TrafficClass.MIXED, TrafficClass.MOUSE, TrafficClass.QUIET, TrafficClass.UNKNOWN)
+
+
+def elephant_share(node: NodeFootprint) -> int:
+    """0-100, per cent of the link that elephants use in the busier direction; 0 when capacity is not known."""
+    return round(100 * (node.elephant_utilisation or 0.0))
+
+
+def summary(node: NodeFootprint) -> str:
+    """One line for ``kubectl describe node``, such as
+    ``elephants 81% of link (162 Mbit/s of 200 Mbit/s); pods: 2 elephant, 5 mouse; source ctnetlink, ok``.
+    """
+    counts = {cls: sum(pod.cls is cls for pod in node.pods) for cls in _LISTED}
+    pods = ", ".join(f"{count} {cls}" for cls, count in counts.items() if count) or "none measured"
+    tx_busier = node.el.tx * (node.cap.rx or 1) >= node.el.rx * (node.cap.tx or 1)
+    used, capacity = (node.el.tx, node.cap.tx) if tx_busier else (node.el.rx, node.cap.rx)
+    link = (
+        f"elephants {elephant_share(node)}% of link ({format_rate(used)} of {format_rate(capacity)})"
+        if capacity
+        else f"elephants {format_rate(used)} (link capacity not known)"
+    )
+    cut = f" ({node.cut} left out)" if node.cut else ""
+    return f"{link}; pods: {pods}{cut}; source {node.src}, {', '.join(node.bad) or 'ok'}"

@@ -1,0 +1,82 @@
+"""What users say of a pod with annotations, and what of it cannot be understood.
+
+An unknown value is never an error for the pod: it is listed in ``problems`` (for an Event and a counter) and
+treated as absent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Final, TypeVar
+
+from footprint.classes import TrafficClass
+from footprint.keys import POD_CLASS, POD_EXPECTED_BANDWIDTH, POD_PLACEMENT, POD_WORKLOAD
+from footprint.units import parse_bandwidth
+from footprint.workload import valid_workload_name
+
+
+class Placement(StrEnum):
+    """How strongly placement may act on a pod."""
+
+    SCORE = "score"  # only scores, never filters
+    PREFER = "prefer"  # drops unsuitable nodes while suitable candidates remain
+    STRICT = "strict"  # drops unsuitable nodes, relaxing after a stated time pending
+    IGNORE = "ignore"  # as if Traffic Footprint were not there
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """An annotation value that was not understood."""
+
+    key: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    cls: TrafficClass | None = None
+    """Declared class: elephant or mouse."""
+    bandwidth: float | None = None
+    """Declared bandwidth, bit/s, in the pod's busier direction."""
+    placement: Placement | None = None
+    problems: tuple[Problem, ...] = ()
+
+
+_DECLARABLE: Final = {"elephant": TrafficClass.ELEPHANT, "mouse": TrafficClass.MOUSE}
+_PLACEMENTS: Final = {p.value: p for p in Placement}
+_T = TypeVar("_T")
+
+
+def _lookup(table: Mapping[str, _T], value: object) -> _T | None:
+    return table.get(value) if isinstance(value, str) else None
+
+
+def _shown(value: object) -> str:
+    return ascii(value)[:60]
+
+
+def wishes_of(annotations: Mapping[str, Any] | None) -> Wishes:
+    """The wishes in a pod's annotations. Never raises."""
+    found: Mapping[str, Any] = annotations if isinstance(annotations, Mapping) else {}
+    problems: list[Problem] = []
+
+    def refuse(key: str, accepted: str) -> None:
+        problems.append(Problem(key, f"{key}: {_shown(found[key])} is not understood; use {accepted}"))
+
+    cls = placement = bandwidth = None
+    if POD_CLASS in found and (cls := _lookup(_DECLARABLE, found[POD_CLASS])) is None:
+        refuse(POD_CLASS, "elephant or mouse")
+    if POD_PLACEMENT in found and (placement := _lookup(_PLACEMENTS, found[POD_PLACEMENT])) is None:
+        refuse(POD_PLACEMENT, "score, prefer, strict or ignore")
+    if POD_EXPECTED_BANDWIDTH in found:
+        try:
+            bandwidth = parse_bandwidth(found[POD_EXPECTED_BANDWIDTH])
+        except (ValueError, TypeError):
+            refuse(POD_EXPECTED_BANDWIDTH, "bit/s with a suffix, such as 400M or 1.5G")
+    if POD_WORKLOAD in found and not (
+        isinstance(found[POD_WORKLOAD], str) and valid_workload_name(found[POD_WORKLOAD])
+    ):
+        refuse(POD_WORKLOAD, "a name of up to 63 letters, digits, '-', '_' or '.'")
+    return Wishes(cls, bandwidth, placement, tuple(problems))

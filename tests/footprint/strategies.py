@@ -1,0 +1,29 @@
+"""Hypothesis strategies for contract values, hostile spellings included."""
+
+from __future__ import annotations
+
+from hypothesis import strategies as st
+
+from footprint.classes import TrafficClass
+from footprint.models import LinkRates, NodeFootprint, PodFootprint
+from footprint.units import MAX_RATE
+
+rates = st.floats(0, MAX_RATE, allow_nan=False)
+names = st.text(st.characters(exclude_categories=["Cs"]), max_size=60)
+link_rates = st.builds(LinkRates, rates, rates)
+
+pods = st.builds(
+    PodFootprint,
+    uid=names, ns=names, name=names, wl=names,
+    cls=st.sampled_from(TrafficClass),
+    tx=rates, rx=rates, etx=rates, erx=rates,
+    el=st.integers(0, 10_000), nf=st.floats(0, 1e9), ms=st.floats(0, 1),
+)  # fmt: skip
+
+nodes = st.builds(
+    NodeFootprint,
+    src=names, cap=link_rates,
+    pods=st.lists(pods, max_size=8).map(tuple), ended=st.lists(pods, max_size=8).map(tuple),
+    el=link_rates, un=link_rates, host=link_rates, local=rates,
+    bad=st.lists(names, max_size=3).map(tuple),
+)  # fmt: skip

@@ -1,0 +1,37 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from footprint.keys import POD_WORKLOAD
+from footprint.workload import workload_of
+
+
+def owned(kind: str, name: str, **more: Any) -> dict[str, Any]:
+    return {"name": "p", "ownerReferences": [{"kind": kind, "name": name, "controller": True}], **more}
+
+
+@pytest.mark.parametrize(
+    ("metadata", "workload"),
+    [
+        (owned("ReplicaSet", "web-7d4b9c", labels={"pod-template-hash": "7d4b9c"}), "Deployment/web"),
+        (owned("ReplicaSet", "web-7d4b9c"), "ReplicaSet/web-7d4b9c"),  # a bare ReplicaSet
+        (owned("ReplicaSet", "web", labels={"pod-template-hash": "other"}), "ReplicaSet/web"),
+        (owned("Job", "backup-29384756"), "CronJob/backup"),  # named by a CronJob: minutes since 1970
+        (owned("Job", "backup"), "Job/backup"),
+        (owned("Job", "backup-2024"), "Job/backup-2024"),
+        (owned("StatefulSet", "db"), "StatefulSet/db"),
+        (owned("DaemonSet", "log"), "DaemonSet/log"),
+        ({"name": "alone"}, "Pod/alone"),
+        ({"name": "alone-x1", "generateName": "alone-"}, "Pod/alone"),
+        ({"name": "p", "ownerReferences": [{"kind": "Job", "name": "j", "controller": False}]}, "Pod/p"),
+        (owned("Job", "backup", annotations={POD_WORKLOAD: "etl"}), "Workload/etl"),
+        (owned("Job", "backup", annotations={POD_WORKLOAD: "not a name!"}), "Job/backup"),
+        (owned("Job", "backup", annotations=None, labels=None), "Job/backup"),
+        ({"name": "p", "ownerReferences": ["hostile", {"controller": True}]}, "Pod/p"),
+        ({}, "Pod/"),
+    ],
+)
+def test_copies_of_one_pod_share_a_workload(metadata: dict[str, Any], workload: str) -> None:
+    assert workload_of(metadata) == workload
