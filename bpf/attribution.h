@@ -1,0 +1,101 @@
+/* Who owns a flow, and which way its bytes go: the same rules as nodeagent/flows/attribution.py. Pure. */
+#ifndef TRAFFIC_FOOTPRINT_ATTRIBUTION_H
+#define TRAFFIC_FOOTPRINT_ATTRIBUTION_H
+
+#include "state.h"
+
+#define AF_INET_FAMILY 2 /* AF_INET; its header does not exist here */
+#define ICMP_PROTOCOL 1
+#define ICMPV6_PROTOCOL 58
+
+/* Both tuples of a connection, as the kernel names their parts. */
+struct tuples {
+	struct address source;            /* ORIG.src: the initiator, whatever NAT lies between */
+	struct address destination;       /* ORIG.dst: perhaps a service address */
+	struct address reply_source;      /* REPLY.src: the responder */
+	struct address reply_destination; /* REPLY.dst: perhaps a masquerade address */
+	u16 source_port;
+	u16 destination_port;
+	u16 reply_source_port;
+	u8 protocol;
+	u8 reserved;
+};
+
+/* What `addresses` says of each: 0 nobody here, HOST the node itself, else a pod's tag. */
+struct ends {
+	u32 source;
+	u32 destination;
+	u32 reply_source;
+	u32 reply_destination;
+};
+
+/* ::ffff:0:0/96 in network byte order on either kind of machine. */
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+#define V4_MAPPED 0xffff0000u
+#define FIRST_OCTET(word) ((word) & 0xff)
+#else
+#define V4_MAPPED 0x0000ffffu
+#define FIRST_OCTET(word) ((word) >> 24)
+#endif
+
+helper void set_v4(struct address *address, u32 word)
+{
+	address->word[0] = 0;
+	address->word[1] = 0;
+	address->word[2] = V4_MAPPED;
+	address->word[3] = word;
+}
+
+/* The whole of 127.0.0.0/8 is the node's, without being listed among its addresses. */
+helper int is_v4_loopback(const struct address *address)
+{
+	return !address->word[0] && !address->word[1] && address->word[2] == V4_MAPPED &&
+	       FIRST_OCTET(address->word[3]) == 127;
+}
+
+helper int is_conversation(u8 protocol)
+{
+	return protocol != ICMP_PROTOCOL && protocol != ICMPV6_PROTOCOL;
+}
+
+helper u32 pod_in(u32 end)
+{
+	return end == HOST ? 0 : end;
+}
+
+/* Give the flow its owners. A stamp, once set, stays: a reused address teaches nobody else's footprint. */
+helper void attribute(struct flow *flow, const struct ends *ends)
+{
+	u32 initiator = flow->stamp[0] ? flow->stamp[0] : pod_in(ends->source);
+	u32 responder = flow->stamp[1] ? flow->stamp[1] : pod_in(ends->reply_source);
+	int from_here = initiator || ends->source == HOST;
+	int to_here = responder || ends->reply_source == HOST;
+	u16 flags = flow->flags & ~(FLOW_LOCAL | FLOW_FLIPPED);
+
+	flow->stamp[0] = initiator;
+	flow->stamp[1] = responder;
+	flow->charge[1] = 0;
+	if (from_here && to_here)
+		flags |= FLOW_LOCAL;
+	if (initiator || responder) {
+		flow->charge[0] = initiator ? initiator : responder;
+		if (initiator && responder && initiator != responder)
+			flow->charge[1] = responder;
+		if (!initiator)
+			flags |= FLOW_FLIPPED;
+	} else if (from_here || to_here) {
+		flow->charge[0] = HOST;
+		if (!from_here)
+			flags |= FLOW_FLIPPED;
+	} else if (ends->reply_destination == HOST) {
+		flow->charge[0] = HOST; /* it leaves under the node's address: masquerade */
+	} else if (ends->destination == HOST) {
+		flow->charge[0] = HOST; /* it came to the node's address and is answered elsewhere: node port */
+		flags |= FLOW_FLIPPED;
+	} else {
+		flow->charge[0] = UNATTRIBUTED;
+	}
+	flow->flags = flags;
+}
+
+#endif

@@ -1,0 +1,49 @@
+/* The hooks: what the kernel calls, taken apart into helpers' arguments, and nothing else.
+ *
+ * Which function carries each hook, and at which position its arguments are, is decided from the running
+ * kernel's BTF (nodeagent/sources/ebpf/hooks.py) and arrives by -D:
+ *   ACCOUNT_BY_ADD      nf_ct_acct_add(ct, dir, packets, bytes)
+ *   ACCOUNT_BY_BYTES    __nf_ct_refresh_acct(ct, ctinfo, extra_jiffies, bytes)
+ *   ACCOUNT_BY_SKB      __nf_ct_refresh_acct(ct, ctinfo, skb, extra_jiffies, do_acct)
+ *   BIRTH_BY_SKB        __nf_conntrack_confirm(skb); otherwise the birth hook's first argument is the entry
+ */
+#include "flows.h"
+
+int footprint_account(void *context)
+{
+	const void *ct = (const void *)ARGUMENT(context, 0);
+#if defined(ACCOUNT_BY_ADD)
+	account(ct, ARGUMENT(context, 1), ARGUMENT(context, 2), ARGUMENT(context, 3));
+#elif defined(ACCOUNT_BY_BYTES)
+	u32 bytes = ARGUMENT(context, 3);
+
+	if (bytes) /* 0: the timeout is refreshed without a packet */
+		account(ct, (u32)ARGUMENT(context, 1) >= CTINFO_IS_REPLY, 1, bytes);
+#elif defined(ACCOUNT_BY_SKB)
+	const void *skb = (const void *)ARGUMENT(context, 2);
+
+	if ((u8)ARGUMENT(context, 4))
+		account(ct, (u32)ARGUMENT(context, 1) >= CTINFO_IS_REPLY, 1, READ_FIELD(u32, skb, SKB_LENGTH));
+#else
+#error "how the accounting hook is called has not been decided"
+#endif
+	return 0;
+}
+
+int footprint_birth(void *context)
+{
+#ifdef BIRTH_BY_SKB
+	const void *skb = (const void *)ARGUMENT(context, 0);
+
+	settle_born((const void *)(READ_FIELD(u64, skb, SKB_CONNTRACK) & ~SKB_CONNTRACK_MASK));
+#else
+	settle_born((const void *)ARGUMENT(context, 0));
+#endif
+	return 0;
+}
+
+int footprint_death(void *context)
+{
+	bury((const void *)ARGUMENT(context, 0));
+	return 0;
+}

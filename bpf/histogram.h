@@ -1,0 +1,57 @@
+/* log2 histograms. Pure. */
+#ifndef TRAFFIC_FOOTPRINT_HISTOGRAM_H
+#define TRAFFIC_FOOTPRINT_HISTOGRAM_H
+
+#include "state.h"
+
+/* `step` when `value` needs more than `step` bits, else 0; for values below 2^63. Without a branch: the verifier
+ * follows each one both ways, and two histograms of six branches were more than a million instructions to it. The
+ * barrier keeps the compiler from making a branch of it.
+ */
+helper u64 step_of(u64 value, u64 step)
+{
+	u64 excess = ((1ull << step) - 1) - value;
+
+	__asm__ volatile("" : "+r"(excess));
+	return (excess >> 63) * step;
+}
+
+/* Number of bits in the shortest binary spelling of `value`, which is below 2^63. */
+helper u64 bit_length(u64 value)
+{
+	u64 length = 0;
+	u64 step;
+
+	step = step_of(value, 32);
+	value >>= step;
+	length += step;
+	step = step_of(value, 16);
+	value >>= step;
+	length += step;
+	step = step_of(value, 8);
+	value >>= step;
+	length += step;
+	step = step_of(value, 4);
+	value >>= step;
+	length += step;
+	step = step_of(value, 2);
+	value >>= step;
+	length += step;
+	step = step_of(value, 1);
+	value >>= step;
+	return length + step + value;
+}
+
+helper u64 bucket_of(u64 value)
+{
+	u64 length;
+
+	if (value >> (BUCKETS - 1))
+		return BUCKETS - 1;
+	length = bit_length(value);
+	/* The verifier knows only what was compared last, of the very copy that becomes an index. */
+	__asm__ volatile("" : "+r"(length));
+	return length < BUCKETS ? length : BUCKETS - 1;
+}
+
+#endif

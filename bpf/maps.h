@@ -1,0 +1,85 @@
+/* The maps, by number: whoever loads the program creates them and puts their descriptors where the numbers are
+ * (nodeagent/sources/ebpf/maps.py lists the same numbers). So the compiler needs no privileges.
+ */
+#ifndef TRAFFIC_FOOTPRINT_MAPS_H
+#define TRAFFIC_FOOTPRINT_MAPS_H
+
+#include "kernel.h"
+
+#define MAP_CONFIG 1
+#define MAP_FLOWS 2
+#define MAP_ADDRESSES 3
+#define MAP_COUNTERS 4
+#define MAP_HISTOGRAMS 5
+#define MAP_SEEDS 6
+#define MAP_EVENTS 7
+#define MAP_STATS 8
+#define MAP_ELEPHANTS 9
+#define MAP_NAMESPACE 10
+
+/* bpf_pseudo_fd is bcc's name for the compiler's map reference. */
+#define MAP(number) ((void *)bpf_pseudo_fd(1, number))
+
+/* Kernel helpers by number: bcc's own names for them take its own map types. */
+static void *(*map_lookup)(void *map, const void *key) = (void *)BPF_FUNC_map_lookup_elem;
+static long (*map_update)(void *map, const void *key, const void *value, u64 flags) =
+	(void *)BPF_FUNC_map_update_elem;
+static long (*map_delete)(void *map, const void *key) = (void *)BPF_FUNC_map_delete_elem;
+
+helper const struct config *the_config(void)
+{
+	u32 zero = 0;
+
+	return map_lookup(MAP(MAP_CONFIG), &zero);
+}
+
+helper void count_stat(u32 stat)
+{
+	u64 *value = map_lookup(MAP(MAP_STATS), &stat);
+
+	if (value)
+		*value += 1; /* per CPU, and a program does not interrupt itself */
+}
+
+/* Counters of the owner, or of nobody when its slot has been given to another pod since. */
+helper struct counters *counters_of(u32 tag)
+{
+	u32 slot = tag & SLOT_MASK;
+	struct counters *counters = map_lookup(MAP(MAP_COUNTERS), &slot);
+
+	if (counters && counters->tag == tag)
+		return counters;
+	count_stat(STAT_LOST_OWNER);
+	slot = UNATTRIBUTED;
+	return map_lookup(MAP(MAP_COUNTERS), &slot);
+}
+
+helper u32 owner_of(const struct address *address)
+{
+	const u32 *tag = map_lookup(MAP(MAP_ADDRESSES), address);
+
+	if (tag)
+		return *tag;
+	return is_v4_loopback(address) ? HOST : 0;
+}
+
+/* Whether an entry belongs to the namespace that counts. The address of its struct net is remembered once its
+ * inode has been seen: from then on a foreign entry costs one comparison.
+ */
+helper int is_ours(const void *ct, const struct config *config)
+{
+	u64 net = namespace_of(ct);
+	u32 zero = 0;
+	u64 *known = map_lookup(MAP(MAP_NAMESPACE), &zero);
+
+	if (!known)
+		return 0;
+	if (*known)
+		return net == *known;
+	if (inode_of(net) != config->netns)
+		return 0;
+	*known = net;
+	return 1;
+}
+
+#endif

@@ -1,0 +1,2 @@
+/* The one switch that bcc's headers insist on. */
+#define CONFIG_BPF_SYSCALL 1

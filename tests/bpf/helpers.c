@@ -1,0 +1,79 @@
+/* The pure helpers as functions with addresses, for tests; and the layout as the compiler sees it. */
+#include <stddef.h>
+
+#include "attribution.h"
+#include "counting.h"
+#include "elephant.h"
+
+unsigned long long test_bit_length(unsigned long long value);
+unsigned long long test_bit_length(unsigned long long value)
+{
+	return bit_length(value);
+}
+
+unsigned long long test_bucket_of(unsigned long long value);
+unsigned long long test_bucket_of(unsigned long long value)
+{
+	return bucket_of(value);
+}
+
+void test_attribute(struct flow *flow, const struct ends *ends);
+void test_attribute(struct flow *flow, const struct ends *ends)
+{
+	attribute(flow, ends);
+}
+
+int test_is_v4_loopback(const struct address *address);
+int test_is_v4_loopback(const struct address *address)
+{
+	return is_v4_loopback(address);
+}
+
+int test_is_conversation(unsigned char protocol);
+int test_is_conversation(unsigned char protocol)
+{
+	return is_conversation(protocol);
+}
+
+int test_open_window(struct flow *flow, unsigned int now, const struct config *config);
+int test_open_window(struct flow *flow, unsigned int now, const struct config *config)
+{
+	return (int)open_window(flow, now, config);
+}
+
+int test_judge(struct flow *flow, const struct config *config);
+int test_judge(struct flow *flow, const struct config *config)
+{
+	return (int)judge(flow, config);
+}
+
+void test_count_traffic(struct counters *counters, unsigned short flags, unsigned int direction,
+			unsigned long long packets, unsigned long long bytes);
+void test_count_traffic(struct counters *counters, unsigned short flags, unsigned int direction,
+			unsigned long long packets, unsigned long long bytes)
+{
+	count_traffic(counters, flags, direction, packets, bytes);
+}
+
+void test_count_end(struct histograms *histograms, unsigned long long size, unsigned long long lifetime_ns);
+void test_count_end(struct histograms *histograms, unsigned long long size, unsigned long long lifetime_ns)
+{
+	count_end(histograms, size, lifetime_ns);
+}
+
+/* Struct, field, offset, size; the field is empty for the struct as a whole. */
+struct place {
+	const char *structure;
+	const char *field;
+	unsigned long offset;
+	unsigned long size;
+};
+
+#define WHOLE(structure) { #structure, "", 0, sizeof(struct structure) },
+#define FIELD(structure, field) \
+	{ #structure, #field, offsetof(struct structure, field), sizeof(((struct structure *)0)->field) },
+
+const struct place test_layout[] = {
+#include "fields.inc"
+	{ 0, 0, 0, 0 },
+};

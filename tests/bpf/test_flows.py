@@ -1,0 +1,307 @@
+"""A flow's life in the kernel, packet by packet: the program's helpers on real maps, past this kernel's verifier.
+
+The entries are made up in a map and the helpers run by BPF_PROG_RUN, for nothing needs to be hooked that way.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import closing
+
+import pytest
+
+from lab.bench.bpf_synthetic import FOREIGN, NAMESPACE, Synthetic, What
+from nodeagent.btf.kernel import DIRECTORY, VMLINUX
+from nodeagent.flows.tuples import FlowTuples
+from nodeagent.sources.base import FlowThresholds
+from nodeagent.sources.ebpf.hooks import Mode
+from nodeagent.sources.ebpf.layout import EVENT_BECAME, EVENT_CEASED, Config, Event, Seed
+from nodeagent.sources.ebpf.maps import Sizes
+from nodeagent.sources.ebpf.ring import RingBuffer
+from nodeagent.sources.ebpf.values import configure, endpoint, seed_key, wide
+
+pytestmark = [
+    pytest.mark.skipif(os.geteuid() != 0, reason="loading programs needs root"),
+    pytest.mark.skipif(not (DIRECTORY / VMLINUX).exists(), reason="this kernel publishes no BTF"),
+]
+
+POD, NEIGHBOUR, PEER, NODE = (socket.inet_aton(a) for a in ("10.0.0.1", "10.0.0.2", "192.0.2.9", "10.0.0.254"))
+POD6, PEER6 = (socket.inet_pton(socket.AF_INET6, a) for a in ("fd00::1", "2001:db8::9"))
+TAG, OTHER, NEXT = 1 << 12 | 2, 1 << 12 | 3, 2 << 12 | 2
+RING = 16 * 4096
+SIZES = Sizes(flows=1024, addresses=64, slots=16, seeds=16, elephants=4, event_bytes=RING)
+MIB = 2**20
+
+
+class Node:
+    """What happens to the flows of a node with two pods."""
+
+    def __init__(self, synthetic: Synthetic) -> None:
+        self.synthetic, self.maps = synthetic, synthetic.maps
+        self._fields = {"netns": NAMESPACE, "generation": 1, "seeded": 1}
+        self.configure()
+        for slot, tag in ((0, 0), (1, 1), (2, TAG), (3, OTHER)):
+            self.maps.give_slot(slot, tag)
+        for address, tag in ((POD, TAG), (POD6, TAG), (NEIGHBOUR, OTHER), (NODE, 1)):
+            self.maps.write_address(wide(address), tag)
+
+    def configure(self, **fields: int) -> None:
+        self._fields |= fields
+        config = Config(**self._fields)
+        configure(config, FlowThresholds(), 0.004)
+        self.synthetic.configure(config)
+
+    def packet(self, size: int, *, entry: int = 0, direction: int = 0, namespace: int = 0) -> None:
+        self.synthetic.run(What.ACCOUNT, entry, size=size, direction=direction, namespace=namespace)
+
+    def birth(self, entry: int = 0) -> None:
+        self.synthetic.run(What.BIRTH, entry)
+
+    def death(self, entry: int = 0) -> None:
+        self.synthetic.run(What.DEATH, entry)
+
+    def counted(self, slot: int) -> dict[str, int]:
+        """What is not zero."""
+        names = (
+            "tx_bytes", "rx_bytes", "tx_packets", "rx_packets", "tx_elephant_bytes", "rx_elephant_bytes",
+            "local_bytes", "flows_born", "flows_ended", "mice_ended",
+        )  # fmt: skip
+        return {name: value for name, value in zip(names, self.maps.counters(slot)[1], strict=True) if value}
+
+    def sizes(self, slot: int) -> dict[int, int]:
+        return {bucket: count for bucket, count in enumerate(self.maps.histograms(slot).sizes) if count}
+
+    def stat(self, name: str) -> int:
+        return self.maps.stats()[f"STAT_{name}"]
+
+
+@pytest.fixture(params=list(Mode), ids=str)
+def node(request: pytest.FixtureRequest) -> Iterator[Node]:
+    try:
+        synthetic = Synthetic(16, SIZES, request.param)
+    except PermissionError:
+        pytest.skip("this kernel does not let programs be loaded")
+    with closing(synthetic):
+        yield Node(synthetic)
+
+
+def test_a_flow_is_charged_to_its_pod_from_its_first_packet_to_its_last(node: Node) -> None:
+    node.synthetic.connect(0, POD, PEER, confirmed=False)
+    node.packet(60)
+    assert node.counted(2) == {}  # its tuples are not final yet
+    node.birth()
+    assert node.counted(2) == {"tx_bytes": 60, "tx_packets": 1, "flows_born": 1}
+    node.packet(1000, direction=1)
+    node.packet(40)
+    node.death()
+    assert node.counted(2) == {
+        "tx_bytes": 100, "tx_packets": 2, "rx_bytes": 1000, "rx_packets": 1, "flows_born": 1, "flows_ended": 1,
+        "mice_ended": 1,
+    }  # fmt: skip
+    assert node.sizes(2) == {11: 1}
+    assert node.counted(0) == node.counted(1) == {}
+    assert node.stat("FLOWS_MET") == node.stat("FLOWS_BURIED") == 1
+
+
+def test_without_a_birth_hook_the_second_packet_settles_it(node: Node) -> None:
+    node.synthetic.connect(0, POD, PEER, confirmed=False)
+    node.packet(60)
+    node.synthetic.connect(0, POD, PEER, confirmed=True)
+    node.packet(40)
+    assert node.counted(2) == {"tx_bytes": 100, "tx_packets": 2, "flows_born": 1}
+
+
+def test_without_a_birth_hook_a_flow_of_one_packet_is_settled_at_its_end(node: Node) -> None:
+    node.synthetic.connect(0, POD, PEER, confirmed=False)
+    node.packet(60)
+    node.synthetic.connect(0, POD, PEER, confirmed=True)
+    node.death()
+    assert node.counted(2) == {
+        "tx_bytes": 60, "tx_packets": 1, "flows_born": 1, "flows_ended": 1, "mice_ended": 1
+    }  # fmt: skip
+
+
+def test_a_first_packet_that_was_dropped_is_nobodys(node: Node) -> None:
+    node.synthetic.connect(0, POD, PEER, confirmed=False)
+    node.packet(60)
+    node.death()
+    assert [node.counted(slot) for slot in range(4)] == [{}, {}, {}, {}]
+    assert node.stat("UNCONFIRMED") == 1
+
+
+def test_translation_before_the_birth_decides_not_the_first_packet(node: Node) -> None:
+    service = socket.inet_aton("10.96.0.10")
+    node.synthetic.connect(0, PEER, service, confirmed=False)
+    node.packet(60)
+    node.synthetic.connect(0, PEER, service, reply_source=POD, confirmed=False)
+    node.birth()
+    assert node.counted(2) == {"rx_bytes": 60, "rx_packets": 1, "flows_born": 1}
+
+
+def test_ipv6_is_charged_alike(node: Node) -> None:
+    node.synthetic.connect(0, POD6, PEER6, confirmed=False)
+    node.packet(60)
+    node.birth()
+    assert node.counted(2) == {"tx_bytes": 60, "tx_packets": 1, "flows_born": 1}
+
+
+def test_two_pods_of_the_node_have_local_bytes_each_and_nothing_else(node: Node) -> None:
+    node.synthetic.connect(0, POD, NEIGHBOUR, confirmed=False)
+    node.packet(60)
+    node.birth()
+    node.packet(40, direction=1)
+    node.death()
+    assert node.counted(2) == node.counted(3) == {"local_bytes": 100}
+
+
+@pytest.mark.parametrize("protocol", [1, 58])
+def test_icmp_has_bytes_but_is_no_flow(node: Node, protocol: int) -> None:
+    node.synthetic.connect(0, POD, PEER, protocol=protocol, confirmed=False)
+    node.packet(84)
+    node.birth()
+    node.death()
+    assert node.counted(2) == {"tx_bytes": 84, "tx_packets": 1}
+    assert node.sizes(2) == {}
+
+
+def test_another_namespaces_entry_is_not_counted(node: Node) -> None:
+    node.synthetic.connect(0, POD, PEER)
+    for _ in range(2):  # before its own namespace is known, and after
+        node.packet(1000, namespace=FOREIGN)
+        node.synthetic.connect(1, POD, PEER, confirmed=False)
+        node.packet(60, entry=1)
+        node.death(1)
+    assert node.counted(2) == {}
+    assert node.stat("FLOWS_MET") == 2
+
+
+def test_a_pod_that_becomes_known_gets_the_flow_from_then_on(node: Node) -> None:
+    late = socket.inet_aton("10.0.0.7")
+    node.synthetic.connect(0, late, PEER, confirmed=False)
+    node.packet(60)
+    node.birth()
+    assert node.counted(0) == {"tx_bytes": 60, "tx_packets": 1, "flows_born": 1}
+    node.maps.write_address(wide(late), TAG)
+    node.configure(generation=2)
+    node.packet(40)
+    assert node.counted(2) == {"tx_bytes": 40, "tx_packets": 1}
+    assert node.counted(0) == {"tx_bytes": 60, "tx_packets": 1, "flows_born": 1}
+
+
+def test_an_address_that_changes_hands_leaves_the_old_flow_where_it_was(node: Node) -> None:
+    node.synthetic.connect(0, POD, PEER, confirmed=False)
+    node.packet(60)
+    node.birth()
+    node.maps.write_address(wide(POD), OTHER)
+    node.configure(generation=2)
+    node.packet(40)
+    assert node.counted(2) == {"tx_bytes": 100, "tx_packets": 2, "flows_born": 1}
+    assert node.counted(3) == {}
+
+
+def test_a_slot_that_serves_another_pod_inherits_nothing(node: Node) -> None:
+    node.synthetic.connect(0, POD, PEER, confirmed=False)
+    node.packet(60)
+    node.birth()
+    node.maps.give_slot(2, NEXT)
+    node.packet(40)
+    node.death()
+    assert node.counted(2) == {}
+    assert node.sizes(2) == {}
+    assert node.counted(0) == {"tx_bytes": 40, "tx_packets": 1, "flows_ended": 1, "mice_ended": 1}
+    assert node.stat("LOST_OWNER") == 2
+
+
+def test_an_elephant_is_told_when_it_begins_and_when_it_ends(node: Node) -> None:
+    node.synthetic.connect(0, POD, PEER, ports=(40_000, 5201), confirmed=False)
+    node.packet(60)
+    node.birth()
+    with closing(RingBuffer(node.maps.fds["events"], RING)) as ring:
+        for _ in range(11 * MIB // 65_536):
+            node.packet(65_536)
+        assert ring.wait(0)
+        (began,) = map(Event.from_buffer_copy, ring.records())
+        assert (began.kind, began.protocol) == (EVENT_BECAME, 6)
+        assert (
+            endpoint(began.initiator, began.initiator_port),
+            endpoint(began.responder, began.responder_port),
+        ) == (
+            "10.0.0.1:40000",
+            "192.0.2.9:5201",
+        )
+        assert 10 * MIB <= began.bytes[0] < 10 * MIB + 65_536
+        assert 0 <= time.monotonic() - began.time_ns / 1e9 < 60
+        assert [event.flow for event in node.maps.elephants()] == [began.flow]
+        node.death()
+        (ended,) = map(Event.from_buffer_copy, ring.records())
+        assert (ended.kind, ended.flow) == (EVENT_CEASED, began.flow)
+        assert list(node.maps.elephants()) == []
+    counted = node.counted(2)
+    assert 0 < counted["tx_elephant_bytes"] < counted["tx_bytes"] - 9 * MIB
+    assert "mice_ended" not in counted
+
+
+def test_a_full_ring_and_a_full_table_of_elephants_are_counted(node: Node) -> None:
+    for entry in range(6):  # the table takes four, and rounds nothing up
+        node.synthetic.connect(entry, POD, PEER, ports=(40_000 + entry, 80))
+        node.packet(60, entry=entry)
+        for _ in range(11):
+            node.packet(MIB, entry=entry)
+    assert len(list(node.maps.elephants())) == 4
+    assert node.stat("LOST_ELEPHANT") == 2
+    began = 0
+    while not node.stat("LOST_EVENT"):
+        began += 1
+        assert began < RING // 80, "the ring never filled"
+        node.death()
+        node.packet(60)
+        node.packet(11 * MIB)
+
+
+def test_a_connection_that_existed_brings_its_history_but_no_bytes(node: Node) -> None:
+    tuples = FlowTuples(6, POD, PEER, PEER, POD, 40_000, 80, 80, 40_000)
+    node.maps.write_seed(seed_key(tuples), Seed((9 * MIB, 100), time.monotonic_ns()))
+    node.synthetic.connect(0, POD, PEER)
+    node.packet(1000)
+    assert node.counted(2) == {"tx_bytes": 1000, "tx_packets": 1}
+    for _ in range(2):
+        node.packet(MIB)
+    assert len(list(node.maps.elephants())) == 1
+    node.death()
+    assert node.sizes(2) == {24: 1}  # all of it: 11 MiB
+    assert node.stat("LOST_FLOW_EVICTED") == 0
+
+
+def test_an_idle_connection_that_existed_ends_as_one(node: Node) -> None:
+    tuples = FlowTuples(6, POD, PEER, PEER, POD, 40_000, 80, 80, 40_000)
+    node.maps.write_seed(seed_key(tuples), Seed((400, 100), time.monotonic_ns()))
+    node.synthetic.connect(0, POD, PEER)
+    node.death()
+    assert node.counted(2) == {"flows_ended": 1, "mice_ended": 1}
+    assert node.sizes(2) == {9: 1}
+
+
+def test_a_flow_whose_state_was_evicted_is_counted_on_and_the_loss_is_told(node: Node) -> None:
+    node.synthetic.connect(0, POD, PEER)
+    node.packet(1000)
+    assert node.stat("LOST_FLOW_EVICTED") == 1
+    assert node.counted(2) == {"tx_bytes": 1000, "tx_packets": 1}
+    node.synthetic.connect(1, POD, PEER)
+    node.death(1)
+    assert node.stat("LOST_FLOW_EVICTED") == 2
+
+
+def test_an_entry_that_a_program_put_there_is_born(node: Node) -> None:
+    node.synthetic.connect(0, POD, PEER, confirmed=False)
+    node.birth()
+    assert node.counted(2) == {"flows_born": 1}
+
+
+def test_nothing_counts_before_the_configuration_is_there(node: Node) -> None:
+    node.configure(netns=0)
+    node.synthetic.connect(0, POD, PEER)
+    node.packet(1000)
+    assert node.stat("FLOWS_MET") == 0
