@@ -1,0 +1,1 @@
+"""The DaemonSet: preflight, flow sources, pods, aggregation, publishing."""

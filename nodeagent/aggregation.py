@@ -1,0 +1,166 @@
+"""Readings → the node's footprint.
+
+Enters: successive Readings, the pods of the node, the link's capacity. Leaves: a NodeFootprint, or None while
+there is nothing to say. Guarantees: holds no clock and does no I/O, time is the readings' own; no rate from one
+reading, none across epochs, none from counters that went backwards (counted in ``refused``).
+"""
+
+from __future__ import annotations
+
+from collections import Counter as Tally
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from footprint.classes import DEFAULT_THRESHOLDS, ClassThresholds
+from footprint.models import LinkRates, NodeFootprint, PodFootprint
+from footprint.units import MAX_RATE
+from nodeagent.lifetimes import PodLife
+from nodeagent.pods import PodInfo
+from nodeagent.rates import OwnerRates, Totals
+from nodeagent.sources.base import HOST, UNATTRIBUTED, LossKind, Reading
+
+LOSS_MEMORY: Final = 60.0
+"""Seconds that a loss stays among the reasons in ``bad``: long enough for a person to see it, and for one
+overrun not to flap."""
+ENDED_LIMIT: Final = 100
+"""Ended pods kept in all ..."""
+ENDED_PER_WORKLOAD: Final = 3
+"""... and of one workload: a job that runs each minute teaches no more with fifteen copies than with three."""
+_INTERVALS: Final = 2
+
+
+@dataclass(frozen=True, slots=True)
+class _Ended:
+    at: float
+    footprint: PodFootprint
+
+
+class Aggregator:
+    """State between readings; see the module."""
+
+    def __init__(
+        self, source: str, *, retention: float = 900.0, thresholds: ClassThresholds = DEFAULT_THRESHOLDS
+    ) -> None:
+        self._source, self._retention, self._thresholds = source, retention, thresholds
+        self._previous: tuple[float, int] | None = None  # taken_at, epoch
+        self._totals: dict[str, Totals] = {}
+        self._lives: dict[str, PodLife] = {}
+        self._others = {HOST: OwnerRates(), UNATTRIBUTED: OwnerRates()}
+        self._ended: list[_Ended] = []
+        self._losses: dict[LossKind, int] = {}
+        self._lost_at: dict[LossKind, float] = {}
+        self._intervals = 0
+        self.refused = 0
+        """Samples refused because a counter went backwards, or time did."""
+        self.link_bytes = 0
+        """Bytes counted over the link so far, all owners, both directions; for the coverage figure."""
+
+    def restore(self, ended: Iterable[PodFootprint], now: float) -> None:
+        """Take over what an earlier process published of ended pods; their retention starts over at ``now``."""
+        self._ended = [_Ended(now, footprint) for footprint in ended]
+
+    def advance(
+        self, reading: Reading, pods: Mapping[str, PodInfo], capacity: LinkRates, *, bad: tuple[str, ...] = ()
+    ) -> NodeFootprint | None:
+        """Take in one reading; ``pods`` are those known at that moment, by UID. ``bad`` adds to the reasons."""
+        self._note_losses(reading)
+        seconds = self._seconds_since_previous(reading)
+        totals = {owner: Totals.of(counters) for owner, counters in reading.owners.items()}
+        if seconds is not None:
+            self._sample(reading, totals, pods, seconds)
+        self._totals = totals
+        self._settle(pods, reading.taken_at)
+        return self._footprint(reading.taken_at, capacity, bad) if self._intervals >= _INTERVALS else None
+
+    def _seconds_since_previous(self, reading: Reading) -> float | None:
+        """Seconds since the previous reading of the same epoch; None when no rate may be taken."""
+        previous, self._previous = self._previous, (reading.taken_at, reading.epoch)
+        if previous is None or previous[1] != reading.epoch:
+            return None
+        seconds = reading.taken_at - previous[0]
+        if seconds <= 0:
+            self.refused += 1
+            return None
+        self._intervals += 1
+        return seconds
+
+    def _sample(
+        self, reading: Reading, totals: dict[str, Totals], pods: Mapping[str, PodInfo], seconds: float
+    ) -> None:
+        flows = Tally(owner for flow in reading.elephants if not flow.local for owner in set(flow.owners))
+        steps = {owner: self._step(owner, totals) for owner in totals.keys() | self._totals.keys()}
+        self.link_bytes += sum(step.tx + step.rx for step in steps.values() if step is not None)
+        for owner, rates in self._others.items():
+            if (step := steps.get(owner, Totals())) is not None:
+                rates.add(step, seconds, flows[owner])
+        for uid, pod in pods.items():
+            if pod.measured and pod.addresses and uid not in self._lives:
+                self._lives[uid] = PodLife(pod)
+        for uid, life in self._lives.items():
+            life.info = pods.get(uid, life.info)
+            if (step := steps.get(uid, Totals())) is not None:
+                life.add(step, seconds, elephants=flows[uid], now=reading.taken_at, thresholds=self._thresholds)
+
+    def _step(self, owner: str, totals: Mapping[str, Totals]) -> Totals | None:
+        """What ``owner`` added since the previous reading. An owner seen first began at zero within the epoch;
+        one no longer reported (its pod left) added nothing."""
+        if owner not in totals:
+            return Totals()
+        step = totals[owner].since(self._totals.get(owner, Totals()))
+        if step is None:
+            self.refused += 1
+        return step
+
+    def _settle(self, pods: Mapping[str, PodInfo], now: float) -> None:
+        """Move pods that ended to the ended ones, and let go of those whose retention is over."""
+        for uid in [uid for uid in self._lives if uid not in pods or pods[uid].ended]:
+            footprint = self._lives.pop(uid).ended()
+            if footprint is not None and self._retention > 0:
+                self._ended.append(_Ended(now, footprint))
+        self._ended = _bounded([e for e in self._ended if now - e.at < self._retention])
+
+    def _note_losses(self, reading: Reading) -> None:
+        for kind, count in reading.lost.items():
+            if count > self._losses.get(kind, 0):
+                self._lost_at[kind] = reading.taken_at
+            self._losses[kind] = count
+
+    def _footprint(self, now: float, capacity: LinkRates, bad: tuple[str, ...]) -> NodeFootprint:
+        recent = {kind.value for kind, at in self._lost_at.items() if now - at < LOSS_MEMORY}
+        owners = [*self._others.values(), *(life.rates for life in self._lives.values())]
+        pods = (life.running() for life in self._lives.values())
+        return NodeFootprint(
+            src=self._source,
+            cap=capacity,
+            pods=tuple(pod for pod in pods if pod is not None),
+            ended=tuple(e.footprint for e in self._ended),
+            el=_sum(rates.link.elephants for rates in owners),
+            un=self._others[UNATTRIBUTED].link.all,
+            host=self._others[HOST].link.all,
+            local=self._local(),
+            bad=tuple(sorted(recent | set(bad))),
+        )
+
+    def _local(self) -> float:
+        """bit/s between two ends on this node. Between two pods each byte is in both pods' figures, hence the
+        half; between a pod and the node it is in the pod's alone, and counts half here."""
+        pods = sum(life.rates.local.value for life in self._lives.values())
+        return min(pods / 2 + self._others[HOST].local.value, MAX_RATE)
+
+
+def _sum(rates: Iterable[LinkRates]) -> LinkRates:
+    total = sum(rates, LinkRates())
+    return LinkRates(min(total.tx, MAX_RATE), min(total.rx, MAX_RATE))
+
+
+def _bounded(ended: list[_Ended]) -> list[_Ended]:
+    """The latest of each workload, and of all; oldest first."""
+    kept: list[_Ended] = []
+    copies: Tally[tuple[str, str]] = Tally()
+    for entry in reversed(ended):
+        workload = (entry.footprint.ns, entry.footprint.wl)
+        copies[workload] += 1
+        if copies[workload] <= ENDED_PER_WORKLOAD and len(kept) < ENDED_LIMIT:
+            kept.append(entry)
+    return kept[::-1]

@@ -1,0 +1,26 @@
+"""One capability of a machine in three values: yes; no, because; could not tell."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Answer(StrEnum):
+    YES = "yes"
+    NO = "no"
+    UNKNOWN = "could not tell"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One capability's answer."""
+
+    capability: str
+    answer: Answer
+    detail: str = ""
+    """What was found, or why it is missing or not known."""
+    remedy: str = ""
+    """What to run or set; empty when the answer is yes."""
+    required: bool = True
+    """Without it nothing is measured; otherwise something is less exact or less useful."""

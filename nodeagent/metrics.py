@@ -1,0 +1,188 @@
+"""The agent's figures for Prometheus, and its liveness.
+
+Enters: ``Figures`` that the loop keeps, counts of the threads beside it. Leaves: ``/metrics`` and ``/healthz``
+(503 once the loop has stood still for longer than ``stuck_after``). Collected when scraped, so that measuring
+pays nothing for it.
+"""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+from wsgiref.simple_server import WSGIRequestHandler, make_server
+
+from prometheus_client import CollectorRegistry, Histogram, ProcessCollector, make_wsgi_app
+from prometheus_client.exposition import ThreadingWSGIServer
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from footprint.classes import TrafficClass
+from footprint.models import NodeFootprint
+from nodeagent.sources.base import LossKind, Reading
+
+_PREFIX: Final = "traffic_footprint_agent_"
+
+
+def stuck_after(poll_interval: float) -> float:
+    """Seconds without a reading from which the loop counts as stuck."""
+    return max(30.0, 5 * poll_interval)
+
+
+@dataclass(slots=True)
+class Figures:
+    """What the loop knows; written by it alone."""
+
+    source: str = ""
+    readings: int = 0
+    overruns: int = 0
+    refused: int = 0
+    beat_at: float = field(default_factory=time.monotonic)
+    reading: Reading | None = None
+    footprint: NodeFootprint | None = None
+    coverage: float | None = None
+    elephants_begun: int = 0
+
+    def alive(self, poll_interval: float) -> bool:
+        return time.monotonic() - self.beat_at < stuck_after(poll_interval)
+
+
+Counts = Callable[[], Mapping[str, float]]
+
+
+class AgentCollector(Collector):
+    """Figures as metric families. ``counters`` and ``gauges`` bring those of the threads beside the loop."""
+
+    def __init__(self, figures: Figures, counters: Counts, gauges: Counts) -> None:
+        self._figures, self._counters, self._gauges = figures, counters, gauges
+
+    def collect(self) -> Iterator[Metric]:
+        figures = self._figures
+        counts = {
+            "readings": figures.readings,
+            "poll_overruns": figures.overruns,
+            "samples_refused": figures.refused,
+            "elephants_begun": figures.elephants_begun,
+            **self._counters(),
+        }
+        for name, value in counts.items():
+            yield CounterMetricFamily(_PREFIX + name, _HELP[name], value=value)
+        for name, value in self._gauges().items():
+            yield GaugeMetricFamily(_PREFIX + name, _HELP[name], value=value)
+        yield from self._of_reading(figures.reading)
+        yield from self._of_footprint(figures.footprint)
+        if figures.coverage is not None:
+            yield GaugeMetricFamily(_PREFIX + "coverage_ratio", _HELP["coverage_ratio"], value=figures.coverage)
+
+    def _of_reading(self, reading: Reading | None) -> Iterator[Metric]:
+        lost = CounterMetricFamily(_PREFIX + "losses", "Measurements known to be missing.", labels=["kind"])
+        for kind in LossKind:
+            lost.add_metric([kind.value], reading.lost.get(kind, 0) if reading else 0)
+        yield lost
+        flows = GaugeMetricFamily(_PREFIX + "flows", "Flows tracked now.", labels=["source"])
+        flows.add_metric([self._figures.source], reading.flows if reading else 0)
+        yield flows
+        carried = CounterMetricFamily(
+            _PREFIX + "owner_bytes",
+            "IP bytes by owner (pod UID, host, unattributed): over the link (tx, rx), or node-internal (local).",
+            labels=["owner", "direction"],
+        )
+        for owner, counters in (reading.owners if reading else {}).items():
+            carried.add_metric([owner, "tx"], counters.tx_bytes)
+            carried.add_metric([owner, "rx"], counters.rx_bytes)
+            carried.add_metric([owner, "local"], counters.local_bytes)
+        yield carried
+        count = len(reading.elephants) if reading else 0
+        yield GaugeMetricFamily(_PREFIX + "elephants", "Elephant flows now.", value=count)
+
+    def _of_footprint(self, footprint: NodeFootprint | None) -> Iterator[Metric]:
+        pods = GaugeMetricFamily(_PREFIX + "pods", "Pods measured, by class.", labels=["class"])
+        for cls in TrafficClass:
+            pods.add_metric([cls.value], sum(pod.cls is cls for pod in footprint.pods) if footprint else 0)
+        yield pods
+        if footprint is None:
+            return
+        link = GaugeMetricFamily(
+            _PREFIX + "link_bits_per_second", "Link traffic and capacity.", labels=["what", "direction"]
+        )
+        parts = {"capacity": footprint.cap, "elephants": footprint.el, "host": footprint.host,
+                 "unattributed": footprint.un}  # fmt: skip
+        for what, rates in parts.items():
+            link.add_metric([what, "tx"], rates.tx)
+            link.add_metric([what, "rx"], rates.rx)
+        yield link
+
+
+_HELP: Final = {
+    "readings": "Readings taken from the flow source.",
+    "poll_overruns": "Polls left out because the one before took too long.",
+    "samples_refused": "Samples refused because a counter or the time went backwards.",
+    "elephants_begun": "Flows that became elephants.",
+    "node_writes": "Writes of the Node that succeeded.",
+    "node_write_failures": "Writes of the Node that failed and were tried again.",
+    "lease_renewals": "Heartbeats.",
+    "lease_failures": "Heartbeats that failed.",
+    "lease_withheld": "Heartbeats withheld because what is published is not what is measured.",
+    "annotation_problems": "Pod annotations that were not understood.",
+    "event_failures": "Events about them that could not be sent.",
+    "watch_errors": "Failures of the pod watch.",
+    "watch_relists": "Times the pods were listed anew.",
+    "pods_undecodable": "Pod objects passed over because they could not be read.",
+    "write_pending_seconds": "For how long a write has waited; 0 when none does.",
+    "coverage_ratio": "Bytes counted over bytes the uplink carried, over the last minute.",
+}
+
+
+def new_registry() -> tuple[CollectorRegistry, Histogram]:
+    """A registry with the process's own figures, and the histogram of reading durations in it."""
+    registry = CollectorRegistry()
+    ProcessCollector(registry=registry)
+    durations = Histogram(
+        _PREFIX + "read_duration_seconds", "Time one reading and its aggregation took.", registry=registry,
+        buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5),
+    )  # fmt: skip
+    return registry, durations
+
+
+class _Quiet(WSGIRequestHandler):
+    def log_message(self, format: str, *args: Any) -> None:
+        """Scrapes are not news."""
+
+
+class MetricsServer:
+    """Serves until closed. Raises OSError when the port cannot be had."""
+
+    def __init__(self, registry: CollectorRegistry, host: str, port: int, alive: Callable[[], bool]) -> None:
+        metrics = make_wsgi_app(registry)
+
+        def app(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+            if environ.get("PATH_INFO") != "/healthz":
+                answer: Iterable[bytes] = metrics(environ, start_response)
+                return answer
+            healthy = alive()
+            status = "200 OK" if healthy else "503 Service Unavailable"
+            start_response(status, [("Content-Type", "text/plain; charset=utf-8")])
+            return [b"ok\n" if healthy else b"the measuring loop stands still\n"]
+
+        self._server = make_server(host, port, app, _server_class(host), handler_class=_Quiet)
+        self._thread = threading.Thread(target=self._server.serve_forever, name="metrics", daemon=True)
+        self._thread.start()
+
+    @property
+    def port(self) -> int:
+        return self._server.server_port
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join(1.0)
+
+
+def _server_class(host: str) -> type[ThreadingWSGIServer]:
+    class Server(ThreadingWSGIServer):
+        address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
+
+    return Server

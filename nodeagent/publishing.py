@@ -1,0 +1,200 @@
+"""When is a footprint worth a write of the Node, and what is written? The pure decision.
+
+Every Node write goes to every watcher of Nodes in the cluster, so writes have a budget. A token bucket holds
+``BURST`` tokens and gains one per ``interval``; a write takes one. Over any window of T seconds that allows
+``BURST + T / interval`` writes, so one per interval in the long run, and still an elephant's beginning is
+written at once instead of up to an interval later, when the pods it hurts are already placed beside it.
+
+- *Urgent* changes take any token: a pod turns elephant or mixed (at once, its class was held already); the
+  elephants' share of the link moved by more than ``share_points``, or elephants appeared or ceased on a link
+  of unknown capacity (held for ``hold`` seconds, and until the share has settled, for ``SETTLING`` seconds at
+  most: what is written half-way would have to be written again).
+- *Ordinary* changes (another class, a rate beyond the deadband, other reasons in ``bad``) are held, and wait
+  for a whole interval and a random part of ``JITTER`` since the last write, so that agents started together
+  do not write together.
+- Without a change there is never a write: the heartbeat is the Lease.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from enum import IntEnum
+from typing import Any, Final
+
+from footprint.classes import DEFAULT_THRESHOLDS, TrafficClass
+from footprint.codec import encode
+from footprint.keys import NODE_ELEPHANT_SHARE, NODE_FOOTPRINT, NODE_SUMMARY
+from footprint.models import NodeFootprint, PodFootprint
+from footprint.summary import elephant_share, summary
+
+BURST: Final = 3.0
+"""Writes that may follow one another at once: an elephant's beginning, its settled share, its end."""
+JITTER: Final = 0.2
+"""Part of the interval that is drawn anew for each ordinary write."""
+SETTLED: Final = 5
+"""Points by which the elephant share may still move between two decisions and count as settled."""
+SETTLING: Final = 3.0
+"""Seconds after the hold; the rates' smoothing follows a step within that time."""
+_ROUNDING: Final = 1e-9
+
+
+class Change(IntEnum):
+    """How much two footprints differ."""
+
+    NONE = 0
+    ORDINARY = 1
+    URGENT_HELD = 2
+    URGENT = 3
+
+
+@dataclass(frozen=True, slots=True)
+class WritePolicy:
+    interval: float = 10.0
+    """Mean seconds between writes."""
+    hold: float = 1.0
+    """Seconds a change must last."""
+    deadband: float = 0.2
+    """Relative change of a rate that counts."""
+    rate_floor: float = 200e3
+    """bit/s below which a change of a rate never counts ..."""
+    rate_floor_share: float = 0.005
+    """... or this part of the link's capacity, if that is more."""
+    flow_floor: float = 2.0
+    """New flows/s below which a change of that rate never counts."""
+    flow_deadband: float = 0.5
+    """Relative change of the new-flow rate that counts: it is noisier, and placement turns less on it."""
+    share_points: int = 10
+    """Points of the elephant share that make a change urgent."""
+    elephant_rate: float = DEFAULT_THRESHOLDS.elephant_rate
+    """bit/s of elephants that count as their presence where the link's capacity is not known."""
+
+
+@dataclass(frozen=True, slots=True)
+class PublishState:
+    """What ``decide`` remembers. Times are the caller's monotonic seconds."""
+
+    written: NodeFootprint | None = None
+    """What was last handed to the writer."""
+    written_at: float = 0.0
+    tokens: float = BURST
+    refilled_at: float = 0.0
+    changed_since: float | None = None
+    """Since when there has been a change, without a break."""
+    urgent_since: float | None = None
+    """Since when there has been an urgent one."""
+    share: int = 0
+    """Elephant share at the last decision."""
+    settled: bool = True
+    """Whether it had moved little until then."""
+
+
+def _moved(old: float, new: float, deadband: float, floor: float) -> bool:
+    return abs(new - old) > max(deadband * max(old, new), floor)
+
+
+def _rates(pod: PodFootprint) -> tuple[float, ...]:
+    return (pod.tx, pod.rx, pod.etx, pod.erx)
+
+
+def _pairs(old: NodeFootprint, new: NodeFootprint) -> Iterator[tuple[PodFootprint, PodFootprint]]:
+    """Each pod before and after; a pod that came or went was or is without traffic and class."""
+    before, after = ({pod.uid: pod for pod in node.pods} for node in (old, new))
+    for uid in before.keys() | after.keys():
+        any_pod = after.get(uid) or before[uid]
+        absent = PodFootprint(any_pod.uid, any_pod.ns, any_pod.name, any_pod.wl, TrafficClass.UNKNOWN)
+        yield before.get(uid, absent), after.get(uid, absent)
+
+
+def _pod_moved(old: PodFootprint, new: PodFootprint, policy: WritePolicy, floor: float) -> bool:
+    if old.cls is not new.cls and new.cls is not TrafficClass.UNKNOWN:
+        return True
+    if old.cls not in (TrafficClass.UNKNOWN, TrafficClass.QUIET) and new.cls is TrafficClass.UNKNOWN:
+        return True  # it went, and it had traffic
+    if any(_moved(a, b, policy.deadband, floor) for a, b in zip(_rates(old), _rates(new), strict=True)):
+        return True
+    return _moved(old.nf, new.nf, policy.flow_deadband, policy.flow_floor)
+
+
+def _urgent(old: NodeFootprint, new: NodeFootprint, policy: WritePolicy) -> bool:
+    if new.cap.busier == 0:
+        present, was = (max(node.el.tx, node.el.rx) >= policy.elephant_rate for node in (new, old))
+        return present is not was
+    return abs(elephant_share(new) - elephant_share(old)) > policy.share_points
+
+
+def change(old: NodeFootprint, new: NodeFootprint, policy: WritePolicy) -> Change:
+    """How much ``new`` differs from ``old``. Retention that ran out is no change: what stays published a
+    little longer still teaches."""
+    pairs = list(_pairs(old, new))
+    if any(after.cls.hurts and not before.cls.hurts for before, after in pairs):
+        return Change.URGENT
+    if _urgent(old, new, policy):
+        return Change.URGENT_HELD
+    floor = max(policy.rate_floor, policy.rate_floor_share * new.cap.busier)
+    if any(_pod_moved(before, after, policy, floor) for before, after in pairs):
+        return Change.ORDINARY
+    if (old.bad, old.src, old.cap) != (new.bad, new.src, new.cap):
+        return Change.ORDINARY
+    if {pod.uid for pod in new.ended} - {pod.uid for pod in old.ended}:
+        return Change.ORDINARY
+    rest = ((old.un, new.un), (old.host, new.host), (old.el, new.el))
+    moved = any(
+        _moved(getattr(a, way), getattr(b, way), policy.deadband, floor) for a, b in rest for way in ("tx", "rx")
+    )
+    return Change.ORDINARY if moved else Change.NONE
+
+
+def _refilled(state: PublishState, now: float, policy: WritePolicy) -> PublishState:
+    gained = max(now - state.refilled_at, 0.0) / policy.interval
+    return replace(state, tokens=min(BURST, state.tokens + gained), refilled_at=now)
+
+
+def _due(state: PublishState, found: Change, now: float, policy: WritePolicy, draw: float) -> bool:
+    if state.written is None or found is Change.URGENT:
+        return True
+    if state.urgent_since is not None:
+        return now - state.urgent_since >= policy.hold + (0.0 if state.settled else SETTLING)
+    if state.changed_since is None or now - state.changed_since < policy.hold:
+        return False
+    return now - state.written_at >= policy.interval * (1 + JITTER * draw)
+
+
+def decide(
+    state: PublishState, footprint: NodeFootprint, now: float, policy: WritePolicy, draw: float
+) -> tuple[PublishState, bool]:
+    """The next state, and whether ``footprint`` is to be written now.
+
+    ``draw`` is a random number of [0, 1) that stays the same until the next write.
+    """
+    found = Change.URGENT if state.written is None else change(state.written, footprint, policy)
+    share = elephant_share(footprint)
+    state = replace(
+        _refilled(state, now, policy),
+        share=share,
+        settled=abs(share - state.share) <= SETTLED,
+        changed_since=_since(state.changed_since, found is not Change.NONE, now),
+        urgent_since=_since(state.urgent_since, found >= Change.URGENT_HELD, now),
+    )
+    if found is Change.NONE or state.tokens < 1 - _ROUNDING or not _due(state, found, now, policy, draw):
+        return state, False
+    return PublishState(footprint, now, max(state.tokens - 1, 0.0), now, share=share), True
+
+
+def _since(since: float | None, lasts: bool, now: float) -> float | None:
+    return (now if since is None else since) if lasts else None
+
+
+def content(footprint: NodeFootprint) -> dict[str, str]:
+    """The three annotations."""
+    encoded = encode(footprint)
+    return {
+        NODE_FOOTPRINT: encoded.text,
+        NODE_SUMMARY: summary(replace(footprint, cut=footprint.cut + encoded.cut)),
+        NODE_ELEPHANT_SHARE: str(elephant_share(footprint)),
+    }
+
+
+def merge_patch(annotations: dict[str, str]) -> dict[str, Any]:
+    """The one merge-patch that carries them."""
+    return {"metadata": {"annotations": annotations}}

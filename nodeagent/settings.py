@@ -1,0 +1,245 @@
+"""The node agent's settings: one set of names for flags, environment and Helm values.
+
+``--write-interval`` is ``TRAFFIC_FOOTPRINT_WRITE_INTERVAL`` is ``writeInterval``; a flag wins over the
+environment. Every value is checked here, once; a bad one is reported in one line that names its flag.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Annotated, Final, Literal, Self, TypeVar
+
+from pydantic import BeforeValidator, Field, ValidationError, model_validator
+from pydantic_settings import BaseSettings, CliApp, CliImplicitFlag, SettingsConfigDict, SettingsError
+
+from footprint.keys import DEFAULT_NAMESPACE
+from footprint.service import LogFormat
+from footprint.staleness import LEASE_RENEW_SECONDS
+from footprint.units import MAX_RATE, parse_bandwidth
+from nodeagent.sources.base import FlowThresholds
+
+_PROGRAM: Final = "traffic-footprint-nodeagent"
+ENV_PREFIX: Final = "TRAFFIC_FOOTPRINT_"
+_SIZE: Final = re.compile(r"(\d{1,15})\s*(?:([KMG])(i?)B?|B)?", re.IGNORECASE)
+_POWERS: Final = {"": 0, "K": 1, "M": 2, "G": 3}
+_DNS_NAME: Final = r"^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$"
+_FLOWS: Final = FlowThresholds()
+
+
+class BadSettingError(ValueError):
+    """A setting that cannot be used; the message names the flag, ``remedy`` what to write."""
+
+    def __init__(self, message: str, remedy: str) -> None:
+        super().__init__(message)
+        self.remedy = remedy
+
+
+def parse_size(text: str) -> int:
+    """Bytes of ``10Mi``, ``128KiB``, ``10M`` (10**6) or a plain number. Raises ValueError naming the form."""
+    match = _SIZE.fullmatch(text.strip())
+    if match is None:
+        raise ValueError(f"{text[:60]!r} is not a size; write bytes with a suffix, such as 10Mi or 128Ki")
+    return int(match[1]) * int((1024 if match[3] else 1000) ** _POWERS[(match[2] or "").upper()])
+
+
+def _rate(value: object) -> object:
+    return parse_bandwidth(value) if isinstance(value, str) else value
+
+
+def _size(value: object) -> object:
+    return parse_size(value) if isinstance(value, str) else value
+
+
+Bandwidth = Annotated[float, BeforeValidator(_rate), Field(gt=0, le=MAX_RATE)]
+Size = Annotated[int, BeforeValidator(_size), Field(ge=0, le=2**50)]
+
+
+def _seconds(least: float, most: float) -> object:
+    return Field(ge=least, le=most, allow_inf_nan=False)
+
+
+_CONFIG: Final = SettingsConfigDict(
+    env_prefix=ENV_PREFIX,
+    env_ignore_empty=True,  # an empty Helm value means "not set"
+    cli_kebab_case=True,
+    cli_exit_on_error=False,  # problems become one line, see _parse()
+    cli_hide_none_type=True,
+    cli_avoid_json=True,
+    use_attribute_docstrings=True,
+    extra="ignore",
+)
+Interface = Annotated[str, Field(pattern=r"^[^/\s:]{1,15}$")]
+
+
+class MeasuringSettings(BaseSettings):
+    """What is measured and how, whoever reads it."""
+
+    model_config = SettingsConfigDict(**_CONFIG)
+
+    uplink: Interface | None = None
+    """Interface whose link is shared. Absent: the one that carries the default route."""
+
+    link_capacity: Bandwidth | None = None
+    """Link capacity per direction, bit/s, such as 200M or 10G. Absent: the interface's speed, which virtual
+    machines often do not know and which says nothing of a cloud provider's limit."""
+
+    source: Literal["auto", "ebpf", "ctnetlink"] = "auto"
+    """Measuring source. auto: the first of the list that the preflight finds usable."""
+
+    poll_interval: Annotated[float, _seconds(0.1, 60)] = 1.0
+    """Seconds between readings: long enough to cost nothing, short enough to see an elephant at once."""
+
+    elephant_bytes: Size = _FLOWS.elephant_bytes
+    """Bytes from which a flow may be an elephant: above nearly all request/response exchanges."""
+
+    elephant_rate: Bandwidth = _FLOWS.elephant_rate
+    """bit/s an elephant must sustain; also the elephant traffic from which a pod's class is elephant."""
+
+    mouse_bytes: Size = _FLOWS.mouse_bytes
+    """A flow that ends below this was a mouse."""
+
+    def flow_thresholds(self) -> FlowThresholds:
+        """What the flow source is told. Its rate window follows the poll interval, which it cannot undercut."""
+        return FlowThresholds(
+            elephant_bytes=self.elephant_bytes,
+            elephant_rate=self.elephant_rate,
+            mouse_bytes=self.mouse_bytes,
+            rate_window=max(_FLOWS.rate_window, self.poll_interval),
+        )
+
+
+class AgentSettings(MeasuringSettings):
+    """Measures this node's traffic and publishes it on its Node object."""
+
+    model_config = SettingsConfigDict(**_CONFIG, cli_prog_name=f"{_PROGRAM} run")
+
+    node_name: Annotated[str, Field(pattern=_DNS_NAME)]
+    """Name of this machine's Node object. In a DaemonSet: spec.nodeName through the downward API."""
+
+    kubeconfig: str | None = None
+    """Kubeconfig file. Absent: the pod's service account, as in a DaemonSet."""
+
+    namespace: Annotated[str, Field(pattern=_DNS_NAME)] = DEFAULT_NAMESPACE
+    """Namespace of the heartbeat Leases: the release's, so that one Role covers them."""
+
+    write_interval: Annotated[float, _seconds(1, 3600)] = 10.0
+    """Seconds between writes of the Node, on average: each one goes to every watcher of Nodes."""
+
+    hold: Annotated[float, _seconds(0, 600)] = 1.0
+    """Seconds a change must last before it is written, so that a blip is not."""
+
+    deadband: Annotated[float, Field(ge=0.01, le=1, allow_inf_nan=False)] = 0.2
+    """Relative change of a rate below which nothing is written: placement does not turn on less."""
+
+    retention: Annotated[float, _seconds(0, 86400)] = 900.0
+    """Seconds that ended pods stay published, so that short-lived ones still teach. 0: not at all."""
+
+    lease_renew: Annotated[float, _seconds(1, 3600)] = LEASE_RENEW_SECONDS
+    """Seconds between heartbeats; three missed ones make the data stale for the extender."""
+
+    metrics_host: str = "0.0.0.0"  # noqa: S104 - scraped from other nodes; --metrics-host narrows it
+    """Address that serves /metrics and /healthz."""
+
+    metrics_port: Annotated[int, Field(ge=0, le=65535)] = 9101
+    """Port that serves /metrics and /healthz. 0: off."""
+
+    log_format: LogFormat = "json"
+    """json for collectors, text for people."""
+
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """Least severe level that is logged."""
+
+
+class PreflightSettings(BaseSettings):
+    """Says what this machine can measure, and what to do where it cannot. Changes nothing."""
+
+    model_config = SettingsConfigDict(**_CONFIG, cli_prog_name=f"{_PROGRAM} preflight")
+
+    output: Literal["text", "json"] = "text"
+    """text for people, json for programs."""
+
+    uplink: Interface | None = None
+    """Interface whose link is shared. Absent: the one that carries the default route."""
+
+
+class WatchSettings(MeasuringSettings):
+    """Shows live elephants and the footprints of their owners on this machine. Needs no cluster, and changes
+    nothing but the byte accounting of connections, which the ctnetlink source switches on and leaves on.
+
+    Without --pods, elephants are shown with their addresses, and traffic is told apart into the machine's own
+    (host) and what passes through it (unattributed). On a terminal the picture is refreshed in place; elsewhere
+    lines are appended. The first one comes with the third reading: a rate needs two intervals. Ctrl-C ends it."""
+
+    model_config = SettingsConfigDict(
+        **_CONFIG, cli_prog_name=f"{_PROGRAM} watch", cli_shortcuts={"for-seconds": "for"}
+    )
+
+    pods: Path | None = None
+    """File that names the addresses of pods, containers and virtual machines on this machine, read anew when it
+    changes: lines `ADDRESS NAME` (# begins a comment), or what `kubectl get pods -A -o json` prints, of which
+    pods of other machines are left out. An address elsewhere must not be in it: traffic between two addresses of
+    this machine does not use the link."""
+
+    once: CliImplicitFlag[bool] = False
+    """Show one picture and end."""
+
+    for_seconds: Annotated[float, _seconds(0.5, 10**7)] | None = None
+    """Seconds after which to end. Absent: on Ctrl-C or SIGTERM."""
+
+    output: Literal["text", "json"] = "text"
+    """text for people; json: one object per reading and line, rates in bit/s, sizes in bytes."""
+
+    @model_validator(mode="after")
+    def _long_enough(self) -> Self:
+        if self.for_seconds is not None and self.for_seconds < 2 * self.poll_interval:
+            raise ValueError("--for is shorter than two of --poll-interval, and no rate could be shown")
+        return self
+
+
+_Settings = TypeVar("_Settings", bound=BaseSettings)
+
+
+def _flag(location: str) -> str:
+    return "--" + location.replace("_", "-")
+
+
+def _problem(error: ValidationError, help_command: str) -> BadSettingError:
+    first = error.errors(include_url=False, include_context=False)[0]
+    name = str(first["loc"][0]) if first["loc"] else ""
+    variable = ENV_PREFIX + name.upper()
+    if first["type"] == "missing":
+        return BadSettingError(f"{_flag(name)} is missing", f"give {_flag(name)} or set {variable}")
+    reason = first["msg"].removeprefix("Value error, ")
+    if not first["loc"]:  # two settings that do not go together; the reason names both
+        return BadSettingError(reason, help_command)
+    given = "" if first["type"] == "value_error" else f" {str(first['input'])[:60]!r}:"
+    where = f"{_flag(name)}{'' if variable not in os.environ else f' (or {variable})'}"
+    return BadSettingError(f"{where}:{given} {reason}", help_command)
+
+
+def _parse(model: type[_Settings], arguments: list[str]) -> _Settings:
+    help_command = f"see `{model.model_config.get('cli_prog_name')} --help`"
+    try:
+        return CliApp.run(model, cli_args=arguments)
+    except ValidationError as error:
+        raise _problem(error, help_command) from error
+    except SettingsError as error:
+        reason = str(error).removeprefix("error parsing CLI: ").splitlines()[0]
+        raise BadSettingError(reason, help_command) from error
+
+
+def parse(arguments: list[str]) -> AgentSettings:
+    """Settings from flags, then environment, then defaults. Raises BadSettingError; ``--help`` exits 0."""
+    return _parse(AgentSettings, arguments)
+
+
+def parse_preflight(arguments: list[str]) -> PreflightSettings:
+    """As ``parse``, for the preflight."""
+    return _parse(PreflightSettings, arguments)
+
+
+def parse_watch(arguments: list[str]) -> WatchSettings:
+    """As ``parse``, for watching."""
+    return _parse(WatchSettings, arguments)

@@ -1,0 +1,5 @@
+"""Flows from the kernel's connection tracking table over netlink: a dump per reading, and the ends in between."""
+
+from nodeagent.sources.ctnetlink.source import CtnetlinkSource
+
+__all__ = ["CtnetlinkSource"]

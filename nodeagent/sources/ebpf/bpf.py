@@ -1,0 +1,290 @@
+"""The bpf(2) system call: descriptors in and out, and nothing decided.
+
+Effects only. Every function raises OSError with the kernel's errno; a refused program carries the verifier's log.
+The numbers are the kernel's stable interface (include/uapi/linux/bpf.h).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import platform
+import struct
+from dataclasses import dataclass
+from enum import IntEnum
+from pathlib import Path
+from typing import Final
+
+
+class MapType(IntEnum):
+    HASH = 1
+    ARRAY = 2
+    PERCPU_ARRAY = 6
+    LRU_HASH = 9
+    RINGBUF = 27
+
+
+class ProgramType(IntEnum):
+    KPROBE = 2
+    SCHED_CLS = 3
+    TRACING = 26
+
+
+class AttachType(IntEnum):
+    NONE = 0
+    TRACE_FENTRY = 24
+    PERF_EVENT = 41
+
+
+class _Command(IntEnum):
+    MAP_CREATE = 0
+    MAP_LOOKUP = 1
+    MAP_UPDATE = 2
+    MAP_DELETE = 3
+    MAP_NEXT_KEY = 4
+    PROG_LOAD = 5
+    OBJ_PIN = 6
+    OBJ_GET = 7
+    PROG_RUN = 10
+    PROG_FD_BY_ID = 13
+    OBJ_INFO = 15
+    RAW_TRACEPOINT_OPEN = 17
+    BTF_FD_BY_ID = 19
+    BTF_NEXT_ID = 23
+    LINK_CREATE = 28
+
+
+ANY: Final = 0
+"""Update: create the entry or replace it."""
+NO_EXIST: Final = 1
+
+F_NO_PREALLOC: Final = 1
+
+_SYSCALL: Final = {"x86_64": 321, "aarch64": 280}
+_PERF_EVENT_OPEN: Final = {"x86_64": 298, "aarch64": 241}
+_KPROBE_TYPE: Final = Path("/sys/bus/event_source/devices/kprobe/type")
+_LOG_BYTES: Final = 4 * 2**20
+_LOG_LEVEL: Final = 1
+_LICENSE: Final = b"GPL"  # bpf_probe_read_kernel is offered to GPL programs only
+
+_libc: Final = ctypes.CDLL(None, use_errno=True)
+
+
+class VerifierError(OSError):
+    """A program was refused; ``log`` is everything the verifier said."""
+
+    def __init__(self, number: int, log: str) -> None:
+        super().__init__(number, os.strerror(number))
+        self.log = log
+
+    @property
+    def verdict(self) -> str:
+        """The line that says why: the last one that is neither statistics nor an instruction."""
+        lines = [line.strip() for line in self.log.splitlines()]
+        useful = [
+            line for line in lines if line and not line.startswith(("processed ", "verification time", "stack "))
+        ]
+        return useful[-1] if useful else os.strerror(self.errno or 0)
+
+
+def _system_call(numbers: dict[str, int], *arguments: int) -> int:
+    number = numbers.get(platform.machine())
+    if number is None:
+        raise OSError(errno.ENOSYS, f"not ported to {platform.machine()}")
+    result: int = _libc.syscall(ctypes.c_long(number), *(ctypes.c_ulong(a & 2**64 - 1) for a in arguments))
+    if result < 0:
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code))
+    return result
+
+
+def _bpf(command: _Command, attr: bytes) -> tuple[int, bytes]:
+    """Result and the attributes as the kernel left them."""
+    buffer = ctypes.create_string_buffer(attr, max(len(attr), 1))
+    result = _system_call(_SYSCALL, command, ctypes.addressof(buffer), len(attr))
+    return result, buffer.raw
+
+
+def _address(buffer: ctypes.Array[ctypes.c_char]) -> int:
+    return ctypes.addressof(buffer)
+
+
+def map_create(
+    kind: MapType, *, key_size: int, value_size: int, max_entries: int, flags: int = 0, name: str = ""
+) -> int:
+    """A new map's descriptor."""
+    attr = struct.pack(
+        "=IIIIIII16s", kind, key_size, value_size, max_entries, flags, 0, 0, name.encode()[:15]
+    )  # fmt: skip
+    return _bpf(_Command.MAP_CREATE, attr)[0]
+
+
+def map_lookup(fd: int, key: bytes, value_size: int) -> bytes | None:
+    """The value, or None when there is no such entry. ``value_size`` is of all CPUs for per-CPU maps."""
+    key_buffer, value = ctypes.create_string_buffer(key, len(key)), ctypes.create_string_buffer(value_size)
+    try:
+        _bpf(_Command.MAP_LOOKUP, struct.pack("=I4xQQQ", fd, _address(key_buffer), _address(value), 0))
+    except FileNotFoundError:
+        return None
+    return value.raw
+
+
+def map_update(fd: int, key: bytes, value: bytes, flags: int = ANY) -> None:
+    key_buffer = ctypes.create_string_buffer(key, len(key))
+    value_buffer = ctypes.create_string_buffer(value, len(value))
+    _bpf(_Command.MAP_UPDATE, struct.pack("=I4xQQQ", fd, _address(key_buffer), _address(value_buffer), flags))
+
+
+def map_delete(fd: int, key: bytes) -> bool:
+    """Whether there was such an entry."""
+    key_buffer = ctypes.create_string_buffer(key, len(key))
+    try:
+        _bpf(_Command.MAP_DELETE, struct.pack("=I4xQQQ", fd, _address(key_buffer), 0, 0))
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def map_next_key(fd: int, key: bytes | None, key_size: int) -> bytes | None:
+    """The key after ``key`` (None: the first), or None after the last."""
+    key_buffer = ctypes.create_string_buffer(key, key_size) if key is not None else None
+    following = ctypes.create_string_buffer(key_size)
+    at = _address(key_buffer) if key_buffer is not None else 0
+    try:
+        _bpf(_Command.MAP_NEXT_KEY, struct.pack("=I4xQQQ", fd, at, _address(following), 0))
+    except FileNotFoundError:
+        return None
+    return following.raw
+
+
+@dataclass(frozen=True, slots=True)
+class Attachment:
+    """What an fentry program is loaded for: a function's BTF id, in vmlinux (descriptor 0) or in a module."""
+
+    btf_id: int
+    btf_fd: int = 0
+
+
+def program_load(
+    kind: ProgramType, instructions: bytes, *, name: str = "", attach: Attachment | None = None
+) -> int:
+    """A loaded program's descriptor. Raises VerifierError when the verifier refuses it."""
+    attach_type = AttachType.TRACE_FENTRY if kind is ProgramType.TRACING else AttachType.NONE
+    code = ctypes.create_string_buffer(instructions, len(instructions))
+    license_text = ctypes.create_string_buffer(_LICENSE)
+
+    def attributes(log: ctypes.Array[ctypes.c_char] | None) -> bytes:
+        log_level, log_size, log_at = (_LOG_LEVEL, _LOG_BYTES, _address(log)) if log is not None else (0, 0, 0)
+        return struct.pack(
+            "=IIQQIIQII16sIIIIQIIQIII",
+            kind, len(instructions) // 8, _address(code), _address(license_text), log_level, log_size, log_at,
+            0, 0, name.encode()[:15], 0, attach_type, 0, 0, 0, 0, 0, 0, 0,
+            attach.btf_id if attach else 0, attach.btf_fd if attach else 0,
+        )  # fmt: skip
+
+    try:
+        return _bpf(_Command.PROG_LOAD, attributes(None))[0]
+    except OSError as error:
+        if error.errno == errno.EPERM:
+            raise
+    # Only a refusal is worth the log: asking for it makes the verifier slower and needs a large buffer.
+    log = ctypes.create_string_buffer(_LOG_BYTES)
+    try:
+        return _bpf(_Command.PROG_LOAD, attributes(log))[0]
+    except OSError as error:
+        raise VerifierError(error.errno or 0, log.value.decode("utf-8", "replace")) from error
+
+
+def attach_fentry(program: int) -> int:
+    """A link's descriptor: closing the last one detaches."""
+    return _bpf(_Command.RAW_TRACEPOINT_OPEN, struct.pack("=QI4x", 0, program))[0]
+
+
+def attach_perf_event(program: int, event: int) -> int:
+    """A link between a program and a perf event (kernel 5.15 and later)."""
+    return _bpf(_Command.LINK_CREATE, struct.pack("=IIII48x", program, event, AttachType.PERF_EVENT, 0))[0]
+
+
+def open_kprobe(function: str) -> int:
+    """A perf event on the entry of a kernel function. ENOSYS: this kernel has no kprobes."""
+    try:
+        kind = int(_KPROBE_TYPE.read_text())
+    except FileNotFoundError as error:
+        raise OSError(errno.ENOSYS, "this kernel has no kprobes") from error
+    name = ctypes.create_string_buffer(function.encode())
+    size = 112  # PERF_ATTR_SIZE_VER5
+    attr = struct.pack("=IIQQQQQIIQQ", kind, size, 0, 0, 0, 0, 0, 0, 0, _address(name), 0).ljust(size, b"\0")
+    buffer = ctypes.create_string_buffer(attr, size)
+    every_process, first_cpu, no_group, close_on_exec = -1, 0, -1, 8
+    return _system_call(
+        _PERF_EVENT_OPEN, _address(buffer), every_process, first_cpu, no_group, close_on_exec
+    )  # fmt: skip
+
+
+def pin(fd: int, path: Path) -> None:
+    """Keep a map, program or link alive under a path of a bpf file system."""
+    name = ctypes.create_string_buffer(os.fsencode(path))
+    _bpf(_Command.OBJ_PIN, struct.pack("=QII", _address(name), fd, 0))
+
+
+def open_pinned(path: Path) -> int:
+    """A descriptor of what is pinned at ``path``."""
+    name = ctypes.create_string_buffer(os.fsencode(path))
+    return _bpf(_Command.OBJ_GET, struct.pack("=QII", _address(name), 0, 0))[0]
+
+
+def object_info(fd: int, size: int = 256) -> bytes:
+    """The kernel's description of a map, program, link or BTF object, as much of it as fits ``size`` bytes."""
+    info = ctypes.create_string_buffer(size)
+    _, attr = _bpf(_Command.OBJ_INFO, struct.pack("=IIQ", fd, size, _address(info)))
+    return info.raw[: struct.unpack_from("=I", attr, 4)[0]].ljust(size, b"\0")
+
+
+def program_by_id(number: int) -> int:
+    """A descriptor of a loaded program."""
+    return _bpf(_Command.PROG_FD_BY_ID, struct.pack("=III", number, 0, 0))[0]
+
+
+def module_btf(module: str) -> int:
+    """A descriptor of a loaded module's BTF. Raises FileNotFoundError when there is none, PermissionError
+    without CAP_SYS_ADMIN: the kernel lists its objects to nobody else.
+    """
+    number = 0
+    while True:
+        _, attr = _bpf(_Command.BTF_NEXT_ID, struct.pack("=III", number, 0, 0))  # ENOENT after the last
+        number = struct.unpack_from("=I", attr, 4)[0]
+        fd = _bpf(_Command.BTF_FD_BY_ID, struct.pack("=III", number, 0, 0))[0]
+        if _btf_name(fd) == module:
+            return fd
+        os.close(fd)
+
+
+def _btf_name(fd: int) -> str:
+    name = ctypes.create_string_buffer(64)
+    info = ctypes.create_string_buffer(struct.pack("=QIIQII", 0, 0, 0, _address(name), len(name), 0), 32)
+    _bpf(_Command.OBJ_INFO, struct.pack("=IIQ", fd, len(info), _address(info)))
+    return name.value.decode("utf-8", "replace")
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Outcome of a test run."""
+
+    result: int
+    nanoseconds: int
+    """Per repetition."""
+
+
+def program_run(program: int, data: bytes, *, repeat: int) -> Run:
+    """Run a packet program ``repeat`` times over ``data``."""
+    packet = ctypes.create_string_buffer(data, len(data))
+    attr = struct.pack("=IIIIQQIIIIQQ", program, 0, len(data), 0, _address(packet), 0, repeat, 0, 0, 0, 0, 0)
+    _, left = _bpf(_Command.PROG_RUN, attr)
+    return Run(struct.unpack_from("=I", left, 4)[0], struct.unpack_from("=I", left, 36)[0])
+
+
+def possible_cpus(path: Path = Path("/sys/devices/system/cpu/possible")) -> int:
+    """How many values a per-CPU map returns."""
+    last = path.read_text().strip().rsplit(",", 1)[-1].rsplit("-", 1)[-1]
+    return int(last) + 1

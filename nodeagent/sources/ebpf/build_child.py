@@ -1,0 +1,72 @@
+"""The compiling process: decides the hooks from BTF, compiles with bcc, prints instructions, and ends.
+
+``python -m nodeagent.sources.ebpf.build_child`` reads one JSON request from standard input and writes one JSON
+answer to standard output. It is a process of its own because bcc brings LLVM, which would stay resident; and it
+needs no privileges, for maps are referred to by number. The only module that imports bcc.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+import platform
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from nodeagent.btf import BtfError
+from nodeagent.btf.kernel import load_kernel, load_module
+from nodeagent.sources.ebpf.hooks import Mode, Plan, plan
+from nodeagent.sources.ebpf.problems import EbpfUnavailable, Kind, Problem
+
+
+def main() -> int:
+    """Exit status 0 with an answer, be it instructions or a problem."""
+    request = orjson.loads(sys.stdin.buffer.read())
+    try:
+        answer = _build(request)
+    except EbpfUnavailable as unavailable:
+        answer = {"problem": asdict(unavailable.problem)}
+    sys.stdout.buffer.write(orjson.dumps(answer))
+    return 0
+
+
+def _build(request: dict[str, Any]) -> dict[str, Any]:
+    directory = Path(request["btf"])
+    try:
+        kernel = load_kernel(directory)
+        module = load_module("nf_conntrack", kernel, directory)
+    except BtfError as error:
+        raise EbpfUnavailable(Problem(Kind.NO_BTF, str(error))) from error
+    chosen = plan(
+        kernel, module, mode=Mode(request["mode"]), machine=platform.machine(), without=request["without"]
+    )
+    functions = request["functions"] or {hook.role.value: f"footprint_{hook.role}" for hook in chosen.hooks}
+    source = Path(request["sources"]) / request["file"]
+    return {"plan": asdict(chosen), "programs": _compile(source, functions, chosen, request["defines"])}
+
+
+def _compile(source: Path, functions: dict[str, str], chosen: Plan, extra: dict[str, str]) -> dict[str, str]:
+    """Instructions of each function, as base64 under its key."""
+    sources = source.parent
+    os.environ["BCC_KERNEL_SOURCE"] = str(sources / "shim")
+    try:
+        import bcc  # noqa: PLC0415 - after the environment it reads, and only where it is needed
+    except ImportError as error:
+        raise EbpfUnavailable(Problem(Kind.BCC_MISSING, f"bcc cannot be imported ({error})")) from error
+    defines = {**chosen.defines, **extra}
+    flags = [f"-I{sources}", *(f"-D{name}={value}" for name, value in sorted(defines.items()))]
+    try:
+        compiled = bcc.BPF(src_file=str(source), cflags=flags)
+        code = {key: compiled.dump_func(name.encode()) for key, name in functions.items()}
+    except Exception as error:  # bcc raises bare Exception
+        version = getattr(bcc, "__version__", "unknown")
+        raise EbpfUnavailable(Problem(Kind.COMPILE_FAILED, f"bcc {version}: {error}")) from error
+    return {key: base64.b64encode(instructions).decode() for key, instructions in code.items()}
+
+
+if __name__ == "__main__":
+    sys.exit(main())

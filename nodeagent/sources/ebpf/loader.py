@@ -1,0 +1,202 @@
+"""From nothing to running hooks: build, load, attach in the best way this kernel allows; or take over others.
+
+In: Options. Out: a Session. Effects: a child process, maps, programs, pins. Raises EbpfUnavailable with every
+attempt's outcome when nothing works.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+import structlog
+
+from nodeagent.sources.ebpf import pins, programs
+from nodeagent.sources.ebpf.build import Build, Request, build, fingerprint, sources
+from nodeagent.sources.ebpf.hooks import Mode
+from nodeagent.sources.ebpf.maps import Maps, Sizes, specs
+from nodeagent.sources.ebpf.problems import EbpfUnavailable, Kind, Problem
+from nodeagent.sources.ebpf.programs import FunctionRefused, Programs, not_permitted
+
+_log = structlog.get_logger(__name__)
+
+_ENOTSUPP: Final = 524  # the kernel's own, which leaks out of its tracing code
+_WHOLE_MODE: Final = frozenset({errno.EPERM, errno.EACCES, errno.EOPNOTSUPP, errno.ENOSYS, _ENOTSUPP})
+"""Refusals that no other function would escape."""
+
+_SAME_IN_EVERY_MODE: Final = frozenset(
+    {
+        Kind.NO_BTF,
+        Kind.BCC_MISSING,
+        Kind.COMPILE_FAILED,
+        Kind.UNKNOWN_LAYOUT,
+        Kind.NO_CONNTRACK,
+        Kind.UNKNOWN_PROTOTYPE,
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How to start."""
+
+    sizes: Sizes = field(default_factory=Sizes)
+    modes: tuple[Mode, ...] = (Mode.FENTRY, Mode.KPROBE)
+    """In the order in which they are tried."""
+    without: frozenset[str] = frozenset()
+    """Functions not to hook."""
+    pins: Path | None = pins.ROOT
+    """Where maps and hooks outlive the agent; None: they do not."""
+
+
+@dataclass(slots=True)
+class Session:
+    """Running hooks and their maps."""
+
+    maps: Maps
+    programs: Programs
+    mode: str
+    """``fentry`` or ``kprobe``; ``adopted`` for a predecessor's, which may be either."""
+    functions: tuple[str, ...] = ()
+    pinned: Path | None = None
+
+    @property
+    def adopted(self) -> bool:
+        return self.mode == ADOPTED
+
+    def close(self, *, keep: bool) -> None:
+        """Let go of everything; unless ``keep``, unpin and so unload it."""
+        if self.pinned is not None and not keep:
+            pins.discard(self.pinned)
+        self.programs.close()
+        self.maps.close()
+
+
+ADOPTED: Final = "adopted"
+
+
+def own_namespace() -> int:
+    """Inode of this thread's network namespace."""
+    return Path("/proc/thread-self/ns/net").stat().st_ino
+
+
+def identity(sizes: Sizes) -> int:
+    """What a predecessor's maps must state: the same sources, the same sizes."""
+    return (fingerprint(sources()) ^ hash_sizes(sizes)) & 0xFFFF_FFFF
+
+
+def hash_sizes(sizes: Sizes) -> int:
+    """Stable over processes, unlike hash()."""
+    result = 0
+    for spec in specs(sizes):
+        result = (result * 1_000_003 + spec.max_entries * 31 + spec.value_size) & 0xFFFF_FFFF
+    return result
+
+
+def adopt(options: Options) -> Session | None:
+    """A predecessor's running hooks, when they are of the same program; what else is found is unloaded."""
+    if options.pins is None:
+        return None
+    path = pins.directory(own_namespace(), options.pins)
+    if not path.is_dir():
+        return None
+    try:
+        maps, links = pins.open_all(path, [spec.name for spec in specs(options.sizes)])
+    except OSError as error:
+        _log.warning("a predecessor's program cannot be taken over; unloading it", problem=str(error))
+        pins.discard(path)
+        return None
+    session = Session(Maps(maps, options.sizes), Programs.adopt(links), ADOPTED, pinned=path)
+    config = session.maps.read_config()
+    if config.fingerprint == identity(options.sizes) and config.netns == own_namespace():
+        return session
+    _log.info("a predecessor of another version is unloaded")
+    session.close(keep=False)
+    return None
+
+
+def start(options: Options) -> Session:
+    """Fresh maps and hooks. Nothing counts before ``config`` has been written. Raises EbpfUnavailable."""
+    problems: list[tuple[Mode, Problem]] = []
+    for mode in options.modes:
+        try:
+            return _start_mode(mode, options)
+        except EbpfUnavailable as unavailable:
+            problems.append((mode, unavailable.problem))
+            if unavailable.problem.kind in _SAME_IN_EVERY_MODE:
+                break
+            if mode is not options.modes[-1]:
+                _log.info("cannot hook this way", mode=mode.value, problem=unavailable.problem.fact)
+    raise EbpfUnavailable(combined(problems))
+
+
+def combined(problems: Collection[tuple[Mode, Problem]]) -> Problem:
+    """One problem of several attempts: the last one's remedy, everyone's fact."""
+    _, last = list(problems)[-1]
+    if len(problems) == 1:
+        return last
+    fact = "; ".join(f"{mode}: {problem.fact}" for mode, problem in problems)
+    detail = "\n".join(f"{mode}:\n{problem.detail}" for mode, problem in problems if problem.detail)
+    return Problem(last.kind, fact, detail)
+
+
+def pin(session: Session, options: Options) -> None:
+    """Let the session outlive this process, where the kernel allows it."""
+    if options.pins is None:
+        return
+    path = pins.directory(own_namespace(), options.pins)
+    try:
+        pins.pin_all(path, session.maps.fds, session.programs.links)
+    except OSError as error:
+        _log.info(
+            "a restart of the agent will begin anew: nothing can be pinned", path=str(path), problem=str(error)
+        )
+        return
+    session.pinned = path
+
+
+def _start_mode(mode: Mode, options: Options) -> Session:
+    without = set(options.without)
+    maps = _create_maps(options.sizes)
+    try:
+        while True:
+            built = build(Request(mode, frozenset(without)))
+            try:
+                running = programs.attach(built.plan, programs.load(built, maps.numbered()))
+            except FunctionRefused as refused:
+                _judge(mode, refused)
+                without.add(refused.function)
+                continue
+            return Session(maps, running, mode.value, _functions(built))
+    except BaseException:
+        maps.close()
+        raise
+
+
+def _judge(mode: Mode, refused: FunctionRefused) -> None:
+    """Go on with another function, or give this mode up."""
+    cause = refused.__cause__
+    if not isinstance(cause, OSError) or cause.errno not in _WHOLE_MODE:
+        _log.info("a function cannot be hooked", function=refused.function, mode=mode.value, problem=str(cause))
+        return
+    what = f"attaching to {refused.function} ({mode})"
+    if cause.errno in (errno.EPERM, errno.EACCES):
+        raise EbpfUnavailable(not_permitted(what, cause)) from refused
+    fact = f"{what} is not supported by this kernel ({cause.strerror})"
+    raise EbpfUnavailable(Problem(Kind.ATTACH_REFUSED, fact)) from refused
+
+
+def _create_maps(sizes: Sizes) -> Maps:
+    try:
+        return Maps.create(sizes)
+    except OSError as error:
+        if error.errno in (errno.EPERM, errno.EACCES):
+            raise EbpfUnavailable(not_permitted("creating maps", error)) from error
+        raise EbpfUnavailable(Problem(Kind.MAP_REFUSED, f"the kernel refused a map ({error.strerror})")) from error
+
+
+def _functions(built: Build) -> tuple[str, ...]:
+    return tuple(hook.function for hook in built.plan.hooks)

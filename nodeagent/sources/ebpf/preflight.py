@@ -1,0 +1,74 @@
+"""What eBPF on conntrack finds here, capability by capability, by trying: build, maps, load, attach, and let go.
+
+Leaves: findings for the agent's preflight. None is required, for another source can measure. Guarantees: never
+raises; what was attached for the trial is detached again; a program that is running is left alone.
+"""
+
+from __future__ import annotations
+
+import platform
+from typing import Final
+
+from nodeagent.findings import Answer, Finding
+from nodeagent.sources.ebpf import loader
+from nodeagent.sources.ebpf.build import Request, build
+from nodeagent.sources.ebpf.hooks import Mode
+from nodeagent.sources.ebpf.loader import Options
+from nodeagent.sources.ebpf.maps import Sizes
+from nodeagent.sources.ebpf.problems import EbpfUnavailable, Kind, Problem
+
+_TRIAL: Final = Sizes(flows=1024, addresses=64, slots=16, seeds=16, elephants=16, event_bytes=4096 * 16)
+"""Small: only whether it can be done is asked."""
+
+_TYPES: Final = "kernel types (BTF) of conntrack"
+_COMPILER: Final = "bcc"
+_UNTRIED: Final = "not tried, because of what is missing above"
+
+
+def findings() -> tuple[Finding, ...]:
+    """In the order in which they build on each other."""
+    try:
+        built = build(Request(Mode.KPROBE))
+    except EbpfUnavailable as unavailable:
+        return (*_not_built(unavailable.problem), *(_untried(mode) for mode in Mode))
+    names = ", ".join(hook.function for hook in built.plan.hooks)
+    where = f"module {built.plan.module}" if built.plan.module else "built in"
+    return (
+        Finding(_TYPES, Answer.YES, f"{names} ({where})", required=False),
+        Finding(_COMPILER, Answer.YES, "compiles the program", required=False),
+        *(_attached(mode) for mode in Mode),
+    )
+
+
+def _not_built(problem: Problem) -> tuple[Finding, Finding]:
+    if problem.kind in (Kind.BCC_MISSING, Kind.COMPILE_FAILED):
+        types = Finding(_TYPES, Answer.YES, "readable", required=False)
+        return types, _missing(_COMPILER, problem)
+    compiler = Finding(_COMPILER, Answer.UNKNOWN, _UNTRIED, required=False)
+    return _missing(_TYPES, problem), compiler
+
+
+def _attached(mode: Mode) -> Finding:
+    try:
+        session = loader.start(Options(sizes=_TRIAL, modes=(mode,), pins=None))
+    except EbpfUnavailable as unavailable:
+        return _missing(_name(mode), unavailable.problem)
+    except OSError as error:
+        return Finding(
+            _name(mode), Answer.UNKNOWN, error.strerror or str(error), "run the preflight again", required=False
+        )
+    functions = ", ".join(session.functions)
+    session.close(keep=False)
+    return Finding(_name(mode), Answer.YES, f"attached to {functions} on {platform.release()}", required=False)
+
+
+def _untried(mode: Mode) -> Finding:
+    return Finding(_name(mode), Answer.UNKNOWN, _UNTRIED, required=False)
+
+
+def _missing(name: str, problem: Problem) -> Finding:
+    return Finding(name, Answer.NO, f"{problem.fact} [{problem.kind}]", problem.remedy, required=False)
+
+
+def _name(mode: Mode) -> str:
+    return f"eBPF on conntrack by {mode}"

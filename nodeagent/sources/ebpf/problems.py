@@ -1,0 +1,71 @@
+"""Why the program cannot run here: one kind for each cause, each with its remedy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from nodeagent.sources.base import SourceUnavailable
+
+
+class Kind(StrEnum):
+    """Stable words, as preflight's JSON and the log show them."""
+
+    NO_BTF = "no-btf"
+    NO_CONNTRACK = "no-conntrack"
+    UNKNOWN_PROTOTYPE = "unknown-prototype"
+    UNKNOWN_LAYOUT = "unknown-layout"
+    BCC_MISSING = "bcc-missing"
+    COMPILE_FAILED = "compile-failed"
+    NOT_PORTED = "not-ported"
+    MAP_REFUSED = "map-refused"
+    NO_PERMISSION = "no-permission"
+    FORBIDDEN = "forbidden"
+    LOCKED_DOWN = "locked-down"
+    VERIFIER = "verifier-rejection"
+    LOAD_REFUSED = "load-refused"
+    ATTACH_REFUSED = "attach-refused"
+
+
+REMEDY: Final[dict[Kind, str]] = {
+    Kind.NO_BTF: "run a kernel built with CONFIG_DEBUG_INFO_BTF=y and CONFIG_DEBUG_INFO_BTF_MODULES=y",
+    Kind.NO_CONNTRACK: "run `modprobe nf_conntrack` on the node",
+    Kind.UNKNOWN_PROTOTYPE: "report the kernel's version and this line; until then use --source ctnetlink",
+    Kind.UNKNOWN_LAYOUT: "report the kernel's version and this line; until then use --source ctnetlink",
+    Kind.BCC_MISSING: "install the distribution's package: `apt-get install python3-bpfcc` (never bcc from PyPI, "
+    "which is another project), and use a Python that sees it",
+    Kind.COMPILE_FAILED: "install bcc 0.26 or later: `apt-get install python3-bpfcc`",
+    Kind.NOT_PORTED: "use --source ctnetlink on this machine",
+    Kind.MAP_REFUSED: "raise the memory limit of the container, or lower the number of flows tracked",
+    Kind.NO_PERMISSION: "run as root, or add BPF, PERFMON and NET_ADMIN (and SYS_ADMIN where the kernel asks for "
+    "it) to securityContext.capabilities",
+    Kind.FORBIDDEN: "use --source ctnetlink: this kernel allows it to nobody",
+    Kind.LOCKED_DOWN: "boot without lockdown=confidentiality, or use --source ctnetlink",
+    Kind.VERIFIER: "report the kernel's version and this line; until then use --source ctnetlink",
+    Kind.LOAD_REFUSED: "see `dmesg`; until then use --source ctnetlink",
+    Kind.ATTACH_REFUSED: "run a kernel with CONFIG_KPROBES=y, or with CONFIG_DYNAMIC_FTRACE_WITH_DIRECT_CALLS=y",
+}
+"""What mends each."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One cause, as found."""
+
+    kind: Kind
+    fact: str
+    detail: str = ""
+    """Everything there is to know, such as the verifier's whole log: for the log file, not for a line."""
+
+    @property
+    def remedy(self) -> str:
+        return REMEDY[self.kind]
+
+
+class EbpfUnavailable(SourceUnavailable):
+    """The program cannot run; ``problem`` says why."""
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(f"ebpf: {problem.fact}; flows are not counted in the kernel; {problem.remedy}")
+        self.problem = problem

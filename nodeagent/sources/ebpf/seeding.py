@@ -1,0 +1,66 @@
+"""What existing connections carried before the program came: one ctnetlink dump, into the kernel's seeds.
+
+Effects: a netlink socket, map updates. A refused dump is no failure: flows then begin at their next packet.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+
+import structlog
+
+from nodeagent.flows.samples import NO_COUNTERS, Sample
+from nodeagent.flows.tuples import is_conversation
+from nodeagent.sources.base import LossKind
+from nodeagent.sources.ctnetlink.socket import ConntrackSockets
+from nodeagent.sources.ctnetlink.wire import Decoder, parse_key
+from nodeagent.sources.ebpf.layout import ORIGINAL, REPLY, Seed
+from nodeagent.sources.ebpf.maps import Maps
+from nodeagent.sources.ebpf.values import seed_key
+
+_log = structlog.get_logger(__name__)
+
+
+class Seeder:
+    """Writes each connection once, however often it is dumped."""
+
+    def __init__(self, maps: Maps) -> None:
+        self._maps = maps
+        self._written: set[bytes] = set()
+        self.refused = 0
+        """Connections the map took no more."""
+
+    def __len__(self) -> int:
+        return len(self._written)
+
+    def dump(self) -> bool:
+        """Seed what is not seeded yet; False when the table could not be read."""
+        lost: Counter[LossKind] = Counter()
+        try:
+            sockets = ConntrackSockets(Decoder(), lost)
+        except OSError as error:
+            _log.warning("connections that already exist are not known", problem=error.strerror)
+            return False
+        try:
+            return sockets.dump(self._take)
+        except OSError as error:
+            _log.warning("connections that already exist are not known", problem=error.strerror)
+            return False
+        finally:
+            sockets.close()
+
+    def _take(self, samples: list[Sample]) -> None:
+        now = time.monotonic_ns()
+        for key, _, _, original, _, reply in samples:
+            if key in self._written or (tuples := parse_key(key)) is None or not is_conversation(tuples.protocol):
+                continue
+            seed = Seed(born_ns=now)
+            if NO_COUNTERS not in (original, reply):
+                seed.bytes[ORIGINAL], seed.bytes[REPLY] = original, reply
+            try:
+                self._maps.write_seed(seed_key(tuples), seed)
+            except OSError:
+                self.refused += 1
+                continue
+            self._written.add(key)

@@ -1,0 +1,290 @@
+"""The flow source that lets the kernel count: O(pods + elephants) in user space, whatever the packets.
+
+In: a network namespace (the thread's own), locality, thresholds. Out: readings. It hooks conntrack itself, so it
+needs no accounting switch, and sees every connection that begins and ends between two readings.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+import structlog
+
+from nodeagent.sources.base import (
+    Counters,
+    FlowThresholds,
+    Locality,
+    LossKind,
+    Reading,
+    SourceUnavailable,
+)
+from nodeagent.sources.ebpf import layout, loader
+from nodeagent.sources.ebpf.elephants import ElephantView
+from nodeagent.sources.ebpf.layout import FLOW_ELEPHANT, Config, Event, Flow
+from nodeagent.sources.ebpf.loader import Options, Session
+from nodeagent.sources.ebpf.locality import Residents
+from nodeagent.sources.ebpf.owners import OwnerTable, Slot
+from nodeagent.sources.ebpf.ring import RingBuffer
+from nodeagent.sources.ebpf.seeding import Seeder
+from nodeagent.sources.ebpf.values import configure
+
+_log = structlog.get_logger(__name__)
+
+KEPT_READINGS: Final = 3
+"""Readings for which an owner that left, and for which nothing is counted any more, is still shown."""
+
+_BIRTHS_TO_JUDGE: Final = 16
+"""Connections that must have begun before silence of the accounting hook proves that it is never called."""
+
+_COUNTED: Final = tuple(name for name, *_ in layout.Counters._fields_ if name not in ("tag", "reserved"))
+"""Fields of the kernel's struct counters, which are named as those of the reading."""
+
+_CLOCK_MONOTONIC_COARSE: Final = 6
+"""Advances by jiffies; Python has no name for it."""
+
+_ENTRIES: Final = Path("/proc/sys/net/netfilter/nf_conntrack_count")
+
+
+class EbpfSource:
+    """A program on conntrack's functions. ``keep`` leaves it running at close, for a successor to take over."""
+
+    name = "ebpf"
+
+    def __init__(
+        self,
+        thresholds: FlowThresholds | None = None,
+        locality: Locality | None = None,
+        *,
+        options: Options | None = None,
+        keep: bool = False,
+    ) -> None:
+        self._thresholds = thresholds or FlowThresholds()
+        self._locality = locality or Locality()
+        self._options = options or Options()
+        self._keep = keep
+        self._session: Session | None = None
+        self._ring: RingBuffer | None = None
+        self._config = Config()
+        self._epoch = 0
+        self._lost: Counter[LossKind] = Counter()
+        self._lost_here: Counter[LossKind] = Counter()
+        self._last: dict[str, tuple[list[int], Counters]] = {}
+        self._refused_seeds = self._evicted = 0
+        self._owners = OwnerTable(self._options.sizes.slots)
+        self._view = ElephantView(self._thresholds)
+
+    def open(self) -> None:
+        """Take over a predecessor's program, or start one. Raises SourceUnavailable."""
+        self.close()
+        session = loader.adopt(self._options)
+        if session is not None:
+            try:
+                self._begin(session)
+            except (OSError, ValueError) as error:
+                _log.warning("a predecessor's state makes no sense; starting anew", problem=str(error))
+                self._abandon(session)
+                session = None
+        if session is None:
+            self._start_fresh()
+
+    def set_locality(self, locality: Locality) -> None:
+        self._locality = locality
+        if self._session is not None and self._residents.change(locality):
+            self._write_config(generation=self._config.generation + 1)
+
+    def set_thresholds(self, thresholds: FlowThresholds) -> None:
+        self._thresholds = self._view.thresholds = thresholds
+        if self._session is not None:
+            self._write_config()
+
+    def wait(self, timeout: float) -> bool:
+        """Whether an elephant begins or ends within ``timeout`` seconds: then a reading is worth taking early."""
+        return self._ring.wait(timeout) if self._ring is not None else False
+
+    def events(self) -> list[Event]:
+        """The beginnings and ends of elephants since the last call or reading, as the kernel told them."""
+        if self._ring is None:
+            return []
+        return [Event.from_buffer_copy(record) for record in self._ring.records()]
+
+    def read(self, now: float) -> Reading:
+        """The kernel's counters, summed. Raises SourceUnavailable when they cannot be read."""
+        if self._session is None:
+            raise SourceUnavailable("ebpf: not open; no traffic is measured; call open() first")
+        try:
+            reading = self._read(self._session, now)
+            if self._never_called(self._session, reading):
+                self._avoid_inlined()
+                reading = self._read(self._session, now)
+        except OSError as error:
+            fact = f"ebpf: the kernel's maps cannot be read ({error.strerror}); no traffic is measured"
+            raise SourceUnavailable(f"{fact}; restart the agent") from error
+        return reading
+
+    def close(self) -> None:
+        """Unload the program, unless it is to be kept."""
+        if self._ring is not None:
+            self._ring.close()
+            self._ring = None
+        if self._session is not None:
+            self._session.close(keep=self._keep)
+            self._session = None
+
+    @property
+    def mode(self) -> str:
+        """How the hooks are attached: ``fentry``, ``kprobe``, ``adopted``; empty while closed."""
+        return self._session.mode if self._session is not None else ""
+
+    def _start_fresh(self) -> None:
+        session = loader.start(self._options)
+        try:
+            self._reset()
+            self._begin(session)
+        except BaseException as error:
+            self._abandon(session)
+            if isinstance(error, OSError):
+                raise SourceUnavailable(
+                    f"ebpf: the maps cannot be written ({error.strerror}); nothing is measured; restart the agent"
+                ) from error
+            raise
+        loader.pin(session, self._options)
+
+    def _begin(self, session: Session) -> None:
+        """Let the hooks count: everything they look up is there before they see their namespace's number."""
+        owners = OwnerTable(self._options.sizes.slots)
+        residents = Residents(session.maps, owners)
+        config = Config()
+        if session.adopted:
+            config = session.maps.read_config()
+            residents.adopt()
+        else:
+            for slot in owners:
+                session.maps.give_slot(slot.number, slot.tag)
+        ring = RingBuffer(session.maps.fds["events"], self._options.sizes.event_bytes)
+        self._session, self._ring, self._config = session, ring, config
+        self._owners, self._residents = owners, residents
+        self._epoch += 1
+        session.maps.forget_namespace()
+        residents.change(self._locality)
+        if session.adopted:
+            self._write_config(generation=config.generation + 1)
+        else:
+            self._seed(session)
+        self.name = f"ebpf-{session.mode}"
+        _log.info(
+            "measuring with eBPF on conntrack", mode=session.mode, epoch=self._epoch,
+            functions=list(session.functions), adopted=session.adopted,
+        )  # fmt: skip
+
+    def _seed(self, session: Session) -> None:
+        seeder = Seeder(session.maps)
+        seeder.dump()
+        self._config.fingerprint = loader.identity(self._options.sizes)
+        self._write_config(generation=1, netns=loader.own_namespace())
+        seeder.dump()  # what began between the first dump and now
+        self._write_config(seeded=1)
+        self._refused_seeds += seeder.refused
+
+    def _write_config(self, **fields: int) -> None:
+        for name, value in fields.items():
+            setattr(self._config, name, value & 0xFFFF_FFFF)
+        configure(self._config, self._thresholds, time.clock_getres(_CLOCK_MONOTONIC_COARSE))
+        if self._session is not None:
+            self._session.maps.write_config(self._config)
+
+    def _read(self, session: Session, now: float) -> Reading:
+        self.events()  # what is in the ring is in the map of elephants as well; this makes room
+        owners = {slot.uid: counters for slot in self._owners if (counters := self._counters(session, slot))}
+        elephants = self._view.look(self._standing(session), self._owners.uid_of, now)
+        return Reading(
+            taken_at=now, epoch=self._epoch, owners=owners, elephants=elephants,
+            lost=self._losses(session), flows=_entries(),
+        )  # fmt: skip
+
+    def _counters(self, session: Session, slot: Slot) -> Counters | None:
+        """What was counted for an owner; None while there is nothing, and some time after it left."""
+        if slot.absent > KEPT_READINGS:
+            return None
+        _, values = session.maps.counters(slot.number)
+        last = self._last.get(slot.uid)
+        if last is not None and last[0] == values:
+            slot.absent += not slot.present
+            # Histograms change only with flows_ended.
+            return replace(last[1], sizes=list(last[1].sizes), lifetimes=list(last[1].lifetimes))
+        if not any(values):
+            return None
+        slot.absent = 0
+        histograms = session.maps.histograms(slot.number)
+        counted = dict(zip(_COUNTED, values, strict=True))
+        counters = Counters(sizes=list(histograms.sizes), lifetimes=list(histograms.lifetimes), **counted)
+        self._last[slot.uid] = (values, counters)
+        return replace(counters, sizes=list(counters.sizes), lifetimes=list(counters.lifetimes))
+
+    def _standing(self, session: Session) -> list[tuple[Event, Flow]]:
+        found = []
+        for event in session.maps.elephants():
+            flow = session.maps.flow(event.flow)
+            # Evicted: it will be met anew, should it go on; or another flow has its address by now.
+            if flow is None or not flow.flags & FLOW_ELEPHANT:
+                session.maps.forget_elephant(event.flow)
+            else:
+                found.append((event, flow))
+        return found
+
+    def _losses(self, session: Session) -> dict[LossKind, int]:
+        stats = session.maps.stats()
+        lost: Counter[LossKind] = Counter()
+        # The kernel evicts without a word. An evicted flow is noticed when it returns or ends; before that, what
+        # was put into the table and taken out of it tells how many it cannot still hold.
+        unheld = stats["STAT_FLOWS_MET"] - stats["STAT_FLOWS_BURIED"] - self._options.sizes.flows
+        self._evicted = max(self._evicted, stats["STAT_LOST_FLOW_EVICTED"], unheld)
+        lost[LossKind.FLOWS_EVICTED] = self._evicted + self._refused_seeds
+        lost[LossKind.UPDATES_FAILED] = (
+            stats["STAT_LOST_FLOW_REFUSED"] + stats["STAT_LOST_READ"] + stats["STAT_LOST_OWNER"]
+            + stats["STAT_LOST_ELEPHANT"] + self._residents.refused
+        )  # fmt: skip
+        lost[LossKind.EVENTS_OVERRUN] = stats["STAT_LOST_EVENT"]
+        lost[LossKind.HOOKS_MISSED] = session.programs.misses()
+        self._lost_here = lost
+        total = self._lost + lost
+        return {kind: total[kind] for kind in LossKind if total[kind]}
+
+    def _never_called(self, session: Session, reading: Reading) -> bool:
+        """The compiler copied the accounting function into its callers: connections begin, nothing is counted."""
+        if "nf_ct_acct_add" not in session.functions or self._options.without:
+            return False
+        if any(c.tx_bytes or c.rx_bytes or c.local_bytes for c in reading.owners.values()):
+            return False
+        return session.maps.stats()["STAT_BIRTHS"] >= _BIRTHS_TO_JUDGE
+
+    def _avoid_inlined(self) -> None:
+        _log.warning("nf_ct_acct_add is never called on this kernel; hooking __nf_ct_refresh_acct instead")
+        self.close()
+        self._lost += self._lost_here
+        self._options = replace(self._options, without=frozenset({"nf_ct_acct_add"}))
+        self._start_fresh()
+
+    def _abandon(self, session: Session) -> None:
+        if self._ring is not None:
+            self._ring.close()
+        self._session = self._ring = None
+        session.close(keep=False)
+
+    def _reset(self) -> None:
+        self._owners = OwnerTable(self._options.sizes.slots)
+        self._last = {}
+        self._lost_here = Counter()
+        self._refused_seeds = self._evicted = 0
+        self._config = Config()
+        self._view = ElephantView(self._thresholds)
+
+
+def _entries() -> int:
+    with suppress(OSError, ValueError):
+        return int(_ENTRIES.read_text())
+    return 0

@@ -1,0 +1,59 @@
+"""Which flow source measures on this node: the one asked for, or the first that can run.
+
+In: ``auto`` or a source's name. Out: an opened source. Guarantees: every source that was passed over is named
+with its reason, in the log and, when none is left, in the error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Final
+
+import structlog
+
+from nodeagent.sources.base import FlowSource, FlowThresholds, Locality, SourceUnavailable
+from nodeagent.sources.ctnetlink import CtnetlinkSource
+from nodeagent.sources.ebpf.source import EbpfSource
+
+AUTO: Final = "auto"
+
+Factory = Callable[[FlowThresholds, Locality], FlowSource]
+
+SOURCES: Final[Mapping[str, Factory]] = MappingProxyType({"ebpf": EbpfSource, "ctnetlink": CtnetlinkSource})
+"""In order of preference: the kernel's own sums before a dump of all its connections."""
+
+_log = structlog.get_logger(__name__)
+
+
+def choices() -> tuple[str, ...]:
+    """What ``choose`` accepts."""
+    return (AUTO, *SOURCES)
+
+
+def choose(
+    source: str,
+    thresholds: FlowThresholds | None = None,
+    locality: Locality | None = None,
+    *,
+    sources: Mapping[str, Factory] = SOURCES,
+) -> FlowSource:
+    """An opened source: the one named, or with ``auto`` the first that opens.
+
+    Raises SourceUnavailable with every reason and remedy when none does, ValueError for a name not known.
+    """
+    if source != AUTO and source not in sources:
+        raise ValueError(f"{source!r} is not a flow source; use {', '.join((AUTO, *sources))}")
+    refusals: list[str] = []
+    for name in sources if source == AUTO else (source,):
+        candidate = sources[name](thresholds or FlowThresholds(), locality or Locality())
+        try:
+            candidate.open()
+        except SourceUnavailable as refusal:
+            candidate.close()
+            refusals.append(str(refusal))
+            _log.warning("flow source cannot run here", source=name, reason=str(refusal))
+            continue
+        _log.info("flow source chosen", source=name, passed_over=len(refusals))
+        return candidate
+    raise SourceUnavailable("; or ".join(refusals))

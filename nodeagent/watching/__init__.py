@@ -1,0 +1,1 @@
+"""Live elephants and footprints on a terminal: pods file → names, reading → view → table, lines or JSON."""

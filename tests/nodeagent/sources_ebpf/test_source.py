@@ -1,0 +1,172 @@
+"""The source over real maps, without hooks: what the kernel would have written is written by the test."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from nodeagent.sources.base import HOST, UNATTRIBUTED, FlowThresholds, Locality, LossKind
+from nodeagent.sources.ebpf import bpf, loader
+from nodeagent.sources.ebpf.layout import FLOW_ELEPHANT, Counters, Event, Flow
+from nodeagent.sources.ebpf.loader import Options, Session
+from nodeagent.sources.ebpf.maps import Maps, Sizes
+from nodeagent.sources.ebpf.programs import Programs
+from nodeagent.sources.ebpf.source import KEPT_READINGS, EbpfSource
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="creating maps needs root")
+
+A, B = b"\x0a\0\0\1", b"\x0a\0\0\2"
+SIZES = Sizes(flows=64, addresses=8, slots=5, seeds=8, elephants=8, event_bytes=4096)
+
+
+class Unhooked:
+    """Opened sources with their maps; nothing is attached."""
+
+    def __init__(self) -> None:
+        self.functions: tuple[str, ...] = ()
+        self.started: list[Options] = []
+        self.maps: Maps | None = None
+
+    def start(self, options: Options) -> Session:
+        self.started.append(options)
+        self.maps = Maps.create(options.sizes)
+        return Session(self.maps, Programs({}, {}), "test", self.functions)
+
+    def source(self, locality: Locality) -> EbpfSource:
+        made = EbpfSource(FlowThresholds(), locality, options=Options(sizes=SIZES, pins=None))
+        made.open()
+        return made
+
+    def count(self, uid: str, source: EbpfSource, **values: int) -> None:
+        """What a hook would count on the first CPU."""
+        assert self.maps is not None
+        slot = source._owners.slot_of(uid)
+        assert slot is not None
+        others = bytes(Counters(tag=slot.tag)) * (bpf.possible_cpus() - 1)
+        value = bytes(Counters(tag=slot.tag, **values)) + others
+        bpf.map_update(self.maps.fds["counters"], slot.number.to_bytes(4, "little"), value)
+
+    def stat(self, number: int, value: int) -> None:
+        assert self.maps is not None
+        values = value.to_bytes(8, "little") + bytes(8 * (bpf.possible_cpus() - 1))
+        bpf.map_update(self.maps.fds["stats"], number.to_bytes(4, "little"), values)
+
+
+@pytest.fixture
+def unhooked(monkeypatch: pytest.MonkeyPatch) -> Unhooked:
+    made = Unhooked()
+    monkeypatch.setattr(loader, "start", made.start)
+    return made
+
+
+@pytest.fixture
+def source(unhooked: Unhooked) -> Iterator[EbpfSource]:
+    made = unhooked.source(Locality(pods={A: "a", B: "b"}, node=frozenset({b"\x7f\0\0\1"})))
+    yield made
+    made.close()
+
+
+def test_owners_with_traffic_are_read_by_their_uid(unhooked: Unhooked, source: EbpfSource) -> None:
+    unhooked.count("a", source, tx_bytes=5, flows_ended=1)
+    unhooked.count(HOST, source, rx_bytes=7)
+    reading = source.read(1.0)
+    assert set(reading.owners) == {"a", HOST}
+    assert (reading.owners["a"].tx_bytes, reading.owners["a"].flows_ended) == (5, 1)
+    assert reading.owners[HOST].rx_bytes == 7
+    assert reading.epoch == 1
+
+
+def test_a_reading_is_a_copy(unhooked: Unhooked, source: EbpfSource) -> None:
+    unhooked.count("a", source, tx_bytes=5)
+    first = source.read(1.0)
+    first.owners["a"].sizes[0] = 99
+    assert source.read(2.0).owners["a"].sizes[0] == 0
+
+
+def test_a_pod_that_left_is_shown_for_some_readings_and_for_as_long_as_it_counts(
+    unhooked: Unhooked, source: EbpfSource
+) -> None:
+    unhooked.count("a", source, tx_bytes=5)
+    source.read(1.0)
+    source.set_locality(Locality(pods={B: "b"}))
+    unhooked.count("a", source, tx_bytes=6)  # a late packet of its flow
+    shown = ["a" in source.read(2.0).owners for _ in range(KEPT_READINGS + 3)]
+    assert shown == [True] * (KEPT_READINGS + 2) + [False]
+
+
+def test_pods_beyond_the_slots_are_counted_as_refused(source: EbpfSource) -> None:
+    source.set_locality(Locality(pods={A: "a", B: "b", b"\x0a\0\0\3": "c", b"\x0a\0\0\4": "d"}))
+    assert source.read(1.0).lost == {LossKind.UPDATES_FAILED: 1}
+
+
+def test_a_pod_that_takes_anothers_slot_starts_from_nothing(unhooked: Unhooked, source: EbpfSource) -> None:
+    unhooked.count("a", source, tx_bytes=5)
+    source.set_locality(Locality(pods={B: "b", b"\x0a\0\0\3": "c"}))
+    source.set_locality(Locality(pods={B: "b", b"\x0a\0\0\3": "c", b"\x0a\0\0\4": "d"}))
+    assert source.read(1.0).owners == {}
+    unhooked.count("d", source, tx_bytes=3)
+    assert source.read(2.0).owners["d"].tx_bytes == 3
+
+
+def test_losses_are_named(unhooked: Unhooked, source: EbpfSource) -> None:
+    for number in range(4, 10):  # every STAT_LOST_*
+        unhooked.stat(number, 1)
+    assert source.read(1.0).lost == {
+        LossKind.UPDATES_FAILED: 4, LossKind.FLOWS_EVICTED: 1, LossKind.EVENTS_OVERRUN: 1
+    }  # fmt: skip
+
+
+def test_flows_that_the_table_cannot_still_hold_are_lost_before_they_end(
+    unhooked: Unhooked, source: EbpfSource
+) -> None:
+    unhooked.stat(0, 100)  # met
+    unhooked.stat(1, 6)  # buried
+    assert source.read(1.0).lost == {LossKind.FLOWS_EVICTED: 30}
+    unhooked.stat(1, 70)  # those that were held have ended
+    unhooked.stat(5, 2)  # and two of the others have been missed
+    assert source.read(2.0).lost == {LossKind.FLOWS_EVICTED: 30}
+
+
+def test_an_elephant_whose_flow_is_gone_or_another_is_forgotten(unhooked: Unhooked, source: EbpfSource) -> None:
+    maps = unhooked.maps
+    assert maps is not None
+    now = time.monotonic_ns()
+    for key, flags in ((1, FLOW_ELEPHANT), (2, 0), (3, None)):
+        name = key.to_bytes(8, "little")
+        bpf.map_update(maps.fds["elephants"], name, bytes(Event(flow=key, time_ns=now)))
+        if flags is not None:
+            bpf.map_update(maps.fds["flows"], name, bytes(Flow(bytes=(2**24, 0), flags=flags)))
+    (elephant,) = source.read(now / 1e9 + 0.1).elephants
+    assert elephant.owners == (UNATTRIBUTED,)
+    assert [event.flow for event in maps.elephants()] == [1]
+
+
+def test_thresholds_change_in_the_running_program(unhooked: Unhooked, source: EbpfSource) -> None:
+    source.set_thresholds(FlowThresholds(elephant_bytes=77))
+    assert unhooked.maps is not None
+    config = unhooked.maps.read_config()
+    assert (config.elephant_bytes, config.seeded, config.netns) == (77, 1, loader.own_namespace())
+
+
+def test_a_new_address_makes_flows_look_again_and_a_lost_one_does_not(
+    unhooked: Unhooked, source: EbpfSource
+) -> None:
+    assert unhooked.maps is not None
+    before = unhooked.maps.read_config().generation
+    source.set_locality(Locality(pods={A: "a"}))
+    assert unhooked.maps.read_config().generation == before
+    source.set_locality(Locality(pods={A: "a", B: "b"}))
+    assert unhooked.maps.read_config().generation == before + 1
+
+
+def test_where_the_accounting_function_is_inlined_the_other_is_hooked(unhooked: Unhooked) -> None:
+    unhooked.functions = ("nf_ct_acct_add", "nf_conntrack_free")
+    source = unhooked.source(Locality())
+    unhooked.stat(3, 100)  # connections begin, and nothing is counted
+    reading = source.read(1.0)
+    assert [options.without for options in unhooked.started] == [frozenset(), frozenset({"nf_ct_acct_add"})]
+    assert reading.epoch == 2
+    source.close()

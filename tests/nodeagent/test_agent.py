@@ -1,0 +1,309 @@
+from __future__ import annotations
+
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from footprint.cluster.client import ApiError
+from footprint.models import LinkRates, NodeFootprint
+from nodeagent import events, heartbeat, kubernetes_writer
+from nodeagent.agent import Agent, next_due
+from nodeagent.aggregation import Aggregator
+from nodeagent.events import EventReporter
+from nodeagent.heartbeat import Heartbeat
+from nodeagent.kubernetes_writer import NodeProblemError, NodeWriter, read_node
+from nodeagent.link import Link
+from nodeagent.metrics import AgentCollector, Figures, MetricsServer, new_registry
+from nodeagent.pods import PodStore, decode_pod
+from nodeagent.publishing import WritePolicy
+from nodeagent.sources.base import Counters, FlowThresholds, Locality, Reading
+
+API: Any = object()
+
+
+@pytest.mark.parametrize(
+    ("due", "now", "expected"),
+    [
+        (10.0, 10.2, (11.0, 0)),
+        (10.0, 11.0, (11.0, 0)),
+        (10.0, 11.1, (12.0, 1)),
+        (10.0, 13.0, (13.0, 2)),
+        (10.0, 13.5, (14.0, 3)),
+    ],
+)
+def test_readings_keep_an_absolute_schedule(due: float, now: float, expected: tuple[float, int]) -> None:
+    assert next_due(due, now, 1.0) == expected
+
+
+class Server:
+    """Stands in for the API server: answers in turn, remembers what it was asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, str, Any]] = []
+        self.fail: list[int] = []
+        self.answered = threading.Condition()
+
+    def __call__(self, _api: Any, method: str, path: str, *, body: Any = None, **_options: Any) -> dict[str, Any]:
+        with self.answered:
+            self.asked.append((method, path, body))
+            self.answered.notify_all()
+            if self.fail and (status := self.fail.pop(0)) != 200:
+                raise ApiError(status, f"status {status}")
+        return {"metadata": {"uid": "node-uid"}}
+
+    def wait_for(self, count: int) -> None:
+        with self.answered:
+            assert self.answered.wait_for(lambda: len(self.asked) >= count, 10)
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Server:
+    found = Server()
+    for module in (kubernetes_writer, heartbeat, events):
+        monkeypatch.setattr(module, "request", found)
+    monkeypatch.setattr(kubernetes_writer, "backoff", lambda _attempt: 0.01)
+    return found
+
+
+def footprint(rate: float) -> NodeFootprint:
+    return NodeFootprint(src="t", cap=LinkRates(1e9, 1e9), el=LinkRates(rate, 0))
+
+
+def share(asked: tuple[str, str, Any]) -> str:
+    return str(asked[2]["metadata"]["annotations"]["traffic-footprint.io/elephant-share"])
+
+
+def test_a_failed_write_is_repeated_until_it_succeeds(server: Server) -> None:
+    server.fail = [0, 503]
+    writer = NodeWriter(API, "n1")
+    writer.start()
+    writer.submit(footprint(1e8))
+    assert writer.published.wait(10)
+    assert (writer.writes, writer.errors, writer.pending_age()) == (1, 2, 0.0)
+    assert [asked[:2] for asked in server.asked] == [("PATCH", "/api/v1/nodes/n1")] * 3
+    assert writer.close(5)
+
+
+def test_only_the_latest_footprint_is_written_when_the_server_is_back(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kubernetes_writer, "backoff", lambda _attempt: 3600.0)
+    server.fail = [0]
+    writer = NodeWriter(API, "n1")
+    writer.start()
+    writer.submit(footprint(1e8))
+    server.wait_for(1)
+    writer.submit(footprint(2e8))
+    writer.submit(footprint(3e8))
+    assert writer.pending_age() > 0
+    assert writer.close(5)  # closing does not wait for the backoff
+    assert [share(asked) for asked in server.asked] == ["10", "30"]
+
+
+def test_closing_gives_up_when_the_server_is_away(server: Server) -> None:
+    server.fail = [0] * 1000
+    writer = NodeWriter(API, "n1")
+    writer.start()
+    writer.submit(footprint(1e8))
+    assert writer.close(5) is False
+
+
+@pytest.mark.parametrize(("status", "named"), [(404, "kubectl get nodes"), (403, "ClusterRole")])
+def test_a_node_that_cannot_be_read_names_the_remedy(server: Server, status: int, named: str) -> None:
+    server.fail = [status]
+    with pytest.raises(NodeProblemError) as caught:
+        read_node(API, "n1")
+    assert named in caught.value.remedy
+
+
+def test_a_server_that_is_away_is_no_problem_of_the_node(server: Server) -> None:
+    server.fail = [0]
+    with pytest.raises(ApiError):
+        read_node(API, "n1")
+
+
+def beating(may_renew: bool = True) -> Heartbeat:
+    return Heartbeat(API, node="n1", namespace="ns", renew=60, may_renew=lambda: may_renew)
+
+
+def test_a_missing_lease_is_created_and_owned_by_the_node(server: Server) -> None:
+    server.fail = [404]
+    heart = beating()
+    heart.beat()
+    assert [asked[0] for asked in server.asked] == ["PATCH", "GET", "POST"]
+    lease = server.asked[-1][2]
+    assert lease["metadata"]["name"] == "traffic-footprint-node-n1"
+    assert lease["metadata"]["ownerReferences"][0]["uid"] == "node-uid"
+    assert lease["spec"]["leaseDurationSeconds"] == 180
+    assert heart.renewals == 1
+
+
+def test_an_existing_lease_is_renewed_with_one_request(server: Server) -> None:
+    beating().beat()
+    [(method, path, body)] = server.asked
+    assert (method, path) == (
+        "PATCH", "/apis/coordination.k8s.io/v1/namespaces/ns/leases/traffic-footprint-node-n1",
+    )  # fmt: skip
+    assert body["spec"]["renewTime"].endswith("Z")
+
+
+def test_no_heartbeat_while_what_is_published_is_not_what_is_measured(server: Server) -> None:
+    heart = beating(may_renew=False)
+    heart.beat()
+    assert server.asked == []
+    assert heart.withheld == 1
+
+
+def test_no_heartbeat_before_the_first_write(server: Server) -> None:
+    published, stop = threading.Event(), threading.Event()
+    heart = beating()
+    heart.start(published, stop)
+    assert not server.asked
+    published.set()
+    server.wait_for(1)
+    stop.set()
+
+
+def whale() -> Any:
+    return decode_pod({
+        "metadata": {"uid": "u", "namespace": "d", "name": "p" * 253,
+                     "annotations": {"traffic-footprint.io/class": "whale"}},
+    })  # fmt: skip
+
+
+def test_a_problem_is_reported_once_per_pod_and_value(server: Server) -> None:
+    reporter = EventReporter(API, "n1")
+    reporter.start()
+    reporter.offer([whale()])
+    reporter.offer([whale()])
+    server.wait_for(1)
+    assert reporter.problems == 1
+    [(method, path, body)] = server.asked
+    assert (method, path) == ("POST", "/apis/events.k8s.io/v1/namespaces/d/events")
+    assert body["regarding"]["uid"] == "u"
+    assert "whale" in body["note"]
+    assert len(body["metadata"]["name"]) <= 253
+
+
+def test_an_event_that_exists_already_is_no_failure(server: Server) -> None:
+    server.fail = [409, 403]
+    reporter = EventReporter(API, "n1")
+    [problem] = whale().problems
+    reporter.send(whale(), problem)
+    with pytest.raises(ApiError):
+        reporter.send(whale(), problem)
+
+
+class Source:
+    """Sends at a steady rate, as far as anyone can tell."""
+
+    name = "steady"
+
+    def __init__(self) -> None:
+        self.told: list[Locality] = []
+        self.sent = 0
+
+    def open(self) -> None: ...
+    def close(self) -> None: ...
+    def set_thresholds(self, thresholds: FlowThresholds) -> None: ...
+    def set_locality(self, locality: Locality) -> None:
+        self.told.append(locality)
+
+    def read(self, now: float) -> Reading:
+        self.sent += 10**6
+        return Reading(now, 1, {"host": Counters(tx_bytes=self.sent)})
+
+
+def agent(server: Server, synced: bool = True) -> tuple[Agent, NodeWriter, Figures, PodStore, Source]:
+    assert server is not None
+    source, writer, figures, store, known = (
+        Source(),
+        NodeWriter(API, "n1"),
+        Figures(),
+        PodStore(),
+        threading.Event(),
+    )
+    if synced:
+        known.set()
+    writer.start()
+    _registry, durations = new_registry()
+    found = Agent(
+        source=source, store=store, synced=known, writer=writer, reporter=EventReporter(API, "n1"),
+        aggregator=Aggregator("steady"), policy=WritePolicy(), find_link=lambda: Link("lo", LinkRates(1e9, 1e9)),
+        figures=figures, durations=durations, poll_interval=0.01,
+    )  # fmt: skip
+    return found, writer, figures, store, source
+
+
+def test_the_loop_publishes_and_stops_with_everything_written(server: Server) -> None:
+    looping, writer, figures, _store, _source = agent(server)
+    stop = threading.Event()
+    thread = threading.Thread(target=looping.run, args=(stop,))
+    thread.start()
+    assert writer.published.wait(10)
+    stop.set()
+    thread.join(10)
+    assert not thread.is_alive()
+    assert figures.readings >= 3
+    assert figures.footprint is not None
+    assert writer.pending_age() == 0
+
+
+def test_nothing_is_published_before_the_pods_are_known(server: Server) -> None:
+    looping, writer, figures, _store, _source = agent(server, synced=False)
+    for _ in range(5):
+        looping.tick()
+    assert figures.footprint is not None
+    assert writer.close(5)
+    assert server.asked == []
+
+
+def test_the_source_is_told_of_pods_when_they_change_and_not_else(server: Server) -> None:
+    looping, writer, _figures, store, source = agent(server)
+    looping.tick()
+    looping.tick()
+    assert len(source.told) == 1
+    store.upsert(decode_pod({
+        "metadata": {"uid": "u", "namespace": "d", "name": "p"},
+        "status": {"podIP": "10.0.0.9", "phase": "Running"},
+    }))  # fmt: skip
+    looping.tick()
+    assert list(source.told[-1].pods.values()) == ["u"]
+    writer.close(5)
+
+
+@pytest.fixture
+def metrics() -> Iterator[tuple[Figures, MetricsServer]]:
+    registry, _durations = new_registry()
+    figures = Figures(source="t")
+    registry.register(AgentCollector(figures, lambda: {"node_writes": 3}, lambda: {"write_pending_seconds": 1.5}))
+    found = MetricsServer(registry, "127.0.0.1", 0, lambda: figures.alive(1.0))
+    yield figures, found
+    found.close()
+
+
+def fetch(server: MetricsServer, path: str) -> str:
+    with urllib.request.urlopen(f"http://127.0.0.1:{server.port}{path}", timeout=10) as response:
+        return str(response.read().decode())
+
+
+def test_metrics_are_served_before_and_after_the_first_footprint(metrics: tuple[Figures, MetricsServer]) -> None:
+    figures, server = metrics
+    assert "traffic_footprint_agent_node_writes_total 3.0" in fetch(server, "/metrics")
+    figures.footprint = footprint(1e8)
+    text = fetch(server, "/metrics")
+    assert 'traffic_footprint_agent_link_bits_per_second{direction="tx",what="elephants"} 1e+08' in text
+    assert 'traffic_footprint_agent_losses_total{kind="events-overrun"} 0.0' in text
+
+
+def test_liveness_fails_once_the_loop_stands_still(metrics: tuple[Figures, MetricsServer]) -> None:
+    figures, server = metrics
+    assert fetch(server, "/healthz") == "ok\n"
+    figures.beat_at -= 1000
+    with pytest.raises(urllib.error.HTTPError, match="503") as caught:
+        fetch(server, "/healthz")
+    caught.value.close()

@@ -1,0 +1,181 @@
+from __future__ import annotations
+
+import errno
+import json
+from pathlib import Path
+
+import pytest
+
+from lab.network import netns
+from nodeagent import preflight
+from nodeagent.findings import Answer, Finding
+from nodeagent.preflight import as_json, as_text, main, ready
+
+NET_ADMIN = "0000000000001000"
+
+
+@pytest.fixture
+def proc(tmp_path: Path) -> Path:
+    """A /proc of a well-equipped node."""
+    files = {
+        "thread-self/status": f"Name:\tx\nCapEff:\t{NET_ADMIN}\n",
+        "sys/net/netfilter/nf_conntrack_count": "17\n",
+        "sys/net/netfilter/nf_conntrack_acct": "1\n",
+        "net/route": "Iface\tDestination\tGateway\tFlags\tRefCnt\tUse\tMetric\tMask\tMTU\tWindow\tIRTT\n"
+        "eth0\t00000000\t0101A8C0\t0003\t0\t0\t100\t00000000\t0\t0\t0\n",
+    }
+    for name, text in files.items():
+        path = tmp_path / "proc" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return tmp_path / "proc"
+
+
+@pytest.fixture
+def sys(tmp_path: Path) -> Path:
+    speed = tmp_path / "sys/class/net/eth0/speed"
+    speed.parent.mkdir(parents=True)
+    speed.write_text("10000\n")
+    return tmp_path / "sys"
+
+
+def test_a_well_equipped_node_answers_yes_throughout(proc: Path, sys: Path) -> None:
+    found = [preflight.probe_privilege(proc), preflight.probe_conntrack(proc), preflight.probe_accounting(proc)]
+    found += preflight.probe_uplink(None, proc=proc, sys=sys)
+    assert [f.answer for f in found] == [Answer.YES] * 5
+    assert [f.detail for f in found[3:]] == ["eth0 (default route)", "10 Gbit/s"]
+
+
+def test_a_missing_capability_names_its_remedy(proc: Path) -> None:
+    (proc / "thread-self/status").write_text("CapEff:\t0000000000000000\n")
+    found = preflight.probe_privilege(proc)
+    assert found.answer is Answer.NO
+    assert "NET_ADMIN" in found.remedy
+
+
+def test_what_proc_does_not_show_could_not_be_told(tmp_path: Path) -> None:
+    for found in (
+        preflight.probe_privilege(tmp_path),
+        preflight.probe_conntrack(tmp_path),
+        preflight.probe_accounting(tmp_path),
+    ):
+        assert found.answer is Answer.UNKNOWN
+        assert found.remedy
+
+
+def test_a_kernel_without_conntrack_is_told_which_module_to_load(proc: Path) -> None:
+    (proc / "sys/net/netfilter/nf_conntrack_count").unlink()
+    found = preflight.probe_conntrack(proc)
+    assert (found.answer, found.remedy) == (Answer.NO, "run `modprobe nf_conntrack`")
+
+
+def test_a_table_without_entries_is_said_to_depend_on_rules(proc: Path) -> None:
+    (proc / "sys/net/netfilter/nf_conntrack_count").write_text("0")
+    found = preflight.probe_conntrack(proc)
+    assert found.answer is Answer.YES
+    assert "rule" in found.detail
+
+
+def test_accounting_that_the_agent_can_switch_on_forbids_nothing(
+    proc: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (proc / "sys/net/netfilter/nf_conntrack_acct").write_text("0")
+    found = preflight.probe_accounting(proc)
+    assert found.answer is Answer.NO
+    assert ready([found])
+    monkeypatch.setattr("os.access", lambda *_: False)
+    assert not ready([preflight.probe_accounting(proc)])
+
+
+@pytest.mark.parametrize(
+    ("code", "answer", "remedy"),
+    [
+        (errno.EPERM, Answer.NO, "NET_ADMIN"),
+        (errno.EPROTONOSUPPORT, Answer.NO, "modprobe nf_conntrack_netlink"),
+        (errno.ENOBUFS, Answer.UNKNOWN, "again"),
+    ],
+)
+def test_a_refused_socket_is_judged_by_its_error(
+    monkeypatch: pytest.MonkeyPatch, code: int, answer: Answer, remedy: str
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(code, "refused")
+
+    monkeypatch.setattr(preflight, "ConntrackSockets", refuse)
+    for found in preflight.probe_ctnetlink():
+        assert found.answer is answer
+        assert remedy in found.remedy
+
+
+@pytest.mark.parametrize("speed", ["-1\n", "", None], ids=["unknown", "empty", "absent"])
+def test_a_link_without_speed_asks_for_its_capacity(proc: Path, sys: Path, speed: str | None) -> None:
+    path = sys / "class/net/eth0/speed"
+    path.unlink() if speed is None else path.write_text(speed)
+    _, found = preflight.probe_uplink(None, proc=proc, sys=sys)
+    assert found.answer is Answer.NO
+    assert "--link-capacity" in found.remedy
+
+
+def test_without_a_default_route_the_uplink_must_be_named(proc: Path, sys: Path) -> None:
+    (proc / "net/route").write_text("header\n")
+    uplink, speed = preflight.probe_uplink(None, proc=proc, sys=sys)
+    assert (uplink.answer, speed.answer) == (Answer.NO, Answer.UNKNOWN)
+    assert "--uplink" in uplink.remedy
+
+
+def test_an_interface_that_is_not_there_is_named(proc: Path, sys: Path) -> None:
+    uplink, _ = preflight.probe_uplink("eth7", proc=proc, sys=sys)
+    assert uplink.answer is Answer.NO
+    assert "eth7" in uplink.detail
+
+
+FINDINGS = (
+    Finding("first", Answer.YES, "here"),
+    Finding("the second", Answer.NO, "absent", "install it"),
+    Finding("third", Answer.UNKNOWN, "hidden", "look", required=False),
+)
+
+
+def test_the_text_is_aligned_and_gives_remedies_only_where_needed() -> None:
+    assert as_text(FINDINGS) == (
+        "first       yes: here\n"
+        "the second  no: absent\n"
+        "            remedy: install it\n"
+        "third       could not tell (not required): hidden\n"
+        "            remedy: look\n"
+        "this node cannot be measured as it is"
+    )
+
+
+def test_the_json_holds_the_same() -> None:
+    value = json.loads(json.dumps(as_json(FINDINGS)))
+    assert value["ready"] is False
+    assert value["findings"][1] == {
+        "capability": "the second", "answer": "no", "detail": "absent", "remedy": "install it", "required": True,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("answer", "required", "expected"),
+    [(Answer.YES, True, True), (Answer.NO, True, False), (Answer.NO, False, True), (Answer.UNKNOWN, True, True)],
+)
+def test_only_a_clear_no_to_something_required_forbids_measuring(
+    answer: Answer, required: bool, expected: bool
+) -> None:
+    assert ready([Finding("x", answer, required=required)]) is expected
+
+
+@pytest.mark.netns
+def test_a_fresh_namespace_can_be_dumped_and_listened_to(capsys: pytest.CaptureFixture[str]) -> None:
+    name = "tft-preflight"
+    netns.create(name)
+    try:
+        with netns.entered(name):
+            status = main(["--output", "json"])
+    finally:
+        netns.delete(name)
+    value = json.loads(capsys.readouterr().out)
+    answers = {found["capability"]: found["answer"] for found in value["findings"]}
+    assert status == 0
+    assert answers["ctnetlink dump"] == answers["ctnetlink events"] == "yes"
+    assert answers["byte accounting"] == "no"
