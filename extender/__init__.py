@@ -1,0 +1,1 @@
+"""The scheduler extender: watches, snapshot, demand, filtering, scoring, app."""

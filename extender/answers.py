@@ -1,0 +1,200 @@
+"""The two verbs and their explanation, without HTTP.
+
+Enters: a decoded request and when it arrived. Leaves: the answer's JSON, made of the current snapshot. Guarantees:
+whatever goes wrong inside, and whenever an answer would come too late, filter lets every node pass and prioritize
+scores all alike, so that scheduling goes on as if we were not there; every such case is counted.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Final
+
+import orjson
+import structlog
+
+from extender import protocol
+from extender.cluster_state import ClusterState
+from extender.commitment import commit
+from extender.demand import Demand
+from extender.explain import explain
+from extender.filtering import effective_placement, filter_nodes
+from extender.ledger import HOLD_SECONDS
+from extender.metrics import Metrics
+from extender.protocol import Request
+from extender.scoring import NEUTRAL, score_nodes
+from extender.settings import Policy
+from extender.shadow import Shadow
+from extender.snapshot import Snapshot
+from extender.tables import FilterAnswer, LateError, Scores, Tables
+from footprint.wishes import Placement
+
+Act = Callable[[Request, float], bytes]
+"""A verb: the request, and when it arrived (seconds of the verbs' clock)."""
+
+AHEAD_SECONDS: Final = 0.0003
+"""One slice of work between requests, and so the most that it delays one."""
+
+QUIET_SECONDS: Final = 10.0
+"""At most one line in this time says that answers are late: a slow minute must not write thousands."""
+
+_log = structlog.get_logger()
+
+
+class Verbs:
+    """See the module. ``clock`` is monotonic seconds. Belongs to one thread, like its tables."""
+
+    def __init__(
+        self, state: ClusterState, policy: Policy, metrics: Metrics, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._state, self._policy, self._metrics, self._clock = state, policy, metrics, clock
+        self._tables = Tables(clock)
+        self._told_late = -QUIET_SECONDS
+        self.shadow = Shadow(HOLD_SECONDS) if policy.shadow else None
+        """What acting would have done, in a process that only watches."""
+
+    def filter(self, request: Request, arrived: float) -> bytes:
+        """ExtenderFilterResult."""
+        act = self._filter if self.shadow is None else self._watch
+        return self._guarded("filter", act, protocol.everything_passes, request, arrived)
+
+    def prioritize(self, request: Request, arrived: float) -> bytes:
+        """HostPriorityList."""
+        act = self._prioritize if self.shadow is None else self._neutral
+        return self._guarded("prioritize", act, protocol.equal_scores, request, arrived)
+
+    def explain(self, request: Request, _arrived: float) -> bytes:
+        """Everything the two answers rest on."""
+        return orjson.dumps(explain(request.pod, request.names, self._state.snapshot, self._policy, self._clock()))
+
+    def explain_known(self, namespace: str, name: str) -> bytes | None:
+        """The same for a pod that the watch has shown, over all nodes; None when there is no such pod."""
+        pod = self._state.find_pod(namespace, name)
+        if pod is None:
+            return None
+        snapshot = self._state.snapshot
+        return orjson.dumps(explain(pod, sorted(snapshot.nodes), snapshot, self._policy, self._clock()))
+
+    def work_ahead(self) -> bool:
+        """A slice of what later answers will need; whether there is more of it."""
+        return self._tables.work_ahead(self._state.snapshot, self._clock() + AHEAD_SECONDS)
+
+    def shed_filter(self, request: Request, _arrived: float) -> bytes:
+        """The filter's answer to a request beyond those that can be decided."""
+        self._metrics.requests.labels("filter", "shed").inc()
+        return protocol.everything_passes(request)
+
+    def shed_prioritize(self, request: Request, _arrived: float) -> bytes:
+        """The scores for a request beyond those that can be decided."""
+        self._metrics.requests.labels("prioritize", "shed").inc()
+        return protocol.equal_scores(request)
+
+    def _guarded(
+        self, verb: str, act: Act, absent: Callable[[Request], bytes], request: Request, arrived: float
+    ) -> bytes:
+        """``act`` in time and without fail; else what somebody who is not there would answer."""
+        try:
+            if self._clock() > arrived + self._policy.deadline:
+                raise LateError
+            answer = act(request, arrived)
+        except LateError:
+            self._metrics.requests.labels(verb, "late").inc()
+            self._tell_late(verb)
+            return absent(request)
+        except Exception:
+            self._metrics.requests.labels(verb, "failed").inc()
+            _log.exception("answered as if not there", verb=verb, pod=f"{request.pod.ns}/{request.pod.name}")
+            return absent(request)
+        self._metrics.requests.labels(verb, "ok").inc()
+        return answer
+
+    def _tell_late(self, verb: str) -> None:
+        now = self._clock()
+        if now - self._told_late >= QUIET_SECONDS:
+            self._told_late = now
+            _log.warning("too late, answered as if not there", verb=verb, deadline_seconds=self._policy.deadline)
+
+    def _filter(self, request: Request, arrived: float) -> bytes:
+        self._state.reconsider(request.pod.uid)
+        snapshot = self._state.snapshot
+        demand, placement = snapshot.demand(request.pod), self._placement(request)
+        if request.nodes is None:
+            deadline = arrived + self._policy.deadline
+            answer = self._tables.filter(request.names, demand, placement, snapshot, deadline)
+        else:
+            answer = _plain_filter(request, demand, placement, snapshot)
+        self._metrics.demands.labels(demand.cls.value, demand.origin.value).inc()
+        if answer.rejected:
+            self._metrics.rejections.labels(placement.value).inc(answer.rejected)
+            if answer.only is not None and _commits(demand, snapshot):
+                # kube-scheduler asks for no scores when one node is left of several: the pod goes there.
+                self._state.assume(request.pod, answer.only)
+        return answer.body
+
+    def _prioritize(self, request: Request, arrived: float) -> bytes:
+        self._state.reconsider(request.pod.uid)
+        names, snapshot = request.names, self._state.snapshot
+        if self._placement(request) is Placement.IGNORE:
+            return protocol.encode_scores(names, [NEUTRAL] * len(names))
+        demand = snapshot.demand(request.pod)
+        uid = request.pod.uid if _commits(demand, snapshot) else None
+        if request.nodes is None:
+            scores = self._tables.prioritize(names, demand, snapshot, arrived + self._policy.deadline, uid)
+        else:
+            scores = _plain_scores(names, demand, snapshot, uid)
+        if scores.chosen is not None:
+            self._state.assume(request.pod, scores.chosen)
+        return scores.body
+
+    def _watch(self, request: Request, _arrived: float) -> bytes:
+        """Let every node pass, and remember what the answers would have been."""
+        snapshot = self._state.snapshot
+        demand, placement = snapshot.demand(request.pod), self._placement(request)
+        if self.shadow is not None and placement is not Placement.IGNORE:
+            verdict = filter_nodes(request.names, demand, placement, snapshot)
+            self.shadow.asked(request.pod, demand, request.names, verdict.rejected, snapshot)
+            self.look()
+        return protocol.everything_passes(request)
+
+    def _neutral(self, request: Request, _arrived: float) -> bytes:
+        return protocol.equal_scores(request)
+
+    def look(self) -> None:
+        """See what became of the pods that were only watched."""
+        if self.shadow is not None:
+            self.shadow.look(self._state.nodes_of(self.shadow.waiting), self._state.snapshot, self._clock())
+
+    def _placement(self, request: Request) -> Placement:
+        pod = request.pod
+        waited = self._state.snapshot.waited(pod, self._clock())
+        placement = effective_placement(pod, self._policy.placement, waited, self._policy.relax_after)
+        wished = pod.wishes.placement or self._policy.placement
+        if placement is Placement.PREFER and wished is Placement.STRICT:
+            self._metrics.relaxed.inc()
+        return placement
+
+
+def _commits(demand: Demand, snapshot: Snapshot) -> bool:
+    """Whether it matters where the pod goes before its bind is seen: an elephant always takes a link; a mouse may
+    take one of the last without mice."""
+    return demand.hurts or (demand.suffers and snapshot.elephants_known)
+
+
+def _plain_filter(request: Request, demand: Demand, placement: Placement, snapshot: Snapshot) -> FilterAnswer:
+    """For candidates that came as whole Nodes, which kube-scheduler is not told to send."""
+    verdict = filter_nodes(request.names, demand, placement, snapshot)
+    only = verdict.passed[0] if len(verdict.passed) == 1 else None
+    body = protocol.encode_filter(request, verdict.passed, verdict.rejected)
+    return FilterAnswer(body, len(verdict.rejected), only)
+
+
+def _plain_scores(names: list[str], demand: Demand, snapshot: Snapshot, uid: str | None) -> Scores:
+    """``Tables.prioritize`` without tables."""
+    scores = score_nodes(names, demand, snapshot)
+    if uid is None:
+        return Scores(protocol.encode_scores(names, scores), None)
+    committed, chosen = commit(names, scores, uid)
+    if chosen is None or not snapshot.view(chosen).known:  # nothing speaks for a node of which nothing is known
+        return Scores(protocol.encode_scores(names, scores), None)
+    return Scores(protocol.encode_scores(names, committed), chosen)

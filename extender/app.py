@@ -1,0 +1,250 @@
+"""The HTTP face: kube-scheduler's two verbs, health, metrics, explanations.
+
+Enters: requests. Leaves: answers made of the current snapshot; handlers do no I/O besides reading the body.
+Guarantees: a body is refused as soon as it is known to be too long or to come too slowly; requests beyond those
+that can be decided are answered as if we were not there instead of queueing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from typing import Any, Final, Protocol
+
+import orjson
+import structlog
+from fastapi import FastAPI, Request, Response
+from prometheus_client import CONTENT_TYPE_LATEST
+from pydantic import BaseModel
+from starlette.requests import ClientDisconnect
+from starlette.responses import PlainTextResponse
+from starlette.types import Receive, Scope, Send
+
+from extender import protocol
+from extender.answers import Act, Verbs
+from extender.cluster_state import ClusterState
+from extender.metrics import Metrics, WatchCounters
+from extender.protocol import ArgsError, ArgsReason, ExtenderArgs, ExtenderFilterResult, HostPriority
+from extender.settings import Policy
+
+BODY_SECONDS: Final = 5.0
+"""Time for a body to arrive: ten times what kube-scheduler waits for the whole answer."""
+
+IDLE_SECONDS: Final = 0.001
+"""After an answer, how soon idle time counts as such: prioritize follows filter in less."""
+
+_JSON: Final = "application/json"
+_CLOSE: Final = {"Connection": "close"}
+"""Ends the connection instead of reading the rest of a body that is refused."""
+_CLIENT_CLOSED: Final = 499
+_BODY: Final[dict[str, Any]] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            _JSON: {"schema": ExtenderArgs.model_json_schema(ref_template="#/components/schemas/{model}")}
+        },
+    }
+}
+
+
+class Problem(BaseModel):
+    """Why there is no answer."""
+
+    Error: str
+
+
+_PROBLEM: Final[dict[str, Any]] = {"model": Problem}
+_REFUSED: Final[dict[int | str, dict[str, Any]]] = {
+    408: {**_PROBLEM, "description": "The body did not arrive in time"},
+    413: {**_PROBLEM, "description": "The body is too long"},
+}
+_STATUS: Final = {ArgsReason.TOO_LARGE: 413, ArgsReason.TOO_SLOW: 408}
+_log = structlog.get_logger()
+
+
+class Feed(Protocol):
+    """Where the snapshot comes from (``extender.watches``, ``extender.offline``)."""
+
+    by_resource: dict[str, Any]
+
+    @property
+    def waiting_for(self) -> list[str]: ...
+    def start(self) -> None: ...
+    def stop(self) -> None: ...
+
+
+async def read_body(request: Request, limit: int, seconds: float) -> bytes:
+    """The request's body. Raises ArgsError once it is known to be longer than ``limit`` bytes or not to arrive
+    within ``seconds``."""
+    declared = request.headers.get("content-length", "")
+    if declared.isdecimal() and int(declared[:19]) > limit:
+        raise ArgsError(ArgsReason.TOO_LARGE, f"{declared[:19]} bytes announced, more than {limit}")
+    parts, size = [], 0
+    try:
+        async with asyncio.timeout(seconds):
+            async for part in request.stream():
+                size += len(part)
+                if size > limit:
+                    raise ArgsError(ArgsReason.TOO_LARGE, f"more than {limit} bytes")
+                parts.append(part)
+    except TimeoutError:
+        raise ArgsError(ArgsReason.TOO_SLOW, f"{size} bytes in {seconds:g} s, and no end") from None
+    return b"".join(parts)
+
+
+class Gate:
+    """Reads a request, lets a verb answer it, and says what was wrong in the way that verb can say it."""
+
+    def __init__(
+        self, metrics: Metrics, max_in_flight: int, work_ahead: Callable[[], bool],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:  # fmt: skip
+        self._metrics, self._max, self._clock, self._work_ahead = metrics, max_in_flight, clock, work_ahead
+        self._in_flight = 0
+        self._ahead: asyncio.TimerHandle | None = None
+
+    async def answer(
+        self, request: Request, verb: str, act: Act, shed: Act, malformed: Callable[[ArgsError], Response]
+    ) -> Response:
+        arrived = self._clock()
+        self._in_flight += 1
+        chosen = act if self._in_flight <= self._max else shed
+        try:
+            body = await read_body(request, protocol.MAX_BODY, BODY_SECONDS)
+            answer = chosen(protocol.decode_request(body), arrived)
+            self._metrics.seconds.labels(verb).observe(self._clock() - arrived)
+            return Response(answer, media_type=_JSON)
+        except ArgsError as error:
+            return self._refuse(verb, error, malformed)
+        except ClientDisconnect:
+            self._metrics.requests.labels(verb, "gone").inc()
+            return Response(status_code=_CLIENT_CLOSED)
+        finally:
+            self._in_flight -= 1
+            if self._ahead is None:
+                self._ahead = asyncio.get_running_loop().call_later(IDLE_SECONDS, self._use_idle_time)
+
+    def _use_idle_time(self) -> None:
+        self._ahead = None
+        if not self._in_flight and self._work_ahead():
+            self._ahead = asyncio.get_running_loop().call_later(0, self._use_idle_time)
+
+    def _refuse(self, verb: str, error: ArgsError, malformed: Callable[[ArgsError], Response]) -> Response:
+        status = _STATUS.get(error.reason)
+        self._metrics.requests.labels(verb, error.reason.value if status else "malformed").inc()
+        self._metrics.malformed.labels(verb, error.reason.value).inc()
+        _log.warning("request passed over", verb=verb, reason=error.reason.value, problem=str(error))
+        if status:
+            return Response(protocol.encode_filter_error(str(error)), status, _CLOSE, media_type=_JSON)
+        return malformed(error)
+
+
+def _filter_error(error: ArgsError) -> Response:
+    return Response(protocol.encode_filter_error(f"not an ExtenderArgs: {error}"), media_type=_JSON)
+
+
+def _no_scores(_error: ArgsError) -> Response:
+    return Response(b"[]", media_type=_JSON)
+
+
+def _bad_request(error: ArgsError) -> Response:
+    return Response(protocol.encode_filter_error(str(error)), status_code=400, media_type=_JSON)
+
+
+class _Extender(FastAPI):
+    """The application, with its verbs answered before anything else is looked at: routing, dependencies and
+    middlewares take longer than most answers. The routes stay, for the description of the API."""
+
+    verbs: dict[str, Callable[[Request], Awaitable[Response]]]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        verb = self.verbs.get(scope["path"]) if scope["type"] == "http" and scope["method"] == "POST" else None
+        if verb is None:
+            await super().__call__(scope, receive, send)
+        else:
+            await (await verb(Request(scope, receive)))(scope, receive, send)
+
+
+def create_app(
+    state: ClusterState, feed: Feed, policy: Policy, refused: Mapping[str, int] | None = None
+) -> FastAPI:
+    """The application over ``state``; ``feed`` runs while the application does.
+
+    ``refused`` are connections not let in, by reason. ``app.state.leave()`` makes it call itself not ready.
+    """
+    watches: dict[str, WatchCounters] = feed.by_resource
+    metrics = Metrics(state, watches, refused)
+    verbs = Verbs(state, policy, metrics)
+    if verbs.shadow is not None:
+        metrics.show(verbs.shadow)
+    gate = Gate(metrics, policy.max_in_flight, verbs.work_ahead)
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        feed.start()
+        try:
+            yield
+        finally:
+            feed.stop()
+
+    leaving: list[bool] = []
+    app = _Extender(title="Traffic Footprint scheduler extender", lifespan=lifespan)
+
+    app.state.leave = lambda: leaving.append(True)
+
+    @app.post("/filter", response_model=ExtenderFilterResult, openapi_extra=_BODY, responses=_REFUSED)
+    async def filter_(request: Request) -> Response:
+        """Drop nodes whose link does not suit the pod."""
+        return await gate.answer(request, "filter", verbs.filter, verbs.shed_filter, _filter_error)
+
+    @app.post("/prioritize", response_model=list[HostPriority], openapi_extra=_BODY, responses=_REFUSED)
+    async def prioritize(request: Request) -> Response:
+        """Score nodes 0-10 by what the pod's placement would cost."""
+        return await gate.answer(request, "prioritize", verbs.prioritize, verbs.shed_prioritize, _no_scores)
+
+    @app.post("/explain", openapi_extra=_BODY, responses={**_REFUSED, 400: _PROBLEM})
+    async def explain_(request: Request) -> Response:
+        """Say what filter and prioritize would answer, and why."""
+        return await gate.answer(request, "explain", verbs.explain, verbs.explain, _bad_request)
+
+    @app.get("/explain", responses={404: _PROBLEM})
+    def explain_known(namespace: str, pod: str) -> Response:
+        """The same for a pod that exists, by its name, over all nodes."""
+        told = verbs.explain_known(namespace, pod)
+        if told is None:
+            problem = f"no pod {namespace}/{pod} seen; POST its manifest as ExtenderArgs instead"
+            return Response(protocol.encode_filter_error(problem), 404, media_type=_JSON)
+        return Response(told, media_type=_JSON)
+
+    @app.get("/shadow", responses={404: _PROBLEM})
+    async def shadow() -> Response:
+        """What acting would have done, while --shadow only watches."""
+        if verbs.shadow is None:
+            return Response(protocol.encode_filter_error("not in shadow mode"), 404, media_type=_JSON)
+        verbs.look()
+        return Response(orjson.dumps(verbs.shadow.report()), media_type=_JSON)
+
+    @app.get("/healthz", response_class=PlainTextResponse)
+    async def healthz() -> Response:
+        """The process answers."""
+        return Response("ok", media_type="text/plain")
+
+    @app.get("/readyz", response_class=PlainTextResponse, responses={503: {"content": {"text/plain": {}}}})
+    async def readyz() -> Response:
+        """Every watched collection was listed once, and the process is not about to end."""
+        if leaving:
+            return Response("about to end", 503, media_type="text/plain")
+        if missing := feed.waiting_for:
+            return Response(f"waiting for the first list of {', '.join(missing)}", 503, media_type="text/plain")
+        return Response("ok", media_type="text/plain")
+
+    @app.get("/metrics", response_class=PlainTextResponse)
+    async def prometheus() -> Response:
+        """Counters for Prometheus."""
+        verbs.look()
+        return Response(metrics.render(), media_type=CONTENT_TYPE_LATEST)
+
+    app.verbs = {"/filter": filter_, "/prioritize": prioritize}
+    return app

@@ -1,0 +1,106 @@
+"""``traffic-footprint-extender run``: settings in, a serving process out; one clear line for what the operator
+can mend."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Sequence
+
+import structlog
+from pydantic import ValidationError
+from pydantic_settings import CliApp, SettingsError
+
+from extender.app import Feed, create_app
+from extender.certificates import CertificateError, Certificates
+from extender.cluster_state import ClusterState
+from extender.offline import SavedCluster, StateFeed, StateFileError, read_objects, state_of
+from extender.server import Server, listen
+from extender.settings import PROGRAM, Settings
+from extender.watches import Watches
+from footprint.cluster.client import ClusterConfigError, connect
+from footprint.service import configure_logging, fail, stop_on_signals
+from footprint.units import parse_bandwidth
+
+_log = structlog.get_logger()
+
+
+def read_settings(arguments: Sequence[str]) -> Settings:
+    """Settings from flags and environment; ends the program with one line when they cannot be understood."""
+    try:
+        return CliApp.run(Settings, cli_args=list(arguments))
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False)[0]
+        if not first["loc"]:
+            fail(str(first["msg"]).removeprefix("Value error, "), f"see `{PROGRAM} run --help`")
+        name = str(first["loc"][0])
+        fail(
+            f"--{name.replace('_', '-')} {first.get('input')!r}: {first['msg']}",
+            f"see `{PROGRAM} run --help` (environment: TRAFFIC_FOOTPRINT_{name.upper()})",
+        )
+    except SettingsError as error:
+        fail(str(error).splitlines()[0], f"see `{PROGRAM} run --help`")
+
+
+def _source(settings: Settings) -> tuple[ClusterState, Feed]:
+    """What answers rest on: a saved cluster, or the API server's watches. Logs once nothing can be refused."""
+    default_rate = parse_bandwidth(settings.default_elephant_bandwidth)
+    if settings.state is not None:
+        try:
+            objects = read_objects(settings.state)
+        except StateFileError as error:
+            fail(f"--state {error}")
+        configure_logging(settings.log_format, settings.log_level)
+        return state_of(SavedCluster(objects), stale=settings.stale_after, default_rate=default_rate), StateFeed()
+    try:
+        api = connect(settings.kubeconfig, user_agent=PROGRAM)
+    except ClusterConfigError as error:
+        fail(str(error))
+    configure_logging(settings.log_format, settings.log_level)
+    state = ClusterState(stale_after=settings.stale_after, hold=settings.ledger_hold, default_rate=default_rate)
+    return state, Watches(api, state, namespace=settings.namespace)
+
+
+def _certificates(settings: Settings) -> Certificates | None:
+    try:
+        return Certificates(settings.tls) if settings.tls else None
+    except CertificateError as error:
+        fail(str(error))
+
+
+def serve(settings: Settings) -> None:
+    """Run until SIGTERM or SIGINT."""
+    certificates, (state, feed) = _certificates(settings), _source(settings)
+    stop = stop_on_signals()
+    refused: Counter[str] = Counter()
+    app = create_app(state, feed, settings.policy, refused)
+    with listen(settings.host, settings.port) as listener:
+        _log.info(
+            "serving",
+            address=listener.getsockname()[:2],
+            placement=settings.placement,
+            tls=settings.tls is not None,
+        )
+        server = Server(
+            app,
+            certificates=certificates,
+            drain=settings.drain,
+            on_drain=app.state.leave,
+            refused=refused,
+            ready=lambda: not feed.waiting_for,
+        )
+        if not stop.is_set():
+            server.run(sockets=[listener])
+    _log.info("stopped")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Entry point."""
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    if given[:1] != ["run"]:
+        usage = f"usage: {PROGRAM} run [--help] [FLAGS]"
+        if given[:1] in (["-h"], ["--help"]):
+            print(usage)
+            return
+        fail(f"unknown command {given[0]!r}" if given else "no command given", usage)
+    serve(read_settings(given[1:]))

@@ -1,0 +1,414 @@
+"""What the watches have shown, and the snapshot made of it.
+
+Enters: Nodes, Leases and Pods, from the watches' threads. Leaves: an immutable Snapshot, swapped as a whole. Only
+what changed is worked out again: one node's event costs one node, not the cluster. Guarantees: taking in an
+object never raises over its data; readers take no lock.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+import structlog
+
+from extender.census import Census
+from extender.demand import DEFAULT_ELEPHANT_RATE, predict
+from extender.ledger import HOLD_SECONDS, NEVER, BoundPod
+from extender.lessons import Lessons
+from extender.pods import PodInfo, WorkloadKey
+from extender.snapshot import REMEMBERED_CHANGES, NodeFacts, NodeView, Snapshot, teaches, view_node
+from footprint.codec import FootprintError, decode
+from footprint.models import NodeFootprint
+from footprint.staleness import Heartbeat, observe
+
+COALESCE_SECONDS: Final = 0.005
+"""How long the first event waits for company: a burst of binds becomes a few rebuilds instead of one each."""
+
+TICK_SECONDS: Final = 1.0
+"""How often to look for what time alone has changed (staleness, ledger)."""
+
+ASSUME_SECONDS: Final = 2.0
+"""How long a pod counts where it was sent before its bind is seen: binds are seen within some tens of
+milliseconds, and an attempt that failed elsewhere must not keep others away for long."""
+
+_GONE_LIMIT: Final = 512
+"""Ended pods remembered per node; more only gather where no agent rewrites the footprint."""
+
+_log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class NodeInfo:
+    """A Node, reduced to its name and our annotation's text."""
+
+    name: str
+    annotation: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseInfo:
+    """A node's heartbeat; ``marker`` changes with each renewal."""
+
+    node: str
+    marker: str
+
+
+@dataclass(slots=True)
+class _Node:
+    """One node's facts as they stand."""
+
+    present: bool = False
+    annotation: str | None = None
+    footprint: NodeFootprint | None = None
+    problem: str = ""
+    heartbeat: Heartbeat | None = None
+    pods: dict[str, PodInfo] = field(default_factory=dict)
+    assumed: dict[str, PodInfo] = field(default_factory=dict)
+    """Pods sent here whose bind was not seen yet, by UID."""
+    gone: set[str] = field(default_factory=set)
+    """UIDs that ended while the footprint may still list them."""
+    open: frozenset[WorkloadKey] = frozenset()
+    """Workloads whose predicted demand may count in this node's ledger."""
+
+    def read(self, annotation: str | None, footprint: NodeFootprint | None, problem: str) -> None:
+        """Take in the Node object."""
+        self.present, self.annotation, self.footprint, self.problem = True, annotation, footprint, problem
+        self.forget_gone()
+
+    def forget_gone(self) -> None:
+        self.gone &= {pod.uid for pod in self.footprint.pods} if self.footprint else set()
+
+    def end(self, uid: str) -> None:
+        """The pod sends nothing more, whatever the footprint still says."""
+        self.gone.add(uid)
+        if len(self.gone) > _GONE_LIMIT:
+            self.forget_gone()
+
+
+@dataclass(slots=True)
+class _Links:
+    """Known links, and those without mice; kept up to date view by view."""
+
+    known: int = 0
+    mice_free: int = 0
+    capacity: float = 0.0
+    """Sum over known links, busier direction, bit/s."""
+
+    def swap(self, before: NodeView | None, after: NodeView | None) -> None:
+        for view, sign in ((before, -1), (after, 1)):
+            if view is not None and view.known:
+                self.known += sign
+                self.mice_free += sign * (view.link.mice <= 0)
+                self.capacity += sign * max(view.link.cap_tx, view.link.cap_rx)
+
+    def to_keep(self, census: Census) -> int:
+        """How many links to keep free of mice; 0 while no elephants are known."""
+        return census.links_to_keep(self.capacity / self.known, self.known) if self.known else 0
+
+
+class ClusterState:
+    """See the module. ``clock`` is monotonic seconds; ``stale_after`` and ``hold`` are seconds."""
+
+    def __init__(
+        self,
+        *,
+        stale_after: float,
+        hold: float = HOLD_SECONDS,
+        default_rate: float = DEFAULT_ELEPHANT_RATE,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._stale_after, self._hold, self._default_rate, self._clock = stale_after, hold, default_rate, clock
+        self._lock = threading.Lock()
+        self._changed = threading.Event()
+        self._nodes: dict[str, _Node] = {}
+        self._pods: dict[str, PodInfo] = {}
+        self._running_since: dict[str, float] = {}
+        self._waiting_since: dict[str, float] = {}
+        self._waiting_changed = False
+        self._assumed: dict[str, tuple[str, float]] = {}
+        """Pod UID → the node it was sent to, and the moment until which that counts."""
+        self._dirty: set[str] = set()
+        self._lessons = Lessons()
+        self._census = Census(default_rate)
+        self._links = _Links()
+        self._next_change = NEVER
+        """No view changes through time alone before this moment."""
+        self._open: dict[WorkloadKey, set[str]] = {}
+        self.snapshot = Snapshot(default_rate=default_rate)
+        """The current state; read it once per request."""
+        self.malformed_footprints: Counter[str] = Counter()
+        """Annotations that were no footprint, by the codec's reason."""
+        self.annotation_problems: Counter[str] = Counter()
+        """Pods' annotations that were not understood, by key."""
+
+    # Events: a few dictionary operations each; the work is left to ``apply``.
+
+    def _touch(self, name: str) -> None:
+        self._dirty.add(name)
+        self._changed.set()
+
+    def _entry(self, name: str) -> _Node:
+        return self._nodes.setdefault(name, _Node())
+
+    def put_nodes(self, nodes: Sequence[NodeInfo], *, complete: bool = False) -> None:
+        """Take in nodes; ``complete`` means that there are no others."""
+        decoded = [(node, *self._decode(node)) for node in nodes if self._differs(node)]
+        with self._lock:
+            for node, footprint, problem in decoded:
+                self._entry(node.name).read(node.annotation, footprint, problem)
+                self._touch(node.name)
+            present = {name for name, entry in self._nodes.items() if entry.present}
+        if complete:
+            for name in present - {node.name for node in nodes}:
+                self.drop_node(name)
+
+    def _differs(self, node: NodeInfo) -> bool:
+        """Most Node events (the kubelet's status) leave our annotation as it was: those cost nothing."""
+        entry = self._nodes.get(node.name)
+        return entry is None or not entry.present or entry.annotation != node.annotation
+
+    def _decode(self, node: NodeInfo) -> tuple[NodeFootprint | None, str]:
+        if node.annotation is None:
+            return None, ""
+        try:
+            return decode(node.annotation), ""
+        except FootprintError as error:
+            self.malformed_footprints[error.reason.value] += 1
+            _log.warning("annotation passed over", node=node.name, reason=error.reason.value, problem=str(error))
+            return None, f"{error.reason.value}: {error}"
+
+    def drop_node(self, name: str) -> None:
+        """The Node object is gone. Its Lease and pods may follow later, or not."""
+        with self._lock:
+            if (entry := self._nodes.get(name)) is not None:
+                entry.read(None, None, "")
+                entry.present = False
+                self._touch(name)
+
+    def put_lease(self, lease: LeaseInfo) -> None:
+        """A sign of life, if the marker changed."""
+        with self._lock:
+            entry = self._entry(lease.node)
+            heartbeat = observe(entry.heartbeat, lease.marker, self._clock())
+            if heartbeat is not entry.heartbeat:
+                entry.heartbeat = heartbeat
+                self._touch(lease.node)
+
+    def drop_lease(self, node: str) -> None:
+        with self._lock:
+            if (entry := self._nodes.get(node)) is not None:
+                entry.heartbeat = None
+                self._touch(node)
+
+    def leased(self) -> set[str]:
+        """Nodes whose Lease is known."""
+        with self._lock:
+            return {name for name, entry in self._nodes.items() if entry.heartbeat is not None}
+
+    def put_pod(self, pod: PodInfo) -> None:
+        """Take in a pod as it is now."""
+        with self._lock:
+            known = self._pods.get(pod.uid)
+            if known == pod:
+                return
+            if known is None or known.wishes.problems != pod.wishes.problems:
+                self.annotation_problems.update(problem.key for problem in pod.wishes.problems)
+            self._pods[pod.uid] = pod
+            if pod.node or pod.ended:
+                self._forget_assumed(pod.uid)
+            self._count(known, pod)
+            self._note_times(pod, self._clock())
+            if known is not None and known.node and known.node != pod.node:
+                self._leave(known)
+            if pod.node:
+                entry = self._entry(pod.node)
+                entry.pods[pod.uid] = pod
+                if pod.ended:
+                    entry.end(pod.uid)
+                self._touch(pod.node)
+
+    def drop_pod(self, uid: str) -> None:
+        """The Pod object is gone."""
+        with self._lock:
+            pod = self._pods.pop(uid, None)
+            self._forget_assumed(uid)
+            self._running_since.pop(uid, None)
+            if self._waiting_since.pop(uid, None) is not None:
+                self._waiting_changed = True
+                self._changed.set()
+            if pod is None:
+                return
+            self._census.drop(pod)
+            if pod.node:
+                self._leave(pod)
+
+    def assume(self, pod: PodInfo, node: str, seconds: float = ASSUME_SECONDS) -> None:
+        """Count ``pod`` on ``node`` from now until the API shows where it went, for ``seconds`` at most.
+
+        kube-scheduler asks about the next pod before the watch has shown this one's bind; without this the
+        elephants of a burst would all be sent to the same free link.
+        """
+        with self._lock:
+            known = self._pods.get(pod.uid)
+            if known is not None and (known.node or known.ended):
+                return
+            self._forget_assumed(pod.uid)
+            until = self._clock() + seconds
+            self._entry(node).assumed[pod.uid] = pod
+            self._assumed[pod.uid] = (node, until)
+            self._next_change = min(self._next_change, until)
+            self._touch(node)
+        self.apply()
+
+    def reconsider(self, uid: str) -> None:
+        """A new question about the pod: its last attempt is void, and must not stand in its own way."""
+        if uid in self._assumed:
+            with self._lock:
+                self._forget_assumed(uid)
+            self.apply()
+
+    def _forget_assumed(self, uid: str) -> None:
+        if (assumed := self._assumed.pop(uid, None)) is not None:
+            self._entry(assumed[0]).assumed.pop(uid, None)
+            self._touch(assumed[0])
+
+    def nodes_of(self, uids: Iterable[str]) -> dict[str, str]:
+        """The nodes of those of the pods that are bound and there."""
+        with self._lock:
+            return {uid: pod.node for uid in uids if (pod := self._pods.get(uid)) is not None and pod.node}
+
+    def find_pod(self, namespace: str, name: str) -> PodInfo | None:
+        """The pod as the watch shows it; looks through all of them."""
+        with self._lock:
+            return next((pod for pod in self._pods.values() if (pod.ns, pod.name) == (namespace, name)), None)
+
+    def pod_uids(self) -> set[str]:
+        with self._lock:
+            return set(self._pods)
+
+    def _count(self, known: PodInfo | None, pod: PodInfo) -> None:
+        if known is not None and known.key != pod.key:
+            self._census.drop(known)
+        self._census.put(pod)
+
+    def _leave(self, pod: PodInfo) -> None:
+        entry = self._entry(pod.node)
+        entry.pods.pop(pod.uid, None)
+        entry.end(pod.uid)
+        self._touch(pod.node)
+
+    def _note_times(self, pod: PodInfo, now: float) -> None:
+        if pod.running:
+            self._running_since.setdefault(pod.uid, now)
+        waits = not pod.node and not pod.ended
+        if waits == (pod.uid in self._waiting_since):
+            return
+        if waits:
+            self._waiting_since[pod.uid] = now
+        else:
+            del self._waiting_since[pod.uid]
+        self._waiting_changed = True
+        self._changed.set()
+
+    # The snapshot.
+
+    def run(self, stop: threading.Event) -> None:
+        """Keep the snapshot current until ``stop``; blocking, never raises."""
+        while not stop.is_set():
+            if self._changed.wait(TICK_SECONDS):
+                stop.wait(COALESCE_SECONDS)
+            try:
+                self.apply()
+            except Exception:  # a fault here must not freeze the snapshot for ever
+                _log.exception("snapshot not updated")
+                stop.wait(TICK_SECONDS)
+
+    def wake(self) -> None:
+        """Let ``run`` look at its stop event at once."""
+        self._changed.set()
+
+    def apply(self) -> bool:
+        """Work out what changed and swap the snapshot; False when nothing did."""
+        with self._lock:
+            now = self._clock()
+            overdue = self._overdue(now) if self._next_change <= now else set()
+            self._changed.clear()
+            dirty, self._dirty = self._dirty | overdue, set()
+            if not dirty and not self._waiting_changed:
+                return False
+            self._learn(dirty, now)
+            nodes = self._views(dirty, now) if dirty else self.snapshot.nodes
+            waiting = dict(self._waiting_since) if self._waiting_changed else self.snapshot.waiting_since
+            self._waiting_changed = False
+            before, keep = self.snapshot, self._links.to_keep(self._census)
+            self.snapshot = Snapshot(
+                nodes, self._lessons.demands, waiting, self._default_rate, 0 < keep >= self._links.mice_free,
+                before.version + 1, (*before.recent[1 - REMEMBERED_CHANGES :], frozenset(dirty)),
+                elephants_known=keep > 0,
+            )  # fmt: skip
+        return True
+
+    def _overdue(self, now: float) -> set[str]:
+        """Ends old assumptions, and notes when to look again. Nodes whose views time alone has changed."""
+        for uid in [uid for uid, (_, until) in self._assumed.items() if until <= now]:
+            self._forget_assumed(uid)
+        moments = {name: view.changes_at for name, view in self.snapshot.nodes.items()}
+        ahead = [at for at in moments.values() if at > now] + [until for _, until in self._assumed.values()]
+        self._next_change = min(ahead, default=NEVER)
+        return {name for name, at in moments.items() if at <= now}
+
+    def _learn(self, dirty: set[str], now: float) -> None:
+        """Update workloads' demands; nodes that expect pods of a changed one become dirty too."""
+        changed: set[WorkloadKey] = set()
+        for name in dirty:
+            entry = self._nodes.get(name, _Node())
+            counts = teaches(entry.footprint, entry.heartbeat, now, self._stale_after)
+            changed |= self._lessons.teach(name, entry.footprint if counts else None)
+        different = self._lessons.update(changed)
+        self._census.update(self._lessons.demands, different)
+        for key in different:
+            dirty.update(self._open.get(key, ()))
+
+    def _views(self, dirty: set[str], now: float) -> dict[str, NodeView]:
+        views = dict(self.snapshot.nodes)
+        for name in dirty:
+            entry = self._nodes.get(name)
+            if entry is None:
+                continue
+            bound = self._bound(entry, now)
+            self._reopen(name, entry, frozenset(b.pod.key for b in bound))
+            before = views.pop(name, None)
+            if entry.present:
+                facts = NodeFacts(name, entry.footprint, entry.problem, entry.heartbeat, bound, entry.gone)
+                views[name] = view_node(facts, now, self._stale_after, self._hold)
+                self._next_change = min(self._next_change, views[name].changes_at)
+                self._links.swap(before, views[name])
+                continue
+            self._links.swap(before, None)
+            if entry.heartbeat is None and not entry.pods and not entry.assumed:
+                del self._nodes[name]
+        return views
+
+    def _bound(self, entry: _Node, now: float) -> tuple[BoundPod, ...]:
+        """The node's pods that may count by prediction."""
+        learned, cut = self._lessons.demands, entry.footprint is not None and entry.footprint.cut > 0
+        bound = []
+        for pod in (*entry.pods.values(), *entry.assumed.values()):
+            since = self._running_since.get(pod.uid)
+            if not pod.ended and (cut or since is None or since + self._hold > now):
+                bound.append(BoundPod(pod, predict(pod.wishes, learned.get(pod.key), self._default_rate), since))
+        return tuple(bound)
+
+    def _reopen(self, name: str, entry: _Node, keys: frozenset[WorkloadKey]) -> None:
+        for key in keys - entry.open:
+            self._open.setdefault(key, set()).add(name)
+        for key in entry.open - keys:
+            self._open[key].discard(name)
+            if not self._open[key]:
+                del self._open[key]
+        entry.open = keys

@@ -1,0 +1,61 @@
+"""Why a pod would go where it would go: every step of a verdict as JSON.
+
+Enters: a decoded request, the snapshot, the policy and the time. Leaves: a plain dict. Pure; it calls the same
+functions as filter and prioritize, so that it cannot tell another story.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from extender.cost import placement_cost
+from extender.demand import Demand
+from extender.filtering import effective_placement, filter_nodes, unsuitable
+from extender.pods import PodInfo
+from extender.scoring import score_nodes
+from extender.settings import Policy
+from extender.snapshot import NodeView, Snapshot
+from footprint.wishes import Placement
+
+
+def _node(demand: Demand, view: NodeView, scarce: bool) -> dict[str, Any]:
+    if not view.known:
+        return {"state": view.state.value, "why": view.detail}
+    link = view.link
+    cost = placement_cost(demand.tx, demand.rx, demand.suffers, link, scarce) if not demand.neutral else None
+    return {
+        "state": view.state.value,
+        "load": view.load,
+        "link": {**asdict(link), "u_tx": link.u_tx, "u_rx": link.u_rx, "waiting": view.waiting},
+        "predicted_pods": view.ledger.pods,
+        "cost": {**asdict(cost), "total": cost.total} if cost else None,
+        "unsuitable": unsuitable(demand, view),
+    }
+
+
+def explain(pod: PodInfo, names: list[str], snapshot: Snapshot, policy: Policy, now: float) -> dict[str, Any]:
+    """The verdict on ``pod`` over ``names``, with everything it rests on."""
+    demand = snapshot.demand(pod)
+    waited = snapshot.waited(pod, now)
+    placement = effective_placement(pod, policy.placement, waited, policy.relax_after)
+    verdict = filter_nodes(names, demand, placement, snapshot)
+    neutral = Demand() if placement is Placement.IGNORE else demand
+    passed = set(verdict.passed)
+    scores = dict(zip(names, score_nodes(names, neutral, snapshot), strict=True))
+    return {
+        "pod": {"namespace": pod.ns, "name": pod.name, "workload": pod.workload, "exempt": pod.exempt},
+        "problems": [problem.message for problem in pod.wishes.problems],
+        "demand": {**asdict(demand), "text": demand.describe()},
+        "placement": placement.value,
+        "mice_free_links_scarce": snapshot.scarce,
+        "waited_seconds": round(waited, 1),
+        "nodes": {
+            name: {
+                **_node(demand, snapshot.view(name), snapshot.scarce),
+                "score": scores[name],
+                "passes": name in passed,
+            }
+            for name in names
+        },
+    }

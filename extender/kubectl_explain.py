@@ -1,0 +1,155 @@
+"""``kubectl footprint explain``: what the extender would say of a pod, and why.
+
+Enters: a pod (by name, or a manifest) and a cluster (live, or saved in a file). Leaves: the verdict as a table
+or as JSON. The same functions answer as in the extender; only heartbeats are judged by Leases alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import orjson
+import structlog
+import yaml
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+from extender.explain import explain
+from extender.offline import SavedCluster, StateFileError, read_objects, state_of
+from extender.pods import PodInfo, decode_pod
+from extender.settings import Policy
+from footprint.service import fail
+from footprint.wishes import Placement
+
+Items = Callable[[str], list[dict[str, Any]]]
+"""All objects of an API path."""
+
+
+def add_parser(commands: Any, common: argparse.ArgumentParser) -> None:
+    """The ``explain`` command."""
+    parser = commands.add_parser("explain", parents=[common], help="which nodes suit a pod, and why")
+    parser.add_argument("pod", nargs="?", metavar="POD", help="a pod's name")
+    parser.add_argument("-n", "--namespace", default="default", help="the pod's namespace (%(default)s)")
+    parser.add_argument(
+        "-f", "--filename", type=Path, help="a manifest of a pod, or of a workload with a template"
+    )
+    parser.add_argument("--state", type=Path, help="a saved `kubectl get nodes,pods,leases -A -o json`")
+    parser.add_argument("--placement", choices=[p.value for p in Placement], default=Policy().placement.value,
+                        help="the extender's --placement (%(default)s)")  # fmt: skip
+    parser.add_argument(
+        "--lease-namespace", default="traffic-footprint", help="of the agents' Leases (%(default)s)"
+    )
+    parser.add_argument("-o", "--output", choices=("table", "json"), default="table")
+
+
+def manifest(path: Path, namespace: str) -> dict[str, Any]:
+    """The Pod in a manifest, or the one that its workload would make. Ends the program when there is none."""
+    try:
+        found = yaml.safe_load(path.read_text())
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        fail(f"{path} cannot be read: {str(error).splitlines()[0]}", "name a manifest with -f FILE")
+    if not isinstance(found, dict) or not isinstance(found.get("spec"), dict):
+        fail(f"{path} holds no single Kubernetes object with a spec", "name a manifest of a Pod or a Deployment")
+    if found.get("kind") in ("Pod", None):
+        return _placed(found, namespace)
+    return _placed(_pod_of(found), str((found.get("metadata") or {}).get("namespace") or namespace))
+
+
+def _placed(pod: dict[str, Any], namespace: str) -> dict[str, Any]:
+    return {**pod, "metadata": {"namespace": namespace, **(pod.get("metadata") or {})}}
+
+
+def _pod_of(workload: dict[str, Any]) -> dict[str, Any]:
+    """A pod as a controller would make it of ``workload``'s template."""
+    spec = workload["spec"]
+    if isinstance(spec.get("jobTemplate"), dict):
+        spec = spec["jobTemplate"].get("spec") or {}
+    template = spec.get("template")
+    if not isinstance(template, dict):
+        fail(f"a {workload.get('kind')} without spec.template", "name a manifest of a Pod or a Deployment")
+    name = str((workload.get("metadata") or {}).get("name") or "pod")
+    owner = {"kind": workload.get("kind"), "name": name, "controller": True}
+    metadata = {**(template.get("metadata") or {}), "name": name, "ownerReferences": [owner]}
+    return {"metadata": metadata, "spec": template.get("spec") or {}}
+
+
+def _live(items: Items, lease_namespace: str) -> SavedCluster:
+    paths = {
+        "Node": "/api/v1/nodes",
+        "Lease": f"/apis/coordination.k8s.io/v1/namespaces/{quote(lease_namespace, safe='')}/leases",
+        "Pod": "/api/v1/pods",
+    }
+    # Lists leave their items' kind out.
+    return SavedCluster({**item, "kind": kind} for kind, path in paths.items() for item in items(path))
+
+
+def _asked(arguments: argparse.Namespace, cluster: SavedCluster) -> PodInfo:
+    if arguments.filename is not None:
+        try:
+            return decode_pod(manifest(arguments.filename, arguments.namespace))
+        except (ValueError, TypeError) as error:
+            fail(f"{arguments.filename}: {error}", "give the pod a metadata.name")
+    pod = cluster.pod(arguments.namespace, arguments.pod)
+    if pod is None:
+        where = str(arguments.state) if arguments.state else "the cluster"
+        fail(f"no pod {arguments.namespace}/{arguments.pod} in {where}", "name its namespace with -n NAMESPACE")
+    return pod
+
+
+@contextmanager
+def _without_logs() -> Iterator[None]:
+    """What a running extender would log stands in the explanation; standard output belongs to it alone."""
+    before = structlog.get_config()
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    try:
+        yield
+    finally:
+        structlog.configure(**before)
+
+
+def _cluster(arguments: argparse.Namespace, items: Callable[[], Items]) -> SavedCluster:
+    if arguments.state is None:
+        return _live(items(), arguments.lease_namespace)
+    try:
+        return SavedCluster(read_objects(arguments.state))
+    except StateFileError as error:
+        fail(f"--state {error}")
+
+
+def told(arguments: argparse.Namespace, items: Callable[[], Items]) -> dict[str, Any]:
+    """The explanation. ``items`` connects to the API server; it is called only without ``--state``."""
+    if (arguments.pod is None) is (arguments.filename is None):
+        fail("explain needs a pod's name or a manifest, not both", "kubectl footprint explain POD, or -f FILE")
+    with _without_logs():
+        cluster = _cluster(arguments, items)
+        snapshot = state_of(cluster).snapshot
+    pod = _asked(arguments, cluster)
+    return explain(pod, sorted(snapshot.nodes), snapshot, Policy(Placement(arguments.placement)), 0.0)
+
+
+def rendered(told: dict[str, Any]) -> Group:
+    """The explanation for people."""
+    pod = told["pod"]
+    lines = [f"{pod['namespace']}/{pod['name']}, workload {pod['workload']}: {told['demand']['text']}"]
+    lines.append(f"placement {told['placement']}" + (f": {pod['exempt']}" if pod["exempt"] else ""))
+    lines += told["problems"]
+    if told["mice_free_links_scarce"]:
+        lines.append("links without mice are scarce: mice are kept together")
+    table = Table("NODE", "SCORE", "PASSES", "WAITING", "HARM", "UNMET", "ROOM", "WHY", box=None)
+    for name, node in sorted(told["nodes"].items(), key=lambda item: (-item[1]["score"], item[0])):
+        cost = node.get("cost") or {}
+        terms = [f"{cost[term]:.2f}" if cost else "-" for term in ("waiting", "harm", "unmet", "room")]
+        why = node.get("unsuitable") or node.get("load") or f"{node['state']}: {node['why']}"
+        table.add_row(name, str(node["score"]), "yes" if node["passes"] else "no", *terms, why)
+    return Group(*map(Text, lines), table)
+
+
+def as_json(told: dict[str, Any]) -> str:
+    return orjson.dumps(told, option=orjson.OPT_INDENT_2).decode()

@@ -1,0 +1,138 @@
+"""What the extender counts, as Prometheus reads it.
+
+Request counters are kept here; everything that the cluster state and the watches know already is read from them
+when scraped, never kept twice.
+"""
+
+from __future__ import annotations
+
+from collections import Counter as Tallies
+from collections.abc import Iterable, Mapping
+from typing import Final, Protocol
+
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from extender.cluster_state import ClusterState
+from extender.shadow import Shadow
+from extender.snapshot import NodeState
+
+_P: Final = "traffic_footprint_extender_"
+_BUCKETS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5)
+"""Up to the 500 ms that kube-scheduler waits."""
+
+
+class WatchCounters(Protocol):
+    """What is counted of one watched collection (``footprint.cluster.reflector``)."""
+
+    relists: int
+    errors: int
+    undecodable: int
+
+
+class _StateCollector(Collector):
+    def __init__(
+        self, state: ClusterState, watches: Mapping[str, WatchCounters], refused: Mapping[str, int]
+    ) -> None:
+        self._state, self._watches, self._refused = state, watches, refused
+
+    def collect(self) -> Iterable[Metric]:
+        snapshot = self._state.snapshot
+        yield self._nodes()
+        yield GaugeMetricFamily(_P + "workloads", "Workloads with a learned footprint", len(snapshot.learned))
+        yield GaugeMetricFamily(
+            _P + "pods_waiting", "Pods seen that have no node yet", len(snapshot.waiting_since)
+        )
+        yield GaugeMetricFamily(
+            _P + "pods_predicted", "Pods on nodes that count by prediction, not yet by measurement",
+            sum(view.ledger.pods for view in snapshot.nodes.values()),
+        )  # fmt: skip
+        yield _labelled(
+            "malformed_footprints", "Node annotations that were no footprint", "reason",
+            self._state.malformed_footprints,
+        )  # fmt: skip
+        yield _labelled(
+            "annotation_problems", "Pod annotations that were not understood", "key",
+            self._state.annotation_problems,
+        )  # fmt: skip
+        yield _labelled("connections_refused", "Connections not let in", "reason", self._refused)
+        yield from self._watch_counters()
+
+    def _nodes(self) -> Metric:
+        family = GaugeMetricFamily(_P + "nodes", "Nodes by what is known of them", labels=["state"])
+        counts = Tallies(view.state for view in self._state.snapshot.nodes.values())
+        for state in NodeState:
+            family.add_metric([state.value], counts[state])
+        return family
+
+    def _watch_counters(self) -> Iterable[Metric]:
+        for name, text in (
+            ("relists", "Lists forced by a version the server had dropped"),
+            ("errors", "Failed lists and watches"),
+            ("undecodable", "Objects passed over"),
+        ):
+            counts = {resource: getattr(watch, name) for resource, watch in self._watches.items()}
+            yield _labelled(f"watch_{name}", text, "resource", counts)
+
+
+def _labelled(name: str, text: str, label: str, counts: Mapping[str, int]) -> Metric:
+    family = CounterMetricFamily(_P + name, text, labels=[label])
+    for value, count in sorted(dict(counts).items()):
+        family.add_metric([value], count)
+    return family
+
+
+class _ShadowCollector(Collector):
+    def __init__(self, shadow: Shadow) -> None:
+        self._shadow = shadow
+
+    def collect(self) -> Iterable[Metric]:
+        yield _labelled(
+            "shadow_pods", "Pods only watched, by what acting would have done", "outcome", self._shadow.outcomes
+        )
+        family = CounterMetricFamily(
+            _P + "shadow_collisions", "Of these, those judged where they run", labels=["outcome", "collided"]
+        )
+        for labels, count in sorted(self._shadow.collisions.items()):
+            family.add_metric(list(labels), count)
+        yield family
+
+
+class Metrics:
+    """One registry per application, so that several can live in one process."""
+
+    def __init__(
+        self, state: ClusterState, watches: Mapping[str, WatchCounters], refused: Mapping[str, int] | None = None
+    ) -> None:
+        self.registry = CollectorRegistry()
+        self.registry.register(_StateCollector(state, watches, {} if refused is None else refused))
+        self.requests = Counter(
+            _P + "requests", "Answered requests", ["verb", "result"], registry=self.registry
+        )  # result: ok, late, shed, malformed, too-large, too-slow, gone, failed
+        self.malformed = Counter(
+            _P + "malformed_requests", "Bodies that could not be used", ["verb", "reason"], registry=self.registry
+        )
+        self.seconds = Histogram(
+            _P + "request_seconds", "Time to answer, body read", ["verb"], buckets=_BUCKETS, registry=self.registry
+        )
+        self.demands = Counter(
+            _P + "demands", "Pods asked about, by class and where it comes from", ["class", "origin"],
+            registry=self.registry,
+        )  # fmt: skip
+        self.rejections = Counter(
+            _P + "rejected_nodes",
+            "Candidates dropped, summed over requests",
+            ["placement"],
+            registry=self.registry,
+        )
+        self.relaxed = Counter(
+            _P + "relaxed", "Requests of strict pods that had waited too long", registry=self.registry
+        )
+
+    def show(self, shadow: Shadow) -> None:
+        """Add what ``shadow`` counts."""
+        self.registry.register(_ShadowCollector(shadow))
+
+    def render(self) -> bytes:
+        return generate_latest(self.registry)

@@ -1,0 +1,147 @@
+"""The extender's settings: every field says unit, default and why.
+
+Flags are the kebab-case field names, environment variables ``TRAFFIC_FOOTPRINT_`` and the upper-case name.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from extender.certificates import TlsFiles
+from extender.demand import DEFAULT_ELEPHANT_RATE
+from extender.ledger import HOLD_SECONDS
+from footprint.keys import DEFAULT_NAMESPACE
+from footprint.service import LogFormat
+from footprint.staleness import stale_after
+from footprint.units import parse_bandwidth
+from footprint.wishes import Placement
+
+DEFAULT_PORT = 8890
+DEFAULT_RELAX_AFTER = 120.0
+DEFAULT_DEADLINE = 0.1
+DEFAULT_MAX_IN_FLIGHT = 32
+PROGRAM = "traffic-footprint-extender"
+PlacementName = Literal["score", "prefer", "strict", "ignore"]
+LogLevel = Literal["debug", "info", "warning", "error"]
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """How strongly placement acts where a pod does not say."""
+
+    placement: Placement = Placement.PREFER
+    relax_after: float = DEFAULT_RELAX_AFTER
+    """Seconds."""
+    deadline: float = DEFAULT_DEADLINE
+    """Seconds from a request's arrival after which it is answered as if we were not there."""
+    max_in_flight: int = DEFAULT_MAX_IN_FLIGHT
+    """Requests decided at once; any further one is answered as if we were not there."""
+    shadow: bool = False
+    """Never act, only watch what acting would have done."""
+
+
+def _bandwidth(text: str) -> str:
+    parse_bandwidth(text)
+    return text
+
+
+def _no_service_link(value: object) -> object:
+    """A Service called ``traffic-footprint`` makes Kubernetes set our variable to ``tcp://10.0.0.1:8890`` in the
+    namespace's pods; that is an address of that Service, not a wish."""
+    return DEFAULT_PORT if isinstance(value, str) and value.startswith(("tcp://", "udp://")) else value
+
+
+class Settings(BaseSettings):
+    """Score and filter nodes for kube-scheduler by the measured traffic of pods."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="TRAFFIC_FOOTPRINT_", cli_kebab_case=True, cli_prog_name=f"{PROGRAM} run"
+    )
+
+    kubeconfig: str | None = Field(None, description="Kubeconfig file; absent: the pod's service account.")
+    namespace: str = Field(DEFAULT_NAMESPACE, description="Namespace of the node agents' Leases.", min_length=1)
+    host: str = Field(
+        "0.0.0.0",  # noqa: S104 - kube-scheduler runs elsewhere
+        description="Address to listen on; :: for IPv6 and IPv4.",
+    )
+    port: Annotated[int, BeforeValidator(_no_service_link)] = Field(
+        DEFAULT_PORT, description="TCP port to listen on; 0 for any free one.", ge=0, le=65535
+    )
+    placement: PlacementName = Field(
+        "prefer",
+        description="How strongly to act on pods without the placement annotation: score never filters; prefer "
+        "drops unsuitable nodes while suitable ones remain, so that no pod becomes unschedulable; strict always "
+        "drops them, until --relax-after; ignore only serves pods that ask for it.",
+    )
+    relax_after: float = Field(
+        DEFAULT_RELAX_AFTER, ge=0, allow_inf_nan=False,
+        description="Seconds without a node after which a strict pod is placed as with prefer. Two minutes: "
+        "longer than a node takes to be measured again, shorter than people wait.",
+    )  # fmt: skip
+    stale_after: float = Field(
+        stale_after(), gt=0, allow_inf_nan=False,
+        description="Seconds without a renewed Lease after which a node's data is not believed: three renewals.",
+    )  # fmt: skip
+    ledger_hold: float = Field(
+        HOLD_SECONDS, ge=0, allow_inf_nan=False,
+        description="Seconds a running pod counts by prediction until measurement shows it.",
+    )  # fmt: skip
+    default_elephant_bandwidth: Annotated[str, AfterValidator(_bandwidth)] = Field(
+        f"{DEFAULT_ELEPHANT_RATE / 1e6:g}M",
+        description="Bandwidth of a declared elephant without a declared or measured one, such as 100M.",
+    )
+    deadline: float = Field(
+        DEFAULT_DEADLINE, gt=0, allow_inf_nan=False,
+        description="Seconds from a request's arrival after which it is answered as if we were not there: every "
+        "node passes, all scores equal. A fifth of the 500 ms that kube-scheduler is told to wait.",
+    )  # fmt: skip
+    max_in_flight: int = Field(
+        DEFAULT_MAX_IN_FLIGHT, ge=1,
+        description="Requests under way at once; further ones are answered as if we were not there instead of "
+        "queueing. A kube-scheduler asks one question at a time.",
+    )  # fmt: skip
+    shadow: bool = Field(
+        False,
+        description="Answer as if we were not there, and count what we would have answered and what became of it: "
+        "GET /shadow and the shadow_* metrics show what switching on would gain.",
+    )
+    drain: float = Field(
+        3.0, ge=0, le=60, allow_inf_nan=False,
+        description="Seconds between SIGTERM and the end in which answers go on, not ready, one per connection: "
+        "time for clients to move to another replica.",
+    )  # fmt: skip
+    tls_cert: Path | None = Field(None, description="PEM file: certificate with its chain; absent: plain HTTP.")
+    tls_key: Path | None = Field(None, description="PEM file: the key of --tls-cert.")
+    client_ca: Path | None = Field(
+        None, description="PEM file: CA that must have signed clients' certificates; absent: clients need none."
+    )
+    state: Path | None = Field(
+        None,
+        description="Serve from a saved `kubectl get nodes,pods,leases -A -o json` instead of an API server.",
+    )
+    log_format: LogFormat = Field("json", description="json or text.")
+    log_level: LogLevel = Field("info", description="debug, info, warning or error.")
+
+    @model_validator(mode="after")
+    def _whole_tls(self) -> Settings:
+        if (self.tls_cert is None) is not (self.tls_key is None):
+            raise ValueError("--tls-cert and --tls-key belong together; name both or none")
+        if self.client_ca is not None and self.tls_cert is None:
+            raise ValueError("--client-ca needs --tls-cert and --tls-key: plain HTTP has no client certificates")
+        return self
+
+    @property
+    def tls(self) -> TlsFiles | None:
+        """None: plain HTTP."""
+        if self.tls_cert is None or self.tls_key is None:
+            return None
+        return TlsFiles(self.tls_cert, self.tls_key, self.client_ca)
+
+    @property
+    def policy(self) -> Policy:
+        return Policy(Placement(self.placement), self.relax_after, self.deadline, self.max_in_flight, self.shadow)

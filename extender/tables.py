@@ -1,0 +1,256 @@
+"""The answers for many nodes at once: what each node means for a demand, worked out once and kept.
+
+Enters: candidate names, a demand, a placement mode and the snapshot. Leaves: the two answers as JSON. Says
+exactly what ``filtering.filter_nodes`` and ``scoring.score_nodes`` say (property tests hold them together), in a
+few microseconds per hundred nodes: a verdict depends only on the node's view and on the few numbers of a demand
+that cost and filter look at, so that pods which ask alike share a table, and a new snapshot costs a table only
+the nodes that it changed. Names are looked up once per request; everything else is a list by the node's place.
+Belongs to one thread. Memory: two pointers and at most one reason per node in each of ``MAX_TABLES`` tables.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import compress
+from operator import not_
+from typing import Final, NamedTuple
+
+import orjson
+
+from extender.commitment import draw, hashed
+from extender.demand import Demand
+from extender.filtering import unsuitable
+from extender.scoring import BEST, NEUTRAL, comparable_cost, score_table
+from extender.snapshot import NodeView, Snapshot
+from footprint.wishes import Placement
+
+MAX_TABLES: Final = 64
+"""Kinds of demand kept. All mice share two (links scarce or not); elephants have one for each rate at two
+significant digits."""
+
+AHEAD_TABLES: Final = 24
+"""Tables kept complete between requests: the kinds of demand asked about last."""
+
+_CHECK_EVERY: Final = 64
+"""Nodes worked out between two looks at the clock: some tenths of a millisecond."""
+
+_SUITS: Final = b""
+_UNSEEN: Final = 0
+"""Place of every node that the snapshot does not hold."""
+_TAILS: Final = tuple(b"%d}" % score for score in range(BEST + 1))
+
+
+class LateError(Exception):
+    """The time for an answer is over."""
+
+
+class FilterAnswer(NamedTuple):
+    """ExtenderFilterResult as JSON, how many nodes it rejects, and the node that passes if only one does."""
+
+    body: bytes
+    rejected: int
+    only: str | None = None
+
+
+class Scores(NamedTuple):
+    """HostPriorityList as JSON, and the node that it commits the pod to."""
+
+    body: bytes
+    chosen: str | None
+
+
+class Question(NamedTuple):
+    """All of a demand and a snapshot that a node's verdict depends on, besides the node."""
+
+    tx: float
+    rx: float
+    suffers: bool
+    scarce: bool
+
+    @classmethod
+    def of(cls, demand: Demand, snapshot: Snapshot) -> Question:
+        tx, rx = (demand.tx, demand.rx) if demand.hurts else (0.0, 0.0)
+        return cls(tx, rx, demand.suffers, snapshot.scarce)
+
+
+@dataclass(frozen=True, slots=True)
+class _Table:
+    """One question's answers by place."""
+
+    demand: Demand
+    reasons: list[bytes | None]
+    """``"name":"reason"`` for an unsuitable node, ``_SUITS`` for one that suits, None where nothing is known."""
+    costs: list[float | None]
+    open: set[int]
+    """Places not worked out yet, or no longer right."""
+
+
+class _Places:
+    """Where each node of the snapshot stands in the tables, and its half of a HostPriority."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        # Written and read back, so that the strings lie side by side: a look-up is mostly waiting for memory.
+        self.names: list[str] = ["", *orjson.loads(orjson.dumps(list(names)))]
+        self.heads = [b"", *map(_head, self.names[1:])]
+        self.hashes = [hashed(name) for name in self.names]
+        self.of: dict[str, int] = {name: place for place, name in enumerate(self.names) if place != _UNSEEN}
+
+    def find(self, names: Sequence[str]) -> list[int]:
+        try:
+            return list(map(self.of.__getitem__, names))
+        except KeyError:
+            return [self.of.get(name, _UNSEEN) for name in names]
+
+
+def _head(name: str) -> bytes:
+    return b',{"Host":%b,"Score":' % orjson.dumps(name)
+
+
+class Tables:
+    """See the module. ``clock`` is monotonic seconds, the clock of every ``deadline`` here."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._snapshot = Snapshot(version=-1)  # older than any: the first one is taken in whole
+        self._places = _Places(())
+        self._tables: OrderedDict[Question, _Table] = OrderedDict()
+
+    def filter(
+        self, names: Sequence[str], demand: Demand, placement: Placement, snapshot: Snapshot, deadline: float
+    ) -> FilterAnswer:
+        """``filtering.filter_nodes`` as JSON; no name may be empty. Raises LateError past ``deadline``."""
+        if placement in (Placement.SCORE, Placement.IGNORE) or demand.neutral:
+            return _everything(names)
+        self._follow(snapshot)
+        places = self._places.find(names)
+        found = list(map(self._table(demand, places, deadline).reasons.__getitem__, places))
+        rejected = list(filter(None, found))
+        if not rejected or (placement is Placement.PREFER and _SUITS not in found):
+            return _everything(names)
+        passed = list(compress(names, map(not_, found)))
+        body = b'{"NodeNames":%b,"FailedAndUnresolvableNodes":{%b},"Error":""}' % (
+            orjson.dumps(passed), b",".join(rejected),
+        )  # fmt: skip
+        return FilterAnswer(body, len(rejected), passed[0] if len(passed) == 1 else None)
+
+    def prioritize(
+        self, names: Sequence[str], demand: Demand, snapshot: Snapshot, deadline: float, uid: str | None = None
+    ) -> Scores:
+        """``scoring.score_nodes`` as a HostPriorityList. Conditions and errors as for ``filter``.
+
+        With the pod's ``uid``: as ``commitment.commit`` leaves it, if the node that it chooses is a known one.
+        """
+        self._follow(snapshot)
+        places = self._places.find(names)
+        if demand.neutral:
+            return Scores(self._listed(names, places, [_TAILS[NEUTRAL]] * len(names)), None)
+        costs = list(map(self._table(demand, places, deadline).costs.__getitem__, places))
+        distinct = set(costs)
+        scores: dict[float | None, int] = {None: NEUTRAL}
+        for cost, score in score_table({cost for cost in distinct if cost is not None}).items():
+            scores[cost] = score
+        if uid is None or not names:
+            return Scores(self._listed(names, places, _tails(costs, scores)), None)
+        top = max(map(scores.__getitem__, distinct))
+        best = {cost for cost in distinct if scores[cost] == top}
+        chosen = self._choose(uid, names, places, [at for at, cost in enumerate(costs) if cost in best])
+        if costs[chosen] is None:  # nothing speaks for a node of which nothing is known
+            return Scores(self._listed(names, places, _tails(costs, scores)), None)
+        if top == BEST:
+            scores.update(dict.fromkeys(best, BEST - 1))
+        tails = _tails(costs, scores)
+        for at in (at for at, name in enumerate(names) if name == names[chosen]):
+            tails[at] = _TAILS[min(top + 1, BEST)]
+        return Scores(self._listed(names, places, tails), names[chosen])
+
+    def _choose(self, uid: str, names: Sequence[str], places: list[int], best: list[int]) -> int:
+        """Which of the positions ``best`` the pod takes, as ``commitment.commit`` does."""
+        pod, hashes = hashed(uid), self._places.hashes
+        draws = [draw(pod, hashes[places[at]] if places[at] else hashed(names[at])) for at in best]
+        highest = max(draws)
+        winners = [at for at, drawn in zip(best, draws, strict=True) if drawn == highest]
+        return max(winners, key=names.__getitem__)
+
+    def work_ahead(self, snapshot: Snapshot, deadline: float) -> bool:
+        """Use idle time until ``deadline`` for what the tables used last lack; whether anything is left to do."""
+        self._follow(snapshot)
+        try:
+            for question, table in list(self._tables.items())[-AHEAD_TABLES:]:
+                if table.open:
+                    self._work_out(table, table.open.copy(), question.scarce, deadline)
+        except LateError:
+            return True
+        return False
+
+    def _listed(self, names: Sequence[str], places: list[int], tails: list[bytes]) -> bytes:
+        if not names:
+            return b"[]"
+        heads = list(map(self._places.heads.__getitem__, places))
+        if _UNSEEN in places:
+            heads = [head or _head(name) for head, name in zip(heads, names, strict=True)]
+        heads[0] = b"[" + heads[0][1:]  # each begins with the comma that parts it from the one before
+        pieces = [b""] * (2 * len(names))
+        pieces[0::2], pieces[1::2] = heads, tails
+        pieces.append(b"]")
+        return b"".join(pieces)
+
+    def _follow(self, snapshot: Snapshot) -> None:
+        """Take in what ``snapshot`` changed since the last one."""
+        if snapshot is self._snapshot:
+            return
+        changed = snapshot.changed_since(self._snapshot.version)
+        self._snapshot = snapshot
+        places = self._places.of
+        if changed is None or any((name in places) is not (name in snapshot.nodes) for name in changed):
+            self._tables.clear()
+            self._places = _Places(tuple(snapshot.nodes))
+            return
+        again = {places[name] for name in changed if name in places}
+        for table in self._tables.values():
+            table.open.update(again)
+
+    def _table(self, demand: Demand, places: list[int], deadline: float) -> _Table:
+        """The table of ``demand``, worked out at ``places``."""
+        question = Question.of(demand, self._snapshot)
+        table = self._tables.get(question)
+        if table is None:
+            size = len(self._places.names)
+            table = self._tables[question] = _Table(demand, [None] * size, [None] * size, set(range(1, size)))
+            if len(self._tables) > MAX_TABLES:
+                self._tables.popitem(last=False)
+        else:
+            self._tables.move_to_end(question)
+        if table.open:
+            self._work_out(table, table.open.intersection(places), question.scarce, deadline)
+        return table
+
+    def _work_out(self, table: _Table, places: set[int], scarce: bool, deadline: float) -> None:
+        for count, place in enumerate(places, 1):
+            name = self._places.names[place]
+            view = self._snapshot.nodes[name]
+            table.reasons[place] = _reason(name, table.demand, view)
+            table.costs[place] = comparable_cost(table.demand, view, scarce)
+            table.open.discard(place)
+            if count % _CHECK_EVERY == 0 and self._clock() > deadline:
+                raise LateError
+
+
+def _tails(costs: list[float | None], scores: dict[float | None, int]) -> list[bytes]:
+    tails = {cost: _TAILS[score] for cost, score in scores.items()}
+    return list(map(tails.__getitem__, costs))
+
+
+def _reason(name: str, demand: Demand, view: NodeView) -> bytes | None:
+    if not view.known:
+        return None
+    why = unsuitable(demand, view)
+    return _SUITS if why is None else b"%b:%b" % (orjson.dumps(name), orjson.dumps(why))
+
+
+def _everything(names: Sequence[str]) -> FilterAnswer:
+    """Every node passes."""
+    body = b'{"NodeNames":%b,"FailedAndUnresolvableNodes":{},"Error":""}' % orjson.dumps(names)
+    return FilterAnswer(body, 0)

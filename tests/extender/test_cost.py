@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from extender.cost import CEILING, UNMET, Link, placement_cost, unmet_share, utilisation_with, waiting
+from tests.extender.builders import LINK, M
+
+
+@pytest.mark.parametrize(
+    ("u", "expected"),
+    [
+        (0.0, 0.0),
+        (0.2, 0.25),  # 0.2 / 0.8
+        (0.5, 1.0),  # 0.5 / 0.5
+        (0.8, 4.0),  # 0.8 / 0.2
+        (0.89, 0.89 / 0.11),  # just below saturation the formula still holds
+        (0.9, 19.0),  # saturated: 0.95 / 0.05
+        (0.99, 19.0),
+        (7.0, 19.0),  # more expected than fits
+        (-0.1, 0.0),
+    ],
+)
+def test_a_mouse_waits_u_over_one_minus_u_until_the_link_is_full(u: float, expected: float) -> None:
+    assert waiting(u) == pytest.approx(expected)
+
+
+@given(st.floats(0, 10), st.floats(0, 10))
+def test_waiting_never_falls_as_elephants_grow(a: float, b: float) -> None:
+    low, high = sorted((a, b))
+    assert 0 <= waiting(low) <= waiting(high) <= CEILING / (1 - CEILING) + 1e-9
+
+
+def test_the_busier_direction_decides() -> None:
+    link = Link(LINK, LINK, tx=20 * M, rx=100 * M)
+    assert link.utilisation == 0.5
+    assert utilisation_with(link, 120 * M, 0.0) == pytest.approx(0.7)  # tx becomes the busier one
+
+
+def test_a_direction_of_unknown_capacity_costs_nothing() -> None:
+    link = Link(LINK, 0.0, tx=20 * M, rx=500 * M, elephants=1)
+    assert link.utilisation == pytest.approx(0.1)
+    assert unmet_share(100 * M, link.rx, link.cap_rx, 1) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("wanted", "used", "elephants", "expected"),
+    [
+        (100, 0, 0, 0.0),  # 180 usable, 100 wanted
+        (200, 0, 0, 0.1),  # 180 of 200
+        (100, 100, 1, 0.1),  # max(180 - 100, 180 / 2) = 90 of 100
+        (80, 190, 1, 0.0),  # an equal share, 180 / 2 = 90, carries it
+        (180, 190, 1, 0.5),  # 90 of 180
+        (180, 190, 3, 0.75),  # 180 / 4 = 45 of 180
+        (180, 190, 0, 0.5),  # the node's own elephants count as one
+        (0, 190, 1, 0.0),
+    ],
+)
+def test_an_elephant_misses_what_neither_room_nor_an_equal_share_gives(
+    wanted: float, used: float, elephants: int, expected: float
+) -> None:
+    assert unmet_share(wanted * M, used * M, LINK, elephants) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("tx", "suffers", "link", "own", "harm", "unmet"),
+    [
+        # A mouse on a half-used link waits one service time, whatever lives beside it.
+        (0, True, Link(LINK, LINK, tx=100 * M, elephants=1, mice=5), 1.0, 0.0, 0.0),
+        # 100 M on an empty link with three mice: 3 * (W(0.5) - W(0)) = 3.
+        (100, False, Link(LINK, LINK, mice=3), 0.0, 3.0, 0.0),
+        # 60 M more beside 100 M: W(0.8) - W(0.5) = 4 - 1, for two mice 6; 80 M are free.
+        (60, False, Link(LINK, LINK, tx=100 * M, elephants=1, mice=2), 0.0, 6.0, 0.0),
+        # On a full link nobody waits longer than before, but the elephant gets half: 10 * 0.5.
+        (180, False, Link(LINK, LINK, tx=190 * M, elephants=1, mice=2), 0.0, 0.0, 5.0),
+        # Mixed: its own mice wait W(0.5) = 1; its 40 M raise one mouse from 1 to W(0.7) = 7/3.
+        (40, True, Link(LINK, LINK, tx=100 * M, elephants=1, mice=1), 1.0, 4 / 3, 0.0),
+        (0, False, Link(LINK, LINK, tx=190 * M, mice=9), 0.0, 0.0, 0.0),
+    ],
+)
+def test_the_terms_of_a_placement(
+    *, tx: float, suffers: bool, link: Link, own: float, harm: float, unmet: float
+) -> None:
+    cost = placement_cost(tx * M, 0.0, suffers, link)
+    assert (cost.waiting, cost.harm, cost.unmet) == pytest.approx((own, harm, unmet))
+    assert cost.total == pytest.approx(own + harm + unmet)
+
+
+def test_an_elephant_that_gets_nothing_costs_as_much_as_stated() -> None:
+    crowded = Link(LINK, LINK, tx=LINK, elephants=10**9)
+    assert placement_cost(LINK, 0.0, False, crowded).unmet == pytest.approx(UNMET)
+
+
+rates = st.floats(0, 1e15)
+links = st.builds(Link, rates, rates, rates, rates, st.integers(0, 1000), st.floats(0, 1e4))
+
+
+@given(rates, rates, st.booleans(), links)
+def test_costs_are_finite_and_never_negative(tx: float, rx: float, suffers: bool, link: Link) -> None:
+    cost = placement_cost(tx, rx, suffers, link)
+    assert all(0 <= term < 1e7 for term in (cost.waiting, cost.harm, cost.unmet))
