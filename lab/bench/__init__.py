@@ -1,0 +1,1 @@
+"""Measurements that anyone can repeat; each prints its table and, with ``--output json``, the same as JSON."""

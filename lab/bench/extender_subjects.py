@@ -1,0 +1,94 @@
+"""What ``lab.bench.extender`` measures, each as a process of its own that prints its port first.
+
+``python -m lab.bench.extender_subjects ours|plain``: the extender over a made cluster, with binds arriving all the
+time; or the least that FastAPI with pydantic models does. The third, in Go, is under ``go-extender/``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import threading
+from typing import Any
+
+from fastapi import FastAPI
+
+from extender.app import create_app
+from extender.cluster_state import ClusterState, LeaseInfo
+from extender.pods import decode_pod
+from extender.protocol import ExtenderArgs, ExtenderFilterResult, HostPriority
+from extender.server import Server, listen, settle
+from extender.settings import Policy
+from extender.watches import decode_node
+from lab.bench.extender_cluster import node_name, node_object, pod_object
+
+REASON = "elephants use 90 percent of the link (3 pods, 9.1 Gbit/s of 10 Gbit/s)"
+
+
+class Churn:
+    """Binds and ends pods on the made cluster, ``rate`` times a second."""
+
+    def __init__(self, state: ClusterState, nodes: int, rate: float) -> None:
+        self._state, self._nodes, self._rate = state, nodes, rate
+        self._stop = threading.Event()
+        self.by_resource: dict[str, Any] = {}
+        self.waiting_for: list[str] = []
+
+    def start(self) -> None:
+        threading.Thread(target=self._state.run, args=(self._stop,), daemon=True).start()
+        if self._rate > 0:
+            threading.Thread(target=self._run, daemon=True).start()
+
+    def stop(self) -> None:
+        self._stop.set()
+
+    def _run(self) -> None:
+        number = 0
+        while not self._stop.wait(1 / self._rate):
+            uid, node = f"churn-{number}", node_name(number * 7 % self._nodes)
+            self._state.put_pod(decode_pod(pod_object(number, uid=uid, node=node)))
+            self._state.drop_pod(f"churn-{number - 200}")
+            number += 1
+
+
+def ours(nodes: int, pods: int, churn: float) -> FastAPI:
+    state = ClusterState(stale_after=1e9)
+    state.put_nodes([decode_node(node_object(number, pods)) for number in range(nodes)], complete=True)
+    for number in range(nodes):
+        state.put_lease(LeaseInfo(node_name(number), "1"))
+    state.apply()
+    settle()
+    return create_app(state, Churn(state, nodes, churn), Policy())
+
+
+def plain() -> FastAPI:
+    app = FastAPI()
+
+    @app.post("/filter")
+    def filter_(args: ExtenderArgs) -> ExtenderFilterResult:
+        names = args.NodeNames or []
+        return ExtenderFilterResult(
+            NodeNames=names[0::2], FailedAndUnresolvableNodes=dict.fromkeys(names[1::2], REASON)
+        )
+
+    @app.post("/prioritize")
+    def prioritize(args: ExtenderArgs) -> list[HostPriority]:
+        return [HostPriority(Host=name, Score=index % 11) for index, name in enumerate(args.NodeNames or [])]
+
+    return app
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("subject", choices=("ours", "plain"))
+    parser.add_argument("--nodes", type=int, default=5000)
+    parser.add_argument("--pods", type=int, default=30)
+    parser.add_argument("--churn", type=float, default=0.0, help="binds per second")
+    options = parser.parse_args()
+    app = plain() if options.subject == "plain" else ours(options.nodes, options.pods, options.churn)
+    with listen("127.0.0.1", 0) as listener:
+        print(listener.getsockname()[1], flush=True)
+        Server(app).run(sockets=[listener])
+
+
+if __name__ == "__main__":
+    main()

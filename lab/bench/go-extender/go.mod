@@ -1,0 +1,3 @@
+module traffic-footprint/bench/go-extender
+
+go 1.24

@@ -1,0 +1,253 @@
+"""How well pods end up placed: a simulation with the extender's own arithmetic on 1,000 nodes.
+
+``python -m lab.bench.placement_quality [--output json]``. Each pod has a typical transfer, drawn from the "data
+mining" flow sizes of a production data centre (A. Greenberg et al., VL2, SIGCOMM 2009, as tabulated by M.
+Alizadeh et al., pFabric, SIGCOMM 2013): four fifths of the flows are under 10 kB, and most bytes are in the few
+above 100 MB. A pod whose transfer is at least 10 MiB is an elephant that would like to move it within a second;
+one under 128 KiB is a mouse; the others count for nothing. Pods arrive one by one in random order and stay; 42
+percent of the nodes are candidates each time, as kube-scheduler samples 1,000; among the best scores the node
+with the fewest pods is taken, as its own spreading would.
+
+Beside the extender: random nodes, spreading alone, and what no placement can beat. Each term of the cost model
+is also switched off alone, with mode ``score``, in which nothing but costs decides.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import random
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from itertools import pairwise
+from typing import Any, Final
+from unittest.mock import patch
+
+import orjson
+from rich.console import Console
+from rich.table import Table
+
+from extender import scoring
+from extender.census import Census
+from extender.cost import SATURATED, Link, elephant_cost, waiting
+from extender.demand import Demand, Origin
+from extender.ledger import BoundPod
+from extender.pods import PodInfo
+from extender.snapshot import NodeFacts, NodeView, Snapshot, view_node
+from extender.tables import Tables
+from footprint.classes import TrafficClass
+from footprint.models import LinkRates, NodeFootprint
+from footprint.staleness import Heartbeat
+from footprint.wishes import Placement
+
+# (1,460-byte packets, cumulative share of flows)
+DATA_MINING: Final = (
+    (1, 0.0), (1, 0.5), (2, 0.6), (3, 0.7), (7, 0.8), (267, 0.9), (2107, 0.95), (66667, 0.99), (666667, 1.0),
+)  # fmt: skip
+_PACKET: Final = 1460
+_ELEPHANT: Final = 10 * 2**20
+_MOUSE: Final = 128 * 2**10
+_SAMPLED: Final = 0.42
+_PODS_PER_NODE: Final = 110
+"""What a kubelet accepts by default."""
+
+Choose = Callable[["Nodes", Demand, list[str], random.Random], str]
+
+
+@dataclass(frozen=True, slots=True)
+class Quality:
+    """What became of one policy."""
+
+    policy: str
+    pairs: int
+    """Mouse pods times elephant pods on the same node, summed over nodes."""
+    mean_wait: float
+    """Of a mouse pod, in service times of its link's queue."""
+    waiting_mice: float
+    """Percent of mouse pods that wait a whole service time and more."""
+    unmet: float
+    """Percent of the elephants' bandwidth beyond what their links carry."""
+
+
+def flow_size(draw: random.Random) -> float:
+    """Bytes of one flow; between the published points log-linear."""
+    share = draw.random()
+    for (low, below), (high, upto) in pairwise(DATA_MINING):
+        if share <= upto:
+            part = (share - below) / (upto - below) if upto > below else 1.0
+            return _PACKET * math.exp(math.log(low) + part * (math.log(high) - math.log(low)))
+    return float(_PACKET * DATA_MINING[-1][0])
+
+
+def demand_of(size: float, link: float) -> Demand:
+    """What a pod with transfers of ``size`` bytes asks of a link of ``link`` bit/s."""
+    if size >= _ELEPHANT:
+        return Demand(TrafficClass.ELEPHANT, min(8 * size, SATURATED * link), 0.0, 0.0, Origin.LEARNED, 1)
+    if size <= _MOUSE:
+        return Demand(TrafficClass.MOUSE, 0.0, 0.0, 1.0, Origin.LEARNED, 1)
+    return Demand(TrafficClass.QUIET, origin=Origin.LEARNED, pods=1)
+
+
+@dataclass(slots=True)
+class Nodes:
+    """The cluster as it fills."""
+
+    count: int
+    link: float
+    bound: dict[str, list[BoundPod]] = field(default_factory=dict)
+    views: dict[str, NodeView] = field(default_factory=dict)
+    tables: Tables = field(default_factory=Tables)
+    snapshot: Snapshot = field(default_factory=Snapshot)
+    census: Census = field(default_factory=lambda: Census(1e8))
+
+    def __post_init__(self) -> None:
+        self.bound = {f"node-{number:04d}": [] for number in range(self.count)}
+        self.views = {name: self._view(name) for name in self.bound}
+        self.snapshot = Snapshot(self.views)
+
+    def _view(self, name: str) -> NodeView:
+        footprint = NodeFootprint(src="simulation", cap=LinkRates(self.link, self.link))
+        return view_node(NodeFacts(name, footprint, "", Heartbeat("1", 0.0), tuple(self.bound[name])), 0.0, 1e9)
+
+    def place(self, name: str, demand: Demand, number: int) -> None:
+        pod = PodInfo(f"pod-{number}", "default", f"pod-{number}", f"Job/{number}")
+        self.bound[name].append(BoundPod(pod, demand))
+        self.views = {**self.views, name: self._view(name)}
+        if demand.hurts:
+            self.census.put(pod)
+            self.census.update({pod.key: demand}, ())
+        keep = self.census.links_to_keep(self.link, self.count)
+        free = sum(view.link.mice <= 0 for view in self.views.values()) if keep else self.count
+        self.snapshot = Snapshot(
+            self.views, scarce=keep > 0 and free <= keep, version=self.snapshot.version + 1,
+            recent=(*self.snapshot.recent[-8:], frozenset({name})),
+        )  # fmt: skip
+
+    def fewest(self, names: list[str], draw: random.Random) -> str:
+        return min(names, key=lambda name: (len(self.bound[name]), draw.random()))
+
+
+def at_random(_nodes: Nodes, _demand: Demand, names: list[str], draw: random.Random) -> str:
+    return draw.choice(names)
+
+
+def spread(nodes: Nodes, _demand: Demand, names: list[str], draw: random.Random) -> str:
+    return nodes.fewest(names, draw)
+
+
+def extender(placement: Placement) -> Choose:
+    """kube-scheduler with the extender in mode ``placement``."""
+
+    def choose(nodes: Nodes, demand: Demand, names: list[str], draw: random.Random) -> str:
+        if demand.neutral:
+            return nodes.fewest(names, draw)
+        answer = nodes.tables.filter(names, demand, placement, nodes.snapshot, math.inf)
+        passed = orjson.loads(answer.body)["NodeNames"] if answer.rejected else names
+        scores = orjson.loads(nodes.tables.prioritize(passed, demand, nodes.snapshot, math.inf).body)
+        top = max(entry["Score"] for entry in scores)
+        return nodes.fewest([entry["Host"] for entry in scores if entry["Score"] == top], draw)
+
+    return choose
+
+
+@contextmanager
+def without(term: str) -> Iterator[None]:
+    """One term of the cost model switched off."""
+    node_cost = scoring.node_cost
+
+    def elephants(tx: float, rx: float, link: Link) -> tuple[float, float]:
+        harm, unmet = elephant_cost(tx, rx, link)
+        return (0.0 if term == "harm" else harm), (0.0 if term == "unmet" else unmet)
+
+    def node(demand: Demand, view: NodeView, scarce: bool = False) -> float:
+        cost = node_cost(demand, view, scarce and term != "room")
+        return cost - view.waiting if term == "waiting" and demand.suffers else cost
+
+    with patch.object(scoring, "elephant_cost", elephants), patch.object(scoring, "node_cost", node):
+        yield
+
+
+def judged(policy: str, nodes: Nodes) -> Quality:
+    """The figures of a filled cluster."""
+    pairs, waits, wanted, unmet = 0, list[float](), 0.0, 0.0
+    for bound in nodes.bound.values():
+        elephants = [pod.demand.tx for pod in bound if pod.demand.hurts]
+        mice = sum(pod.demand.suffers for pod in bound)
+        pairs += mice * len(elephants)
+        waits += [waiting(sum(elephants) / nodes.link)] * mice
+        wanted += sum(elephants)
+        unmet += max(0.0, sum(elephants) - SATURATED * nodes.link)
+    long = sum(wait >= 1 for wait in waits)
+    mean = sum(waits) / max(len(waits), 1)
+    return Quality(policy, pairs, mean, 100 * long / max(len(waits), 1), 100 * unmet / max(wanted, 1.0))
+
+
+def bound(demands: list[Demand], nodes: int, link: float) -> Quality:
+    """What no placement can beat: bandwidth that all links together cannot carry, and no pairs where the fewest
+    links that could carry the elephants leave nodes enough for all other pods."""
+    wanted = sum(demand.tx for demand in demands if demand.hurts)
+    links = math.ceil(wanted / (SATURATED * link))
+    others = sum(not demand.hurts for demand in demands)
+    apart = links + math.ceil(others / _PODS_PER_NODE) <= nodes
+    unmet = max(0.0, wanted - nodes * SATURATED * link)
+    return Quality("no placement beats", 0 if apart else -1, 0.0, 0.0, 100 * unmet / max(wanted, 1.0))
+
+
+def simulate(options: argparse.Namespace) -> tuple[dict[str, Any], list[Quality]]:
+    """All policies over the same pods in the same order."""
+    draw = random.Random(options.seed)
+    link = options.link * 1e9
+    demands = [demand_of(flow_size(draw), link) for _ in range(options.nodes * options.pods)]
+    policies: list[tuple[str, Choose, str]] = [
+        ("random", at_random, ""),
+        ("spreading", spread, ""),
+        ("extender, prefer", extender(Placement.PREFER), ""),
+        ("extender, score", extender(Placement.SCORE), ""),
+        *(
+            (f"score, without {term}", extender(Placement.SCORE), term)
+            for term in ("waiting", "harm", "unmet", "room")
+        ),
+    ]
+    found = []
+    for name, choose, term in policies:
+        nodes, draw = Nodes(options.nodes, link), random.Random(options.seed)
+        everyone = list(nodes.bound)
+        with without(term):
+            for number, demand in enumerate(demands):
+                names = draw.sample(everyone, round(_SAMPLED * len(everyone)))
+                nodes.place(choose(nodes, demand, names, draw), demand, number)
+        found.append(judged(name, nodes))
+    about = {
+        "nodes": options.nodes, "pods": len(demands), "link_gbit": options.link,
+        "elephants": sum(demand.hurts for demand in demands), "mice": sum(demand.suffers for demand in demands),
+        "elephants_percent_of_links": 100 * sum(d.tx for d in demands) / (options.nodes * link),
+    }  # fmt: skip
+    return about, [*found, bound(demands, options.nodes, link)]
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
+    parser.add_argument("--nodes", type=int, default=1000)
+    parser.add_argument("--pods", type=int, default=10, help="per node")
+    parser.add_argument("--link", type=float, default=2.5, help="Gbit/s")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--output", choices=("table", "json"), default="table")
+    options = parser.parse_args(argv)
+    about, found = simulate(options)
+    if options.output == "json":
+        report = {**about, "policies": [asdict(quality) for quality in found]}
+        print(orjson.dumps(report, option=orjson.OPT_INDENT_2).decode())
+        return 0
+    shown = Table(title=", ".join(f"{key} {value:g}" for key, value in about.items()))
+    for column in ("policy", "pairs", "mean wait", "mice waiting %", "unmet %"):
+        shown.add_column(column, justify="left" if column == "policy" else "right")
+    for q in found:
+        shown.add_row(q.policy, str(q.pairs), f"{q.mean_wait:.3f}", f"{q.waiting_mice:.1f}", f"{q.unmet:.2f}")
+    Console(width=120).print(shown)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

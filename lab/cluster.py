@@ -1,0 +1,61 @@
+"""What the lab asks of its API server while it comes up: tokens, and whether nodes and accounts are there.
+
+Enters: the administrator's client. Leaves: plain answers. Guarantees: an API server that is busy or restarting
+reads as "not yet", never as a failure; the caller's deadline decides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any, Final
+
+from kubernetes.client import ApiClient
+
+from footprint.cluster.client import ApiError, request
+
+_TOKEN_SECONDS: Final = 24 * 3600  # longer than any lab lives
+_NOT_READY: Final = "node.kubernetes.io/not-ready"
+
+
+def token(api: ApiClient, namespace: str, account: str) -> str:
+    """A fresh token of a service account, by the TokenRequest API. Raises ApiError."""
+    body = {
+        "apiVersion": "authentication.k8s.io/v1",
+        "kind": "TokenRequest",
+        "spec": {"expirationSeconds": _TOKEN_SECONDS},
+    }
+    answer = request(api, "POST", f"/api/v1/namespaces/{namespace}/serviceaccounts/{account}/token", body=body)
+    return str(answer["status"]["token"])
+
+
+def nodes_ready(api: ApiClient, names: Collection[str]) -> bool:
+    """Every one of ``names`` is registered, reports Ready and is open for pods."""
+    try:
+        nodes = request(api, "GET", "/api/v1/nodes")["items"]
+    except ApiError as error:
+        return _not_yet(error)
+    return {node["metadata"]["name"] for node in nodes if is_ready(node)} >= set(names)
+
+
+def pods_admitted(api: ApiClient, namespace: str = "default") -> bool:
+    """The controller manager has made the account without which admission refuses the namespace's pods."""
+    try:
+        request(api, "GET", f"/api/v1/namespaces/{namespace}/serviceaccounts/default")
+    except ApiError as error:
+        return _not_yet(error)
+    return True
+
+
+def is_ready(node: Mapping[str, Any]) -> bool:
+    """Ready, and without the taint that admission gave it and the node controller takes away a moment later."""
+    conditions = node.get("status", {}).get("conditions", [])
+    taints = node.get("spec", {}).get("taints", [])
+    ready = any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
+    return ready and not any(t["key"] == _NOT_READY for t in taints)
+
+
+def _not_yet(error: ApiError) -> bool:
+    """False for what passes by itself (away, not found yet, busy); else the error."""
+    if error.status in (0, 404, 429) or error.status >= 500:
+        return False
+    raise error

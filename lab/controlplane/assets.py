@@ -1,0 +1,95 @@
+"""Find the programs of the control plane: those at hand when their versions fit, else those built earlier.
+
+Enters: $KUBEBUILDER_ASSETS, PATH, the cache. Leaves: a path per program. Guarantees: a program is only used when
+it answers with the pinned Kubernetes minor (kubectl: at most one minor off, as Kubernetes supports; etcd: the
+pinned major.minor). What is missing, ``lab.controlplane.build`` makes.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from lab.controlplane.pins import KUBECTL, Module, Version, parse_version
+
+_VERSION_TIMEOUT: Final = 20.0
+
+
+@dataclass(frozen=True)
+class Found:
+    """A program and where it comes from."""
+
+    path: Path
+    version: Version
+    origin: str
+    """``KUBEBUILDER_ASSETS``, ``PATH`` or ``built``."""
+
+
+@dataclass(frozen=True)
+class Refused:
+    """A program at hand that does not fit, and why."""
+
+    path: Path
+    reason: str
+
+
+def fits(program: str, version: Version, pinned: Version) -> bool:
+    """Whether ``version`` of ``program`` may stand in for ``pinned``."""
+    if version.major != pinned.major:
+        return False
+    return abs(version.minor - pinned.minor) <= (1 if program == KUBECTL else 0)
+
+
+def version_of(program: str, path: Path) -> Version | None:
+    """The version ``path`` answers with; None when it cannot be run or says none."""
+    question = ["version", "--client"] if program == KUBECTL else ["--version"]
+    try:
+        answer = subprocess.run(
+            [path, *question], capture_output=True, text=True, timeout=_VERSION_TIMEOUT, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return parse_version(answer.stdout) if answer.returncode == 0 else None
+
+
+def candidates(program: str) -> Iterator[tuple[str, Path]]:
+    """(origin, path) of every executable ``program`` at hand, in the order of preference."""
+    assets = os.environ.get("KUBEBUILDER_ASSETS")
+    folders = [("KUBEBUILDER_ASSETS", assets)] if assets else []
+    folders += [("PATH", folder) for folder in os.environ.get("PATH", "").split(os.pathsep) if folder]
+    for origin, folder in folders:
+        path = Path(folder) / program
+        if path.is_file() and os.access(path, os.X_OK):
+            yield origin, path
+
+
+def at_hand(program: str, pinned: Version) -> tuple[Found | None, list[Refused]]:
+    """The first fitting ``program`` at hand, and those passed over."""
+    refused: list[Refused] = []
+    for origin, path in candidates(program):
+        version = version_of(program, path)
+        if version is None:
+            refused.append(Refused(path, "does not state its version"))
+        elif not fits(program, version, pinned):
+            refused.append(Refused(path, f"is version {version}, pinned is {pinned}"))
+        else:
+            return Found(path, version, origin), refused
+    return None, refused
+
+
+def locate(module: Module) -> tuple[dict[str, Found], list[Refused]]:
+    """The programs of ``module`` that need no build (at hand, or in the cache), and those passed over."""
+    found: dict[str, Found] = {}
+    refused: list[Refused] = []
+    for program, _ in module.packages:
+        fitting, others = at_hand(program, module.version)
+        refused += others
+        if fitting is None and (built := module.cache / program).is_file():
+            fitting = Found(built, module.version, "built")
+        if fitting is not None:
+            found[program] = fitting
+    return found, refused

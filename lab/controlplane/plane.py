@@ -1,0 +1,127 @@
+"""A running control plane: etcd, kube-apiserver, kube-controller-manager, kube-scheduler.
+
+Enters: the programs, a directory, a network namespace. Leaves: a ready API and an admin kubeconfig. Guarantees:
+``start`` returns when the API server is ready, ``stop`` ends everything that was started; a component that fails
+is reported with the last lines of its log. Readiness is asked on loopback: call from inside the namespace.
+"""
+
+from __future__ import annotations
+
+import http.client
+import ssl
+import urllib.request
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Final
+
+from lab.controlplane import commands, kubeconfig, pins, pki
+from lab.controlplane.assets import Found
+from lab.processes import Process, start
+
+READY_SECONDS: Final = 90.0
+"""Longest wait for one component; the usual is 3 s, and a busy machine may need ten times that."""
+
+# SIGTERM makes the API server drain and the others hand over; nobody waits for a lab that ends.
+_STOP_GRACE: Final = 2.0
+
+
+class ControlPlane:
+    """The four components, each startable and stoppable alone."""
+
+    def __init__(self, programs: Mapping[str, Found], directory: Path, netns: str) -> None:
+        self._programs = {name: found.path for name, found in programs.items()}
+        self._dir = directory
+        self._netns = netns
+        self._running: dict[str, Process] = {}
+        self.pki = pki.create(directory / "pki", commands.SERVER_NAMES)
+        self.admin = self._certificate_kubeconfig(pki.ADMIN)
+        self._controller_manager_kubeconfig = self._certificate_kubeconfig(pki.CONTROLLER_MANAGER)
+        self.scheduler_kubeconfig = self._certificate_kubeconfig(pki.SCHEDULER)
+
+    @property
+    def kubectl(self) -> Path:
+        return self._programs[pins.KUBECTL]
+
+    def log(self, component: str) -> Path:
+        return self._dir / "logs" / f"{component}.log"
+
+    def start(self) -> None:
+        """Start etcd, the API server (until it is ready), the controller manager. Raises LabError."""
+        # Both at once: the API server tries again until etcd is there.
+        self._start(pins.ETCD, commands.etcd(self._programs[pins.ETCD], self._dir / "etcd"))
+        self.start_apiserver()
+        program = self._programs[pins.KUBE_CONTROLLER_MANAGER]
+        self._start(
+            pins.KUBE_CONTROLLER_MANAGER,
+            commands.controller_manager(program, self.pki, self._controller_manager_kubeconfig),
+        )
+
+    def wait_controllers(self) -> None:
+        """Until the controller manager answers. Raises LabError."""
+        process = self._running[pins.KUBE_CONTROLLER_MANAGER]
+        process.wait_ready(answers(commands.CONTROLLER_MANAGER_HEALTH, None), READY_SECONDS)
+
+    def start_apiserver(self) -> None:
+        """Start it and wait until it is ready. Raises LabError."""
+        argv = commands.apiserver(self._programs[pins.KUBE_APISERVER], self.pki)
+        process = self._start(pins.KUBE_APISERVER, argv)
+        process.wait_ready(answers(f"{commands.LOCAL_SERVER}/readyz", self.pki.ca), READY_SECONDS)
+
+    def start_scheduler(self, config: str) -> None:
+        """Start kube-scheduler with ``config`` (the file's text) and wait until it is ready. Raises LabError."""
+        path = self._dir / "kube-scheduler-config.yaml"
+        path.write_text(config)
+        program = self._programs[pins.KUBE_SCHEDULER]
+        process = self._start(pins.KUBE_SCHEDULER, commands.scheduler(program, path, self.scheduler_kubeconfig))
+        process.wait_ready(answers(commands.SCHEDULER_HEALTH, None), READY_SECONDS)
+
+    def stop_component(self, component: str) -> None:
+        """Stop one; nothing happens when it does not run."""
+        process = self._running.pop(component, None)
+        if process is not None:
+            process.stop(grace=_STOP_GRACE)
+
+    def ended(self) -> list[str]:
+        """Components that ended without having been stopped."""
+        return [name for name, process in self._running.items() if not process.running]
+
+    def stop(self) -> None:
+        """Stop everything, clients before servers."""
+        for component in (pins.KUBE_SCHEDULER, pins.KUBE_CONTROLLER_MANAGER, pins.KUBE_APISERVER, pins.ETCD):
+            self.stop_component(component)
+
+    def token_kubeconfig(self, name: str, token: str, server: str) -> Path:
+        """A kubeconfig for ``server`` with a service account's ``token``."""
+        return kubeconfig.write(
+            self._dir / f"{name}.kubeconfig", server=server, ca=self.pki.ca, user=kubeconfig.token_user(token)
+        )
+
+    def _certificate_kubeconfig(self, name: str) -> Path:
+        user = kubeconfig.certificate_user(self.pki.certificate(name), self.pki.key(name))
+        path = self._dir / f"{name}.kubeconfig"
+        return kubeconfig.write(path, server=commands.LOCAL_SERVER, ca=self.pki.ca, user=user)
+
+    def _start(self, component: str, argv: list[str]) -> Process:
+        self.stop_component(component)
+        process = start(argv, log=self.log(component), name=component, netns=self._netns)
+        self._running[component] = process
+        return process
+
+
+def answers(url: str, ca: Path | None) -> Callable[[], bool]:
+    """A probe: whether ``url`` answers 200 now. ``ca`` None: the certificate is the component's own (loopback)."""
+    context: ssl.SSLContext | None = None
+    if url.startswith("https:"):
+        context = ssl.create_default_context(cafile=ca)
+        if ca is None:
+            context.check_hostname = False
+            context.verify_mode = ssl.CERT_NONE
+
+    def probe() -> bool:
+        try:
+            with urllib.request.urlopen(url, timeout=5, context=context) as response:  # noqa: S310 - our own URLs
+                return bool(response.status == 200)
+        except (OSError, http.client.HTTPException):  # refused, not yet 200, cut off while starting
+            return False
+
+    return probe

@@ -1,0 +1,147 @@
+"""Boot a guest, stream what its command writes, end it in time, bring its files back."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from lab.errors import LabError
+from lab.kernelvm import image, qemu, rootfs, transfer
+from lab.kernelvm.kernels import Kernel
+
+OUTPUT_DISK_BYTES: Final = 256 * 2**20
+"""Most that /out may hold; the file is sparse."""
+DEFAULT_TIMEOUT: Final = 600.0
+_REMEDY: Final = "run `lab/setup/packages.sh kernelvm` as root"
+_CONSOLE_TAIL: Final = 25
+
+
+@dataclass(frozen=True)
+class Result:
+    """How a guest's command ended."""
+
+    status: int
+    seconds: float
+    """From QEMU's start to its end."""
+    output_seconds: float
+    """From QEMU's start to the command's first output: about the boot time."""
+
+
+def run(
+    kernel: Kernel,
+    command: Sequence[str],
+    *,
+    out: Path | None = None,
+    timeout: float = DEFAULT_TIMEOUT,
+    write: Callable[[bytes], object] | None = None,
+    environment: Mapping[str, str] | None = None,
+    accelerator: str = "tcg",
+    checkout: Path = transfer.CHECKOUT,
+    extra: Sequence[str] = (),
+) -> Result:
+    """Run ``command`` in the checkout's copy inside a guest with ``kernel``.
+
+    ``write`` takes the command's output as it comes (default: standard output), ``out`` what it left in /out, and
+    the kernel's messages as ``console.log``. Raises LabError when the guest does not end within ``timeout``
+    seconds or dies; the kernel's last messages are part of the error.
+    """
+    with tempfile.TemporaryDirectory(prefix="kernelvm-") as scratch:
+        folder = Path(scratch)
+        machine = _machine(kernel, folder, accelerator, extra)
+        transfer.write_input(machine.input, checkout, command=command, environment=environment)
+        console = folder / "console.log"
+        try:
+            seconds, first = _watch(qemu.command(machine, console=console), write or _to_stdout, timeout)
+            status = transfer.read_output(machine.output, out)
+        except LabError as error:
+            raise LabError(f"kernel {kernel.name}: {error}; {_tail(console)}") from error
+        finally:
+            if out is not None and console.is_file():
+                out.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(console, out / "console.log")
+        return Result(status, seconds, first)
+
+
+def shell(kernel: Kernel, *, accelerator: str = "tcg", checkout: Path = transfer.CHECKOUT) -> int:
+    """A root shell of a guest on this terminal; ends with the shell, or with Ctrl-A X. Returns its status."""
+    with tempfile.TemporaryDirectory(prefix="kernelvm-") as scratch:
+        machine = _machine(kernel, Path(scratch), accelerator, ())
+        transfer.write_input(machine.input, checkout, command=None)
+        try:
+            subprocess.run(qemu.command(machine, console=None), check=False)
+        except OSError as error:
+            raise LabError(f"cannot start {qemu.PROGRAM} ({error.strerror}); {_REMEDY}") from error
+        try:
+            return transfer.read_output(machine.output, None)
+        except LabError:
+            return 1  # the person ended QEMU, not the shell
+
+
+def _machine(kernel: Kernel, folder: Path, accelerator: str, extra: Sequence[str]) -> qemu.Machine:
+    output = folder / "out.tar"
+    with output.open("wb") as file:
+        file.truncate(OUTPUT_DISK_BYTES)
+    return qemu.Machine(
+        kernel=image.image(kernel),
+        rootfs=rootfs.image(),
+        input=folder / "in.tar",
+        output=output,
+        accelerator=accelerator,
+        extra=tuple(extra),
+    )
+
+
+def _watch(argv: Sequence[str], write: Callable[[bytes], object], timeout: float) -> tuple[float, float]:
+    start, first = time.monotonic(), 0.0
+    with tempfile.TemporaryFile() as complaints, _start(argv, complaints.fileno()) as process:
+        expired = threading.Event()
+
+        def expire() -> None:
+            expired.set()
+            process.kill()
+
+        timer = threading.Timer(timeout, expire)
+        timer.start()
+        try:
+            assert process.stdout is not None  # noqa: S101 - for the type checker
+            while chunk := os.read(process.stdout.fileno(), 65536):
+                first = first or time.monotonic() - start
+                write(chunk)
+            process.wait()
+        finally:
+            timer.cancel()
+            process.kill()
+        if expired.is_set():
+            raise LabError(f"the guest did not end within {timeout:g} s and was stopped")
+        if process.returncode:
+            complaints.seek(0)
+            said = complaints.read().decode(errors="replace").strip()
+            raise LabError(f"{qemu.PROGRAM} ended with status {process.returncode}: {said}")
+    return time.monotonic() - start, first
+
+
+def _start(argv: Sequence[str], stderr: int) -> subprocess.Popen[bytes]:
+    # setpriv: the kernel ends the guest when this process ends, however it does.
+    dying = ["setpriv", "--pdeathsig", "KILL", "--", *argv]
+    if shutil.which(argv[0]) is None:
+        raise LabError(f"{argv[0]} is not installed; {_REMEDY}")
+    return subprocess.Popen(dying, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=stderr)
+
+
+def _to_stdout(chunk: bytes) -> None:
+    sys.stdout.buffer.write(chunk)
+    sys.stdout.buffer.flush()
+
+
+def _tail(console: Path) -> str:
+    lines = console.read_text(errors="replace").splitlines()[-_CONSOLE_TAIL:] if console.is_file() else []
+    return "the kernel's last messages:\n" + "\n".join(f"  {line}" for line in lines or ["(none)"])

@@ -1,0 +1,1 @@
+"""Namespaces, links, shaping, pods' wiring and Service addresses of one lab."""

@@ -1,0 +1,38 @@
+#!/bin/sh
+# packages.sh [kernelvm]: install the distribution packages that agent, lab and tests need, or those of the kernel
+# virtual machines; nothing happens when all are there.
+#   python3-bpfcc  bcc's Python binding: from the distribution, on PyPI that name is another project
+#   python3-venv   the virtual environment is made with the distribution's Python, so that it sees bcc
+#   iproute2, nftables, conntrack, ethtool, procps, util-linux   namespaces, shaping, NAT, ground truth for tests
+#   gcc, bpftool   the eBPF program's helpers as plain C under test; the BTF reader held against bpftool's
+#   openssl        certificates of the lab's control plane
+# kernelvm:
+#   qemu-system-x86   the machine, in software
+#   mmdebstrap        the guest's root file system; squashfs-tools packs it; kmod indexes the kernel's modules
+set -eu
+case "${1:-}" in
+"") packages="python3-bpfcc python3-venv iproute2 nftables conntrack ethtool procps util-linux gcc libc6-dev bpftool
+    openssl ca-certificates" ;;
+kernelvm) packages="qemu-system-x86 mmdebstrap squashfs-tools kmod" ;;
+*)
+    echo "error: $1 is no set of packages; use none or kernelvm" >&2
+    exit 2
+    ;;
+esac
+missing=""
+for package in $packages; do
+    dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null | grep -qx installed || missing="$missing $package"
+done
+[ -n "$missing" ] || exit 0
+if ! command -v apt-get >/dev/null; then
+    echo "error: these Debian packages are needed:$missing; install their equivalents of your distribution" >&2
+    exit 2
+fi
+if [ "$(id -u)" -ne 0 ]; then
+    echo "error: these packages are missing:$missing; run as root, or: sudo apt-get install -y$missing" >&2
+    exit 2
+fi
+echo "== installing$missing"
+apt-get update -qq
+# shellcheck disable=SC2086  # a list of words on purpose
+DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing >/dev/null 2>&1
