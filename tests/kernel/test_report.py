@@ -1,0 +1,39 @@
+"""Reading what a session inside a guest reported."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.kernel.report import FAILED, PASSED, SKIPPED, outcomes
+
+REPORT = """<?xml version="1.0"?><testsuites><testsuite>
+<testcase classname="tests.kernel.guest.scenario_paths" name="a" time="1.5"/>
+<testcase classname="tests.kernel.guest.scenario_paths" name="b[x]" time="0">
+<failure message="m">long</failure></testcase>
+<testcase classname="tests.kernel.guest.scenario_flows" name="c" time="0"><error message="broke"/></testcase>
+<testcase classname="tests.kernel.guest.scenario_flows" name="d" time="0"><skipped message="why"/></testcase>
+</testsuite></testsuites>"""
+
+
+def test_each_scenario_has_its_own_outcome(tmp_path: Path) -> None:
+    report = tmp_path / "junit.xml"
+    report.write_text(REPORT)
+    found = outcomes(report)
+    assert [(outcome.name, outcome.state, outcome.message) for outcome in found] == [
+        ("scenario_paths::a", PASSED, ""),
+        ("scenario_paths::b[x]", FAILED, "long"),
+        ("scenario_flows::c", FAILED, "broke"),
+        ("scenario_flows::d", SKIPPED, "why"),
+    ]
+    assert found[0].seconds == 1.5
+
+
+@pytest.mark.parametrize("content", [None, "", "<testsuite>"])
+def test_a_missing_or_broken_report_is_an_error(tmp_path: Path, content: str | None) -> None:
+    report = tmp_path / "junit.xml"
+    if content is not None:
+        report.write_text(content)
+    with pytest.raises(ValueError, match="no readable report"):
+        outcomes(report)
