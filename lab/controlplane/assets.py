@@ -14,9 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from lab.controlplane.pins import KUBECTL, Module, Version, parse_version
+from lab.controlplane.pins import HELM, KUBECTL, Module, Version, parse_version
 
 _VERSION_TIMEOUT: Final = 20.0
+_QUESTIONS: Final = {KUBECTL: ("version", "--client"), HELM: ("version", "--short")}
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ def fits(program: str, version: Version, pinned: Version) -> bool:
 
 def version_of(program: str, path: Path) -> Version | None:
     """The version ``path`` answers with; None when it cannot be run or says none."""
-    question = ["version", "--client"] if program == KUBECTL else ["--version"]
+    question = _QUESTIONS.get(program, ("--version",))
     try:
         answer = subprocess.run(
             [path, *question], capture_output=True, text=True, timeout=_VERSION_TIMEOUT, check=False

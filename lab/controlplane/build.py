@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Final
 
 from lab.controlplane.assets import Found, locate
-from lab.controlplane.pins import KUBERNETES_MODULE, MODULES, Module
+from lab.controlplane.pins import HELM_MODULE, KUBERNETES_MODULE, MODULES, TOOLS, Module
 from lab.errors import LabError
 
 PROGRESS_SECONDS: Final = 15.0
@@ -36,10 +36,12 @@ def say(line: str) -> None:
     print(f"[lab] {line}", file=sys.stderr, flush=True)
 
 
-def ensure() -> dict[str, Found]:
-    """All five programs by name, built first when they are missing. Raises LabError when that is not possible."""
+def ensure(modules: Sequence[Module] = MODULES) -> dict[str, Found]:
+    """All programs of ``modules`` (by default what a lab runs) by name, built first when they are missing.
+
+    Raises LabError when that is not possible."""
     programs: dict[str, Found] = {}
-    for module in MODULES:
+    for module in modules:
         found, refused = locate(module)
         missing = [program for program, _ in module.packages if program not in found]
         if missing:
@@ -73,7 +75,10 @@ def _build(module: Module, programs: Sequence[str], go: str) -> None:
 
 
 def ldflags(module: Module) -> str:
-    """Linker flags: no debug symbols; Kubernetes' version stamped in, which kubectl and charts insist on."""
+    """Linker flags: no debug symbols; Kubernetes' version stamped in, which kubectl and charts insist on;
+    and Helm's, which knows only its minor by itself."""
+    if module is HELM_MODULE:
+        return f"-s -w -X helm.sh/helm/v4/internal/version.version=v{module.version}"
     if module is not KUBERNETES_MODULE:
         return "-s -w"
     version = "k8s.io/component-base/version"
@@ -158,10 +163,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Make sure that all programs are there; print where."""
     argparse.ArgumentParser(
         prog="python -m lab.controlplane.build",
-        description="Find the lab's control-plane programs (KUBEBUILDER_ASSETS, PATH), or build them once.",
+        description="Find the lab's programs and Helm (KUBEBUILDER_ASSETS, PATH), or build them once.",
     ).parse_args(argv)
     try:
-        for name, found in ensure().items():
+        for name, found in ensure((*MODULES, *TOOLS)).items():
             print(f"{name} {found.version} ({found.origin}): {found.path}")
     except LabError as error:
         print(f"error: {error}", file=sys.stderr)

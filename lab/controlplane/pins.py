@@ -18,6 +18,7 @@ KUBE_APISERVER: Final = "kube-apiserver"
 KUBE_CONTROLLER_MANAGER: Final = "kube-controller-manager"
 KUBE_SCHEDULER: Final = "kube-scheduler"
 KUBECTL: Final = "kubectl"
+HELM: Final = "helm"
 
 
 @dataclass(frozen=True, order=True)
@@ -95,7 +96,13 @@ KUBERNETES_MODULE: Final = Module(
 ETCD_MODULE: Final = Module(
     "etcd", "go.etcd.io/etcd/server/v3", ((ETCD, "go.etcd.io/etcd/server/v3"),), "about half a minute, once"
 )
+HELM_MODULE: Final = Module(
+    "helm", "helm.sh/helm/v4", ((HELM, "helm.sh/helm/v4/cmd/helm"),), "about 2 minutes on two cores, once"
+)
 MODULES: Final = (ETCD_MODULE, KUBERNETES_MODULE)
+"""What a lab runs."""
+TOOLS: Final = (HELM_MODULE,)
+"""What tests use on it."""
 
 
 def cache_root() -> Path:

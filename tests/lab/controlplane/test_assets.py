@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from lab.controlplane import assets, pins
-from lab.controlplane.pins import ETCD_MODULE, KUBERNETES_MODULE, Module, Version
+from lab.controlplane.pins import ETCD_MODULE, HELM_MODULE, KUBERNETES_MODULE, Module, Version
 
 PINNED = KUBERNETES_MODULE.version
 
@@ -55,6 +55,16 @@ def test_an_etcd_states_its_version_in_its_own_words(folders: tuple[Path, Path])
     pinned = ETCD_MODULE.version
     path = fake(folders[1], pins.ETCD, f"etcd Version: {pinned}\nGit SHA: abc\nGo Version: go1.26.8")
     found, _ = assets.at_hand(pins.ETCD, pinned)
+    assert found == assets.Found(path, pinned, "PATH")
+
+
+def test_a_helm_is_asked_in_its_own_way(folders: tuple[Path, Path]) -> None:
+    pinned = HELM_MODULE.version
+    path = folders[1] / pins.HELM
+    folders[1].mkdir()
+    path.write_text(f'#!/bin/sh\n[ "$1" = version ] && echo "v{pinned}+gabc"\n')
+    path.chmod(0o755)
+    found, _ = assets.at_hand(pins.HELM, pinned)
     assert found == assets.Found(path, pinned, "PATH")
 
 
@@ -125,7 +135,7 @@ def test_versions_are_read_out_of_what_programs_print(text: str, version: Versio
     assert pins.parse_version(text) == version
 
 
-@pytest.mark.parametrize("module", pins.MODULES, ids=lambda m: m.name)
+@pytest.mark.parametrize("module", [*pins.MODULES, *pins.TOOLS], ids=lambda m: m.name)
 def test_versions_are_read_from_the_pins(module: Module) -> None:
     assert f"{module.requires} v{module.version}" in (module.folder / "go.mod").read_text()
     assert module.go_version >= (1, 21)

@@ -83,6 +83,16 @@ def test_the_pinned_version_is_stamped_in() -> None:
     assert f"gitMinor={version.minor} " in flags
 
 
+def test_helm_is_told_its_patch_release() -> None:
+    assert build.ldflags(pins.HELM_MODULE).endswith(f".version=v{pins.HELM_MODULE.version}")
+
+
+def test_a_lab_does_not_wait_for_helm(go_log: Path) -> None:
+    fake_go(go_log)
+    assert pins.HELM not in build.ensure()
+    assert pins.HELM in build.ensure(pins.TOOLS)
+
+
 def test_a_failed_build_leaves_nothing_and_says_why(go_log: Path) -> None:
     fake_go(go_log, effect="echo no such module; exit 1")
     with pytest.raises(LabError, match=r"(?s)building etcd .* failed .*no such module"):
@@ -148,5 +158,5 @@ def test_the_command_lists_the_programs(go_log: Path, capsys: pytest.CaptureFixt
     fake_go(go_log)
     assert build.main([]) == 0
     shown = capsys.readouterr().out.splitlines()
-    assert len(shown) == 5
+    assert len(shown) == 6
     assert all(os.path.isabs(line.rpartition(": ")[2]) for line in shown)  # noqa: PTH117 - a string, not a path
