@@ -6,6 +6,7 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import ExitStack
 
 import structlog
 from pydantic import ValidationError
@@ -74,7 +75,11 @@ def serve(settings: Settings) -> None:
     stop = stop_on_signals()
     refused: Counter[str] = Counter()
     app = create_app(state, feed, settings.policy, refused)
-    with listen(settings.host, settings.port) as listener:
+    with ExitStack() as sockets:
+        listener = sockets.enter_context(listen(settings.host, settings.port))
+        observers = listen(settings.host, settings.metrics_port) if settings.metrics_port else None
+        if observers:
+            sockets.enter_context(observers)
         _log.info(
             "serving",
             address=listener.getsockname()[:2],
@@ -88,6 +93,7 @@ def serve(settings: Settings) -> None:
             on_drain=app.state.leave,
             refused=refused,
             ready=lambda: not feed.waiting_for,
+            observers=observers,
         )
         if not stop.is_set():
             server.run(sockets=[listener])

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 import structlog
+import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from extender.certificates import Certificates
@@ -172,12 +173,12 @@ class Doorman:
             _log.warning("connection refused", reason=reason, times=self.refused[reason], problem=str(error or ""))
 
 
-def protocol_maker(server: Any) -> Callable[[], asyncio.Protocol]:
-    """Protocols as ``server`` (uvicorn's) makes them."""
+def protocol_maker(server: Any, config: uvicorn.Config | None = None) -> Callable[[], asyncio.Protocol]:
+    """Protocols as ``server`` (uvicorn's) makes them, serving the application of ``config`` if there is one."""
 
     def make() -> asyncio.Protocol:
         protocol = PatientProtocol(
-            config=server.config, server_state=server.server_state, app_state=server.lifespan.state
+            config=config or server.config, server_state=server.server_state, app_state=server.lifespan.state
         )
         protocol.draining = server.draining
         return protocol

@@ -7,6 +7,7 @@ then at most ``GRACE_SECONDS`` for what is under way.
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import gc
 import signal
@@ -23,6 +24,7 @@ import uvicorn
 
 from extender.certificates import Certificates
 from extender.connections import KEEP_ALIVE_SECONDS, Doorman, PatientProtocol, protocol_maker
+from extender.observers import only_pages
 from footprint.service import fail
 
 GRACE_SECONDS: Final = 5
@@ -70,9 +72,11 @@ class Server(uvicorn.Server):
     def __init__(
         self, app: Any, *, certificates: Certificates | None = None, drain: float = 0.0,
         on_drain: Callable[[], None] = lambda: None, refused: Counter[str] | None = None,
-        ready: Callable[[], bool] = lambda: True,
+        ready: Callable[[], bool] = lambda: True, observers: socket.socket | None = None,
     ) -> None:  # fmt: skip
+        """``observers``: a bound socket on which ``extender.observers`` answers, without certificates."""
         super().__init__(uvicorn_config(app))
+        self._app, self._observers = app, observers
         self._certificates, self._drain, self._on_drain = certificates, drain, on_drain
         self._exit_at: float | None = None
         self._ready, self._over = ready, threading.Event()
@@ -86,12 +90,19 @@ class Server(uvicorn.Server):
         await super().startup(sockets=[])
         threading.Thread(target=keep_settled, args=(self._over, self._ready), name="settle", daemon=True).start()
         for listener in sockets or []:
-            doorman = Doorman(
-                listener, protocol_maker(self), self._certificates,
-                lambda: len(self.server_state.connections), self.refused,
-            )  # fmt: skip
-            doorman.open()
-            self._doormen.append(doorman)
+            self._open(listener, protocol_maker(self), self._certificates)
+        if self._observers is not None:
+            config = uvicorn_config(only_pages(self._app))
+            config.load()
+            self._observers.listen(BACKLOG)
+            self._open(self._observers, protocol_maker(self, config), None)
+
+    def _open(
+        self, listener: socket.socket, make: Callable[[], asyncio.Protocol], certificates: Certificates | None
+    ) -> None:
+        doorman = Doorman(listener, make, certificates, lambda: len(self.server_state.connections), self.refused)
+        doorman.open()
+        self._doormen.append(doorman)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._over.set()

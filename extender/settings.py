@@ -120,6 +120,11 @@ class Settings(BaseSettings):
     client_ca: Path | None = Field(
         None, description="PEM file: CA that must have signed clients' certificates; absent: clients need none."
     )
+    metrics_port: int = Field(
+        0, ge=0, le=65535,
+        description="TCP port that serves /healthz, /readyz, /metrics and /shadow over plain HTTP as well, for "
+        "kubelets and Prometheus, which have no client certificate; 0: none.",
+    )  # fmt: skip
     state: Path | None = Field(
         None,
         description="Serve from a saved `kubectl get nodes,pods,leases -A -o json` instead of an API server.",

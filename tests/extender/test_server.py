@@ -12,6 +12,7 @@ import pytest
 from extender import app as app_module
 from extender import connections
 from extender.certificates import Certificates, TlsFiles
+from extender.server import listen
 from lab.controlplane import pki
 from tests.extender.builders import pod_json
 from tests.extender.serving import served
@@ -46,6 +47,15 @@ def ask(connection: http.client.HTTPConnection) -> list[str]:
     connection.request("POST", "/filter", QUESTION)
     answer: list[str] = json.loads(connection.getresponse().read())["NodeNames"]
     return answer
+
+
+def status_of(port: int, method: str, path: str) -> int:
+    """Of an answer over plain HTTP."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    connection.request(method, path, QUESTION if method == "POST" else None)
+    status = connection.getresponse().status
+    connection.close()
+    return status
 
 
 def first_line(port: int, sent: bytes) -> bytes:
@@ -85,6 +95,23 @@ def test_with_a_client_ca_only_its_clients_are_let_in(ours: pki.Pki, theirs: pki
                 ask(refused)
             refused.close()
     assert server.refused == {"no-client-certificate": 1, "tls": 1}
+
+
+def test_observers_need_no_certificate_and_can_only_observe(ours: pki.Pki) -> None:
+    with listen("127.0.0.1", 0) as observers:
+        port = observers.getsockname()[1]
+        with served(certificates=Certificates(files(ours, clients=True)), observers=observers) as (_, server):
+            answers = {}
+            for path in ("/readyz", "/healthz", "/metrics", "/explain?namespace=a&pod=b", "/openapi.json"):
+                answers[path] = status_of(port, "GET", path)
+            for path in ("/filter", "/metrics"):
+                answers[f"POST {path}"] = status_of(port, "POST", path)
+            server.begin_drain()
+            assert status_of(port, "GET", "/readyz") == 503
+    assert answers == {
+        "/readyz": 200, "/healthz": 200, "/metrics": 200, "/explain?namespace=a&pod=b": 404, "/openapi.json": 404,
+        "POST /filter": 404, "POST /metrics": 404,
+    }  # fmt: skip
 
 
 def test_plain_http_on_the_tls_port_is_told_so(ours: pki.Pki) -> None:

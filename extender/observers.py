@@ -1,0 +1,28 @@
+"""The port beside: health, metrics and shadow counts over plain HTTP, for kubelets and Prometheus.
+
+Where the extender asks its clients for certificates, nobody without one learns whether it is ready: a kubelet has
+none to show. Enters: the application. Leaves: another one that only lets GET requests for these pages through, so
+that nothing about a pod can be asked and nothing decided there.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from starlette.responses import PlainTextResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+PAGES: Final = ("/healthz", "/readyz", "/metrics", "/shadow")
+_ELSEWHERE: Final = f"this port serves {', '.join(PAGES)} (GET); everything else is on the extender's --port\n"
+
+
+def only_pages(app: ASGIApp) -> ASGIApp:
+    """``app``, of which only ``PAGES`` can be read."""
+
+    async def observed(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["method"] == "GET" and scope["path"] in PAGES:
+            await app(scope, receive, send)
+        else:
+            await PlainTextResponse(_ELSEWHERE, 404)(scope, receive, send)
+
+    return observed
