@@ -10,6 +10,8 @@ from typing import Final
 
 _CAP_NET_ADMIN: Final = 12
 PROC: Final = Path("/proc")
+NODE_SYSCTLS: Final = Path("/run/traffic-footprint/sysctl")
+"""Where a DaemonSet mounts the node's /proc/sys/net: a container's own /proc/sys cannot be written."""
 
 
 def has_net_admin(proc: Path = PROC) -> bool | None:
@@ -41,12 +43,22 @@ def read_switch(name: str, proc: Path = PROC) -> bool | None:
         return None
 
 
-def enable(name: str, proc: Path = PROC) -> tuple[bool, str]:
+def writable_paths(name: str, proc: Path = PROC, node: Path = NODE_SYSCTLS) -> tuple[Path, Path]:
+    """Where a sysctl below ``net.`` may be set: this process's own view, then the node's."""
+    return sysctl_path(name, proc), node / name.removeprefix("net.").replace(".", "/")
+
+
+def enable(name: str, proc: Path = PROC, node: Path = NODE_SYSCTLS) -> tuple[bool, str]:
     """Set a 0/1 sysctl to 1. Returns whether it already was, and why it is not now (empty: it is)."""
     if read_switch(name, proc):
         return True, ""
-    try:
-        sysctl_path(name, proc).write_text("1")
-    except OSError as error:
-        return False, error.strerror or str(error)
-    return False, ""
+    problems = []
+    for path in writable_paths(name, proc, node):
+        try:
+            with path.open("r+") as file:  # never makes a file
+                file.write("1")
+        except OSError as error:
+            problems.append(error.strerror or str(error))
+        else:
+            return False, ""
+    return False, problems[0]
