@@ -1,4 +1,4 @@
-"""Switching a sysctl on, where the process's own /proc/sys can be written and where only a mount of the node's can."""
+"""Switching a sysctl on: where a process may write its own /proc/sys, and where only a mount of the node's."""
 
 from __future__ import annotations
 
