@@ -1,7 +1,7 @@
 """Guest instructions that the hooks add to a packet: off, an empty program, ours; by fentry and by kprobe.
 
 ``python -m lab.bench.vm_instructions [--kernel 6.12] [--packets 4000]``, on a machine with QEMU. The guest runs
-under QEMU's instruction counter with one nanosecond per instruction and a single processor: its clock counts
+with the accelerator ``counted``, one nanosecond per instruction on a single processor: its clock counts
 instructions, and is the same in every run of the same program. A pod sends datagrams of one flow through the node,
 one after the other without a pause; the whole path (system call, forwarding, conntrack, delivery) is one packet.
 The difference to the same path without hooks is what the hooks cost. Prints JSON.
@@ -11,13 +11,10 @@ from __future__ import annotations
 
 import argparse
 import statistics
-import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Final
 
 import orjson
@@ -26,7 +23,7 @@ import structlog
 from lab.bench import vm_node
 from lab.bench.vm_node import pod_address
 from lab.errors import LabError
-from lab.kernelvm import image, qemu, rootfs, transfer
+from lab.kernelvm import vm
 from lab.kernelvm.kernels import by_name
 from lab.network import netns
 from nodeagent.sources.ebpf import EbpfSource, programs
@@ -63,23 +60,7 @@ def main() -> int:
 
 def boot(kernel: str, command: list[str]) -> int:
     """Run ``command`` in a guest whose clock counts instructions; its status. Raises LabError."""
-    with tempfile.TemporaryDirectory(prefix="vm-instructions-") as scratch:
-        folder = Path(scratch)
-        disk = folder / "out.tar"
-        disk.write_bytes(bytes(2**20))
-        machine = qemu.Machine(
-            image.image(by_name(kernel)), rootfs.image(), folder / "in.tar", disk,
-            processors=1, extra=("-icount", "shift=0,sleep=off"),
-        )  # fmt: skip
-        transfer.write_input(machine.input, transfer.CHECKOUT, command=command)
-        argv = qemu.command(machine, console=folder / "console.log")
-        argv[argv.index("tcg,thread=multi")] = "tcg,thread=single"  # the counter knows one thread only
-        dying = ["setpriv", "--pdeathsig", "KILL", "--", *argv]
-        try:
-            subprocess.run(dying, stdin=subprocess.DEVNULL, timeout=_TIMEOUT, check=True)
-        except (subprocess.SubprocessError, OSError) as error:
-            raise LabError(f"the guest did not end in order: {error}") from error
-        return transfer.read_output(machine.output, None)
+    return vm.run(by_name(kernel), command, accelerator="counted", timeout=_TIMEOUT).status
 
 
 def measure(packets: int, rounds: int) -> dict[str, object]:

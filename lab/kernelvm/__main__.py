@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lab.errors import LabError
-from lab.kernelvm import image, rootfs, vm
+from lab.kernelvm import image, qemu, rootfs, vm
 from lab.kernelvm.kernels import KERNELS, by_name
 from lab.kernelvm.progress import say
 
@@ -63,8 +63,9 @@ def _parser() -> argparse.ArgumentParser:
     for action in (run, shell):
         action.add_argument("--kernel", required=True, help=f"one of {names}")
         action.add_argument(
-            "--accel", choices=["tcg", "kvm"], default="tcg", help="kvm where it works; default: tcg"
-        )
+            "--accel", choices=qemu.ACCELERATORS, default="tcg",
+            help="tcg: emulation (default); counted: its clock counts instructions; kvm: where that works",
+        )  # fmt: skip
     return parser
 
 

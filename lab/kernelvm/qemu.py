@@ -10,6 +10,9 @@ from typing import Final
 from lab.kernelvm.image import KernelImage
 
 PROGRAM: Final = "qemu-system-x86_64"
+ACCELERATORS: Final = ("tcg", "counted", "kvm")
+"""``tcg``: emulation, works everywhere. ``counted``: emulation whose guest's clock is its instruction count, one
+nanosecond each, whatever the host does; one processor. ``kvm``: a /dev/kvm that exists may still not work."""
 # panic=-1 with -no-reboot: a crashed kernel ends QEMU at once instead of hanging until the time limit.
 _COMMAND_LINE: Final = "console=ttyS0 panic=-1 quiet loglevel=4 mitigations=off random.trust_cpu=on"
 
@@ -23,11 +26,10 @@ class Machine:
     input: Path
     output: Path
     accelerator: str = "tcg"
-    """``tcg`` (emulation: works everywhere) or ``kvm`` (a /dev/kvm that exists may still not work: ask for it)."""
+    """One of ACCELERATORS."""
     processors: int = 2
+    """A ``counted`` guest has one whatever this says."""
     memory_mib: int = 2048
-    extra: tuple[str, ...] = ()
-    """More arguments for QEMU, such as plugins that count instructions."""
 
 
 def command(machine: Machine, *, console: Path | None) -> list[str]:
@@ -38,20 +40,26 @@ def command(machine: Machine, *, console: Path | None) -> list[str]:
     return [
         PROGRAM, "-nodefaults", "-no-user-config", "-display", "none", "-nic", "none", "-no-reboot",
         *_accelerator(machine),
-        "-smp", str(machine.processors), "-m", str(machine.memory_mib),
+        "-m", str(machine.memory_mib),
         "-kernel", str(machine.kernel.vmlinuz), "-initrd", str(machine.kernel.initramfs), "-append", _COMMAND_LINE,
         *_disk(machine.rootfs, read_only=True), *_disk(machine.kernel.modules, read_only=True),
         *_disk(machine.input, read_only=True), *_disk(machine.output, read_only=False),
         "-device", "virtio-rng-pci",
         *_serial(console),
-        *machine.extra,
     ]  # fmt: skip
 
 
 def _accelerator(machine: Machine) -> Sequence[str]:
-    if machine.accelerator == "kvm":
-        return ("-accel", "kvm", "-cpu", "host")
-    return ("-accel", "tcg,thread=multi", "-cpu", "max")
+    processors = ("-smp", str(machine.processors))
+    match machine.accelerator:
+        case "kvm":
+            return ("-accel", "kvm", "-cpu", "host", *processors)
+        case "counted":  # the counter knows one thread only
+            counter = ("-icount", "shift=0,sleep=off")
+            return ("-accel", "tcg,thread=single", "-cpu", "max", "-smp", "1", *counter)
+        case "tcg":
+            return ("-accel", "tcg,thread=multi", "-cpu", "max", *processors)
+    raise ValueError(f"{machine.accelerator!r} is no accelerator; use {', '.join(ACCELERATORS)}")
 
 
 def _disk(path: Path, *, read_only: bool) -> Sequence[str]:

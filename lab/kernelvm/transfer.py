@@ -60,7 +60,7 @@ def read_output(disk: Path, into: Path | None) -> int:
     Raises LabError when the guest sent nothing.
     """
     try:
-        with tarfile.open(disk) as tar:
+        with tarfile.open(disk, "r:") as tar:  # no compression to look for: that reads an empty disk to its end
             status = tar.extractfile("status")
             if status is None:
                 raise KeyError("status")

@@ -1,4 +1,8 @@
-"""Boot a guest, stream what its command writes, end it in time, bring its files back."""
+"""Boot a guest, stream what its command writes, end it in time, bring its files back.
+
+QEMU has been seen to die of a segmentation fault before the guest began. Such a start is repeated, and said so;
+once the guest's command has begun nothing ever is.
+"""
 
 from __future__ import annotations
 
@@ -17,10 +21,15 @@ from typing import Final
 from lab.errors import LabError
 from lab.kernelvm import image, qemu, rootfs, transfer
 from lab.kernelvm.kernels import Kernel
+from lab.kernelvm.progress import say
 
 OUTPUT_DISK_BYTES: Final = 256 * 2**20
 """Most that /out may hold; the file is sparse."""
 DEFAULT_TIMEOUT: Final = 600.0
+STARTS: Final = 3
+"""How often QEMU is started at most."""
+SESSION_BEGINS: Final = "kernelvm: the session begins"
+"""What guest/init.sh writes to the console before it runs the command."""
 _REMEDY: Final = "run `lab/setup/packages.sh kernelvm` as root"
 _CONSOLE_TAIL: Final = 25
 
@@ -36,6 +45,14 @@ class Result:
     """From QEMU's start to the command's first output: about the boot time."""
 
 
+class QemuDiedError(LabError):
+    """QEMU ended in disorder, by status or, when that is negative, by signal."""
+
+    def __init__(self, status: int, said: str) -> None:
+        super().__init__(f"{qemu.PROGRAM} ended with status {status}{f': {said}' if said else ''}")
+        self.status = status
+
+
 def run(
     kernel: Kernel,
     command: Sequence[str],
@@ -45,8 +62,8 @@ def run(
     write: Callable[[bytes], object] | None = None,
     environment: Mapping[str, str] | None = None,
     accelerator: str = "tcg",
+    processors: int = qemu.Machine.processors,
     checkout: Path = transfer.CHECKOUT,
-    extra: Sequence[str] = (),
 ) -> Result:
     """Run ``command`` in the checkout's copy inside a guest with ``kernel``.
 
@@ -56,11 +73,11 @@ def run(
     """
     with tempfile.TemporaryDirectory(prefix="kernelvm-") as scratch:
         folder = Path(scratch)
-        machine = _machine(kernel, folder, accelerator, extra)
+        machine = _machine(kernel, folder, accelerator, processors)
         transfer.write_input(machine.input, checkout, command=command, environment=environment)
         console = folder / "console.log"
         try:
-            seconds, first = _watch(qemu.command(machine, console=console), write or _to_stdout, timeout)
+            seconds, first = _watch_from_the_start(machine, console, write or _to_stdout, timeout)
             status = transfer.read_output(machine.output, out)
         except LabError as error:
             raise LabError(f"kernel {kernel.name}: {error}; {_tail(console)}") from error
@@ -74,7 +91,7 @@ def run(
 def shell(kernel: Kernel, *, accelerator: str = "tcg", checkout: Path = transfer.CHECKOUT) -> int:
     """A root shell of a guest on this terminal; ends with the shell, or with Ctrl-A X. Returns its status."""
     with tempfile.TemporaryDirectory(prefix="kernelvm-") as scratch:
-        machine = _machine(kernel, Path(scratch), accelerator, ())
+        machine = _machine(kernel, Path(scratch), accelerator, qemu.Machine.processors)
         transfer.write_input(machine.input, checkout, command=None)
         try:
             subprocess.run(qemu.command(machine, console=None), check=False)
@@ -86,7 +103,7 @@ def shell(kernel: Kernel, *, accelerator: str = "tcg", checkout: Path = transfer
             return 1  # the person ended QEMU, not the shell
 
 
-def _machine(kernel: Kernel, folder: Path, accelerator: str, extra: Sequence[str]) -> qemu.Machine:
+def _machine(kernel: Kernel, folder: Path, accelerator: str, processors: int) -> qemu.Machine:
     output = folder / "out.tar"
     with output.open("wb") as file:
         file.truncate(OUTPUT_DISK_BYTES)
@@ -96,8 +113,26 @@ def _machine(kernel: Kernel, folder: Path, accelerator: str, extra: Sequence[str
         input=folder / "in.tar",
         output=output,
         accelerator=accelerator,
-        extra=tuple(extra),
+        processors=processors,
     )
+
+
+def _watch_from_the_start(
+    machine: qemu.Machine, console: Path, write: Callable[[bytes], object], timeout: float
+) -> tuple[float, float]:
+    """As _watch; QEMU is started again when a signal ended it before the guest's session began."""
+    for left in reversed(range(STARTS)):
+        try:
+            return _watch(qemu.command(machine, console=console), write, timeout)
+        except QemuDiedError as death:
+            if death.status >= 0 or not left or _has_begun(console):
+                raise
+            say(f"{death}; the guest had not begun: starting it again, {left} more at most")
+    raise AssertionError("the last start returns or raises")
+
+
+def _has_begun(console: Path) -> bool:
+    return console.is_file() and SESSION_BEGINS in console.read_text(errors="replace")
 
 
 def _watch(argv: Sequence[str], write: Callable[[bytes], object], timeout: float) -> tuple[float, float]:
@@ -125,7 +160,7 @@ def _watch(argv: Sequence[str], write: Callable[[bytes], object], timeout: float
         if process.returncode:
             complaints.seek(0)
             said = complaints.read().decode(errors="replace").strip()
-            raise LabError(f"{qemu.PROGRAM} ended with status {process.returncode}: {said}")
+            raise QemuDiedError(process.returncode, said)
     return time.monotonic() - start, first
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,24 @@ def test_a_guest_has_no_network_device() -> None:
 
 def test_emulation_is_used_unless_asked_otherwise() -> None:
     assert "tcg,thread=multi" in qemu.command(MACHINE, console=None)
+
+
+def test_a_counting_guest_has_one_processor_and_one_thread() -> None:
+    argv = qemu.command(replace(MACHINE, accelerator="counted", processors=4), console=None)
+    assert argv[argv.index("-smp") + 1] == "1"
+    assert argv[argv.index("-accel") + 1] == "tcg,thread=single"
+    assert argv[argv.index("-icount") + 1].startswith("shift=0")
+
+
+@pytest.mark.parametrize("accelerator", qemu.ACCELERATORS)
+def test_every_accelerator_is_told_to_qemu_once(accelerator: str) -> None:
+    argv = qemu.command(replace(MACHINE, accelerator=accelerator), console=None)
+    assert [argv.count(option) for option in ("-accel", "-cpu", "-smp")] == [1, 1, 1]
+
+
+def test_an_accelerator_nobody_knows_is_an_error() -> None:
+    with pytest.raises(ValueError, match="tcg, counted, kvm"):
+        qemu.command(replace(MACHINE, accelerator="warp"), console=None)
 
 
 def test_an_unknown_kernel_is_answered_with_those_that_exist(capsys: pytest.CaptureFixture[str]) -> None:
