@@ -17,13 +17,22 @@ _TOKEN_SECONDS: Final = 24 * 3600  # longer than any lab lives
 _NOT_READY: Final = "node.kubernetes.io/not-ready"
 
 
-def token(api: ApiClient, namespace: str, account: str) -> str:
-    """A fresh token of a service account, by the TokenRequest API. Raises ApiError."""
-    body = {
-        "apiVersion": "authentication.k8s.io/v1",
-        "kind": "TokenRequest",
-        "spec": {"expirationSeconds": _TOKEN_SECONDS},
-    }
+def reference(api: ApiClient, kind: str, path: str) -> dict[str, str]:
+    """What a token can be bound to: the Node or Pod at ``path``. Raises ApiError."""
+    metadata = request(api, "GET", path)["metadata"]
+    return {"kind": kind, "apiVersion": "v1", "name": metadata["name"], "uid": metadata["uid"]}
+
+
+def token(api: ApiClient, namespace: str, account: str, bound: Mapping[str, str] | None = None) -> str:
+    """A fresh token of a service account, by the TokenRequest API. Raises ApiError.
+
+    ``bound`` is the ``reference`` of an object that the token names and without which it is void: a Node, or a
+    Pod of that account, whose node it names as well.
+    """
+    spec: dict[str, Any] = {"expirationSeconds": _TOKEN_SECONDS}
+    if bound is not None:
+        spec["boundObjectRef"] = dict(bound)
+    body = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": spec}
     answer = request(api, "POST", f"/api/v1/namespaces/{namespace}/serviceaccounts/{account}/token", body=body)
     return str(answer["status"]["token"])
 

@@ -160,7 +160,7 @@ class Lab:
 
     def start_agent(self, node: str) -> Process:
         """Start the agent of ``node``; returns at once (it publishes when it has measured)."""
-        argv = programs.agent(self._nodes[node], self._agent_kubeconfig, self.config.agent_args)
+        argv = programs.agent(self._nodes[node], self._agent_kubeconfigs[node], self.config.agent_args)
         return self.spawn_in(node, argv, name=f"nodeagent-{node}")
 
     def stop_agent(self, node: str, sig: int = signal.SIGTERM) -> int:
@@ -226,10 +226,12 @@ class Lab:
         self._stack.callback(_close_client, self._api)
         self._start_kubelet()
         self.kubectl("apply", "-k", str(programs.MANIFESTS / "base"))
-        self._agent_kubeconfig = self._account(programs.AGENT_ACCOUNT, commands.NODE_SERVER)
         self._extender_kubeconfig = self._account(programs.EXTENDER_ACCOUNT, commands.LOCAL_SERVER)
         self._plane.wait_controllers()
         self._processes[_KUBELET].wait_ready(lambda: cluster.nodes_ready(self._api, self._nodes), _READY_SECONDS)
+        self._agent_kubeconfigs = {
+            node: self._account(programs.AGENT_ACCOUNT, commands.NODE_SERVER, node) for node in self.node_names
+        }
         self._wait(lambda: cluster.pods_admitted(self._api), "the default service account")
         if self.config.agents:
             for node in self.node_names:
@@ -245,10 +247,12 @@ class Lab:
         argv = programs.kubelet(self.id, self.dir, self.kubeconfig, nodes)
         self.spawn_in("cp", argv, name=_KUBELET, env={"PYTHONPATH": str(programs.CHECKOUT)})
 
-    def _account(self, account: str, server: str) -> Path:
-        """A kubeconfig with a fresh token of service account ``account``: RBAC is enforced for it."""
-        token = cluster.token(self._api, programs.NAMESPACE, account)
-        return self._plane.token_kubeconfig(account, token, server)
+    def _account(self, account: str, server: str, node: str | None = None) -> Path:
+        """A kubeconfig with a fresh token of service account ``account``: RBAC is enforced for it. With ``node``
+        the token is bound to it, as those of pods are: policies hold an agent to its own node."""
+        bound = cluster.reference(self._api, "Node", f"/api/v1/nodes/{node}") if node else None
+        token = cluster.token(self._api, programs.NAMESPACE, account, bound)
+        return self._plane.token_kubeconfig(f"{account}-{node}" if node else account, token, server)
 
     def _wait(self, condition: Callable[[], bool], what: str) -> None:
         deadline = time.monotonic() + _READY_SECONDS
