@@ -26,6 +26,8 @@ _BUCKETS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0
 class WatchCounters(Protocol):
     """What is counted of one watched collection (``footprint.cluster.reflector``)."""
 
+    connects: int
+    connected: bool
     relists: int
     errors: int
     undecodable: int
@@ -67,7 +69,15 @@ class _StateCollector(Collector):
         return family
 
     def _watch_counters(self) -> Iterable[Metric]:
+        connected = GaugeMetricFamily(
+            _P + "watch_connected", "1 while a watch is open; 0: answers rest on what was seen last",
+            labels=["resource"],
+        )  # fmt: skip
+        for resource, watch in self._watches.items():
+            connected.add_metric([resource], watch.connected)
+        yield connected
         for name, text in (
+            ("connects", "Watches opened"),
             ("relists", "Lists forced by a version the server had dropped"),
             ("errors", "Failed lists and watches"),
             ("undecodable", "Objects passed over"),

@@ -3,13 +3,15 @@
 Enters: a collection's path and a ``decode`` that keeps only what its reader uses. Leaves: calls on a Sink, from
 the reflector's thread: one ``replace`` with the whole collection after each list, then ``upsert`` and
 ``delete`` as events arrive. Guarantees: never raises; lists again when the server says the version is too old;
-backs off while the server is away; counts what went wrong and what could not be decoded.
+backs off while the server is away, or ends watches as soon as they are opened; counts what went wrong and what
+could not be decoded.
 """
 
 from __future__ import annotations
 
 import random
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, Final, Generic, Protocol, TypeVar
@@ -77,8 +79,12 @@ class Reflector(Generic[T]):
         self._query, self._page_size = dict(query or {}), page_size
         self._version: str | None = None
         self._response: RESTResponse | None = None
+        self._progress = False
+        """This attempt has shown something, or lasted."""
         self.synced = threading.Event()
         """Set after the first complete list."""
+        self.connects = 0
+        """Watches opened."""
         self.relists = 0
         self.errors = 0
         self.undecodable = 0
@@ -99,24 +105,42 @@ class Reflector(Generic[T]):
             except (RuntimeError, ValueError, OSError, AttributeError):
                 _log.debug("watch already closed", path=self._path)
 
+    @property
+    def connected(self) -> bool:
+        """A watch is open: what it has shown is what the server knows."""
+        return self._response is not None
+
     def run(self, stop: threading.Event) -> None:
         """Follow the collection until ``stop`` is set."""
-        failures = 0
+        idle = 0  # attempts in a row that showed nothing
         while not stop.is_set():
-            try:
-                if self._version is None:
-                    self._list()
-                self._watch(stop)
-                failures = 0
-            except _Gone:
-                self._version = None
-                self.relists += 1
-            except (ApiError, urllib3.exceptions.HTTPError, OSError, ValueError) as error:
-                if stop.is_set():
-                    return
-                failures += 1
-                self._failed(error, failures)
-                stop.wait(backoff(failures))
+            self._progress = False
+            error = self._attempt(stop)
+            if stop.is_set():
+                return
+            idle = 0 if self._progress else idle + 1
+            if error is not None:
+                self._failed(error, max(idle, 1))
+            if idle or error is not None:
+                stop.wait(backoff(max(idle, 1)))
+
+    def _attempt(self, stop: threading.Event) -> Exception | None:
+        """List where that is due, then watch to the end; what went wrong."""
+        listed = self._version is None
+        try:
+            if listed:
+                self._list()
+            self._watch(stop)
+        except _Gone:
+            self._version = None
+            self.relists += 1
+            self._progress |= not listed  # to list at once is the remedy; for a version just listed it is not
+        except (ApiError, urllib3.exceptions.HTTPError, OSError, ValueError) as error:
+            return error
+        except Exception as error:  # an answer of no known shape must not end this thread: nobody would see it
+            _log.exception("answer not understood", path=self._path)
+            return error
+        return None
 
     def _failed(self, error: Exception, failures: int) -> None:
         self.errors += 1
@@ -156,13 +180,16 @@ class Reflector(Generic[T]):
             if error.status == HTTPStatus.GONE:
                 raise _Gone from error
             raise
-        self._response = response
+        self._response, opened = response, time.monotonic()
+        self.connects += 1
         try:
             for line in lines(response.response.stream(2**16)):
                 self._event(orjson.loads(line))
+                self._progress = True
                 if stop.is_set():
                     return
         finally:
+            self._progress |= time.monotonic() - opened > BACKOFF_LAST
             self._response = None
             response.response.close()
 

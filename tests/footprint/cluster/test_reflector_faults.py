@@ -1,0 +1,224 @@
+"""A reflector against an API server that misbehaves: scripted answers over real HTTP."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from footprint.cluster import reflector as module
+from footprint.cluster.client import connect
+from footprint.cluster.reflector import Reflector
+
+PATH = "/api/v1/things"
+Answer = tuple[int, Any]
+GONE = {"type": "ERROR", "object": {"code": 410, "message": "too old resource version: 1 (9)"}}
+
+
+class Names:
+    """A sink that keeps names, and tells when they are as expected."""
+
+    def __init__(self) -> None:
+        self.names: set[str] = set()
+        self._changed = threading.Condition()
+
+    def replace(self, items: Sequence[str]) -> None:
+        self._keep(set(items))
+
+    def upsert(self, item: str) -> None:
+        self._keep(self.names | {item})
+
+    def delete(self, item: str) -> None:
+        self._keep(self.names - {item})
+
+    def _keep(self, names: set[str]) -> None:
+        with self._changed:
+            self.names = names
+            self._changed.notify_all()
+
+    def wait_for(self, *names: str) -> bool:
+        with self._changed:
+            return self._changed.wait_for(lambda: self.names == set(names), 30)
+
+
+def thing(name: str, version: str) -> dict[str, Any]:
+    return {"metadata": {"name": name, "resourceVersion": version}}
+
+
+def event(kind: str, name: str, version: str) -> dict[str, Any]:
+    return {"type": kind, "object": thing(name, version)}
+
+
+class Script:
+    """The server's answers in order: lists and watches each have their own; the last of each is repeated.
+
+    A list is a status and a body; a watch a status and events, after which the stream ends, or stays open until
+    the test is over (``HOLD``).
+    """
+
+    HOLD: Final[dict[str, Any]] = {}
+
+    def __init__(self, lists: list[Answer], watches: list[Answer]) -> None:
+        self.lists, self.watches = lists, watches
+        self.asked: list[str] = []
+        self.over = threading.Event()
+
+    def take(self, query: str) -> Answer:
+        self.asked.append(query)
+        answers = self.watches if "watch=1" in query else self.lists
+        return answers.pop(0) if len(answers) > 1 else answers[0]
+
+
+def handler(script: Script) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            status, body = script.take(self.path)
+            self.send_response(status)
+            self.end_headers()  # HTTP/1.0: the end of the connection ends the body
+            if not isinstance(body, list):
+                self.wfile.write(json.dumps(body).encode())
+                return
+            for line in body:
+                if line is Script.HOLD:
+                    script.over.wait(60)
+                    return
+                self.wfile.write(json.dumps(line).encode() + b"\n")
+                self.wfile.flush()
+
+        def log_message(self, *_: Any) -> None: ...
+
+    return Handler
+
+
+def items(*things: dict[str, Any], version: str, more: str = "") -> dict[str, Any]:
+    return {"items": list(things), "metadata": {"resourceVersion": version, "continue": more}}
+
+
+@contextmanager
+def following(script: Script, folder: Path) -> Iterator[tuple[Reflector[str], Names]]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler(script))
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+    config = folder / "kubeconfig"
+    where = {"server": f"http://127.0.0.1:{server.server_port}"}
+    config.write_text(
+        json.dumps({
+            "apiVersion": "v1", "kind": "Config", "current-context": "c", "users": [{"name": "u", "user": {}}],
+            "clusters": [{"name": "c", "cluster": where}],
+            "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
+        })
+    )  # fmt: skip
+    sink, stop = Names(), threading.Event()
+    reflector = Reflector[str](
+        connect(str(config), user_agent="test"), PATH, decode=lambda raw: str(raw["metadata"]["name"]), sink=sink
+    )
+    thread = reflector.start(stop)
+    try:
+        yield reflector, sink
+    finally:
+        stop.set()
+        script.over.set()
+        reflector.interrupt()
+        thread.join(30)
+        server.shutdown()
+        server.server_close()
+    assert not thread.is_alive()
+
+
+@pytest.fixture
+def pauses(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The attempts that were waited after, in order; the waits themselves are short."""
+    seen: list[int] = []
+
+    def noted(attempt: int) -> float:
+        seen.append(attempt)
+        return 0.001
+
+    monkeypatch.setattr(module, "backoff", noted)
+    return seen
+
+
+def until(condition: Callable[[], bool]) -> bool:
+    waiting = threading.Event()
+    return any(condition() or waiting.wait(0.01) for _ in range(3000))
+
+
+@pytest.mark.parametrize("status", [200, 410], ids=["in the stream", "as the answer"])
+def test_a_version_too_old_is_listed_again_at_once_and_counted(
+    tmp_path: Path, pauses: list[int], status: int
+) -> None:
+    gone: Answer = (200, [event("ADDED", "b", "2"), GONE]) if status == 200 else (410, {"message": "too old"})
+    lists = [(200, items(thing("a", "1"), version="1")), (200, items(thing("c", "9"), version="9"))]
+    watches: list[Answer] = [(200, [event("ADDED", "b", "2")]), gone, (200, [Script.HOLD])]
+    script = Script(lists, watches)
+    with following(script, tmp_path) as (reflector, sink):
+        assert sink.wait_for("c"), "what went away while nobody watched is gone"
+        assert until(lambda: reflector.connected)
+        assert (reflector.relists, reflector.errors) == (1, 0)
+    assert pauses == []
+    assert "resourceVersion=9" in script.asked[-1]
+
+
+def test_a_version_that_is_gone_as_soon_as_it_was_listed_is_not_asked_for_in_a_tight_loop(
+    tmp_path: Path, pauses: list[int]
+) -> None:
+    gone: Answer = (410, {"message": "too old"})
+    script = Script([(200, items(thing("a", "1"), version="1"))], [gone, gone, gone, (200, [Script.HOLD])])
+    with following(script, tmp_path) as (reflector, _):
+        assert until(lambda: reflector.connected)
+        assert reflector.relists == 3
+    assert pauses == [1, 2, 3]
+
+
+def test_a_list_whose_version_goes_between_two_pages_begins_anew(tmp_path: Path, pauses: list[int]) -> None:
+    pages = [
+        (200, items(thing("a", "1"), version="1", more="next")), (410, {"message": "continue token expired"}),
+        (200, items(thing("b", "5"), version="5")),
+    ]  # fmt: skip
+    with following(Script(pages, [(200, [Script.HOLD])]), tmp_path) as (reflector, sink):
+        assert sink.wait_for("b")
+        assert reflector.relists == 1
+    assert pauses == [1]
+
+
+def test_watches_that_end_as_soon_as_they_are_opened_are_opened_less_and_less_often(
+    tmp_path: Path, pauses: list[int]
+) -> None:
+    script = Script([(200, items(version="1"))], [(200, [])] * 3 + [(200, [Script.HOLD])])
+    with following(script, tmp_path) as (reflector, _):
+        assert until(lambda: reflector.connects == 4)
+        assert (reflector.relists, reflector.errors) == (0, 0)
+    assert pauses == [1, 2, 3]
+
+
+def test_a_watch_that_showed_something_ends_the_count_of_failures(tmp_path: Path, pauses: list[int]) -> None:
+    away: Answer = (503, {"message": "starting"})
+    script = Script(
+        [(200, items(version="1"))],
+        [away, away, (200, [event("ADDED", "a", "2")]), away, (200, [Script.HOLD])],
+    )
+    with following(script, tmp_path) as (reflector, sink):
+        assert sink.wait_for("a")
+        assert until(lambda: reflector.connected)
+        assert reflector.errors == 3
+        assert reflector.connects == 2
+    assert pauses == [1, 2, 1], "an outage of last week does not lengthen today's"
+
+
+@pytest.mark.parametrize("odd", ["no event", 7, {"type": "ADDED", "object": []}, {"type": "ADDED", "object": 7}])
+@pytest.mark.usefixtures("pauses")
+def test_an_answer_of_no_known_shape_is_an_error_and_the_collection_is_followed_on(
+    tmp_path: Path, odd: Any
+) -> None:
+    lists: list[Answer] = [
+        (200, "no list"), (200, {"items": [], "metadata": [1]}), (200, items(thing("a", "1"), version="1")),
+    ]  # fmt: skip
+    with following(Script(lists, [(200, [odd]), (200, [Script.HOLD])]), tmp_path) as (reflector, sink):
+        assert sink.wait_for("a")
+        assert until(lambda: reflector.connects == 2 and reflector.connected)
+        assert reflector.errors + reflector.undecodable >= 3
