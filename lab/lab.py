@@ -20,7 +20,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import Any, Final, Self
 
 from kubernetes.client import ApiClient
 
@@ -178,28 +178,46 @@ class Lab:
         """Stop the extender with ``sig``; returns its exit status."""
         return self._stop(_EXTENDER, sig)
 
-    def start_scheduler(self, *, extender: bool | None = None) -> None:
-        """Start kube-scheduler, with the extender in its configuration or not (None: as the lab is configured)."""
+    def start_replica(self, name: str, port: int, extra: Sequence[str] = ()) -> Process:
+        """Start one more extender, called ``name``, on ``port`` of loopback; returns at once."""
+        argv = programs.extender(self._extender_kubeconfig, extra, port)
+        return self.spawn_in("cp", argv, name=name)
+
+    def start_scheduler(
+        self, *, extender: bool | None = None, changes: Mapping[str, Any] | None = None, flags: Sequence[str] = ()
+    ) -> None:
+        """Start kube-scheduler, with the extender in its configuration or not (None: as the lab is configured).
+
+        ``changes`` replace values of the extender's entry there; ``flags`` are further ones of the program.
+        """
         wired = self.config.extender if extender is None else extender
-        self._plane.start_scheduler(
-            scheduler_config.render(
-                scheduler_config.shipped(),
-                kubeconfig=self._plane.scheduler_kubeconfig,
-                extender_url=programs.EXTENDER_URL if wired else None,
-                weight=self.config.extender_weight,
-            )
+        shipped = scheduler_config.shipped()
+        text = scheduler_config.render(
+            {**shipped, "extenders": [{**entry, **(changes or {})} for entry in shipped["extenders"]]},
+            kubeconfig=self._plane.scheduler_kubeconfig,
+            extender_url=(changes or {}).get("urlPrefix", programs.EXTENDER_URL) if wired else None,
+            weight=self.config.extender_weight,
         )
+        self._plane.start_scheduler(text, flags)
+
+    def scheduler_metrics(self) -> str:
+        """kube-scheduler's Prometheus page."""
+        return self._plane.scheduler_metrics()
 
     def stop_scheduler(self) -> None:
         self._plane.stop_component(pins.KUBE_SCHEDULER)
 
-    def stop_apiserver(self) -> None:
+    def stop_apiserver(self, sig: int = signal.SIGTERM) -> None:
         """The API goes away; everything else goes on."""
-        self._plane.stop_component(pins.KUBE_APISERVER)
+        self._plane.stop_component(pins.KUBE_APISERVER, sig)
 
     def start_apiserver(self) -> None:
         """The API comes back; returns when it is ready."""
         self._plane.start_apiserver()
+
+    def compact_etcd(self) -> int:
+        """etcd forgets what was before; the revision that is left."""
+        return self._plane.compact_etcd()
 
     def restart_apiserver(self) -> None:
         self.stop_apiserver()

@@ -18,8 +18,8 @@ NAMESPACE: Final = DEFAULT_NAMESPACE
 AGENT_ACCOUNT: Final = "traffic-footprint-nodeagent"
 EXTENDER_ACCOUNT: Final = "traffic-footprint-extender"
 
-_EXTENDER_PORT: Final = 8890
-EXTENDER_URL: Final = f"http://127.0.0.1:{_EXTENDER_PORT}"
+EXTENDER_PORT: Final = 8890
+EXTENDER_URL: Final = f"http://127.0.0.1:{EXTENDER_PORT}"
 UPLINK: Final = "eth0"
 
 
@@ -35,12 +35,12 @@ def agent(node: NodeSpec, kubeconfig: Path, extra: Sequence[str]) -> list[str]:
     ]  # fmt: skip
 
 
-def extender(kubeconfig: Path, extra: Sequence[str]) -> list[str]:
+def extender(kubeconfig: Path, extra: Sequence[str], port: int = EXTENDER_PORT) -> list[str]:
     """The scheduler extender, on the control plane's loopback."""
     return [
         console_script("traffic-footprint-extender"), "run",
         "--kubeconfig", str(kubeconfig), "--namespace", NAMESPACE,
-        "--host", "127.0.0.1", "--port", str(_EXTENDER_PORT), *extra,
+        "--host", "127.0.0.1", "--port", str(port), *extra,
     ]  # fmt: skip
 
 

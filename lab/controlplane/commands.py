@@ -21,6 +21,7 @@ ETCD_URL: Final = "http://127.0.0.1:2379"
 _ETCD_PEER_URL: Final = "http://127.0.0.1:2380"
 CONTROLLER_MANAGER_HEALTH: Final = "https://127.0.0.1:10257/healthz"
 SCHEDULER_HEALTH: Final = "https://127.0.0.1:10259/readyz"
+SCHEDULER_METRICS: Final = "https://127.0.0.1:10259/metrics"
 
 SERVER_NAMES: Final = (
     "IP:127.0.0.1",

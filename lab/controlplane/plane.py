@@ -8,14 +8,17 @@ is reported with the last lines of its log. Readiness is asked on loopback: call
 from __future__ import annotations
 
 import http.client
+import json
+import signal
 import ssl
 import urllib.request
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from lab.controlplane import commands, kubeconfig, pins, pki
 from lab.controlplane.assets import Found
+from lab.errors import LabError
 from lab.processes import Process, start
 
 READY_SECONDS: Final = 90.0
@@ -67,19 +70,39 @@ class ControlPlane:
         process = self._start(pins.KUBE_APISERVER, argv)
         process.wait_ready(answers(f"{commands.LOCAL_SERVER}/readyz", self.pki.ca), READY_SECONDS)
 
-    def start_scheduler(self, config: str) -> None:
+    def start_scheduler(self, config: str, flags: Sequence[str] = ()) -> None:
         """Start kube-scheduler with ``config`` (the file's text) and wait until it is ready. Raises LabError."""
         path = self._dir / "kube-scheduler-config.yaml"
         path.write_text(config)
-        program = self._programs[pins.KUBE_SCHEDULER]
-        process = self._start(pins.KUBE_SCHEDULER, commands.scheduler(program, path, self.scheduler_kubeconfig))
+        argv = commands.scheduler(self._programs[pins.KUBE_SCHEDULER], path, self.scheduler_kubeconfig)
+        process = self._start(pins.KUBE_SCHEDULER, [*argv, *flags])
         process.wait_ready(answers(commands.SCHEDULER_HEALTH, None), READY_SECONDS)
 
-    def stop_component(self, component: str) -> None:
+    def stop_component(self, component: str, sig: int = signal.SIGTERM) -> None:
         """Stop one; nothing happens when it does not run."""
         process = self._running.pop(component, None)
         if process is not None:
-            process.stop(grace=_STOP_GRACE)
+            process.stop(sig, _STOP_GRACE)
+
+    def compact_etcd(self) -> int:
+        """Forget every revision before the current one, as etcd is asked to every few minutes; which that is.
+
+        Raises LabError when etcd refuses.
+        """
+        revision = int(_etcd("kv/range", {"key": "AA=="})["header"]["revision"])
+        _etcd("kv/compaction", {"revision": str(revision), "physical": True})
+        return revision
+
+    def scheduler_metrics(self) -> str:
+        """kube-scheduler's Prometheus page, as the administrator. Raises OSError while it is away."""
+        context = ssl.create_default_context()
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE  # its certificate is its own, and this is loopback
+        context.load_cert_chain(self.pki.certificate(pki.ADMIN), self.pki.key(pki.ADMIN))
+        url = commands.SCHEDULER_METRICS
+        with urllib.request.urlopen(url, timeout=10, context=context) as response:  # noqa: S310 - our own URL
+            page: bytes = response.read()
+        return page.decode()
 
     def ended(self) -> list[str]:
         """Components that ended without having been stopped."""
@@ -106,6 +129,19 @@ class ControlPlane:
         process = start(argv, log=self.log(component), name=component, netns=self._netns)
         self._running[component] = process
         return process
+
+
+def _etcd(action: str, body: Mapping[str, Any]) -> dict[str, Any]:
+    """etcd's JSON gateway."""
+    question = urllib.request.Request(  # noqa: S310 - the lab's own etcd
+        f"{commands.ETCD_URL}/v3/{action}", json.dumps(body).encode(), {"Content-Type": "application/json"}
+    )
+    try:
+        with urllib.request.urlopen(question, timeout=30) as response:  # noqa: S310
+            answer: dict[str, Any] = json.loads(response.read())
+    except OSError as error:
+        raise LabError(f"etcd does not answer {action}: {error}") from error
+    return answer
 
 
 def answers(url: str, ca: Path | None) -> Callable[[], bool]:
