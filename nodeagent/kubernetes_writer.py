@@ -42,7 +42,9 @@ def node_path(node: str) -> str:
 
 
 def explain(error: ApiError, verb: str, resource: str) -> str:
-    """The error, and for a refusal the RBAC rule that is missing."""
+    """The error, and for a refusal the RBAC rule that is missing; an admission policy's says itself what to do."""
+    if "ValidatingAdmissionPolicy" in str(error):
+        return str(error)
     if error.status in (HTTPStatus.FORBIDDEN, HTTPStatus.UNAUTHORIZED):
         return f"{error}; grant the agent's service account the verb '{verb}' on '{resource}' (RBAC)"
     return str(error)
