@@ -7,7 +7,6 @@ count every packet of each interface, so that a source's figures can be compared
 from __future__ import annotations
 
 import itertools
-import json
 import os
 import subprocess
 import time
@@ -19,6 +18,7 @@ from typing import Final
 
 from lab.network import netns
 from nodeagent.sources.base import Locality
+from tests import nft
 from tests.kernel.guest.traffic import packed
 
 POD1_4, POD1_6 = "10.99.1.2", "fd99:1::2"
@@ -140,9 +140,7 @@ class Network:
     def counted(self) -> dict[str, int]:
         """IP bytes that the node's own rules counted, as ``in_LINK`` and ``out_LINK``."""
         with netns.entered(self.node):
-            shown = subprocess.run(["nft", "-j", "list", "counters"], capture_output=True, check=True).stdout
-        listed = [item["counter"] for item in json.loads(shown)["nftables"] if "counter" in item]
-        return {counter["name"]: counter["bytes"] for counter in listed}
+            return nft.counters()
 
     def quiet(self) -> None:
         """Return once late acknowledgements have passed."""

@@ -7,7 +7,6 @@ test's packets as well, so that a source's figures can be compared with somebody
 from __future__ import annotations
 
 import itertools
-import json
 import os
 import socket
 import subprocess
@@ -19,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lab.network import netns
+from tests import nft
 
 POD4, POD6 = "10.99.1.2", "fd99:1::2"
 POD2_4, POD2_6 = "10.99.2.2", "fd99:2::2"
@@ -73,10 +73,8 @@ class Network:
     def counted(self) -> tuple[int, int]:
         """IP bytes the node's own rules counted from and to the pod."""
         with netns.entered(self.node):
-            shown = subprocess.run(["nft", "-j", "list", "counters"], capture_output=True, check=True).stdout
-        listed = [item["counter"] for item in json.loads(shown)["nftables"] if "counter" in item]
-        counters = {counter["name"]: counter["bytes"] for counter in listed}
-        return counters["from_pod"], counters["to_pod"]
+            counted = nft.counters()
+        return counted["from_pod"], counted["to_pod"]
 
     def settled(self) -> tuple[int, int]:
         """``counted`` once late acknowledgements have passed."""
