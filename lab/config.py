@@ -34,6 +34,8 @@ class LabConfig:
     node_cpu: str = "8"
     """Allocatable CPU of a node, as the scheduler sees it."""
     node_memory: str = "32Gi"
+    audit: bool = False
+    """Have the API server write down who asked what (``Lab.audit_log``), service accounts only, without bodies."""
     keep_dir: Path | None = None
     """Where to copy logs (pods' too) when the lab ends; None: they are removed with the lab."""
 

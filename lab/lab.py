@@ -112,6 +112,11 @@ class Lab:
         """Log of ``etcd``, ``kube-...``, ``kubelet``, ``extender``, ``nodeagent-NODE`` or something spawned."""
         return self.dir / "logs" / f"{component}.log"
 
+    @property
+    def audit_log(self) -> Path:
+        """What service accounts asked of the API server, one JSON object a line; there with ``audit`` only."""
+        return self.logs("audit")
+
     def pod_log(self, namespace: str, name: str) -> str:
         """What a pod has printed so far; empty when it has printed nothing yet."""
         path = self.dir / "pods" / f"{namespace}_{name}.log"
@@ -236,7 +241,7 @@ class Lab:
         self._stack.callback(self._fabric.destroy)
         self._fabric.create()
         self._stack.callback(netns.leave, netns.enter(self.cp_namespace))
-        self._plane = ControlPlane(binaries, self.dir, self.cp_namespace)
+        self._plane = ControlPlane(binaries, self.dir, self.cp_namespace, audit=self.config.audit)
         self._stack.callback(self._plane.stop)
         self._stack.callback(self._stop_everything)
         self._plane.start()

@@ -6,7 +6,7 @@ Ports are the usual ones: each lab's control plane has a network namespace of it
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from lab.controlplane.pki import Pki
 from lab.network import addresses
@@ -87,6 +87,27 @@ def apiserver(program: Path, pki: Pki) -> list[str]:
         "--endpoint-reconciler-type=master-count",  # one server, which a restart must not wait to forget
         "--shutdown-watch-termination-grace-period=0s",
     ]
+
+
+def audit(policy: Path, log: Path) -> list[str]:
+    """Further flags of kube-apiserver: one JSON line to ``log`` for each request that ``policy`` wants recorded,
+    written before the answer leaves, so that who has the answer finds the line."""
+    return [f"--audit-policy-file={policy}", f"--audit-log-path={log}", "--audit-log-mode=blocking"]
+
+
+def audit_policy() -> dict[str, Any]:
+    """Who asked what, when the answer begins (a watch) or is complete: of service accounts outside kube-system."""
+    return {
+        "apiVersion": "audit.k8s.io/v1",
+        "kind": "Policy",
+        "omitStages": ["RequestReceived"],
+        "omitManagedFields": True,
+        "rules": [
+            {"level": "None", "userGroups": ["system:serviceaccounts:kube-system"]},
+            {"level": "Metadata", "userGroups": ["system:serviceaccounts"]},
+            {"level": "None"},
+        ],
+    }
 
 
 def controller_manager(program: Path, pki: Pki, kubeconfig: Path) -> list[str]:

@@ -31,10 +31,11 @@ _STOP_GRACE: Final = 2.0
 class ControlPlane:
     """The four components, each startable and stoppable alone."""
 
-    def __init__(self, programs: Mapping[str, Found], directory: Path, netns: str) -> None:
+    def __init__(self, programs: Mapping[str, Found], directory: Path, netns: str, *, audit: bool = False) -> None:
         self._programs = {name: found.path for name, found in programs.items()}
         self._dir = directory
         self._netns = netns
+        self._audit = audit
         self._running: dict[str, Process] = {}
         self.pki = pki.create(directory / "pki", commands.SERVER_NAMES)
         self.admin = self._certificate_kubeconfig(pki.ADMIN)
@@ -67,6 +68,10 @@ class ControlPlane:
     def start_apiserver(self) -> None:
         """Start it and wait until it is ready. Raises LabError."""
         argv = commands.apiserver(self._programs[pins.KUBE_APISERVER], self.pki)
+        if self._audit:
+            policy = self._dir / "audit-policy.json"
+            policy.write_text(json.dumps(commands.audit_policy()))
+            argv += commands.audit(policy, self.log("audit"))
         process = self._start(pins.KUBE_APISERVER, argv)
         process.wait_ready(answers(f"{commands.LOCAL_SERVER}/readyz", self.pki.ca), READY_SECONDS)
 
