@@ -20,7 +20,6 @@ from extender.commitment import commit
 from extender.demand import Demand
 from extender.explain import explain
 from extender.filtering import effective_placement, filter_nodes
-from extender.ledger import HOLD_SECONDS
 from extender.metrics import Metrics
 from extender.protocol import Request
 from extender.scoring import NEUTRAL, score_nodes
@@ -51,7 +50,7 @@ class Verbs:
         self._state, self._policy, self._metrics, self._clock = state, policy, metrics, clock
         self._tables = Tables(clock)
         self._told_late = -QUIET_SECONDS
-        self.shadow = Shadow(HOLD_SECONDS) if policy.shadow else None
+        self.shadow = Shadow(policy.hold) if policy.shadow else None
         """What acting would have done, in a process that only watches."""
 
     def filter(self, request: Request, arrived: float) -> bytes:

@@ -168,14 +168,16 @@ class _Extender(FastAPI):
 
 
 def create_app(
-    state: ClusterState, feed: Feed, policy: Policy, refused: Mapping[str, int] | None = None
-) -> FastAPI:
+    state: ClusterState, feed: Feed, policy: Policy, refused: Mapping[str, int] | None = None,
+    certificates: Mapping[str, int] | None = None,
+) -> FastAPI:  # fmt: skip
     """The application over ``state``; ``feed`` runs while the application does.
 
-    ``refused`` are connections not let in, by reason. ``app.state.leave()`` makes it call itself not ready.
+    ``refused`` are connections not let in, by reason; ``certificates`` changes of their files, by result.
+    ``app.state.leave()`` makes it call itself not ready, ``app.state.answered()`` says what it has answered.
     """
     watches: dict[str, WatchCounters] = feed.by_resource
-    metrics = Metrics(state, watches, refused)
+    metrics = Metrics(state, watches, refused, certificates)
     verbs = Verbs(state, policy, metrics)
     if verbs.shadow is not None:
         metrics.show(verbs.shadow)
@@ -193,6 +195,7 @@ def create_app(
     app = _Extender(title="Traffic Footprint scheduler extender", lifespan=lifespan)
 
     app.state.leave = lambda: leaving.append(True)
+    app.state.answered = metrics.answered
 
     @app.post("/filter", response_model=ExtenderFilterResult, openapi_extra=_BODY, responses=_REFUSED)
     async def filter_(request: Request) -> Response:

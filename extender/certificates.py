@@ -8,6 +8,7 @@ open keep what they were opened with.
 from __future__ import annotations
 
 import ssl
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -97,9 +98,8 @@ class Certificates:
         self._files = files
         self.context = tls_context(files)
         self._signature = self._sign()
-        self.reloads = 0
-        self.failures = 0
-        """Changes of the files that could not be used."""
+        self.changes: Counter[str] = Counter(used=0, unusable=0)
+        """Changes of the files, by what became of them."""
 
     def _sign(self) -> Signature | None:
         try:
@@ -116,9 +116,9 @@ class Certificates:
         try:
             self.context = tls_context(self._files)
         except CertificateError as error:
-            self.failures += 1
+            self.changes["unusable"] += 1
             _log.warning("new certificates not used, the last good ones stay", problem=str(error))
             return False
-        self.reloads += 1
+        self.changes["used"] += 1
         _log.info("certificates loaded again", certificate=str(self._files.cert))
         return True

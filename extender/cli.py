@@ -74,7 +74,7 @@ def serve(settings: Settings) -> None:
     certificates, (state, feed) = _certificates(settings), _source(settings)
     stop = stop_on_signals()
     refused: Counter[str] = Counter()
-    app = create_app(state, feed, settings.policy, refused)
+    app = create_app(state, feed, settings.policy, refused, certificates.changes if certificates else None)
     with ExitStack() as sockets:
         listener = sockets.enter_context(listen(settings.host, settings.port))
         observers = listen(settings.host, settings.metrics_port) if settings.metrics_port else None
@@ -97,7 +97,7 @@ def serve(settings: Settings) -> None:
         )
         if not stop.is_set():
             server.run(sockets=[listener])
-    _log.info("stopped")
+    _log.info("stopped", answered=app.state.answered())
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -97,6 +97,17 @@ async def _first_byte(client: socket.socket) -> bytes:
                 loop.remove_reader(client)
 
 
+def _reason(error: ssl.SSLError) -> str:
+    """Why a handshake failed, as operators look for it."""
+    reason = error.reason or ""
+    if reason == "PEER_DID_NOT_RETURN_A_CERTIFICATE":
+        return "no-client-certificate"
+    if reason == "CERTIFICATE_VERIFY_FAILED":
+        return "client-certificate"
+    # What a client says of our certificate: it knows another CA, the name is not the one it called, it is too old.
+    return "server-certificate" if "_ALERT_" in reason and ("CERT" in reason or "_CA" in reason) else "tls"
+
+
 class Doorman:
     """Accepts connections on one listening socket until ``close``."""
 
@@ -144,8 +155,7 @@ class Doorman:
             self._refuse("slow-handshake", None)
             client.close()
         except ssl.SSLError as error:
-            no_certificate = error.reason == "PEER_DID_NOT_RETURN_A_CERTIFICATE"
-            self._refuse("no-client-certificate" if no_certificate else "tls", error)
+            self._refuse(_reason(error), error)
             client.close()
         except OSError:
             client.close()

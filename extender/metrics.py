@@ -35,9 +35,10 @@ class WatchCounters(Protocol):
 
 class _StateCollector(Collector):
     def __init__(
-        self, state: ClusterState, watches: Mapping[str, WatchCounters], refused: Mapping[str, int]
-    ) -> None:
-        self._state, self._watches, self._refused = state, watches, refused
+        self, state: ClusterState, watches: Mapping[str, WatchCounters], refused: Mapping[str, int],
+        certificates: Mapping[str, int],
+    ) -> None:  # fmt: skip
+        self._state, self._watches, self._refused, self._certificates = state, watches, refused, certificates
 
     def collect(self) -> Iterable[Metric]:
         snapshot = self._state.snapshot
@@ -59,6 +60,7 @@ class _StateCollector(Collector):
             self._state.annotation_problems,
         )  # fmt: skip
         yield _labelled("connections_refused", "Connections not let in", "reason", self._refused)
+        yield _labelled("certificate_changes", "Changes of the certificates' files", "result", self._certificates)
         yield from self._watch_counters()
 
     def _nodes(self) -> Metric:
@@ -113,10 +115,12 @@ class Metrics:
     """One registry per application, so that several can live in one process."""
 
     def __init__(
-        self, state: ClusterState, watches: Mapping[str, WatchCounters], refused: Mapping[str, int] | None = None
-    ) -> None:
+        self, state: ClusterState, watches: Mapping[str, WatchCounters], refused: Mapping[str, int] | None = None,
+        certificates: Mapping[str, int] | None = None,
+    ) -> None:  # fmt: skip
         self.registry = CollectorRegistry()
-        self.registry.register(_StateCollector(state, watches, {} if refused is None else refused))
+        known = ({} if counts is None else counts for counts in (refused, certificates))
+        self.registry.register(_StateCollector(state, watches, *known))
         self.requests = Counter(
             _P + "requests", "Answered requests", ["verb", "result"], registry=self.registry
         )  # result: ok, late, shed, malformed, too-large, too-slow, gone, failed
@@ -143,6 +147,15 @@ class Metrics:
     def show(self, shadow: Shadow) -> None:
         """Add what ``shadow`` counts."""
         self.registry.register(_ShadowCollector(shadow))
+
+    def answered(self) -> dict[str, int]:
+        """Requests by verb and result, for a line in the log at the end, when nobody can scrape any more."""
+        samples = [sample for family in self.requests.collect() for sample in family.samples]
+        return {
+            f"{sample.labels['verb']} {sample.labels['result']}": int(sample.value)
+            for sample in samples
+            if sample.name.endswith("_total")
+        }
 
     def render(self) -> bytes:
         return generate_latest(self.registry)

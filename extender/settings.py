@@ -43,6 +43,8 @@ class Policy:
     """Requests decided at once; any further one is answered as if we were not there."""
     shadow: bool = False
     """Never act, only watch what acting would have done."""
+    hold: float = HOLD_SECONDS
+    """Seconds a running pod counts by prediction; and from a bind to its judgement in shadow mode."""
 
 
 def _bandwidth(text: str) -> str:
@@ -149,4 +151,7 @@ class Settings(BaseSettings):
 
     @property
     def policy(self) -> Policy:
-        return Policy(Placement(self.placement), self.relax_after, self.deadline, self.max_in_flight, self.shadow)
+        return Policy(
+            Placement(self.placement), self.relax_after, self.deadline, self.max_in_flight, self.shadow,
+            self.ledger_hold,
+        )  # fmt: skip

@@ -62,9 +62,9 @@ def test_bad_new_files_leave_the_last_good_ones_in_place(tmp_path: Path, keys: p
         damage()
         assert not certificates.refresh()
         assert certificates.context is good
-    assert certificates.failures == 2
+    assert certificates.changes["unusable"] == 2
     assert not certificates.refresh()
-    assert certificates.failures == 2, "the same bad files are not counted again"
+    assert certificates.changes["unusable"] == 2, "the same bad files are not counted again"
     cert.write_bytes(keys.certificate("apiserver").read_bytes())
     os.utime(cert)
     assert certificates.refresh()

@@ -94,7 +94,21 @@ def test_with_a_client_ca_only_its_clients_are_let_in(ours: pki.Pki, theirs: pki
             with pytest.raises((ssl.SSLError, ConnectionError, http.client.RemoteDisconnected)):
                 ask(refused)
             refused.close()
-    assert server.refused == {"no-client-certificate": 1, "tls": 1}
+    assert server.refused == {"no-client-certificate": 1, "client-certificate": 1}
+
+
+def test_who_does_not_trust_our_certificate_is_told_apart_from_whom_we_do_not_trust(
+    ours: pki.Pki, theirs: pki.Pki
+) -> None:
+    with served(certificates=Certificates(files(ours, clients=False))) as (port, server):
+        refusing = http.client.HTTPSConnection("127.0.0.1", port, context=trusting(theirs))
+        with pytest.raises(ssl.SSLCertVerificationError):
+            ask(refusing)
+        refusing.close()
+        deadline = time.monotonic() + 20
+        while not server.refused and time.monotonic() < deadline:
+            time.sleep(0.01)
+    assert server.refused == {"server-certificate": 1}
 
 
 def test_observers_need_no_certificate_and_can_only_observe(ours: pki.Pki) -> None:
@@ -143,6 +157,7 @@ def test_new_certificates_are_used_without_dropping_connections(
         assert ask(old) == SUITS
         install(theirs)
         assert certificates.refresh()
+        assert certificates.changes == {"used": 1, "unusable": 0}
         new = http.client.HTTPSConnection("127.0.0.1", port, context=trusting(theirs, pki.SCHEDULER))
         assert ask(new) == SUITS
         assert ask(old) == SUITS, "the open connection lives on"
