@@ -16,10 +16,10 @@ from typing import Any
 from lab.kernelvm.progress import say
 
 
-def folder() -> Path:
-    """``$XDG_CACHE_HOME`` (default ``~/.cache``) ``/traffic-footprint/kernelvm``."""
+def folder(area: str = "kernelvm") -> Path:
+    """``$XDG_CACHE_HOME`` (default ``~/.cache``) ``/traffic-footprint/AREA``."""
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "traffic-footprint" / "kernelvm"
+    return Path(base) / "traffic-footprint" / area
 
 
 def digest(inputs: Any) -> str:
@@ -27,16 +27,16 @@ def digest(inputs: Any) -> str:
     return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def built(kind: str, inputs: Any, build: Callable[[Path], None]) -> Path:
+def built(kind: str, inputs: Any, build: Callable[[Path], None], *, area: str = "kernelvm") -> Path:
     """The folder made from ``inputs``; ``build`` fills it first when it is not there.
 
     Two processes never build the same thing: the second waits, and says so. A build that fails leaves nothing.
     """
-    place = folder() / f"{kind}-{digest(inputs)}"
+    place = folder(area) / f"{kind}-{digest(inputs)}"
     if place.is_dir():
         return place
     place.parent.mkdir(parents=True, exist_ok=True)
-    with _locked(place.parent / f"{kind}.lock", kind):
+    with _locked(place.parent / f"{kind}.lock", kind, area):
         if not place.is_dir():
             scratch = Path(tempfile.mkdtemp(prefix=f".{kind}-", dir=place.parent))
             try:
@@ -49,11 +49,11 @@ def built(kind: str, inputs: Any, build: Callable[[Path], None]) -> Path:
 
 
 @contextmanager
-def _locked(path: Path, what: str) -> Iterator[None]:
+def _locked(path: Path, what: str, area: str) -> Iterator[None]:
     with path.open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            say(f"waiting for another build of {what}")
+            say(f"waiting for another build of {what}", area=area)
             fcntl.flock(file, fcntl.LOCK_EX)
         yield

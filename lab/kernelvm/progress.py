@@ -7,7 +7,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from lab.errors import LabError
@@ -17,17 +17,29 @@ _POLL_SECONDS: Final = 0.1
 _LOG_TAIL: Final = 15
 
 
-def say(line: str) -> None:
+def say(line: str, *, area: str = "kernelvm") -> None:
     """A line of progress for the person who waits."""
-    print(f"[kernelvm] {line}", file=sys.stderr, flush=True)
+    print(f"[{area}] {line}", file=sys.stderr, flush=True)
 
 
-def run(argv: Sequence[str], what: str, *, remedy: str) -> None:
-    """Run ``argv`` to its end with a line every 15 s. Raises LabError with its last lines and ``remedy``."""
+def run(
+    argv: Sequence[str],
+    what: str,
+    *,
+    remedy: str,
+    area: str = "kernelvm",
+    environment: Mapping[str, str] | None = None,
+) -> None:
+    """Run ``argv``, with ``environment`` added, to its end with a line every 15 s.
+
+    Raises LabError with its last lines and ``remedy``.
+    """
     start, next_line = time.monotonic(), PROGRESS_SECONDS
     with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as log:
         try:
-            process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+            process = subprocess.Popen(
+                argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env={**os.environ, **(environment or {})}
+            )
         except OSError as error:
             raise LabError(f"{what}: cannot start {argv[0]} ({error.strerror}); {remedy}") from error
         with process:
@@ -35,7 +47,7 @@ def run(argv: Sequence[str], what: str, *, remedy: str) -> None:
                 while process.poll() is None:
                     time.sleep(_POLL_SECONDS)
                     if time.monotonic() - start >= next_line:
-                        say(f"{what}: {next_line:.0f} s; {_last_line(log.fileno())}")
+                        say(f"{what}: {next_line:.0f} s; {_last_line(log.fileno())}", area=area)
                         next_line += PROGRESS_SECONDS
             except BaseException:
                 process.terminate()  # not a kill: mmdebstrap unmounts and removes what it made

@@ -1,6 +1,6 @@
 #!/bin/sh
-# packages.sh [kernelvm]: install the distribution packages that agent, lab and tests need, or those of the kernel
-# virtual machines; nothing happens when all are there.
+# packages.sh [kernelvm|images]: install the distribution packages that agent, lab and tests need, or those of the
+# kernel virtual machines, or of the container images; nothing happens when all are there.
 #   python3-bpfcc  bcc's Python binding: from the distribution, on PyPI that name is another project
 #   python3-venv   the virtual environment is made with the distribution's Python, so that it sees bcc
 #   iproute2, nftables, conntrack, ethtool, procps, util-linux   namespaces, shaping, NAT, ground truth for tests
@@ -9,13 +9,16 @@
 # kernelvm:
 #   qemu-system-x86   the machine, in software
 #   mmdebstrap        the guest's root file system; squashfs-tools packs it; kmod indexes the kernel's modules
+# images:
+#   buildah   builds from a Dockerfile without a container engine; mmdebstrap makes the base; zstd tells sizes
 set -eu
 case "${1:-}" in
 "") packages="python3-bpfcc python3-venv iproute2 nftables conntrack ethtool procps util-linux gcc libc6-dev bpftool
     openssl ca-certificates" ;;
 kernelvm) packages="qemu-system-x86 mmdebstrap squashfs-tools kmod" ;;
+images) packages="buildah mmdebstrap zstd" ;;
 *)
-    echo "error: $1 is no set of packages; use none or kernelvm" >&2
+    echo "error: $1 is no set of packages; use none, kernelvm or images" >&2
     exit 2
     ;;
 esac
