@@ -7,10 +7,12 @@ object never raises over its data; readers take no lock.
 
 from __future__ import annotations
 
+import heapq
+import itertools
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -18,6 +20,7 @@ import structlog
 
 from extender.census import Census
 from extender.demand import DEFAULT_ELEPHANT_RATE, predict
+from extender.layered import Layered
 from extender.ledger import HOLD_SECONDS, NEVER, BoundPod
 from extender.lessons import Lessons
 from extender.pods import PodInfo, WorkloadKey
@@ -35,6 +38,10 @@ TICK_SECONDS: Final = 1.0
 ASSUME_SECONDS: Final = 2.0
 """How long a pod counts where it was sent before its bind is seen: binds are seen within some tens of
 milliseconds, and an attempt that failed elsewhere must not keep others away for long."""
+
+AT_ONCE: Final = 256
+"""Views worked out in one go: readers in other threads, and answers that count a pod where it was just sent, wait
+for no more than that, whatever a list or a minute without Leases has changed."""
 
 _GONE_LIMIT: Final = 512
 """Ended pods remembered per node; more only gather where no agent rewrites the footprint."""
@@ -74,6 +81,8 @@ class _Node:
     """UIDs that ended while the footprint may still list them."""
     open: frozenset[WorkloadKey] = frozenset()
     """Workloads whose predicted demand may count in this node's ledger."""
+    look_at: float = NEVER
+    """The next moment noted for this node (``_Moments``)."""
 
     def read(self, annotation: str | None, footprint: NodeFootprint | None, problem: str) -> None:
         """Take in the Node object."""
@@ -129,6 +138,8 @@ class ClusterState:
         self._pods: dict[str, PodInfo] = {}
         self._running_since: dict[str, float] = {}
         self._waiting_since: dict[str, float] = {}
+        self._waiting: Mapping[str, float] = {}
+        """The last copy of it; copied anew for snapshots that no request waits for."""
         self._waiting_changed = False
         self._assumed: dict[str, tuple[str, float]] = {}
         """Pod UID → the node it was sent to, and the moment until which that counts."""
@@ -136,10 +147,13 @@ class ClusterState:
         self._lessons = Lessons()
         self._census = Census(default_rate)
         self._links = _Links()
-        self._next_change = NEVER
-        """No view changes through time alone before this moment."""
+        self._moments: list[tuple[float, str]] = []
+        """Heap: when each node's view may change through time alone. At most one of a node's is ``look_at``."""
+        self._ends: list[tuple[float, str]] = []
+        """Heap: when assumptions end, by pod UID; those that ended before are passed over."""
         self._open: dict[WorkloadKey, set[str]] = {}
-        self.snapshot = Snapshot(default_rate=default_rate)
+        self._views: Layered[NodeView] = Layered()
+        self.snapshot = Snapshot(self._views, default_rate=default_rate)
         """The current state; read it once per request."""
         self.malformed_footprints: Counter[str] = Counter()
         """Annotations that were no footprint, by the codec's reason."""
@@ -158,12 +172,14 @@ class ClusterState:
     def put_nodes(self, nodes: Sequence[NodeInfo], *, complete: bool = False) -> None:
         """Take in nodes; ``complete`` means that there are no others."""
         decoded = [(node, *self._decode(node)) for node in nodes if self._differs(node)]
-        with self._lock:
-            for node, footprint, problem in decoded:
-                self._entry(node.name).read(node.annotation, footprint, problem)
-                self._touch(node.name)
-            present = {name for name, entry in self._nodes.items() if entry.present}
+        if decoded:
+            with self._lock:
+                for node, footprint, problem in decoded:
+                    self._entry(node.name).read(node.annotation, footprint, problem)
+                    self._touch(node.name)
         if complete:
+            with self._lock:
+                present = {name for name, entry in self._nodes.items() if entry.present}
             for name in present - {node.name for node in nodes}:
                 self.drop_node(name)
 
@@ -261,16 +277,16 @@ class ClusterState:
             until = self._clock() + seconds
             self._entry(node).assumed[pod.uid] = pod
             self._assumed[pod.uid] = (node, until)
-            self._next_change = min(self._next_change, until)
-            self._touch(node)
-        self.apply()
+            heapq.heappush(self._ends, (until, pod.uid))
+            self._apply({node})
 
     def reconsider(self, uid: str) -> None:
         """A new question about the pod: its last attempt is void, and must not stand in its own way."""
         if uid in self._assumed:
             with self._lock:
-                self._forget_assumed(uid)
-            self.apply()
+                if (assumed := self._assumed.get(uid)) is not None:
+                    self._forget_assumed(uid)
+                    self._apply({assumed[0]})
 
     def _forget_assumed(self, uid: str) -> None:
         if (assumed := self._assumed.pop(uid, None)) is not None:
@@ -334,65 +350,99 @@ class ClusterState:
 
     def apply(self) -> bool:
         """Work out what changed and swap the snapshot; False when nothing did."""
+        different = False
         with self._lock:
-            now = self._clock()
-            overdue = self._overdue(now) if self._next_change <= now else set()
+            self._dirty |= self._overdue(self._clock())
+        while True:
+            with self._lock:
+                some = set(itertools.islice(self._dirty, AT_ONCE))
+                if not some and not self._waiting_changed:
+                    self._changed.clear()
+                    return different
+                self._take_waiting()
+                self._apply(some)
+            different = True
+
+    def _take_waiting(self) -> None:
+        if self._waiting_changed:
+            self._waiting, self._waiting_changed = dict(self._waiting_since), False
+
+    def _apply(self, names: set[str]) -> None:
+        """Swap the snapshot for one in which ``names`` are as they are now."""
+        now = self._clock()
+        self._learn(names, now)
+        self._dirty -= names
+        if not self._dirty and not self._waiting_changed:
             self._changed.clear()
-            dirty, self._dirty = self._dirty | overdue, set()
-            if not dirty and not self._waiting_changed:
-                return False
-            self._learn(dirty, now)
-            nodes = self._views(dirty, now) if dirty else self.snapshot.nodes
-            waiting = dict(self._waiting_since) if self._waiting_changed else self.snapshot.waiting_since
-            self._waiting_changed = False
-            before, keep = self.snapshot, self._links.to_keep(self._census)
-            self.snapshot = Snapshot(
-                nodes, self._lessons.demands, waiting, self._default_rate, 0 < keep >= self._links.mice_free,
-                before.version + 1, (*before.recent[1 - REMEMBERED_CHANGES :], frozenset(dirty)),
-                elephants_known=keep > 0,
-            )  # fmt: skip
-        return True
+        self._update_views(names, now)
+        before, keep = self.snapshot, self._links.to_keep(self._census)
+        scarce = 0 < keep >= self._links.mice_free
+        self.snapshot = Snapshot(
+            self._views, self._lessons.demands, self._waiting, self._default_rate, scarce,
+            before.version + 1, (*before.recent[1 - REMEMBERED_CHANGES :], frozenset(names)),
+            elephants_known=keep > 0,
+        )  # fmt: skip
 
     def _overdue(self, now: float) -> set[str]:
-        """Ends old assumptions, and notes when to look again. Nodes whose views time alone has changed."""
-        for uid in [uid for uid, (_, until) in self._assumed.items() if until <= now]:
-            self._forget_assumed(uid)
-        moments = {name: view.changes_at for name, view in self.snapshot.nodes.items()}
-        ahead = [at for at in moments.values() if at > now] + [until for _, until in self._assumed.values()]
-        self._next_change = min(ahead, default=NEVER)
-        return {name for name, at in moments.items() if at <= now}
+        """Ends old assumptions. Nodes whose views time alone has changed."""
+        while self._ends and self._ends[0][0] <= now:
+            until, uid = heapq.heappop(self._ends)
+            if uid in self._assumed and self._assumed[uid][1] == until:
+                self._forget_assumed(uid)
+        overdue = set()
+        while self._moments and self._moments[0][0] <= now:
+            moment, name = heapq.heappop(self._moments)
+            entry = self._nodes.get(name)
+            if entry is None or entry.look_at != moment:
+                continue
+            entry.look_at = NEVER
+            if (view := self._views.get(name)) is None:
+                continue
+            if view.changes_at <= now:
+                overdue.add(name)  # its next view notes the next moment
+            else:
+                self._look_again(name, entry, view.changes_at)
+        return overdue
 
-    def _learn(self, dirty: set[str], now: float) -> None:
-        """Update workloads' demands; nodes that expect pods of a changed one become dirty too."""
+    def _look_again(self, name: str, entry: _Node, moment: float) -> None:
+        """Note ``moment``, unless an earlier look is due that will note the next one."""
+        if moment < entry.look_at:
+            entry.look_at = moment
+            heapq.heappush(self._moments, (moment, name))
+
+    def _learn(self, names: set[str], now: float) -> None:
+        """Update workloads' demands; nodes that expect pods of a changed one become dirty."""
         changed: set[WorkloadKey] = set()
-        for name in dirty:
+        for name in names:
             entry = self._nodes.get(name, _Node())
             counts = teaches(entry.footprint, entry.heartbeat, now, self._stale_after)
             changed |= self._lessons.teach(name, entry.footprint if counts else None)
-        different = self._lessons.update(changed)
+        different = self._lessons.update(changed) if changed else set()
         self._census.update(self._lessons.demands, different)
         for key in different:
-            dirty.update(self._open.get(key, ()))
+            self._dirty.update(self._open.get(key, ()))
 
-    def _views(self, dirty: set[str], now: float) -> dict[str, NodeView]:
-        views = dict(self.snapshot.nodes)
-        for name in dirty:
+    def _update_views(self, names: set[str], now: float) -> None:
+        changed, gone = {}, set()
+        for name in names:
             entry = self._nodes.get(name)
             if entry is None:
                 continue
             bound = self._bound(entry, now)
             self._reopen(name, entry, frozenset(b.pod.key for b in bound))
-            before = views.pop(name, None)
+            before = self._views.get(name)
             if entry.present:
                 facts = NodeFacts(name, entry.footprint, entry.problem, entry.heartbeat, bound, entry.gone)
-                views[name] = view_node(facts, now, self._stale_after, self._hold)
-                self._next_change = min(self._next_change, views[name].changes_at)
-                self._links.swap(before, views[name])
+                view = changed[name] = view_node(facts, now, self._stale_after, self._hold)
+                self._look_again(name, entry, view.changes_at)
+                self._links.swap(before, view)
                 continue
-            self._links.swap(before, None)
+            if before is not None:
+                self._links.swap(before, None)
+                gone.add(name)
             if entry.heartbeat is None and not entry.pods and not entry.assumed:
                 del self._nodes[name]
-        return views
+        self._views = self._views.after(changed, gone)
 
     def _bound(self, entry: _Node, now: float) -> tuple[BoundPod, ...]:
         """The node's pods that may count by prediction."""

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from extender.cluster_state import ClusterState, LeaseInfo, NodeInfo
+from extender.cluster_state import AT_ONCE, ClusterState, LeaseInfo, NodeInfo
 from extender.pods import PodInfo, decode_pod
 from extender.snapshot import NodeState
 from extender.watches import LeaseSink, NodeSink, PodSink, decode_lease, decode_node
@@ -291,3 +291,52 @@ def test_a_pod_that_is_bound_or_deleted_is_assumed_nowhere(state: ClusterState) 
     state.drop_pod("deleted")
     state.apply()
     assert (expected(state, "a"), expected(state, "b")) == (0, 150 * M)
+
+
+def test_counting_a_pod_where_it_was_sent_does_not_wait_for_what_else_changed(state: ClusterState) -> None:
+    publish(state, "a")
+    publish(state, "b")
+    state.put_nodes([NodeInfo("b", annotation(elephant("e", tx=100 * M)))])
+    state.assume(declared_elephant("u1"), "a")
+    assert (expected(state, "a"), expected(state, "b")) == (150 * M, 0)
+    assert state.apply()
+    assert (expected(state, "a"), expected(state, "b")) == (150 * M, 100 * M)
+
+
+def test_one_call_takes_in_more_changes_than_are_worked_out_at_once(state: ClusterState) -> None:
+    names = [f"n{number}" for number in range(2 * AT_ONCE + 1)]
+    state.put_nodes([NodeInfo(name, annotation(elephant("e", tx=100 * M))) for name in names])
+    for name in names:
+        state.put_lease(LeaseInfo(name, "1"))
+    assert state.apply()
+    assert all(expected(state, name) == 100 * M for name in names)
+    assert state.snapshot.learned[BULK].pods == len(names)
+    assert not state.apply()
+
+
+def test_renewed_leases_put_staleness_off_and_the_last_one_counts(state: ClusterState, clock: Clock) -> None:
+    publish(state, "a")
+    for renewal in range(5):
+        clock.now += 100
+        state.put_lease(LeaseInfo("a", f"renewed {renewal}"))
+        state.apply()
+    clock.now += 180
+    state.apply()
+    assert state.snapshot.nodes["a"].known
+    clock.now += 1
+    assert state.apply()
+    assert state.snapshot.nodes["a"].state is NodeState.STALE
+    assert not state.apply(), "nothing more changes through time alone"
+
+
+def test_a_shorter_wait_noted_later_is_kept_too(state: ClusterState, clock: Clock) -> None:
+    publish(state, "a", elephant("e", tx=100 * M))
+    publish(state, "b")
+    clock.now += 30
+    bind(state, "new", "b", phase="Running")  # counts for 60 s; the Lease is believed for 150 s more
+    clock.now += 60
+    assert state.apply()
+    assert state.snapshot.nodes["b"].ledger.pods == 0
+    clock.now += 91
+    assert state.apply()
+    assert state.snapshot.nodes["b"].state is NodeState.STALE
