@@ -1,5 +1,5 @@
-"""``traffic-footprint-extender run``: settings in, a serving process out; one clear line for what the operator
-can mend."""
+"""``traffic-footprint-extender run``: settings in, a serving process out; ``cleanup``: a cluster without
+what agents left in it. One clear line for what the operator can mend."""
 
 from __future__ import annotations
 
@@ -7,40 +7,52 @@ import sys
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import ExitStack
+from functools import partial
+from typing import TypeVar
 
 import structlog
 from pydantic import ValidationError
-from pydantic_settings import CliApp, SettingsError
+from pydantic_settings import BaseSettings, CliApp, SettingsError
 
 from extender.app import Feed, create_app
 from extender.certificates import CertificateError, Certificates
+from extender.cleanup import CleanupSettings, cleanup, sentence
 from extender.cluster_state import ClusterState
 from extender.offline import SavedCluster, StateFeed, StateFileError, read_objects, state_of
 from extender.server import Server, listen
 from extender.settings import PROGRAM, Settings
 from extender.watches import Watches
-from footprint.cluster.client import ClusterConfigError, connect
+from footprint.cluster.client import ApiError, ClusterConfigError, connect, request
 from footprint.service import configure_logging, fail, stop_on_signals
 from footprint.units import parse_bandwidth
 
 _log = structlog.get_logger()
 
 
+_Model = TypeVar("_Model", bound=BaseSettings)
+
+
 def read_settings(arguments: Sequence[str]) -> Settings:
+    """Settings of ``run`` from flags and environment."""
+    return _read(Settings, "run", arguments)
+
+
+def _read(model: type[_Model], command: str, arguments: Sequence[str]) -> _Model:
     """Settings from flags and environment; ends the program with one line when they cannot be understood."""
+    see = f"see `{PROGRAM} {command} --help`"
     try:
-        return CliApp.run(Settings, cli_args=list(arguments))
+        return CliApp.run(model, cli_args=list(arguments))
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False)[0]
         if not first["loc"]:
-            fail(str(first["msg"]).removeprefix("Value error, "), f"see `{PROGRAM} run --help`")
+            fail(str(first["msg"]).removeprefix("Value error, "), see)
         name = str(first["loc"][0])
         fail(
             f"--{name.replace('_', '-')} {first.get('input')!r}: {first['msg']}",
-            f"see `{PROGRAM} run --help` (environment: TRAFFIC_FOOTPRINT_{name.upper()})",
+            f"{see} (environment: TRAFFIC_FOOTPRINT_{name.upper()})",
         )
     except SettingsError as error:
-        fail(str(error).splitlines()[0], f"see `{PROGRAM} run --help`")
+        fail(str(error).splitlines()[0], see)
 
 
 def _source(settings: Settings) -> tuple[ClusterState, Feed]:
@@ -100,11 +112,25 @@ def serve(settings: Settings) -> None:
     _log.info("stopped", answered=app.state.answered())
 
 
+def clean(settings: CleanupSettings) -> None:
+    """Remove what agents left in the cluster; one line about it on stdout. Ends the program when it cannot."""
+    try:
+        api = connect(settings.kubeconfig, user_agent=PROGRAM)
+        print(sentence(cleanup(partial(request, api), settings)))
+    except ClusterConfigError as error:
+        fail(str(error))
+    except ApiError as error:
+        fail(f"not cleaned up: {error}", "it is safe to repeat")
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point."""
     given = sys.argv[1:] if arguments is None else list(arguments)
+    if given[:1] == ["cleanup"]:
+        clean(_read(CleanupSettings, "cleanup", given[1:]))
+        return
     if given[:1] != ["run"]:
-        usage = f"usage: {PROGRAM} run [--help] [FLAGS]"
+        usage = f"usage: {PROGRAM} run|cleanup [--help] [FLAGS]"
         if given[:1] in (["-h"], ["--help"]):
             print(usage)
             return
