@@ -206,8 +206,16 @@ class Lab:
         self._plane.start_scheduler(text, flags)
 
     def scheduler_metrics(self) -> str:
-        """kube-scheduler's Prometheus page."""
-        return self._plane.scheduler_metrics()
+        """kube-scheduler's Prometheus page, once it answers. Raises LabError."""
+        page = ""
+
+        def read() -> bool:
+            nonlocal page
+            page = self._plane.scheduler_metrics() or ""
+            return bool(page)
+
+        self._wait(read, "kube-scheduler's metrics")
+        return page
 
     def stop_scheduler(self) -> None:
         self._plane.stop_component(pins.KUBE_SCHEDULER)

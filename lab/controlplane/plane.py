@@ -98,15 +98,21 @@ class ControlPlane:
         _etcd("kv/compaction", {"revision": str(revision), "physical": True})
         return revision
 
-    def scheduler_metrics(self) -> str:
-        """kube-scheduler's Prometheus page, as the administrator. Raises OSError while it is away."""
+    def scheduler_metrics(self) -> str | None:
+        """kube-scheduler's Prometheus page, as the administrator.
+
+        None while it is away, or does not know yet who may read it: it learns that from the API server.
+        """
         context = ssl.create_default_context()
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE  # its certificate is its own, and this is loopback
         context.load_cert_chain(self.pki.certificate(pki.ADMIN), self.pki.key(pki.ADMIN))
         url = commands.SCHEDULER_METRICS
-        with urllib.request.urlopen(url, timeout=10, context=context) as response:  # noqa: S310 - our own URL
-            page: bytes = response.read()
+        try:
+            with urllib.request.urlopen(url, timeout=10, context=context) as response:  # noqa: S310 - our own URL
+                page: bytes = response.read()
+        except (OSError, http.client.HTTPException):
+            return None
         return page.decode()
 
     def ended(self) -> list[str]:
