@@ -17,8 +17,8 @@ from footprint.models import LinkRates, NodeFootprint, PodFootprint
 from footprint.units import MAX_RATE
 from nodeagent.lifetimes import PodLife
 from nodeagent.pods import PodInfo
-from nodeagent.rates import OwnerRates, Totals
-from nodeagent.sources.base import HOST, UNATTRIBUTED, LossKind, Reading
+from nodeagent.rates import NOTHING, Interval, OwnerRates, Totals, link_bits
+from nodeagent.sources.base import HOST, UNATTRIBUTED, Counters, LossKind, Reading
 
 LOSS_MEMORY: Final = 60.0
 """Seconds that a loss stays among the reasons in ``bad``: long enough for a person to see it, and for one
@@ -44,7 +44,7 @@ class Aggregator:
     ) -> None:
         self._source, self._retention, self._thresholds = source, retention, thresholds
         self._previous: tuple[float, int] | None = None  # taken_at, epoch
-        self._totals: dict[str, Totals] = {}
+        self._seen: dict[str, tuple[Counters, Totals]] = {}
         self._lives: dict[str, PodLife] = {}
         self._others = {HOST: OwnerRates(), UNATTRIBUTED: OwnerRates()}
         self._ended: list[_Ended] = []
@@ -58,7 +58,7 @@ class Aggregator:
 
     def restore(self, ended: Iterable[PodFootprint], now: float) -> None:
         """Take over what an earlier process published of ended pods; their retention starts over at ``now``."""
-        self._ended = [_Ended(now, footprint) for footprint in ended]
+        self._ended = _bounded([_Ended(now, footprint) for footprint in ended])
 
     def advance(
         self, reading: Reading, pods: Mapping[str, PodInfo], capacity: LinkRates, *, bad: tuple[str, ...] = ()
@@ -66,10 +66,9 @@ class Aggregator:
         """Take in one reading; ``pods`` are those known at that moment, by UID. ``bad`` adds to the reasons."""
         self._note_losses(reading)
         seconds = self._seconds_since_previous(reading)
-        totals = {owner: Totals.of(counters) for owner, counters in reading.owners.items()}
+        steps = self._steps(reading.owners)
         if seconds is not None:
-            self._sample(reading, totals, pods, seconds)
-        self._totals = totals
+            self._sample(reading, steps, pods, Interval.of(seconds))
         self._settle(pods, reading.taken_at)
         return self._footprint(reading.taken_at, capacity, bad) if self._intervals >= _INTERVALS else None
 
@@ -85,40 +84,53 @@ class Aggregator:
         self._intervals += 1
         return seconds
 
+    def _steps(self, owners: Mapping[str, Counters]) -> dict[str, Totals | None]:
+        """What each owner added since the previous reading; None where a counter went backwards. An owner seen
+        first began at zero within the epoch; one that is idle or no longer reported is left out."""
+        before, self._seen = self._seen, {}
+        steps: dict[str, Totals | None] = {}
+        for owner, counters in owners.items():
+            known = before.get(owner)
+            if known is not None and known[0] is counters:
+                self._seen[owner] = known
+                continue
+            totals = Totals.of(counters)
+            self._seen[owner] = (counters, totals)
+            steps[owner] = totals.since(known[1] if known is not None else NOTHING)
+        return steps
+
     def _sample(
-        self, reading: Reading, totals: dict[str, Totals], pods: Mapping[str, PodInfo], seconds: float
+        self, reading: Reading, steps: Mapping[str, Totals | None], pods: Mapping[str, PodInfo], interval: Interval
     ) -> None:
         flows = Tally(owner for flow in reading.elephants if not flow.local for owner in set(flow.owners))
-        steps = {owner: self._step(owner, totals) for owner in totals.keys() | self._totals.keys()}
-        self.link_bytes += sum(step.tx + step.rx for step in steps.values() if step is not None)
+        for step in steps.values():
+            if step is None:
+                self.refused += 1
+            else:
+                self.link_bytes += step.tx + step.rx
         for owner, rates in self._others.items():
-            if (step := steps.get(owner, Totals())) is not None:
-                rates.add(step, seconds, flows[owner])
+            if (step := steps.get(owner, NOTHING)) is not None:
+                rates.add(step, link_bits(step, interval.seconds), interval, flows.get(owner, 0))
         for uid, pod in pods.items():
-            if pod.measured and pod.addresses and uid not in self._lives:
+            if uid not in self._lives and pod.measured and pod.addresses:
                 self._lives[uid] = PodLife(pod)
         for uid, life in self._lives.items():
             life.info = pods.get(uid, life.info)
-            if (step := steps.get(uid, Totals())) is not None:
-                life.add(step, seconds, elephants=flows[uid], now=reading.taken_at, thresholds=self._thresholds)
-
-    def _step(self, owner: str, totals: Mapping[str, Totals]) -> Totals | None:
-        """What ``owner`` added since the previous reading. An owner seen first began at zero within the epoch;
-        one no longer reported (its pod left) added nothing."""
-        if owner not in totals:
-            return Totals()
-        step = totals[owner].since(self._totals.get(owner, Totals()))
-        if step is None:
-            self.refused += 1
-        return step
+            if (step := steps.get(uid, NOTHING)) is not None:
+                life.add(
+                    step, interval, elephants=flows.get(uid, 0), now=reading.taken_at, thresholds=self._thresholds
+                )  # fmt: skip
 
     def _settle(self, pods: Mapping[str, PodInfo], now: float) -> None:
         """Move pods that ended to the ended ones, and let go of those whose retention is over."""
-        for uid in [uid for uid in self._lives if uid not in pods or pods[uid].ended]:
+        ended = [uid for uid in self._lives if uid not in pods or pods[uid].ended]
+        for uid in ended:
             footprint = self._lives.pop(uid).ended()
             if footprint is not None and self._retention > 0:
                 self._ended.append(_Ended(now, footprint))
-        self._ended = _bounded([e for e in self._ended if now - e.at < self._retention])
+        lasting = [e for e in self._ended if now - e.at < self._retention]
+        if ended or len(lasting) != len(self._ended):
+            self._ended = _bounded(lasting)
 
     def _note_losses(self, reading: Reading) -> None:
         for kind, count in reading.lost.items():
@@ -128,30 +140,36 @@ class Aggregator:
 
     def _footprint(self, now: float, capacity: LinkRates, bad: tuple[str, ...]) -> NodeFootprint:
         recent = {kind.value for kind, at in self._lost_at.items() if now - at < LOSS_MEMORY}
-        owners = [*self._others.values(), *(life.rates for life in self._lives.values())]
         pods = (life.running() for life in self._lives.values())
         return NodeFootprint(
             src=self._source,
             cap=capacity,
             pods=tuple(pod for pod in pods if pod is not None),
             ended=tuple(e.footprint for e in self._ended),
-            el=_sum(rates.link.elephants for rates in owners),
-            un=self._others[UNATTRIBUTED].link.all,
-            host=self._others[HOST].link.all,
+            el=self._elephants(),
+            un=_all(self._others[UNATTRIBUTED]),
+            host=_all(self._others[HOST]),
             local=self._local(),
             bad=tuple(sorted(recent | set(bad))),
         )
 
+    def _elephants(self) -> LinkRates:
+        """bit/s of all owners together."""
+        tx = rx = 0.0
+        for rates in (*self._others.values(), *(life.rates for life in self._lives.values())):
+            tx += rates.link.etx
+            rx += rates.link.erx
+        return LinkRates(min(tx, MAX_RATE), min(rx, MAX_RATE))
+
     def _local(self) -> float:
         """bit/s between two ends on this node. Between two pods each byte is in both pods' figures, hence the
         half; between a pod and the node it is in the pod's alone, and counts half here."""
-        pods = sum(life.rates.local.value for life in self._lives.values())
-        return min(pods / 2 + self._others[HOST].local.value, MAX_RATE)
+        pods = sum(life.rates.local for life in self._lives.values())
+        return min(pods / 2 + self._others[HOST].local, MAX_RATE)
 
 
-def _sum(rates: Iterable[LinkRates]) -> LinkRates:
-    total = sum(rates, LinkRates())
-    return LinkRates(min(total.tx, MAX_RATE), min(total.rx, MAX_RATE))
+def _all(rates: OwnerRates) -> LinkRates:
+    return LinkRates(rates.link.tx, rates.link.rx)
 
 
 def _bounded(ended: list[_Ended]) -> list[_Ended]:

@@ -50,7 +50,7 @@ def hold(believed: TrafficClass, shows: TrafficClass) -> float:
 
 def observe(state: ClassState, shows: TrafficClass, now: float) -> ClassState:
     """The state after ``shows`` was found at ``now``. ``unknown`` is never gone back to."""
-    if shows is TrafficClass.UNKNOWN:
+    if shows is TrafficClass.UNKNOWN or shows is state.shows is state.cls:
         return state
     since = state.since if shows is state.shows else now
     cls = shows if now - since >= hold(state.cls, shows) else state.cls

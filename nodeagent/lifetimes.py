@@ -8,27 +8,28 @@ class of that moment; flows are those of its whole life.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 from typing import Final
 
 from footprint.classes import ClassThresholds, TrafficClass, classify
-from footprint.models import LinkRates, PodFootprint
+from footprint.models import PodFootprint
 from nodeagent.hysteresis import ClassState, observe
 from nodeagent.pods import PodInfo
-from nodeagent.rates import SUSTAINED_TAU, LinkMeans, OwnerRates, Totals
+from nodeagent.rates import (
+    MAX_FLOWS,
+    SUSTAINED_TAU,
+    Interval,
+    LinkBits,
+    LinkMeans,
+    OwnerRates,
+    Totals,
+    link_bits,
+    weight,
+)
 
-_PEAK_FROM: Final = -math.expm1(-3.0 / SUSTAINED_TAU)
+_PEAK_FROM: Final = weight(3.0, SUSTAINED_TAU)
 """Weight of a mean over 3 s: what is younger is a blip, not a sustained rate."""
 _LEAST_SAMPLES: Final = 2
-
-
-@dataclass(frozen=True, slots=True)
-class Moment:
-    """Rates over the link at one moment, bit/s."""
-
-    rates: LinkRates
-    elephants: LinkRates
 
 
 @dataclass(slots=True)
@@ -38,38 +39,38 @@ class PodLife:
     info: PodInfo
     rates: OwnerRates = field(default_factory=OwnerRates)
     state: ClassState = field(default_factory=ClassState)
-    sustained: LinkMeans = field(default_factory=lambda: LinkMeans(SUSTAINED_TAU))
-    peak: Moment | None = None
+    sustained: LinkMeans = field(default_factory=LinkMeans)
+    peak: LinkBits | None = None
     """The busiest sustained moment so far."""
     peak_class: TrafficClass = TrafficClass.UNKNOWN
     most_elephants: int = 0
     seconds: float = 0.0
-    flows: Totals = field(default_factory=Totals)
+    flows_born: int = 0
+    flows_ended: int = 0
+    mice_ended: int = 0
 
     def add(
-        self, step: Totals, seconds: float, *, elephants: int, now: float, thresholds: ClassThresholds
+        self, step: Totals, interval: Interval, *, elephants: int, now: float, thresholds: ClassThresholds
     ) -> None:
-        """One sample of ``seconds``."""
-        self.rates.add(step, seconds, elephants)
-        self.sustained.add(step, seconds)
-        self.seconds += seconds
-        self.flows = Totals(
-            born=self.flows.born + step.born,
-            ended=self.flows.ended + step.ended,
-            mice=self.flows.mice + step.mice,
-        )
+        """One sample."""
+        bits = link_bits(step, interval.seconds)
+        self.rates.add(step, bits, interval, elephants)
+        self.sustained.add(bits, interval.sustained)
+        self.seconds += interval.seconds
+        self.flows_born += step.born
+        self.flows_ended += step.ended
+        self.mice_ended += step.mice
         self.most_elephants = max(self.most_elephants, elephants)
         self.state = observe(self.state, self._shows(thresholds), now)
         self._keep_peak()
 
     def _shows(self, thresholds: ClassThresholds) -> TrafficClass:
+        rates = self.rates
+        tx, rx, etx, erx = rates.link
         return classify(
-            rate=self.rates.link.all.busier,
-            elephant_rate=self.rates.link.elephants.busier,
-            new_flows=self.rates.flows.value,
-            samples=self.rates.samples,
-            thresholds=thresholds,
-        )
+            rate=tx if tx > rx else rx, elephant_rate=etx if etx > erx else erx, new_flows=rates.flows,
+            samples=rates.samples, thresholds=thresholds,
+        )  # fmt: skip
 
     @property
     def _taught_class(self) -> TrafficClass:
@@ -77,47 +78,42 @@ class PodLife:
         return self.state.shows if self.state.cls is TrafficClass.UNKNOWN else self.state.cls
 
     def _keep_peak(self) -> None:
-        known = self.peak is not None and self.peak_class is not TrafficClass.UNKNOWN
-        higher = self.peak is None or self.sustained.all.busier > self.peak.rates.busier
-        if self.sustained.tx.weight >= _PEAK_FROM and (higher or not known):
-            self.peak = Moment(self.sustained.all, self.sustained.elephants)
+        sustained, peak = self.sustained, self.peak
+        if sustained.weight < _PEAK_FROM:
+            return
+        busier = max(sustained.tx, sustained.rx) / sustained.weight
+        if peak is None or self.peak_class is TrafficClass.UNKNOWN or (busier > peak.tx and busier > peak.rx):
+            self.peak = sustained.values
             self.peak_class = self._taught_class
 
     def running(self) -> PodFootprint | None:
         """What it does now; None before its first sample."""
-        if not self.rates.samples:
+        rates = self.rates
+        if not rates.samples:
             return None
-        now = Moment(self.rates.link.all, self.rates.link.elephants)
         return self._footprint(
-            self.state.cls,
-            now,
-            count=self.rates.elephants,
-            flows=self.rates.flows.value,
-            share=self.rates.mice_share,
-        )
+            self.state.cls, rates.link, count=rates.elephants, flows=rates.flows, share=rates.mice_share
+        )  # fmt: skip
 
     def ended(self) -> PodFootprint | None:
         """What it teaches; None when there were too few samples to teach anything."""
         if self.rates.samples < _LEAST_SAMPLES:
             return None
-        peak, cls = (self.peak, self.peak_class) if self.peak else (self._so_far(), self._taught_class)
-        share = self.flows.mice / self.flows.ended if self.flows.ended else 0.0
+        peak, cls = (self.peak, self.peak_class) if self.peak else (self.sustained.values, self._taught_class)
+        share = self.mice_ended / self.flows_ended if self.flows_ended else 0.0
         return self._footprint(
             cls,
             peak,
             count=self.most_elephants,
-            flows=self.flows.born / self.seconds,
+            flows=self.flows_born / self.seconds,
             share=min(share, 1.0),
         )
 
-    def _so_far(self) -> Moment:
-        return Moment(self.sustained.all, self.sustained.elephants)
-
     def _footprint(
-        self, cls: TrafficClass, moment: Moment, *, count: int, flows: float, share: float
+        self, cls: TrafficClass, link: LinkBits, *, count: int, flows: float, share: float
     ) -> PodFootprint:
-        info, rates, elephants = self.info, moment.rates, moment.elephants
+        info = self.info
         return PodFootprint(
-            uid=info.uid, ns=info.ns, name=info.name, wl=info.workload, cls=cls, tx=rates.tx, rx=rates.rx,
-            etx=elephants.tx, erx=elephants.rx, el=count, nf=min(flows, 1e9), ms=share,
+            uid=info.uid, ns=info.ns, name=info.name, wl=info.workload, cls=cls, tx=link.tx, rx=link.rx,
+            etx=link.etx, erx=link.erx, el=count, nf=min(flows, MAX_FLOWS), ms=share,
         )  # fmt: skip

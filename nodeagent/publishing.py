@@ -89,21 +89,22 @@ class PublishState:
     """Whether it had moved little until then."""
 
 
+_ABSENT: Final = PodFootprint("", "", "", "", TrafficClass.UNKNOWN)
+"""A pod that came or went was or is without traffic and class."""
+
+
 def _moved(old: float, new: float, deadband: float, floor: float) -> bool:
-    return abs(new - old) > max(deadband * max(old, new), floor)
-
-
-def _rates(pod: PodFootprint) -> tuple[float, ...]:
-    return (pod.tx, pod.rx, pod.etx, pod.erx)
+    difference = abs(new - old)
+    return difference > floor and difference > deadband * max(old, new)
 
 
 def _pairs(old: NodeFootprint, new: NodeFootprint) -> Iterator[tuple[PodFootprint, PodFootprint]]:
-    """Each pod before and after; a pod that came or went was or is without traffic and class."""
-    before, after = ({pod.uid: pod for pod in node.pods} for node in (old, new))
-    for uid in before.keys() | after.keys():
-        any_pod = after.get(uid) or before[uid]
-        absent = PodFootprint(any_pod.uid, any_pod.ns, any_pod.name, any_pod.wl, TrafficClass.UNKNOWN)
-        yield before.get(uid, absent), after.get(uid, absent)
+    """Each pod before and after."""
+    before = {pod.uid: pod for pod in old.pods}
+    for pod in new.pods:
+        yield before.pop(pod.uid, _ABSENT), pod
+    for pod in before.values():
+        yield pod, _ABSENT
 
 
 def _pod_moved(old: PodFootprint, new: PodFootprint, policy: WritePolicy, floor: float) -> bool:
@@ -111,9 +112,13 @@ def _pod_moved(old: PodFootprint, new: PodFootprint, policy: WritePolicy, floor:
         return True
     if old.cls not in (TrafficClass.UNKNOWN, TrafficClass.QUIET) and new.cls is TrafficClass.UNKNOWN:
         return True  # it went, and it had traffic
-    if any(_moved(a, b, policy.deadband, floor) for a, b in zip(_rates(old), _rates(new), strict=True)):
-        return True
-    return _moved(old.nf, new.nf, policy.flow_deadband, policy.flow_floor)
+    return (
+        _moved(old.tx, new.tx, policy.deadband, floor)
+        or _moved(old.rx, new.rx, policy.deadband, floor)
+        or _moved(old.etx, new.etx, policy.deadband, floor)
+        or _moved(old.erx, new.erx, policy.deadband, floor)
+        or _moved(old.nf, new.nf, policy.flow_deadband, policy.flow_floor)
+    )
 
 
 def _urgent(old: NodeFootprint, new: NodeFootprint, policy: WritePolicy) -> bool:
@@ -126,13 +131,15 @@ def _urgent(old: NodeFootprint, new: NodeFootprint, policy: WritePolicy) -> bool
 def change(old: NodeFootprint, new: NodeFootprint, policy: WritePolicy) -> Change:
     """How much ``new`` differs from ``old``. Retention that ran out is no change: what stays published a
     little longer still teaches."""
-    pairs = list(_pairs(old, new))
-    if any(after.cls.hurts and not before.cls.hurts for before, after in pairs):
-        return Change.URGENT
+    floor = max(policy.rate_floor, policy.rate_floor_share * new.cap.busier)
+    moved = False
+    for before, after in _pairs(old, new):
+        if after.cls is not before.cls and after.cls.hurts and not before.cls.hurts:
+            return Change.URGENT
+        moved = moved or _pod_moved(before, after, policy, floor)
     if _urgent(old, new, policy):
         return Change.URGENT_HELD
-    floor = max(policy.rate_floor, policy.rate_floor_share * new.cap.busier)
-    if any(_pod_moved(before, after, policy, floor) for before, after in pairs):
+    if moved:
         return Change.ORDINARY
     if (old.bad, old.src, old.cap) != (new.bad, new.src, new.cap):
         return Change.ORDINARY

@@ -1,21 +1,24 @@
 """Cumulative counters → smoothed rates of one owner.
 
-Enters: two snapshots of one owner's counters within an epoch and the seconds between them. Leaves: rates in
+Enters: two snapshots of one owner's counters within an epoch and the time between them. Leaves: rates in
 bit/s and flows/s. Guarantees: no rate from one snapshot; counters that went backwards give no rate; irregular
 intervals weigh by their length.
 
 Smoothing is an exponentially weighted mean with time constant tau: a sample of dt seconds gets the weight
 alpha = 1 - exp(-dt/tau), and the mean is divided by the weight given out so far. Early on it is therefore the
 plain mean of what was seen, never a figure that still climbs from zero.
+
+All of this runs once a reading for every pod of the node, hence plain floats, and weights that are worked out
+once per reading (``Interval``) rather than once per mean.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Final
+from operator import sub
+from typing import Final, NamedTuple
 
-from footprint.models import LinkRates
 from footprint.units import MAX_RATE
 from nodeagent.sources.base import Counters
 
@@ -30,10 +33,11 @@ SUSTAINED_TAU: Final = 10.0
 """Seconds over which a rate counts as sustained, for what an ended pod teaches."""
 _FORGOTTEN: Final = 1e-9
 """Below this weight of ended flows the last known mice share stands."""
+MAX_FLOWS: Final = 1e9
+"""New flows/s that can be published."""
 
 
-@dataclass(frozen=True, slots=True)
-class Totals:
+class Totals(NamedTuple):
     """The figures of ``Counters`` that become rates, as one immutable value."""
 
     tx: int = 0
@@ -47,19 +51,38 @@ class Totals:
 
     @classmethod
     def of(cls, counters: Counters) -> Totals:
-        """A copy: sources may go on counting in the object they handed out."""
         return cls(
             counters.tx_bytes, counters.rx_bytes, counters.tx_elephant_bytes, counters.rx_elephant_bytes,
             counters.local_bytes, counters.flows_born, counters.flows_ended, counters.mice_ended,
         )  # fmt: skip
 
-    def values(self) -> tuple[int, ...]:
-        return (self.tx, self.rx, self.etx, self.erx, self.local, self.born, self.ended, self.mice)
-
     def since(self, before: Totals) -> Totals | None:
         """What was added since ``before``; None when any figure went backwards."""
-        steps = tuple(now - then for now, then in zip(self.values(), before.values(), strict=True))
-        return None if min(steps) < 0 else Totals(*steps)
+        step = Totals._make(map(sub, self, before))
+        return None if min(step) < 0 else step
+
+
+NOTHING: Final = Totals()
+"""What an idle owner adds."""
+
+
+def weight(seconds: float, tau: float) -> float:
+    """alpha of the module's docstring."""
+    return -math.expm1(-seconds / tau)
+
+
+class Interval(NamedTuple):
+    """The time between two readings, and the weight of its sample in each mean."""
+
+    seconds: float
+    rate: float
+    flows: float
+    share: float
+    sustained: float
+
+    @classmethod
+    def of(cls, seconds: float) -> Interval:
+        return cls(seconds, *(weight(seconds, tau) for tau in (RATE_TAU, FLOWS_TAU, SHARE_TAU, SUSTAINED_TAU)))
 
 
 @dataclass(slots=True)
@@ -71,7 +94,7 @@ class Mean:
     weight: float = 0.0
 
     def add(self, value: float, seconds: float) -> None:
-        alpha = -math.expm1(-seconds / self.tau)
+        alpha = weight(seconds, self.tau)
         self.total += alpha * (value - self.total)
         self.weight += alpha * (1.0 - self.weight)
 
@@ -84,45 +107,58 @@ class Mean:
         self.total, self.weight = (0.0, 0.0) if value is None else (value, 1.0)
 
 
+class LinkBits(NamedTuple):
+    """bit/s over the link during one interval, and the elephants' part."""
+
+    tx: float
+    rx: float
+    etx: float
+    erx: float
+
+
+_NO_BITS: Final = LinkBits(0.0, 0.0, 0.0, 0.0)
+
+
+def link_bits(step: Totals, seconds: float) -> LinkBits:
+    return _NO_BITS if step is NOTHING else LinkBits(*[_bits(size, seconds) for size in step[:4]])
+
+
 def _bits(size: float, seconds: float) -> float:
-    return min(size * 8.0 / seconds, MAX_RATE)
+    bits = size * 8.0 / seconds
+    return bits if bits < MAX_RATE else MAX_RATE
 
 
 @dataclass(slots=True)
 class LinkMeans:
-    """tx, rx and the elephants' part of both, smoothed alike; bit/s."""
+    """Smoothed ``LinkBits``; the four share their weight, for they begin and restart together."""
 
-    tau: float
-    tx: Mean = field(init=False)
-    rx: Mean = field(init=False)
-    etx: Mean = field(init=False)
-    erx: Mean = field(init=False)
+    tx: float = 0.0
+    rx: float = 0.0
+    etx: float = 0.0
+    erx: float = 0.0
+    weight: float = 0.0
 
-    def __post_init__(self) -> None:
-        self.tx, self.rx, self.etx, self.erx = (Mean(self.tau) for _ in range(4))
-
-    def add(self, step: Totals, seconds: float) -> None:
-        for mean, size in ((self.tx, step.tx), (self.rx, step.rx), (self.etx, step.etx), (self.erx, step.erx)):
-            mean.add(_bits(size, seconds), seconds)
+    def add(self, bits: LinkBits, alpha: float) -> None:
+        tx, rx, etx, erx = bits
+        self.tx += alpha * (tx - self.tx)
+        self.rx += alpha * (rx - self.rx)
+        self.etx += alpha * (etx - self.etx)
+        self.erx += alpha * (erx - self.erx)
+        self.weight += alpha * (1.0 - self.weight)
 
     def restart(self) -> None:
-        for mean in (self.tx, self.rx, self.etx, self.erx):
-            mean.restart()
+        self.tx = self.rx = self.etx = self.erx = self.weight = 0.0
 
     def without_elephants(self, step: Totals, seconds: float) -> None:
-        """Continue from the part of ``step`` that elephants did not carry."""
-        self.tx.restart(_bits(max(step.tx - step.etx, 0), seconds))
-        self.rx.restart(_bits(max(step.rx - step.erx, 0), seconds))
-        self.etx.restart(0.0)
-        self.erx.restart(0.0)
+        """Continue from the part of ``step`` that elephants did not carry, as if it had always been so."""
+        self.tx = _bits(max(step.tx - step.etx, 0), seconds)
+        self.rx = _bits(max(step.rx - step.erx, 0), seconds)
+        self.etx = self.erx = 0.0
+        self.weight = 1.0
 
     @property
-    def all(self) -> LinkRates:
-        return LinkRates(self.tx.value, self.rx.value)
-
-    @property
-    def elephants(self) -> LinkRates:
-        return LinkRates(self.etx.value, self.erx.value)
+    def values(self) -> LinkBits:
+        return LinkBits(self.tx / w, self.rx / w, self.etx / w, self.erx / w) if (w := self.weight) else _NO_BITS
 
 
 @dataclass(slots=True)
@@ -133,11 +169,11 @@ class OwnerRates:
     start over there, so that the first figures published after them are right rather than half-way.
     """
 
-    link: LinkMeans = field(default_factory=lambda: LinkMeans(RATE_TAU))
-    local: Mean = field(default_factory=lambda: Mean(RATE_TAU))
-    flows: Mean = field(default_factory=lambda: Mean(FLOWS_TAU))
-    ended: Mean = field(default_factory=lambda: Mean(SHARE_TAU))
-    mice: Mean = field(default_factory=lambda: Mean(SHARE_TAU))
+    link: LinkBits = _NO_BITS
+    local: float = 0.0
+    """bit/s that never left the node."""
+    flows: float = 0.0
+    """New flows/s."""
     mice_share: float = 0.0
     """Of the flows that ended, the part that ended as mice; 0-1, and 0 while none ended."""
     samples: int = 0
@@ -145,25 +181,39 @@ class OwnerRates:
     """Elephant flows now."""
     carrying: bool = False
     """Elephants were there at the last sample, and their bytes were counted as such."""
+    _link: LinkMeans = field(default_factory=LinkMeans)
+    _local: float = 0.0
+    _local_weight: float = 0.0
+    _flows: float = 0.0
+    _flows_weight: float = 0.0
+    _ended: float = 0.0
+    _mice: float = 0.0
 
-    def add(self, step: Totals, seconds: float, elephants: int) -> None:
-        self._add_link(step, seconds, elephants)
-        self.local.add(_bits(step.local, seconds), seconds)
-        self.flows.add(min(step.born / seconds, 1e9), seconds)
-        self.ended.add(step.ended / seconds, seconds)
-        self.mice.add(step.mice / seconds, seconds)
-        if self.ended.total > _FORGOTTEN:
-            self.mice_share = min(self.mice.total / self.ended.total, 1.0)
+    def add(self, step: Totals, bits: LinkBits, interval: Interval, elephants: int) -> None:
+        """What one interval added; ``bits`` are the step's."""
+        seconds, alpha, flows_alpha, share_alpha, _ = interval
+        self._add_link(step, bits, interval, elephants)
+        self._local += alpha * (_bits(step.local, seconds) - self._local)
+        self._local_weight += alpha * (1.0 - self._local_weight)
+        self.local = self._local / self._local_weight
+        self._flows += flows_alpha * (min(step.born / seconds, MAX_FLOWS) - self._flows)
+        self._flows_weight += flows_alpha * (1.0 - self._flows_weight)
+        self.flows = self._flows / self._flows_weight
+        self._ended += share_alpha * (step.ended / seconds - self._ended)
+        self._mice += share_alpha * (step.mice / seconds - self._mice)
+        if self._ended > _FORGOTTEN:
+            self.mice_share = min(self._mice / self._ended, 1.0)
         self.samples += 1
 
-    def _add_link(self, step: Totals, seconds: float, elephants: int) -> None:
-        carried = step.etx + step.erx > 0
+    def _add_link(self, step: Totals, bits: LinkBits, interval: Interval, elephants: int) -> None:
+        link = self._link
         self.elephants = elephants
         if self.carrying and not elephants:
             self.carrying = False
-            self.link.without_elephants(step, seconds)
-            return
-        if not self.carrying and elephants and carried:
-            self.carrying = True
-            self.link.restart()
-        self.link.add(step, seconds)
+            link.without_elephants(step, interval.seconds)
+        else:
+            if elephants and not self.carrying and step.etx + step.erx > 0:
+                self.carrying = True
+                link.restart()
+            link.add(bits, interval.rate)
+        self.link = link.values

@@ -17,6 +17,8 @@ Semantics every source keeps:
   Direction ORIGINAL is transmit for both.
 - A flow is stamped with its owner's UID when first attributed, so that a reused address teaches nobody
   else's footprint.
+- A reading is a value: nothing in it changes afterwards, and nobody changes it. An owner for whom nothing was
+  counted since may be shown by the very object of the reading before.
 """
 
 from __future__ import annotations

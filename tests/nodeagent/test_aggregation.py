@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from copy import deepcopy
 
 import pytest
 
@@ -48,7 +49,8 @@ class Node:
         counters.local_bytes += local
 
     def read(self, elephants: Iterable[Elephant] = ()) -> NodeFootprint | None:
-        reading = Reading(self.now, self.epoch, self.owners, tuple(elephants), self.lost)
+        # Sources never change what they handed out, and this one goes on counting.
+        reading = Reading(self.now, self.epoch, deepcopy(self.owners), tuple(elephants), self.lost)
         return self.aggregator.advance(reading, self.known, LINK)
 
     def after(self, seconds: float, elephants: Iterable[Elephant] = ()) -> NodeFootprint | None:

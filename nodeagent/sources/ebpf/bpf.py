@@ -13,6 +13,7 @@ import platform
 import struct
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -52,6 +53,7 @@ class _Command(IntEnum):
     RAW_TRACEPOINT_OPEN = 17
     BTF_FD_BY_ID = 19
     BTF_NEXT_ID = 23
+    MAP_LOOKUP_BATCH = 24
     LINK_CREATE = 28
 
 
@@ -61,14 +63,19 @@ NO_EXIST: Final = 1
 
 F_NO_PREALLOC: Final = 1
 
-_SYSCALL: Final = {"x86_64": 321, "aarch64": 280}
-_PERF_EVENT_OPEN: Final = {"x86_64": 298, "aarch64": 241}
+_MACHINE: Final = platform.machine()
+_BPF: Final = {"x86_64": 321, "aarch64": 280}.get(_MACHINE)
+_PERF_EVENT_OPEN: Final = {"x86_64": 298, "aarch64": 241}.get(_MACHINE)
 _KPROBE_TYPE: Final = Path("/sys/bus/event_source/devices/kprobe/type")
 _LOG_BYTES: Final = 4 * 2**20
 _LOG_LEVEL: Final = 1
 _LICENSE: Final = b"GPL"  # bpf_probe_read_kernel is offered to GPL programs only
 
 _libc: Final = ctypes.CDLL(None, use_errno=True)
+_UNUSED: Final = (0,) * 5
+_Call = ctypes.CFUNCTYPE(ctypes.c_long, ctypes.c_long, *[ctypes.c_long] * len(_UNUSED), use_errno=True)
+_call: Final = _Call(("syscall", _libc))
+"""With its types known beforehand: a reading makes hundreds of calls."""
 
 
 class VerifierError(OSError):
@@ -88,11 +95,10 @@ class VerifierError(OSError):
         return useful[-1] if useful else os.strerror(self.errno or 0)
 
 
-def _system_call(numbers: dict[str, int], *arguments: int) -> int:
-    number = numbers.get(platform.machine())
+def _system_call(number: int | None, *arguments: int) -> int:
     if number is None:
-        raise OSError(errno.ENOSYS, f"not ported to {platform.machine()}")
-    result: int = _libc.syscall(ctypes.c_long(number), *(ctypes.c_ulong(a & 2**64 - 1) for a in arguments))
+        raise OSError(errno.ENOSYS, f"not ported to {_MACHINE}")
+    result: int = _call(number, *arguments, *_UNUSED[len(arguments) :])
     if result < 0:
         code = ctypes.get_errno()
         raise OSError(code, os.strerror(code))
@@ -101,9 +107,21 @@ def _system_call(numbers: dict[str, int], *arguments: int) -> int:
 
 def _bpf(command: _Command, attr: bytes) -> tuple[int, bytes]:
     """Result and the attributes as the kernel left them."""
-    buffer = ctypes.create_string_buffer(attr, max(len(attr), 1))
-    result = _system_call(_SYSCALL, command, ctypes.addressof(buffer), len(attr))
+    buffer = _buffer(len(attr), attr)
+    result = _system_call(_BPF, command, ctypes.addressof(buffer), len(attr))
     return result, buffer.raw
+
+
+@cache
+def _shape(size: int) -> type[ctypes.Array[ctypes.c_char]]:
+    return ctypes.c_char * size
+
+
+def _buffer(size: int, content: bytes = b"") -> ctypes.Array[ctypes.c_char]:
+    """``size`` bytes that the kernel may read and write, ``content`` first and zeros behind it."""
+    buffer = _shape(size)()
+    buffer.raw = content
+    return buffer
 
 
 def _address(buffer: ctypes.Array[ctypes.c_char]) -> int:
@@ -122,7 +140,7 @@ def map_create(
 
 def map_lookup(fd: int, key: bytes, value_size: int) -> bytes | None:
     """The value, or None when there is no such entry. ``value_size`` is of all CPUs for per-CPU maps."""
-    key_buffer, value = ctypes.create_string_buffer(key, len(key)), ctypes.create_string_buffer(value_size)
+    key_buffer, value = _buffer(len(key), key), _buffer(value_size)
     try:
         _bpf(_Command.MAP_LOOKUP, struct.pack("=I4xQQQ", fd, _address(key_buffer), _address(value), 0))
     except FileNotFoundError:
@@ -130,15 +148,25 @@ def map_lookup(fd: int, key: bytes, value_size: int) -> bytes | None:
     return value.raw
 
 
+def map_lookup_batch(fd: int, count: int, *, key_size: int, value_size: int) -> bytes:
+    """The values of the first ``count`` entries of an array, one after the other. ``value_size`` is of all CPUs
+    for per-CPU arrays, which answer so from kernel 5.13 on."""
+    following, keys = _buffer(key_size), _buffer(key_size * count)
+    values = _buffer(value_size * count)
+    attr = struct.pack("=QQQQIIQQ", 0, _address(following), _address(keys), _address(values), count, fd, 0, 0)
+    _bpf(_Command.MAP_LOOKUP_BATCH, attr)
+    return values.raw
+
+
 def map_update(fd: int, key: bytes, value: bytes, flags: int = ANY) -> None:
-    key_buffer = ctypes.create_string_buffer(key, len(key))
-    value_buffer = ctypes.create_string_buffer(value, len(value))
+    key_buffer = _buffer(len(key), key)
+    value_buffer = _buffer(len(value), value)
     _bpf(_Command.MAP_UPDATE, struct.pack("=I4xQQQ", fd, _address(key_buffer), _address(value_buffer), flags))
 
 
 def map_delete(fd: int, key: bytes) -> bool:
     """Whether there was such an entry."""
-    key_buffer = ctypes.create_string_buffer(key, len(key))
+    key_buffer = _buffer(len(key), key)
     try:
         _bpf(_Command.MAP_DELETE, struct.pack("=I4xQQQ", fd, _address(key_buffer), 0, 0))
     except FileNotFoundError:
@@ -148,8 +176,8 @@ def map_delete(fd: int, key: bytes) -> bool:
 
 def map_next_key(fd: int, key: bytes | None, key_size: int) -> bytes | None:
     """The key after ``key`` (None: the first), or None after the last."""
-    key_buffer = ctypes.create_string_buffer(key, key_size) if key is not None else None
-    following = ctypes.create_string_buffer(key_size)
+    key_buffer = _buffer(key_size, key) if key is not None else None
+    following = _buffer(key_size)
     at = _address(key_buffer) if key_buffer is not None else 0
     try:
         _bpf(_Command.MAP_NEXT_KEY, struct.pack("=I4xQQQ", fd, at, _address(following), 0))

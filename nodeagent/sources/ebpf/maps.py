@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import ctypes
 import os
+import struct
 import sys
 from array import array
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from nodeagent.sources.base import HISTOGRAM_BUCKETS
 from nodeagent.sources.ebpf import bpf
 from nodeagent.sources.ebpf.bpf import MapType
 from nodeagent.sources.ebpf.layout import (
@@ -33,6 +35,10 @@ from nodeagent.sources.ebpf.layout import (
 POINTER: Final = 8
 _MAX_KEYS: Final = 100_000
 """Steps of one walk through a map of elephants or addresses."""
+_TAG: Final = 8
+"""Bytes before a slot's counters."""
+_COUNTED: Final = struct.Struct(f"={(ctypes.sizeof(Counters) - _TAG) // 8}Q")
+_BUCKETS: Final = struct.Struct(f"={2 * HISTOGRAM_BUCKETS}Q")
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +99,7 @@ class Maps:
         self.fds = dict(descriptors)
         self.sizes = sizes
         self._cpus = bpf.possible_cpus()
+        self._row = ctypes.sizeof(Counters) * self._cpus
 
     @classmethod
     def create(cls, sizes: Sizes) -> Maps:
@@ -146,12 +153,19 @@ class Maps:
 
     def counters(self, slot: int) -> tuple[int, list[int]]:
         """Tag of a slot and its counters in the order of the struct, over all CPUs."""
-        values = self._per_cpu("counters", slot, ctypes.sizeof(Counters))
-        width = ctypes.sizeof(Counters) // 8
-        return values[0] & 0xFFFF_FFFF, [sum(values[field::width]) for field in range(1, width)]
+        row = self._value("counters", _slot(slot), self._row)
+        return int.from_bytes(row[:4], sys.byteorder), list(counted(row))
+
+    def all_counters(self, slots: int) -> list[bytes]:
+        """The rows of the first ``slots`` slots, for ``counted``; equal rows are equal counters."""
+        return self._batch("counters", slots, self._row)
 
     def histograms(self, slot: int) -> Histograms:
         return Histograms.from_buffer_copy(self._value("histograms", _slot(slot), ctypes.sizeof(Histograms)))
+
+    def all_histograms(self, slots: int) -> list[bytes]:
+        """Those of the first ``slots`` slots, for ``buckets``."""
+        return self._batch("histograms", slots, ctypes.sizeof(Histograms))
 
     def give_slot(self, slot: int, tag: int) -> None:
         """Zero a slot's counters and let them count for ``tag`` only."""
@@ -185,6 +199,10 @@ class Maps:
     def _value(self, name: str, key: bytes, size: int) -> bytes:
         return bpf.map_lookup(self.fds[name], key, size) or bytes(size)
 
+    def _batch(self, name: str, count: int, size: int) -> list[bytes]:
+        values = bpf.map_lookup_batch(self.fds[name], count, key_size=4, value_size=size)
+        return [values[at : at + size] for at in range(0, len(values), size)]
+
     def _per_cpu(self, name: str, slot: int, size: int) -> array[int]:
         values = array("Q")
         values.frombytes(self._value(name, _slot(slot), size * self._cpus))
@@ -200,6 +218,24 @@ class Maps:
                 break
             keys[key] = None
         return list(keys)
+
+
+def counted(row: bytes) -> tuple[int, ...]:
+    """The counters of one slot in the order of the struct, summed over the CPUs that ``row`` holds.
+
+    What one CPU counted is added as a single number: no sum comes near 2**64, so none carries into the next.
+    """
+    size = _COUNTED.size
+    rows = [
+        int.from_bytes(row[at + _TAG : at + _TAG + size], sys.byteorder) for at in range(0, len(row), _TAG + size)
+    ]
+    return _COUNTED.unpack(sum(rows).to_bytes(size, sys.byteorder))
+
+
+def buckets(histograms: bytes) -> tuple[list[int], list[int]]:
+    """Sizes and lifetimes."""
+    values = _BUCKETS.unpack(histograms)
+    return list(values[:HISTOGRAM_BUCKETS]), list(values[HISTOGRAM_BUCKETS:])
 
 
 def _create(spec: MapSpec) -> int:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from nodeagent.sources.base import HOST, UNATTRIBUTED
+from nodeagent.sources.base import HOST, UNATTRIBUTED, Counters
 from nodeagent.sources.ebpf.layout import HOST_TAG, SLOT_BITS, SLOT_MASK, UNATTRIBUTED_TAG
 
 FIRST_POD_SLOT: Final = 2
@@ -29,6 +29,10 @@ class Slot:
     """Lives here now."""
     absent: int = 0
     """Readings since it left during which nothing was counted for it."""
+    row: bytes = b""
+    """Its counters as last read from the kernel ..."""
+    shown: Counters | None = None
+    """... and as a reading shows them."""
 
 
 class OwnerTable:
@@ -49,6 +53,11 @@ class OwnerTable:
         """The owner of a tag; UNATTRIBUTED when its slot has gone to another since."""
         slot = self._by_number.get(tag & SLOT_MASK)
         return slot.uid if slot is not None and slot.tag == tag else UNATTRIBUTED
+
+    @property
+    def used(self) -> int:
+        """Every slot in use has a lower number."""
+        return self._fresh
 
     def slot_of(self, uid: str) -> Slot | None:
         return self._by_uid.get(uid)

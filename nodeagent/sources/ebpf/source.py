@@ -16,6 +16,7 @@ from typing import Final
 import structlog
 
 from nodeagent.sources.base import (
+    HISTOGRAM_BUCKETS,
     Counters,
     FlowThresholds,
     Locality,
@@ -28,7 +29,8 @@ from nodeagent.sources.ebpf.elephants import ElephantView
 from nodeagent.sources.ebpf.layout import FLOW_ELEPHANT, Config, Event, Flow
 from nodeagent.sources.ebpf.loader import Options, Session
 from nodeagent.sources.ebpf.locality import Residents
-from nodeagent.sources.ebpf.owners import OwnerTable, Slot
+from nodeagent.sources.ebpf.maps import buckets, counted
+from nodeagent.sources.ebpf.owners import OwnerTable
 from nodeagent.sources.ebpf.ring import RingBuffer
 from nodeagent.sources.ebpf.seeding import Seeder
 from nodeagent.sources.ebpf.values import configure
@@ -43,6 +45,9 @@ _BIRTHS_TO_JUDGE: Final = 16
 
 _COUNTED: Final = tuple(name for name, *_ in layout.Counters._fields_ if name not in ("tag", "reserved"))
 """Fields of the kernel's struct counters, which are named as those of the reading."""
+
+_NONE_ENDED: Final = [0] * HISTOGRAM_BUCKETS, [0] * HISTOGRAM_BUCKETS
+"""Histograms of sizes and lifetimes; readings are not changed once handed out."""
 
 _CLOCK_MONOTONIC_COARSE: Final = 6
 """Advances by jiffies; Python has no name for it."""
@@ -73,7 +78,6 @@ class EbpfSource:
         self._epoch = 0
         self._lost: Counter[LossKind] = Counter()
         self._lost_here: Counter[LossKind] = Counter()
-        self._last: dict[str, tuple[list[int], Counters]] = {}
         self._refused_seeds = self._evicted = 0
         self._owners = OwnerTable(self._options.sizes.slots)
         self._view = ElephantView(self._thresholds)
@@ -199,31 +203,38 @@ class EbpfSource:
 
     def _read(self, session: Session, now: float) -> Reading:
         self.events()  # what is in the ring is in the map of elephants as well; this makes room
-        owners = {slot.uid: counters for slot in self._owners if (counters := self._counters(session, slot))}
+        self._count(session)
+        owners = {slot.uid: slot.shown for slot in self._owners if slot.shown and slot.absent <= KEPT_READINGS}
         elephants = self._view.look(self._standing(session), self._owners.uid_of, now)
         return Reading(
             taken_at=now, epoch=self._epoch, owners=owners, elephants=elephants,
             lost=self._losses(session), flows=_entries(),
         )  # fmt: skip
 
-    def _counters(self, session: Session, slot: Slot) -> Counters | None:
-        """What was counted for an owner; None while there is nothing, and some time after it left."""
-        if slot.absent > KEPT_READINGS:
-            return None
-        _, values = session.maps.counters(slot.number)
-        last = self._last.get(slot.uid)
-        if last is not None and last[0] == values:
-            slot.absent += not slot.present
+    def _count(self, session: Session) -> None:
+        """Take over what was counted since the last reading: an owner for whom nothing was costs a comparison."""
+        rows = session.maps.all_counters(self._owners.used)
+        ended: list[tuple[int, Counters]] = []
+        for slot in self._owners:
+            row = rows[slot.number]
+            if row == slot.row:
+                slot.absent += not slot.present
+                continue
+            slot.row, slot.absent = row, 0
+            values = counted(row)
+            before = slot.shown
+            if before is None and not any(values):
+                continue
             # Histograms change only with flows_ended.
-            return replace(last[1], sizes=list(last[1].sizes), lifetimes=list(last[1].lifetimes))
-        if not any(values):
-            return None
-        slot.absent = 0
-        histograms = session.maps.histograms(slot.number)
-        counted = dict(zip(_COUNTED, values, strict=True))
-        counters = Counters(sizes=list(histograms.sizes), lifetimes=list(histograms.lifetimes), **counted)
-        self._last[slot.uid] = (values, counters)
-        return replace(counters, sizes=list(counters.sizes), lifetimes=list(counters.lifetimes))
+            sizes, lifetimes = (before.sizes, before.lifetimes) if before is not None else _NONE_ENDED
+            shown = Counters(sizes=sizes, lifetimes=lifetimes, **dict(zip(_COUNTED, values, strict=True)))
+            slot.shown = shown
+            if shown.flows_ended != (before.flows_ended if before is not None else 0):
+                ended.append((slot.number, shown))
+        if ended:
+            histograms = session.maps.all_histograms(self._owners.used)
+            for number, shown in ended:
+                shown.sizes, shown.lifetimes = buckets(histograms[number])
 
     def _standing(self, session: Session) -> list[tuple[Event, Flow]]:
         found = []
@@ -277,7 +288,6 @@ class EbpfSource:
 
     def _reset(self) -> None:
         self._owners = OwnerTable(self._options.sizes.slots)
-        self._last = {}
         self._lost_here = Counter()
         self._refused_seeds = self._evicted = 0
         self._config = Config()

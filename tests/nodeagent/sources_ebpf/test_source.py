@@ -7,12 +7,14 @@ import time
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from nodeagent.sources.base import HOST, UNATTRIBUTED, FlowThresholds, Locality, LossKind
-from nodeagent.sources.ebpf import bpf, loader
-from nodeagent.sources.ebpf.layout import FLOW_ELEPHANT, Counters, Event, Flow
+from nodeagent.sources.ebpf import bpf, layout, loader
+from nodeagent.sources.ebpf.layout import FLOW_ELEPHANT, Counters, Event, Flow, Histograms
 from nodeagent.sources.ebpf.loader import Options, Session
-from nodeagent.sources.ebpf.maps import Maps, Sizes
+from nodeagent.sources.ebpf.maps import Maps, Sizes, counted
 from nodeagent.sources.ebpf.programs import Programs
 from nodeagent.sources.ebpf.source import KEPT_READINGS, EbpfSource
 
@@ -49,6 +51,15 @@ class Unhooked:
         value = bytes(Counters(tag=slot.tag, **values)) + others
         bpf.map_update(self.maps.fds["counters"], slot.number.to_bytes(4, "little"), value)
 
+    def histogram(self, uid: str, source: EbpfSource, size: int) -> None:
+        """One ended flow, in the bucket ``size``."""
+        assert self.maps is not None
+        slot = source._owners.slot_of(uid)
+        assert slot is not None
+        histograms = Histograms()
+        histograms.sizes[size] = 1
+        bpf.map_update(self.maps.fds["histograms"], slot.number.to_bytes(4, "little"), bytes(histograms))
+
     def stat(self, number: int, value: int) -> None:
         assert self.maps is not None
         values = value.to_bytes(8, "little") + bytes(8 * (bpf.possible_cpus() - 1))
@@ -79,11 +90,51 @@ def test_owners_with_traffic_are_read_by_their_uid(unhooked: Unhooked, source: E
     assert reading.epoch == 1
 
 
-def test_a_reading_is_a_copy(unhooked: Unhooked, source: EbpfSource) -> None:
+def test_a_reading_does_not_change_afterwards(unhooked: Unhooked, source: EbpfSource) -> None:
+    unhooked.count("a", source, tx_bytes=5, flows_ended=1)
+    unhooked.histogram("a", source, size=7)
+    first = source.read(1.0).owners["a"]
+    unhooked.count("a", source, tx_bytes=9, flows_ended=2)
+    unhooked.histogram("a", source, size=8)
+    second = source.read(2.0).owners["a"]
+    assert (first.tx_bytes, first.sizes[7], first.sizes[8]) == (5, 1, 0)
+    assert (second.tx_bytes, second.sizes[7], second.sizes[8]) == (9, 0, 1)
+
+
+def test_an_owner_for_whom_nothing_was_counted_is_the_same_object(unhooked: Unhooked, source: EbpfSource) -> None:
     unhooked.count("a", source, tx_bytes=5)
-    first = source.read(1.0)
-    first.owners["a"].sizes[0] = 99
-    assert source.read(2.0).owners["a"].sizes[0] == 0
+    unhooked.count("b", source, tx_bytes=5)
+    first = source.read(1.0).owners
+    unhooked.count("b", source, tx_bytes=6)
+    second = source.read(2.0).owners
+    assert second["a"] is first["a"]
+    assert second["b"] is not first["b"]
+
+
+def test_what_the_cpus_counted_is_added(unhooked: Unhooked, source: EbpfSource) -> None:
+    assert unhooked.maps is not None
+    fields = [name for name, *_ in layout.Counters._fields_[2:]]
+    row = b"".join(
+        bytes(Counters(7, 0, *(2**40 + 100 * cpu + place for place in range(len(fields)))))
+        for cpu in range(bpf.possible_cpus())
+    )  # fmt: skip
+    slot = source._owners.slot_of("a")
+    assert slot is not None
+    bpf.map_update(unhooked.maps.fds["counters"], slot.number.to_bytes(4, "little"), row)
+    cpus = range(bpf.possible_cpus())
+    shown = source.read(1.0).owners["a"]
+    assert [getattr(shown, name) for name in fields] == [
+        sum(2**40 + 100 * cpu + place for cpu in cpus) for place in range(len(fields))
+    ]
+
+
+@given(
+    rows=st.lists(st.lists(st.integers(0, 2**50), min_size=10, max_size=10), min_size=1, max_size=64),
+    tag=st.integers(0, 2**32 - 1),
+)
+def test_rows_of_any_number_of_cpus_are_added_field_by_field(rows: list[list[int]], tag: int) -> None:
+    packed = b"".join(bytes(Counters(tag, 0, *row)) for row in rows)
+    assert counted(packed) == tuple(map(sum, zip(*rows, strict=True)))
 
 
 def test_a_pod_that_left_is_shown_for_some_readings_and_for_as_long_as_it_counts(
@@ -94,7 +145,7 @@ def test_a_pod_that_left_is_shown_for_some_readings_and_for_as_long_as_it_counts
     source.set_locality(Locality(pods={B: "b"}))
     unhooked.count("a", source, tx_bytes=6)  # a late packet of its flow
     shown = ["a" in source.read(2.0).owners for _ in range(KEPT_READINGS + 3)]
-    assert shown == [True] * (KEPT_READINGS + 2) + [False]
+    assert shown == [True] * (KEPT_READINGS + 1) + [False] * 2
 
 
 def test_pods_beyond_the_slots_are_counted_as_refused(source: EbpfSource) -> None:
