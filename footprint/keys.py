@@ -7,7 +7,10 @@ from __future__ import annotations
 
 from typing import Final
 
-PREFIX: Final = "traffic-footprint.io/"
+GROUP: Final = "traffic-footprint.io"
+"""Of the API: the custom resource TrafficFootprint (``manifests/base/crd.yaml``)."""
+
+PREFIX: Final = GROUP + "/"
 
 NODE_FOOTPRINT: Final = PREFIX + "footprint"
 """On a Node: the versioned JSON of ``footprint.codec``."""
@@ -26,6 +29,9 @@ POD_WORKLOAD: Final = PREFIX + "workload"
 FIELD_MANAGER: Final = "traffic-footprint"
 DEFAULT_NAMESPACE: Final = "traffic-footprint"
 """Where Leases live when no release namespace is configured."""
+
+LEARNER_LEASE: Final = "traffic-footprint-learner"
+"""Lease by which the extender's replicas agree on who writes TrafficFootprints."""
 
 _LEASE_PREFIX: Final = "traffic-footprint-node-"
 
