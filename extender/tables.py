@@ -20,7 +20,7 @@ from typing import Final, NamedTuple
 
 import orjson
 
-from extender.commitment import draw, hashed
+from extender.commitment import pick
 from extender.demand import Demand
 from extender.filtering import unsuitable
 from extender.scoring import BEST, NEUTRAL, comparable_cost, score_table
@@ -63,7 +63,8 @@ class Scores(NamedTuple):
 
 
 class Question(NamedTuple):
-    """All of a demand and a snapshot that a node's verdict depends on, besides the node."""
+    """All of a demand and a snapshot that a node's verdict depends on, besides the node (``scoring.node_cost``,
+    ``filtering.unsuitable``)."""
 
     tx: float
     rx: float
@@ -72,8 +73,9 @@ class Question(NamedTuple):
 
     @classmethod
     def of(cls, demand: Demand, snapshot: Snapshot) -> Question:
-        tx, rx = (demand.tx, demand.rx) if demand.hurts else (0.0, 0.0)
-        return cls(tx, rx, demand.suffers, snapshot.scarce)
+        if demand.hurts:
+            return cls(demand.tx, demand.rx, demand.suffers, False)  # mice alone make room for elephants
+        return cls(0.0, 0.0, demand.suffers, snapshot.scarce)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +97,6 @@ class _Places:
         # Written and read back, so that the strings lie side by side: a look-up is mostly waiting for memory.
         self.names: list[str] = ["", *orjson.loads(orjson.dumps(list(names)))]
         self.heads = [b"", *map(_head, self.names[1:])]
-        self.hashes = [hashed(name) for name in self.names]
         self.of: dict[str, int] = {name: place for place, name in enumerate(self.names) if place != _UNSEEN}
 
     def find(self, names: Sequence[str]) -> list[int]:
@@ -156,23 +157,19 @@ class Tables:
             return Scores(self._listed(names, places, _tails(costs, scores)), None)
         top = max(map(scores.__getitem__, distinct))
         best = {cost for cost in distinct if scores[cost] == top}
-        chosen = self._choose(uid, names, places, [at for at, cost in enumerate(costs) if cost in best])
+        equals = list(compress(range(len(costs)), map(best.__contains__, costs)))
+        chosen = equals[pick(uid, len(equals))]
         if costs[chosen] is None:  # nothing speaks for a node of which nothing is known
             return Scores(self._listed(names, places, _tails(costs, scores)), None)
         if top == BEST:
             scores.update(dict.fromkeys(best, BEST - 1))
         tails = _tails(costs, scores)
-        for at in (at for at, name in enumerate(names) if name == names[chosen]):
-            tails[at] = _TAILS[min(top + 1, BEST)]
+        lifted, place = _TAILS[min(top + 1, BEST)], places[chosen]
+        tails[chosen] = lifted
+        if places.count(place) > 1:  # sent twice, scored twice
+            for at in [at for at, other in enumerate(places) if other == place]:
+                tails[at] = lifted
         return Scores(self._listed(names, places, tails), names[chosen])
-
-    def _choose(self, uid: str, names: Sequence[str], places: list[int], best: list[int]) -> int:
-        """Which of the positions ``best`` the pod takes, as ``commitment.commit`` does."""
-        pod, hashes = hashed(uid), self._places.hashes
-        draws = [draw(pod, hashes[places[at]] if places[at] else hashed(names[at])) for at in best]
-        highest = max(draws)
-        winners = [at for at, drawn in zip(best, draws, strict=True) if drawn == highest]
-        return max(winners, key=names.__getitem__)
 
     def work_ahead(self, snapshot: Snapshot, deadline: float) -> bool:
         """Use idle time until ``deadline`` for what the tables used last lack; whether anything is left to do."""
