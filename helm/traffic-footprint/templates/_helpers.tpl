@@ -1,0 +1,156 @@
+{{/* Names. */}}
+{{- define "traffic-footprint.name" -}}
+{{- default .Chart.Name .Values.nameOverride | trunc 40 | trimSuffix "-" -}}
+{{- end }}
+
+{{/* Prefix of all names; short enough for every suffix below. */}}
+{{- define "traffic-footprint.fullname" -}}
+{{- if .Values.fullnameOverride -}}
+{{- .Values.fullnameOverride | trunc 40 | trimSuffix "-" -}}
+{{- else -}}
+{{- $name := include "traffic-footprint.name" . -}}
+{{- if contains $name .Release.Name -}}
+{{- .Release.Name | trunc 40 | trimSuffix "-" -}}
+{{- else -}}
+{{- printf "%s-%s" .Release.Name $name | trunc 40 | trimSuffix "-" -}}
+{{- end -}}
+{{- end -}}
+{{- end }}
+
+{{/* Labels of an object. (dict "root" $ "component" "nodeagent"); no component: of the release as a whole. */}}
+{{- define "traffic-footprint.labels" -}}
+helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace "+" "_" }}
+app.kubernetes.io/managed-by: {{ .root.Release.Service }}
+app.kubernetes.io/version: {{ .root.Chart.AppVersion | quote }}
+app.kubernetes.io/part-of: traffic-footprint
+{{ include "traffic-footprint.selector" . }}
+{{- with .root.Values.commonLabels }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+
+{{/* Labels of pods: nothing that changes with the chart's version, so that only what matters replaces them. */}}
+{{- define "traffic-footprint.podLabels" -}}
+app.kubernetes.io/part-of: traffic-footprint
+{{ include "traffic-footprint.selector" . }}
+{{- with .root.Values.commonLabels }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+
+{{/* Labels by which pods are found; they never change within a release. */}}
+{{- define "traffic-footprint.selector" -}}
+app.kubernetes.io/name: {{ include "traffic-footprint.name" .root }}
+app.kubernetes.io/instance: {{ .root.Release.Name }}
+{{- with .component }}
+app.kubernetes.io/component: {{ . }}
+{{- end }}
+{{- end }}
+
+{{/* Image reference. (dict "root" $ "image" .Values.X.image "registry" REGISTRY "tag" DEFAULT) */}}
+{{- define "traffic-footprint.image" -}}
+{{- $path := .image.repository -}}
+{{- with .registry }}{{ $path = printf "%s/%s" (trimSuffix "/" .) $path }}{{ end -}}
+{{- if .image.digest -}}
+{{ printf "%s@%s" $path .image.digest }}
+{{- else -}}
+{{ printf "%s:%s" $path (default .tag .image.tag) }}
+{{- end -}}
+{{- end }}
+
+{{- define "traffic-footprint.extenderImage" -}}
+{{ include "traffic-footprint.image" (dict "image" .Values.extender.image "registry" .Values.image.registry "tag" .Chart.AppVersion) }}
+{{- end }}
+
+{{/* kube-scheduler's version: the cluster's, without what vendors append. */}}
+{{- define "traffic-footprint.schedulerTag" -}}
+{{- regexFind "^v[0-9]+\\.[0-9]+\\.[0-9]+" .Capabilities.KubeVersion.Version | required "the cluster's version is not known; set scheduler.image.tag, such as v1.37.2" -}}
+{{- end }}
+
+{{/* Settings as flags: writeInterval: 10 becomes --write-interval=10; null and "" are left out. */}}
+{{- define "traffic-footprint.flags" -}}
+{{- range $name, $value := . }}
+{{- if not (or (kindIs "invalid" $value) (eq (toString $value) "")) }}
+- {{ printf "--%s=%s" (kebabcase $name) (kindIs "string" $value | ternary $value (toJson $value)) | quote }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{/* Names by which the extender can be reached within the cluster. */}}
+{{- define "traffic-footprint.extenderHost" -}}
+{{ include "traffic-footprint.fullname" . }}-extender.{{ .Release.Namespace }}.svc
+{{- end }}
+
+{{- define "traffic-footprint.extenderUrl" -}}
+https://{{ include "traffic-footprint.extenderHost" . }}:{{ .Values.extender.settings.port }}
+{{- end }}
+
+{{/* The extender in a KubeSchedulerConfiguration. (dict "root" $ "tls" DIRECTORY) */}}
+{{- define "traffic-footprint.schedulerExtender" -}}
+- urlPrefix: {{ include "traffic-footprint.extenderUrl" .root }}
+  filterVerb: filter
+  prioritizeVerb: prioritize
+  # 0-10 from the extender count as score x weight x 10 beside the plugins' 0-100 with their weights.
+  weight: {{ .root.Values.scheduler.weight }}
+  # Names instead of whole Node objects. Must stay true: kube-scheduler 1.33 and newer mishandles the other form.
+  nodeCacheCapable: true
+  # Without an answer in time pods are scheduled as if the extender were not there.
+  ignorable: true
+  httpTimeout: {{ .root.Values.scheduler.httpTimeout }}
+  enableHTTPS: true
+  tlsConfig:
+    certFile: {{ .tls }}/tls.crt
+    keyFile: {{ .tls }}/tls.key
+    # Without it kube-scheduler would not verify whom it talks to.
+    caFile: {{ .tls }}/ca.crt
+{{- end }}
+
+{{/* Names of the two Secrets. */}}
+{{- define "traffic-footprint.serverSecret" -}}
+{{- if eq .Values.certificates.mode "existing" -}}
+{{ .Values.certificates.existing.serverSecret | required "certificates.mode existing needs certificates.existing.serverSecret" }}
+{{- else -}}
+{{ include "traffic-footprint.fullname" . }}-extender-tls
+{{- end -}}
+{{- end }}
+
+{{- define "traffic-footprint.clientSecret" -}}
+{{- if eq .Values.certificates.mode "existing" -}}
+{{ .Values.certificates.existing.clientSecret | required "certificates.mode existing needs certificates.existing.clientSecret" }}
+{{- else -}}
+{{ include "traffic-footprint.fullname" . }}-scheduler-tls
+{{- end -}}
+{{- end }}
+
+{{/* Replicas of a component avoid each other's nodes, unless another affinity is given. (dict "root" "component" "affinity") */}}
+{{- define "traffic-footprint.apart" -}}
+{{- if .affinity -}}
+{{ toYaml .affinity }}
+{{- else -}}
+podAntiAffinity:
+  preferredDuringSchedulingIgnoredDuringExecution:
+    - weight: 100
+      podAffinityTerm:
+        topologyKey: kubernetes.io/hostname
+        labelSelector:
+          matchLabels:
+            {{- include "traffic-footprint.selector" . | nindent 12 }}
+{{- end -}}
+{{- end }}
+
+{{/* Security context of the containers that need nothing of the node. */}}
+{{- define "traffic-footprint.restricted" -}}
+allowPrivilegeEscalation: false
+readOnlyRootFilesystem: true
+capabilities:
+  drop: [ALL]
+{{- end }}
+
+{{- define "traffic-footprint.restrictedPod" -}}
+runAsNonRoot: true
+runAsUser: 65532
+runAsGroup: 65532
+fsGroup: 65532
+seccompProfile:
+  type: RuntimeDefault
+{{- end }}
