@@ -7,6 +7,7 @@ import sys
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import ExitStack
+from itertools import pairwise
 from functools import partial
 from typing import TypeVar
 
@@ -32,6 +33,14 @@ _log = structlog.get_logger()
 _Model = TypeVar("_Model", bound=BaseSettings)
 
 
+def _switched(arguments: Sequence[str]) -> list[str]:
+    """``arguments`` in which a bare ``--shadow`` says ``true``: people type it so, manifests give it a value."""
+    return [
+        f"{argument}=true" if argument == "--shadow" and after.startswith("--") else argument
+        for argument, after in pairwise([*arguments, "--"])
+    ]
+
+
 def read_settings(arguments: Sequence[str]) -> Settings:
     """Settings of ``run`` from flags and environment."""
     return _read(Settings, "run", arguments)
@@ -41,7 +50,7 @@ def _read(model: type[_Model], command: str, arguments: Sequence[str]) -> _Model
     """Settings from flags and environment; ends the program with one line when they cannot be understood."""
     see = f"see `{PROGRAM} {command} --help`"
     try:
-        return CliApp.run(model, cli_args=list(arguments))
+        return CliApp.run(model, cli_args=_switched(arguments))
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False)[0]
         if not first["loc"]:

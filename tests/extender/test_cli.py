@@ -30,6 +30,18 @@ def test_flags_win_over_the_environment(monkeypatch: pytest.MonkeyPatch) -> None
     assert (settings.policy.placement, settings.policy.relax_after, settings.port) == (Placement.STRICT, 9.0, 0)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "shadow"),
+    [
+        ([], False), (["--shadow"], True), (["--shadow", "--port", "0"], True),
+        (["--port", "0", "--shadow"], True), (["--shadow=true"], True), (["--shadow", "true"], True),
+        (["--shadow=false"], False), (["--shadow", "false"], False),
+    ],
+)  # fmt: skip
+def test_shadow_mode_is_a_switch_that_may_have_a_value(arguments: list[str], shadow: bool) -> None:
+    assert read_settings(arguments).policy.shadow is shadow
+
+
 def test_a_service_of_our_name_does_not_become_our_port(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TRAFFIC_FOOTPRINT_PORT", "tcp://10.96.0.7:8890")
     assert read_settings([]).port == DEFAULT_PORT
