@@ -7,8 +7,8 @@ import sys
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import ExitStack
-from itertools import pairwise
 from functools import partial
+from itertools import pairwise
 from typing import TypeVar
 
 import structlog
