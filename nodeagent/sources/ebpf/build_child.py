@@ -13,7 +13,7 @@ import platform
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import orjson
 
@@ -21,6 +21,10 @@ from nodeagent.btf import BtfError
 from nodeagent.btf.kernel import load_kernel, load_module
 from nodeagent.sources.ebpf.hooks import Mode, Plan, plan
 from nodeagent.sources.ebpf.problems import EbpfUnavailable, Kind, Problem
+
+_CONNTRACK: Final = "nf_conntrack"
+_LOADABLE: Final = Path("/sys/module", _CONNTRACK, "initstate")
+"""There while conntrack is a loaded module; not when it is built into the kernel."""
 
 
 def main() -> int:
@@ -38,9 +42,11 @@ def _build(request: dict[str, Any]) -> dict[str, Any]:
     directory = Path(request["btf"])
     try:
         kernel = load_kernel(directory)
-        module = load_module("nf_conntrack", kernel, directory)
+        module = load_module(_CONNTRACK, kernel, directory)
     except BtfError as error:
         raise EbpfUnavailable(Problem(Kind.NO_BTF, str(error))) from error
+    if module is None and _LOADABLE.exists():
+        raise EbpfUnavailable(Problem(Kind.NO_BTF, f"the module {_CONNTRACK} has no type information"))
     chosen = plan(
         kernel, module, mode=Mode(request["mode"]), machine=platform.machine(), without=request["without"]
     )

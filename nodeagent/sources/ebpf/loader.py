@@ -18,7 +18,7 @@ from nodeagent.sources.ebpf import pins, programs
 from nodeagent.sources.ebpf.build import Build, Request, build, fingerprint, sources
 from nodeagent.sources.ebpf.hooks import Mode
 from nodeagent.sources.ebpf.maps import Maps, Sizes, specs
-from nodeagent.sources.ebpf.problems import EbpfUnavailable, Kind, Problem
+from nodeagent.sources.ebpf.problems import EbpfUnavailable, Kind, Problem, with_kept_detail
 from nodeagent.sources.ebpf.programs import FunctionRefused, Programs, not_permitted
 
 _log = structlog.get_logger(__name__)
@@ -125,11 +125,12 @@ def start(options: Options) -> Session:
         try:
             return _start_mode(mode, options)
         except EbpfUnavailable as unavailable:
-            problems.append((mode, unavailable.problem))
-            if unavailable.problem.kind in _SAME_IN_EVERY_MODE:
+            problem = with_kept_detail(unavailable.problem)
+            problems.append((mode, problem))
+            if problem.kind in _SAME_IN_EVERY_MODE:
                 break
             if mode is not options.modes[-1]:
-                _log.info("cannot hook this way", mode=mode.value, problem=unavailable.problem.fact)
+                _log.info("cannot hook this way", mode=mode.value, problem=problem.fact)
     raise EbpfUnavailable(combined(problems))
 
 

@@ -17,7 +17,7 @@ from nodeagent.sources.ebpf.loader import Options
 from nodeagent.sources.ebpf.maps import Sizes
 from nodeagent.sources.ebpf.problems import EbpfUnavailable, Kind, Problem
 
-_TRIAL: Final = Sizes(flows=1024, addresses=64, slots=16, seeds=16, elephants=16, event_bytes=4096 * 16)
+TRIAL: Final = Sizes(flows=1024, addresses=64, slots=16, seeds=16, elephants=16, event_bytes=4096 * 16)
 """Small: only whether it can be done is asked."""
 
 _TYPES: Final = "kernel types (BTF) of conntrack"
@@ -25,8 +25,8 @@ _COMPILER: Final = "bcc"
 _UNTRIED: Final = "not tried, because of what is missing above"
 
 
-def findings() -> tuple[Finding, ...]:
-    """In the order in which they build on each other."""
+def findings(sizes: Sizes = TRIAL) -> tuple[Finding, ...]:
+    """In the order in which they build on each other, with maps of ``sizes``."""
     try:
         built = build(Request(Mode.KPROBE))
     except EbpfUnavailable as unavailable:
@@ -36,7 +36,7 @@ def findings() -> tuple[Finding, ...]:
     return (
         Finding(_TYPES, Answer.YES, f"{names} ({where})", required=False),
         Finding(_COMPILER, Answer.YES, "compiles the program", required=False),
-        *(_attached(mode) for mode in Mode),
+        *(_attached(mode, sizes) for mode in Mode),
     )
 
 
@@ -48,9 +48,9 @@ def _not_built(problem: Problem) -> tuple[Finding, Finding]:
     return _missing(_TYPES, problem), compiler
 
 
-def _attached(mode: Mode) -> Finding:
+def _attached(mode: Mode, sizes: Sizes) -> Finding:
     try:
-        session = loader.start(Options(sizes=_TRIAL, modes=(mode,), pins=None))
+        session = loader.start(Options(sizes=sizes, modes=(mode,), pins=None))
     except EbpfUnavailable as unavailable:
         return _missing(_name(mode), unavailable.problem)
     except OSError as error:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import tempfile
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
 
@@ -56,7 +57,7 @@ class Problem:
     kind: Kind
     fact: str
     detail: str = ""
-    """Everything there is to know, such as the verifier's whole log: for the log file, not for a line."""
+    """Everything there is to know, such as the verifier's whole log: too long for a line, kept in a file."""
 
     @property
     def remedy(self) -> str:
@@ -69,3 +70,17 @@ class EbpfUnavailable(SourceUnavailable):
     def __init__(self, problem: Problem) -> None:
         super().__init__(f"ebpf: {problem.fact}; flows are not counted in the kernel; {problem.remedy}")
         self.problem = problem
+
+
+def with_kept_detail(problem: Problem) -> Problem:
+    """The problem with its detail in a file of its own, which the fact names; it says so when none can be made."""
+    if not problem.detail:
+        return problem
+    try:
+        with tempfile.NamedTemporaryFile(
+            "w", prefix=f"traffic-footprint-{problem.kind}-", suffix=".log", delete=False
+        ) as file:
+            file.write(problem.detail)
+    except OSError as error:
+        return replace(problem, fact=f"{problem.fact} (the whole log could not be kept: {error.strerror})")
+    return replace(problem, fact=f"{problem.fact} (the whole log: {file.name})")

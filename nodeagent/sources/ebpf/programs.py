@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import struct
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -23,6 +24,8 @@ from nodeagent.sources.ebpf.problems import EbpfUnavailable, Kind, Problem
 LOCKDOWN: Final = Path("/sys/kernel/security/lockdown")
 STATUS: Final = Path("/proc/thread-self/status")
 _CAPABILITIES: Final = {"CAP_BPF": 39, "CAP_PERFMON": 38, "CAP_NET_ADMIN": 12, "CAP_SYS_ADMIN": 21}
+_HELPER_WITHHELD: Final = re.compile(r"(?:unknown func|cannot use helper) bpf_probe_read_kernel\b")
+"""Every kernel offers this helper to tracing programs, unless it is locked down."""
 _LOAD_64: Final = 0x18
 _PSEUDO_MAP: Final = 1
 _MISSES_AT: Final = 208  # bpf_prog_info.recursion_misses
@@ -166,6 +169,8 @@ def refusal(hook: Hook, error: VerifierError) -> Problem:
     where = f"the {hook.role} program on {hook.function}"
     if not error.log.strip():
         return Problem(Kind.LOAD_REFUSED, f"{where} was refused ({error.strerror})")
+    if _HELPER_WITHHELD.search(error.verdict):
+        return Problem(Kind.LOCKED_DOWN, f"{where} was refused: the kernel is locked down", error.log)
     return Problem(Kind.VERIFIER, f"{where} was refused by the verifier: {error.verdict}", error.log)
 
 

@@ -107,8 +107,11 @@ class EbpfSource:
             self._write_config()
 
     def wait(self, timeout: float) -> bool:
-        """Whether an elephant begins or ends within ``timeout`` seconds: then a reading is worth taking early."""
-        return self._ring.wait(timeout) if self._ring is not None else False
+        """Sleep until the kernel tells of an elephant, or for ``timeout`` seconds; whether it did."""
+        if self._ring is None:
+            time.sleep(timeout)
+            return False
+        return self._ring.wait(timeout)
 
     def events(self) -> list[Event]:
         """The beginnings and ends of elephants since the last call or reading, as the kernel told them."""

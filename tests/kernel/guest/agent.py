@@ -1,26 +1,39 @@
 """A source in a process of its own, to be killed: each line on standard input asks for a reading.
 
-Answers are lines of JSON: epoch, and per owner sent and received bytes; the owners of the elephants. The end of
-the input closes the source. A source that cannot run answers once, with its reason, and that is all.
+``agent.py SOURCE [--OPTION VALUE ...]``; it pins what the agent pins. Answers are lines of JSON, see ``_answer``.
+The end of the input closes the source. A source that cannot run answers once, with its reason, and that is all.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import sys
 import time
+from dataclasses import replace
+from typing import Any
 
 import structlog
 
-from nodeagent.sources.base import SourceUnavailable
+from nodeagent.sources.base import FlowSource, SourceUnavailable
+from nodeagent.sources.ebpf import EbpfSource, pins
+from tests.kernel.guest import builds
 from tests.kernel.guest.measuring import THRESHOLDS
 from tests.kernel.guest.network import LOCALITY
-from tests.kernel.guest.sources import SOURCES
+from tests.kernel.guest.sources import SOURCES, make
 
 
 def main() -> None:
     structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
-    source = SOURCES[sys.argv[1]](THRESHOLDS, LOCALITY)
+    builds.remember()
+    parser = argparse.ArgumentParser()
+    parser.add_argument("source", choices=SOURCES)
+    parser.add_argument("--elephant-rate", type=float, default=THRESHOLDS.elephant_rate)
+    parser.add_argument("--flows", type=int, help="size of the flow table")
+    options = parser.parse_args()
+    sizes = {"flows": options.flows} if options.flows else {}
+    thresholds = replace(THRESHOLDS, elephant_rate=options.elephant_rate)
+    source = make(options.source, thresholds, LOCALITY, pins=pins.ROOT, **sizes)
     try:
         source.open()
     except SourceUnavailable as refusal:
@@ -28,15 +41,21 @@ def main() -> None:
         return
     try:
         for _ in sys.stdin:
-            reading = source.read(time.monotonic())
-            answer = {
-                "epoch": reading.epoch,
-                "owners": {uid: [owner.tx_bytes, owner.rx_bytes] for uid, owner in reading.owners.items()},
-                "elephants": [elephant.owners[0] for elephant in reading.elephants],
-            }
-            print(json.dumps(answer), flush=True)
+            print(json.dumps(_answer(source)), flush=True)
     finally:
         source.close()
+
+
+def _answer(source: FlowSource) -> dict[str, Any]:
+    reading = source.read(time.monotonic())
+    return {
+        "epoch": reading.epoch,
+        "mode": source.mode if isinstance(source, EbpfSource) else "",
+        "owners": {uid: [owner.tx_bytes, owner.rx_bytes] for uid, owner in reading.owners.items()},
+        "born": sum(owner.flows_born for owner in reading.owners.values()),
+        "elephants": [[elephant.owners[0], elephant.since] for elephant in reading.elephants],
+        "lost": dict(reading.lost),
+    }
 
 
 if __name__ == "__main__":

@@ -1,51 +1,49 @@
-"""The session inside a guest: one network, and one opened source for all scenarios."""
+"""The session inside a guest: one network that every source watches at once.
+
+Scenarios marked ``irreversible`` change the kernel for good: they come last.
+"""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import pytest
 
-from lab.network import netns
 from nodeagent.sources.base import FlowSource
+from tests.kernel.guest import builds
 from tests.kernel.guest.measuring import THRESHOLDS, Measuring
 from tests.kernel.guest.network import LOCALITY, Network, network
-from tests.kernel.guest.sources import SOURCES, Factory
+from tests.kernel.guest.sources import SOURCES, opened
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--source", choices=sorted(SOURCES), default="ctnetlink", help="the flow source under test")
+    parser.addoption(
+        "--source", choices=SOURCES, action="append", help="sources that watch the shared node (default: all)"
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "irreversible: changes the kernel until it is booted again")
+    builds.remember()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: item.get_closest_marker("irreversible") is not None)
 
 
 @pytest.fixture(scope="session")
-def net() -> Iterator[Network]:
+def shared_net() -> Iterator[Network]:
     with network() as made:
         yield made
 
 
 @pytest.fixture(scope="session")
-def source_name(pytestconfig: pytest.Config) -> str:
-    return str(pytestconfig.getoption("--source"))
-
-
-@pytest.fixture(scope="session")
-def factory(source_name: str) -> Factory:
-    return SOURCES[source_name]
-
-
-@pytest.fixture(scope="session")
-def source(net: Network, factory: Factory) -> Iterator[FlowSource]:
-    made = factory(THRESHOLDS, LOCALITY)
-    with netns.entered(net.node):
-        made.open()
-    try:
-        made.read(time.monotonic())
+def shared_sources(shared_net: Network, pytestconfig: pytest.Config) -> Iterator[Mapping[str, FlowSource]]:
+    names = pytestconfig.getoption("--source") or SOURCES
+    with opened(names, shared_net.node, THRESHOLDS, LOCALITY) as made:
         yield made
-    finally:
-        made.close()
 
 
 @pytest.fixture
-def measuring(source: FlowSource, net: Network) -> Measuring:
-    return Measuring(source, net)
+def measuring(shared_sources: Mapping[str, FlowSource], shared_net: Network) -> Measuring:
+    return Measuring(shared_sources, shared_net)

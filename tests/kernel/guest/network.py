@@ -195,11 +195,11 @@ def _wire(net: Network) -> None:
             Path("/proc/sys/net/ipv6/conf/default/router_solicitations").write_text("0")
     others = (net.pod1, net.pod2, net.pod3, net.server)
     for (link, net4, net6), other in zip(LINKS, others, strict=True):
-        _ip(net.node, f"""link add {link} type veth peer name eth0 netns {other}
+        run_ip(net.node, f"""link add {link} type veth peer name eth0 netns {other}
             addr add {net4}.1/24 dev {link}
             addr add {net6}:1/64 dev {link} nodad
             link set {link} up""")  # fmt: skip
-        _ip(other, f"""addr add {net4}.2/24 dev eth0
+        run_ip(other, f"""addr add {net4}.2/24 dev eth0
             addr add {net6}:2/64 dev eth0 nodad
             link set eth0 up
             route add default via {net4}.1
@@ -211,7 +211,8 @@ def _wire(net: Network) -> None:
     _nft(net.server, _SILENT)
 
 
-def _ip(namespace: str, lines: str) -> None:
+def run_ip(namespace: str, lines: str) -> None:
+    """Commands of ``ip``, one a line, inside ``namespace``."""
     batch = "\n".join(line.strip() for line in lines.splitlines())
     with netns.entered(namespace):
         subprocess.run(["ip", "-batch", "-"], input=batch, text=True, check=True)

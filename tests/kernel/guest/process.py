@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -51,15 +52,21 @@ class Agent:
 
 
 @contextmanager
-def agent(net: Network, source_name: str, capabilities: Sequence[str] | None = None) -> Iterator[Agent]:
-    """An agent on the node, gone afterwards; ``capabilities`` are all it has (None: root's)."""
-    argv = [sys.executable, "-m", "tests.kernel.guest.agent", source_name]
-    if capabilities is not None:
-        only = ",".join(["-all", *(f"+{name}" for name in capabilities)])
-        argv = ["setpriv", f"--bounding-set={only}", f"--inh-caps={only}", "--", *argv]
-    # Not by `ip netns exec`, which hides /sys/fs/bpf behind a fresh /sys.
+def agent(
+    net: Network,
+    source: str,
+    *options: str,
+    privileges: Sequence[str] = (),
+    environment: Mapping[str, str] | None = None,
+) -> Iterator[Agent]:
+    """An agent on the node, killed afterwards; ``privileges`` is the command that takes some of its powers."""
+    argv = [*privileges, sys.executable, "-m", "tests.kernel.guest.agent", source, *options]
+    # By the namespace alone, as nsenter does: `ip netns exec` hides /sys/fs/bpf, the pins, behind a fresh /sys.
     with netns.entered(net.node):
-        process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        process = subprocess.Popen(
+            argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+            env={**os.environ, **(environment or {})},
+        )  # fmt: skip
     made = Agent(process)
     try:
         yield made

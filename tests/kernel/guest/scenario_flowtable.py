@@ -78,8 +78,8 @@ def carried(net: Network) -> LinkCounters:
 
 
 def counted(measuring: Measuring) -> int:
-    """Link bytes of all owners."""
-    return sum(owner.tx_bytes + owner.rx_bytes for owner in measuring.read().owners.values())
+    """Link bytes of all owners since the beginning."""
+    return sum(owner.tx_bytes + owner.rx_bytes for owner in measuring.owners().values())
 
 
 def transfer(measuring: Measuring) -> tuple[dict[str, int], Counters, Coverage]:

@@ -1,4 +1,9 @@
-"""The agent is killed in mid-flow and started again; ended in order, it leaves nothing in the kernel."""
+"""Agents that are killed, ended in order and replaced, while traffic goes on.
+
+An agent ends by SIGKILL without putting anything in order: an eBPF program that is pinned counts on, and the next
+agent of the same build takes it over. One of another build unloads it and begins anew. ctnetlink leaves nothing
+behind, and its successor begins with the connections that are there.
+"""
 
 from __future__ import annotations
 
@@ -7,18 +12,26 @@ import shutil
 import subprocess
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from lab.network import netns
+from nodeagent.sources.ebpf import loader, pins
+from nodeagent.sources.ebpf.build import sources as c_sources
 from tests.kernel.guest.measuring import PATIENCE
 from tests.kernel.guest.network import PORT, SERVER4, Network, network
-from tests.kernel.guest.process import agent
+from tests.kernel.guest.process import Agent, agent
+from tests.kernel.guest.sources import CTNETLINK, EBPF, MODES, SOURCES
 from tests.kernel.guest.traffic import Connection, Stream
 
+RATE = 3_000_000
+UNREACHABLE = "1e12"
 
-@pytest.fixture
-def net() -> Iterator[Network]:
-    """A node of its own: on the others' node their source is running. Its kernel counts already, as it does where
+
+@pytest.fixture(scope="module")
+def node() -> Iterator[Network]:
+    """A node of its own: on the shared one other sources are running. Its kernel counts already, as it does where
     an agent has run before."""
     with network() as made:
         made.sysctl("net/netfilter/nf_conntrack_acct", "1")
@@ -26,30 +39,21 @@ def net() -> Iterator[Network]:
 
 
 @pytest.fixture
-def stream(net: Network) -> Iterator[Stream]:
-    connection = Connection(net.pod1, net.server, SERVER4, listen=SERVER4, port=PORT)
-    with Stream(connection, 3_000_000) as running:
-        yield running
+def net(node: Network) -> Iterator[Network]:
+    """Without any connection, and left without any program and pin."""
+    node.quiet()
+    node.flush()
+    before = loaded()
+    yield node
+    deadline = time.monotonic() + PATIENCE  # the kernel frees programs a little later
+    while (left := loaded() - before) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert left == set(), "programs were left in the kernel"
+    assert not pinned(node).exists(), "pins were left behind"
 
 
-def test_after_a_kill_the_next_agent_sees_the_running_elephant_and_counts_on(
-    net: Network, source_name: str, stream: Stream
-) -> None:
-    with agent(net, source_name) as first:
-        assert first.until_elephant()["elephants"] == ["uid-1"]
-    with agent(net, source_name) as second:
-        assert second.until_elephant()["elephants"] == ["uid-1"]
-        stream.stop()
-        net.quiet()
-        before, truth = second.read(), net.counted()
-        with Connection(net.pod1, net.server, SERVER4, listen=SERVER4, port=PORT + 1) as more:
-            more.send(300_000)
-            net.quiet()
-            after, now = second.read(), net.counted()
-        assert after["epoch"] == before["epoch"]
-        grown = [a - b for a, b in zip(after["owners"]["uid-1"], before["owners"]["uid-1"], strict=True)]
-        assert grown == [now[way] - truth[way] for way in ("in_pod1", "out_pod1")]
-        assert second.end() == 0
+def stream(net: Network) -> Stream:
+    return Stream(Connection(net.pod1, net.server, SERVER4, listen=SERVER4, port=PORT), RATE)
 
 
 def loaded() -> set[int]:
@@ -58,14 +62,111 @@ def loaded() -> set[int]:
     return {program["id"] for program in json.loads(shown or "[]")}
 
 
-@pytest.mark.skipif(shutil.which("bpftool") is None, reason="bpftool is not installed here; it is in the guests")
-def test_an_agent_that_ends_in_order_leaves_no_program_in_the_kernel(net: Network, source_name: str) -> None:
+def pinned(net: Network) -> Path:
+    with netns.entered(net.node):
+        return pins.directory(loader.own_namespace())
+
+
+def assert_counts_on(running: Agent, net: Network) -> None:
+    """What one more connection carries is charged to the byte."""
+    net.quiet()
+    before, truth = running.read(), net.counted()
+    with Connection(net.pod1, net.server, SERVER4, listen=SERVER4, port=PORT + 1) as more:
+        more.send(300_000)
+        net.quiet()
+        after, now = running.read(), net.counted()
+    assert after["epoch"] == before["epoch"]
+    grown = [a - b for a, b in zip(after["owners"]["uid-1"], before["owners"]["uid-1"], strict=True)]
+    assert grown == [now[way] - truth[way] for way in ("in_pod1", "out_pod1")]
+
+
+@pytest.mark.parametrize("source", EBPF)
+def test_a_killed_agents_program_counts_on_and_the_next_agent_takes_it_over_without_losing_a_byte(
+    net: Network, source: str
+) -> None:
+    before, truth = loaded(), net.counted()
+    with agent(net, source) as first:
+        assert first.read()["mode"] == MODES[source]
+        with stream(net) as running:
+            seen = first.until_elephant()
+            (owner, _) = seen["elephants"][0]
+            assert owner == "uid-1"
+            programs = loaded() - before
+            assert len(programs) == 3
+            first.kill()
+            assert loaded() - before == programs, "the program must go on without its agent"
+            with Connection(net.pod1, net.server, SERVER4, listen=SERVER4, port=PORT + 1) as unattended:
+                unattended.send(200_000)
+            with agent(net, source) as second:
+                taken = second.read()
+                assert taken["mode"] == loader.ADOPTED
+                assert loaded() - before == programs
+                assert taken["elephants"] == seen["elephants"]  # since when, included: the flow's state was kept
+                running.stop()
+                net.quiet()
+                reading, now = second.read(), net.counted()
+                assert reading["owners"]["uid-1"] == [now[way] - truth[way] for way in ("in_pod1", "out_pod1")]
+                assert reading["born"] == 2
+                assert reading["lost"] == {}
+                assert second.end() == 0
+
+
+def test_after_a_kill_the_next_ctnetlink_agent_sees_the_running_elephant_and_counts_on(net: Network) -> None:
+    with stream(net) as running:
+        with agent(net, CTNETLINK) as first:
+            assert first.until_elephant()["elephants"][0][0] == "uid-1"
+        with agent(net, CTNETLINK) as second:
+            assert second.until_elephant()["elephants"][0][0] == "uid-1"
+            running.stop()
+            assert_counts_on(second, net)
+            assert second.end() == 0
+
+
+def test_an_agent_with_other_thresholds_takes_the_program_over_and_judges_by_its_own(net: Network) -> None:
+    (source, *_) = EBPF
+    with stream(net) as running:
+        with agent(net, source, f"--elephant-rate={UNREACHABLE}") as first:
+            first.read()
+            time.sleep(1)
+            assert first.read()["elephants"] == []
+        with agent(net, source) as second:
+            assert second.read()["mode"] == loader.ADOPTED
+            assert second.until_elephant()["elephants"][0][0] == "uid-1"
+            running.stop()
+            assert second.end() == 0
+
+
+@pytest.mark.parametrize("other", ["build", "size"])
+def test_an_agent_of_another_build_or_size_replaces_the_program_and_sees_the_running_elephant(
+    net: Network, other: str, tmp_path: Path
+) -> None:
+    (source, *_) = EBPF
+    options, environment = ["--flows=4096"] if other == "size" else [], {}
+    if other == "build":
+        changed = shutil.copytree(c_sources(), tmp_path / "bpf")
+        with (changed / "state.h").open("a") as header:
+            header.write("/* another build */\n")
+        environment = {"TRAFFIC_FOOTPRINT_BPF_SOURCES": str(changed)}
     before = loaded()
-    with agent(net, source_name) as running:
+    with stream(net) as running:
+        with agent(net, source) as first:
+            first.read()
+            predecessors = loaded() - before
+        with agent(net, source, *options, environment=environment) as second:
+            assert second.read()["mode"] == MODES[source]
+            assert len(predecessors) == len(loaded() - before) == 3
+            assert not predecessors & loaded()
+            assert second.until_elephant()["elephants"][0][0] == "uid-1"
+            running.stop()
+            assert_counts_on(second, net)
+            assert second.end() == 0
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_an_agent_that_ends_in_order_leaves_no_program_and_no_pin(net: Network, source: str) -> None:
+    before = loaded()
+    with agent(net, source) as running:
         running.read()
-        assert source_name == "ctnetlink" or loaded() > before
-        assert running.end() == 0
-    deadline = time.monotonic() + PATIENCE  # the kernel frees programs a little later
-    while (left := loaded() - before) and time.monotonic() < deadline:
-        time.sleep(0.2)
-    assert left == set()
+        assert len(loaded() - before) == (3 if source in EBPF else 0)
+        assert pinned(net).exists() == (source in EBPF)
+        assert running.end() == 0  # the fixture looks for what is left

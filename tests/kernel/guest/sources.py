@@ -1,14 +1,14 @@
-"""The sources under test, by the names of the matrix: a source, and for eBPF how it attaches.
-
-Each may be there once per node only: the eBPF source keeps its maps and hooks under the namespace's number.
-"""
+"""The sources under test by name: ctnetlink, and eBPF by each way to attach. Several may watch one node."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
+from lab.network import netns
 from nodeagent.sources.base import FlowSource, FlowThresholds, Locality
 from nodeagent.sources.ctnetlink import CtnetlinkSource
 from nodeagent.sources.ebpf import EbpfSource
@@ -16,34 +16,36 @@ from nodeagent.sources.ebpf.hooks import Mode
 from nodeagent.sources.ebpf.loader import Options
 from nodeagent.sources.ebpf.maps import Sizes
 
-Factory = Callable[[FlowThresholds, Locality], FlowSource]
+CTNETLINK: Final = "ctnetlink"
+MODES: Final[Mapping[str, Mode]] = MappingProxyType({f"ebpf-{mode}": mode for mode in Mode})
+EBPF: Final = tuple(MODES)
+SOURCES: Final = (CTNETLINK, *EBPF)
+
+Make = Callable[[str, FlowThresholds, Locality], FlowSource]
 
 
-def _ebpf(mode: Mode, **sizes: int) -> Factory:
-    options = Options(modes=(mode,), sizes=Sizes(**sizes))
-    return lambda thresholds, locality: EbpfSource(thresholds, locality, options=options)
+def make(
+    name: str, thresholds: FlowThresholds, locality: Locality, *, pins: Path | None = None, **sizes: int
+) -> FlowSource:
+    """An unopened source. Without ``pins`` nothing outlives it; of eBPF's ``sizes`` ctnetlink takes ``flows``."""
+    if name == CTNETLINK:
+        limit = {"limit": sizes["flows"]} if "flows" in sizes else {}
+        return CtnetlinkSource(thresholds, locality, **limit)
+    options = Options(modes=(MODES[name],), sizes=Sizes(**sizes), pins=pins)
+    return EbpfSource(thresholds, locality, options=options)
 
 
-SOURCES: Final[Mapping[str, Factory]] = MappingProxyType({
-    "ctnetlink": CtnetlinkSource,
-    "ebpf-fentry": _ebpf(Mode.FENTRY),
-    "ebpf-kprobe": _ebpf(Mode.KPROBE),
-})  # fmt: skip
-
-FEW: Final = 512
-"""Flows that the sources of SMALL have room for."""
-
-SMALL: Final[Mapping[str, Factory]] = MappingProxyType({
-    "ctnetlink": lambda thresholds, locality: CtnetlinkSource(thresholds, locality, limit=FEW),
-    "ebpf-fentry": _ebpf(Mode.FENTRY, flows=FEW),
-    "ebpf-kprobe": _ebpf(Mode.KPROBE, flows=FEW),
-})  # fmt: skip
-"""The same sources with a flow table that is soon full."""
-
-CAPABILITIES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType({
-    "ctnetlink": ("net_admin",),
-    "ebpf-fentry": ("bpf", "perfmon", "net_admin", "sys_admin"),
-    "ebpf-kprobe": ("bpf", "perfmon", "net_admin", "sys_admin"),
-})  # fmt: skip
-"""What each source needs of root's powers: eBPF's sys_admin is for opening a module's type information (fentry),
-and for perf events where the distribution restricts them further than the kernel does (kprobe)."""
+@contextmanager
+def opened(
+    names: Iterable[str], node: str, thresholds: FlowThresholds, locality: Locality, **sizes: int
+) -> Iterator[dict[str, FlowSource]]:
+    """Sources that watch namespace ``node`` together, closed afterwards."""
+    with ExitStack() as stack:
+        made: dict[str, FlowSource] = {}
+        for name in names:
+            source = make(name, thresholds, locality, pins=None, **sizes)
+            stack.callback(source.close)
+            with netns.entered(node):
+                source.open()
+            made[name] = source
+        yield made

@@ -5,13 +5,14 @@ from __future__ import annotations
 import errno
 import os
 import struct
+import tempfile
 from pathlib import Path
 
 import pytest
 
 from nodeagent.sources.ebpf.bpf import VerifierError
 from nodeagent.sources.ebpf.hooks import Hook, Role
-from nodeagent.sources.ebpf.problems import REMEDY, EbpfUnavailable, Kind, Problem
+from nodeagent.sources.ebpf.problems import REMEDY, EbpfUnavailable, Kind, Problem, with_kept_detail
 from nodeagent.sources.ebpf.programs import missing_capabilities, not_permitted, refusal, relocated
 
 HOOK = Hook(Role.DEATH, "nf_conntrack_free", 7)
@@ -91,3 +92,41 @@ def test_every_problem_has_a_remedy_and_one_line(kind: Kind) -> None:
     text = str(EbpfUnavailable(Problem(kind, "the fact")))
     assert text == f"ebpf: the fact; flows are not counted in the kernel; {REMEDY[kind]}"
     assert "\n" not in text
+
+
+@pytest.mark.parametrize(
+    "verdict",
+    ["unknown func bpf_probe_read_kernel#113", "program of this type cannot use helper bpf_probe_read_kernel#113"],
+)
+def test_a_verifier_that_knows_no_reading_of_kernel_memory_means_lockdown(verdict: str) -> None:
+    problem = refusal(HOOK, VerifierError(errno.EINVAL, f"7: (85) call bpf_probe_read_kernel#113\n{verdict}\n"))
+    assert problem.kind is Kind.LOCKED_DOWN
+    assert verdict in problem.detail
+
+
+def test_other_faults_around_that_helper_are_the_verifiers_own() -> None:
+    error = VerifierError(errno.EINVAL, "7: (85) call bpf_probe_read_kernel#113\nR2 min value is negative\n")
+    assert refusal(HOOK, error).kind is Kind.VERIFIER
+
+
+def test_a_long_log_is_kept_in_a_file_that_the_problem_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    kept = with_kept_detail(Problem(Kind.VERIFIER, "refused", LOG))
+    (path,) = tmp_path.iterdir()
+    assert kept.fact == f"refused (the whole log: {path})"
+    assert path.read_text() == LOG
+    assert path.stat().st_mode & 0o077 == 0
+
+
+def test_a_log_that_cannot_be_kept_loses_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "absent"))
+    kept = with_kept_detail(Problem(Kind.VERIFIER, "refused", LOG))
+    assert "refused (the whole log could not be kept: " in kept.fact
+    assert kept.detail == LOG
+
+
+def test_a_problem_without_a_log_is_left_alone() -> None:
+    problem = Problem(Kind.NO_BTF, "none")
+    assert with_kept_detail(problem) is problem

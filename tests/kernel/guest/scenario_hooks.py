@@ -1,0 +1,82 @@
+"""eBPF alone, on a node whose kernel does not count (nf_conntrack_acct=0), with room for few events.
+
+Elsewhere ctnetlink watches as well, and switches the kernel's accounting on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+from lab.network import netns
+from nodeagent.sources.base import FlowSource, FlowThresholds, LossKind
+from nodeagent.sources.ebpf import EbpfSource
+from tests.kernel.guest.measuring import THRESHOLDS, Measuring
+from tests.kernel.guest.network import LOCALITY, PORT, SERVER4, SERVER6, SILENT_PORTS, Network, network
+from tests.kernel.guest.sources import EBPF, opened
+from tests.kernel.guest.traffic import Connection, exchange, scatter
+
+EVENT_BYTES = 4096
+ROOM = EVENT_BYTES // 96
+"""Events that fit: 88 bytes and the kernel's header of 8, and never the last byte."""
+MANY = 3 * ROOM
+SIZE = 1400
+
+
+@pytest.fixture(scope="module")
+def quiet_net() -> Iterator[Network]:
+    with network() as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def hooks(quiet_net: Network) -> Iterator[Mapping[str, FlowSource]]:
+    with opened(EBPF, quiet_net.node, THRESHOLDS, LOCALITY, event_bytes=EVENT_BYTES) as made:
+        yield made
+
+
+@pytest.fixture
+def measuring(hooks: Mapping[str, FlowSource], quiet_net: Network) -> Measuring:
+    return Measuring(hooks, quiet_net)
+
+
+@pytest.mark.parametrize("server", [SERVER4, SERVER6], ids=["IPv4", "IPv6"])
+def test_the_hooks_count_where_the_kernel_does_not(measuring: Measuring, server: str) -> None:
+    net = measuring.net
+    with netns.entered(net.node):
+        assert Path("/proc/sys/net/netfilter/nf_conntrack_acct").read_text().strip() == "0"
+    exchange(net.pod1, net.server, server, listen=server, port=PORT, sizes=(1, 300, 1400))
+    with Connection(net.pod1, net.server, server, listen=server, port=PORT) as connection:
+        connection.send(500_000)
+        truth, owners = measuring.truth(), measuring.owners()
+    assert set(owners) == {"uid-1"}
+    assert (owners["uid-1"].tx_bytes, owners["uid-1"].rx_bytes) == (truth["in_pod1"], truth["out_pod1"])
+    assert owners["uid-1"].flows_born == 2
+
+
+def test_elephants_whose_signal_found_the_ring_full_are_counted_and_found_at_the_next_reading(
+    measuring: Measuring,
+) -> None:
+    # One datagram makes an elephant, and nobody reads while they come.
+    measuring.set_thresholds(FlowThresholds(elephant_bytes=SIZE, elephant_rate=1e3, rate_window=0.4, exit_hold=60))
+    first = SILENT_PORTS[0]
+    scatter(measuring.net.pod1, SERVER4, ports=range(first, first + MANY), sizes=[SIZE] * MANY)
+    truth = measuring.truth()
+    signalled = {}
+    for name, source in measuring.sources.items():
+        assert isinstance(source, EbpfSource)
+        signalled[name] = len(source.events())
+    readings = measuring.read()
+    lost = measuring.lost()
+    owners = measuring.owners()
+    measuring.net.flush()  # they end: as many signals again, of which some are lost
+    after = measuring.until(lambda reading: not reading.elephants)
+    for name, reading in readings.items():
+        assert signalled[name] == ROOM, name
+        assert lost[name] == {LossKind.EVENTS_OVERRUN: MANY - ROOM}, name
+        found = {elephant.destination for elephant in reading.elephants}
+        assert found == {f"{SERVER4}:{port}" for port in range(first, first + MANY)}, name
+        assert after[name].elephants == (), name
+    assert owners["uid-1"].tx_bytes == truth["in_pod1"]

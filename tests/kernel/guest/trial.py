@@ -1,0 +1,61 @@
+"""One start of the agent's measuring on a machine that lacks something, told as a line of JSON and ended.
+
+``trial.py [--compile] [--source NAME] [--flows N]``: what the preflight finds of eBPF, by capability; which source
+the agent takes (empty: none), and why it passed others over.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from functools import partial
+
+import structlog
+
+from nodeagent.sources.base import FlowSource, SourceUnavailable
+from nodeagent.sources.ctnetlink import CtnetlinkSource
+from nodeagent.sources.ebpf import EbpfSource, preflight
+from nodeagent.sources.ebpf.loader import Options
+from nodeagent.sources.ebpf.maps import Sizes
+from nodeagent.sources.select import AUTO, Factory, choose
+from tests.kernel.guest import builds
+from tests.kernel.guest.measuring import THRESHOLDS
+from tests.kernel.guest.network import LOCALITY
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--compile", action="store_true", help="whatever was compiled before")
+    parser.add_argument("--flows", type=int, default=Sizes().flows)
+    parser.add_argument("--source", default=AUTO)
+    asked = parser.parse_args()
+    if not asked.compile:
+        builds.remember()
+    sizes = Sizes(flows=asked.flows)
+    trial = preflight.TRIAL if asked.flows == Sizes().flows else sizes
+    findings = {
+        found.capability: [found.answer, found.detail, found.remedy] for found in preflight.findings(trial)
+    }
+    sources: dict[str, Factory] = {
+        EbpfSource.name: partial(EbpfSource, options=Options(sizes=sizes, pins=None)),
+        CtnetlinkSource.name: CtnetlinkSource,
+    }
+    with structlog.testing.capture_logs() as logged:
+        try:
+            source: FlowSource | None = choose(asked.source, THRESHOLDS, LOCALITY, sources=sources)
+        except SourceUnavailable:
+            source = None
+    told = {
+        "findings": findings,
+        "chosen": source.name if source else "",
+        "passed over": [str(entry["reason"]) for entry in logged if "reason" in entry],
+    }
+    print(json.dumps(told), flush=True)
+    if source is not None:
+        source.read(time.monotonic())
+        source.close()
+
+
+if __name__ == "__main__":
+    main()
