@@ -18,9 +18,14 @@ SATURATED: Final = 0.9
 CEILING: Final = 0.95
 """Utilisation above which waiting grows no further: a FIFO is finite, and full is full. W(0.95) = 19."""
 
-UNMET: Final = 10.0
-"""Cost of an elephant that gets none of its bandwidth, in service times of one mouse pod. As much as pushing an
-idle link with ten mouse pods to 50 % (W = 1): bulk work may be slowed, but not starved for a single mouse."""
+SLOWDOWN: Final = 15.0
+"""Cost of doubling the time that one elephant's transfer takes, in service times of one mouse pod. Joining one
+elephant on a full link doubles both their times: 30, more than filling an idle link on which one quiet mouse pod
+lives (W(0.95) = 19), less than one with two. So bulk work is slowed for the sake of mice, and takes a link with
+few of them rather than piling up. docs/measurements.md shows what other values do."""
+
+LONGEST: Final = 100.0
+"""Times beyond which a transfer's slowdown counts no further: hopeless is hopeless, and sums stay finite."""
 
 
 ROOM: Final = 1.0
@@ -65,14 +70,14 @@ class Cost:
     """What the pod's own mice wait."""
     harm: float = 0.0
     """Waiting it adds to the mice already there."""
-    unmet: float = 0.0
-    """What its elephants could not get."""
+    slowdown: float = 0.0
+    """For the time that its transfers, and those of the elephants already there, take longer."""
     room: float = 0.0
     """For taking a link without mice from elephants that will need it."""
 
     @property
     def total(self) -> float:
-        return self.waiting + self.harm + self.unmet + self.room
+        return self.waiting + self.harm + self.slowdown + self.room
 
 
 def waiting(u: float) -> float:
@@ -88,27 +93,32 @@ def utilisation_with(link: Link, tx: float, rx: float) -> float:
     return max(u_tx, u_rx)
 
 
-def unmet_share(wanted: float, used: float, capacity: float, elephants: int) -> float:
-    """Part of ``wanted`` bit/s (0-1) that a link with ``used`` bit/s of elephants could not carry.
+def slowdown(wanted: float, used: float, capacity: float, elephants: int) -> float:
+    """Times added to transfers by one that wants ``wanted`` bit/s, where elephants already use ``used``.
 
-    A newcomer gets what is free or, on a crowded link, an equal share beside the ``elephants`` pods there
-    (TCP's flows share about equally). Elephants that belong to no pod count as one.
+    1 is one transfer that takes twice as long. Its own: a newcomer gets what is free or, on a crowded link, an
+    equal share beside the ``elephants`` pods there (TCP's flows share about equally). Theirs: what it takes, they
+    give up alike. Elephants that belong to no pod count as one.
     """
     if wanted <= 0 or capacity <= 0:
         return 0.0
     usable = SATURATED * capacity
-    others = max(elephants, 1) if used > 0 else 0
-    return max(0.0, 1 - max(usable - used, usable / (others + 1)) / wanted)
+    carried = min(used, usable)
+    others = max(elephants, 1) if carried > 0 else 0
+    own = min(wanted, max(usable - carried, usable / (others + 1)))
+    taken = max(0.0, carried + own - usable)
+    theirs = others * taken / (carried - taken) if taken > 0 else 0.0
+    return min(wanted / own - 1 + theirs, LONGEST)
 
 
 def elephant_cost(tx: float, rx: float, link: Link) -> tuple[float, float]:
-    """Harm and unmet terms of elephants of ``tx`` and ``rx`` bit/s on ``link``."""
+    """Harm and slowdown of elephants of ``tx`` and ``rx`` bit/s on ``link``; directions weigh by their rates."""
     harm = 0.0
     if link.mice > 0:
         harm = link.mice * max(0.0, waiting(utilisation_with(link, tx, rx)) - waiting(link.utilisation))
-    lost = tx * unmet_share(tx, link.tx, link.cap_tx, link.elephants)
-    lost += rx * unmet_share(rx, link.rx, link.cap_rx, link.elephants)
-    return harm, UNMET * lost / (tx + rx)
+    slower = tx * slowdown(tx, link.tx, link.cap_tx, link.elephants)
+    slower += rx * slowdown(rx, link.rx, link.cap_rx, link.elephants)
+    return harm, SLOWDOWN * slower / (tx + rx)
 
 
 def room_cost(link: Link, scarce: bool) -> float:
@@ -122,6 +132,6 @@ def placement_cost(tx: float, rx: float, suffers: bool, link: Link, scarce: bool
     ``scarce``: links without mice are no more than elephants need.
     """
     own = waiting(link.utilisation) if suffers else 0.0
-    harm, unmet = elephant_cost(tx, rx, link) if tx > 0 or rx > 0 else (0.0, 0.0)
+    harm, slower = elephant_cost(tx, rx, link) if tx > 0 or rx > 0 else (0.0, 0.0)
     room = room_cost(link, scarce) if suffers and tx <= 0 and rx <= 0 else 0.0
-    return Cost(own, harm, unmet, room)
+    return Cost(own, harm, slower, room)

@@ -145,7 +145,7 @@ def rendered(told: dict[str, Any]) -> Group:
     table = Table("NODE", "SCORE", "PASSES", "WAITING", "HARM", "UNMET", "ROOM", "WHY", box=None)
     for name, node in sorted(told["nodes"].items(), key=lambda item: (-item[1]["score"], item[0])):
         cost = node.get("cost") or {}
-        terms = [f"{cost[term]:.2f}" if cost else "-" for term in ("waiting", "harm", "unmet", "room")]
+        terms = [f"{cost[term]:.2f}" if cost else "-" for term in ("waiting", "harm", "slowdown", "room")]
         why = node.get("unsuitable") or node.get("load") or f"{node['state']}: {node['why']}"
         table.add_row(name, str(node["score"]), "yes" if node["passes"] else "no", *terms, why)
     return Group(*map(Text, lines), table)

@@ -4,12 +4,14 @@
 mining" flow sizes of a production data centre (A. Greenberg et al., VL2, SIGCOMM 2009, as tabulated by M.
 Alizadeh et al., pFabric, SIGCOMM 2013): four fifths of the flows are under 10 kB, and most bytes are in the few
 above 100 MB. A pod whose transfer is at least 10 MiB is an elephant that would like to move it within a second;
-one under 128 KiB is a mouse; the others count for nothing. Pods arrive one by one in random order and stay; 42
-percent of the nodes are candidates each time, as kube-scheduler samples 1,000; among the best scores the node
-with the fewest pods is taken, as its own spreading would.
+one under 128 KiB is a mouse; the others count for nothing. Pods arrive one by one in random order until the
+cluster is full; then, ``--turnover`` times over, a random pod ends and a new one arrives. 42 percent of the nodes
+are candidates each time, as kube-scheduler samples 1,000; among the best scores the node with the fewest pods is
+taken, as its own spreading would.
 
 Beside the extender: random nodes, spreading alone, and what no placement can beat. Each term of the cost model
-is also switched off alone, with mode ``score``, in which nothing but costs decides.
+is also switched off alone, and the price of slowing elephants varied, with mode ``score``, in which nothing but
+costs decides.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ import math
 import random
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field
 from itertools import pairwise
 from typing import Any, Final
@@ -29,7 +31,7 @@ import orjson
 from rich.console import Console
 from rich.table import Table
 
-from extender import scoring
+from extender import cost, scoring
 from extender.census import Census
 from extender.cost import SATURATED, Link, elephant_cost, waiting
 from extender.demand import Demand, Origin
@@ -111,13 +113,27 @@ class Nodes:
         footprint = NodeFootprint(src="simulation", cap=LinkRates(self.link, self.link))
         return view_node(NodeFacts(name, footprint, "", Heartbeat("1", 0.0), tuple(self.bound[name])), 0.0, 1e9)
 
-    def place(self, name: str, demand: Demand, number: int) -> None:
+    def place(self, name: str, demand: Demand, number: int) -> BoundPod:
+        """A pod of ``demand`` is bound to node ``name``."""
         pod = PodInfo(f"pod-{number}", "default", f"pod-{number}", f"Job/{number}")
-        self.bound[name].append(BoundPod(pod, demand))
-        self.views = {**self.views, name: self._view(name)}
+        placed = BoundPod(pod, demand)
+        self.bound[name].append(placed)
         if demand.hurts:
             self.census.put(pod)
             self.census.update({pod.key: demand}, ())
+        self._changed(name)
+        return placed
+
+    def end(self, name: str, placed: BoundPod) -> None:
+        """A pod of node ``name`` ends; its workload does not come back."""
+        self.bound[name].remove(placed)
+        if placed.demand.hurts:
+            self.census.drop(placed.pod)
+            self.census.update({}, ())
+        self._changed(name)
+
+    def _changed(self, name: str) -> None:
+        self.views = {**self.views, name: self._view(name)}
         keep = self.census.links_to_keep(self.link, self.count)
         free = sum(view.link.mice <= 0 for view in self.views.values()) if keep else self.count
         self.snapshot = Snapshot(
@@ -153,13 +169,20 @@ def extender(placement: Placement) -> Choose:
 
 
 @contextmanager
+def priced(slowdown: float) -> Iterator[None]:
+    """Another price of slowing elephants."""
+    with patch.object(cost, "SLOWDOWN", slowdown):
+        yield
+
+
+@contextmanager
 def without(term: str) -> Iterator[None]:
     """One term of the cost model switched off."""
     node_cost = scoring.node_cost
 
     def elephants(tx: float, rx: float, link: Link) -> tuple[float, float]:
-        harm, unmet = elephant_cost(tx, rx, link)
-        return (0.0 if term == "harm" else harm), (0.0 if term == "unmet" else unmet)
+        harm, slower = elephant_cost(tx, rx, link)
+        return (0.0 if term == "harm" else harm), (0.0 if term == "slowdown" else slower)
 
     def node(demand: Demand, view: NodeView, scarce: bool = False) -> float:
         cost = node_cost(demand, view, scarce and term != "room")
@@ -167,6 +190,21 @@ def without(term: str) -> Iterator[None]:
 
     with patch.object(scoring, "elephant_cost", elephants), patch.object(scoring, "node_cost", node):
         yield
+
+
+def fill(nodes: Nodes, choose: Choose, demands: list[Demand], full: int, draw: random.Random) -> list[Demand]:
+    """Place ``demands`` one after the other, at most ``full`` at a time; those that are left at the end."""
+    live: list[tuple[str, BoundPod]] = []
+    everyone = list(nodes.bound)
+    for number, demand in enumerate(demands):
+        if len(live) == full:
+            at = draw.randrange(full)
+            live[at], live[-1] = live[-1], live[at]
+            nodes.end(*live.pop())
+        names = draw.sample(everyone, round(_SAMPLED * len(everyone)))
+        name = choose(nodes, demand, names, draw)
+        live.append((name, nodes.place(name, demand, number)))
+    return [placed.demand for _, placed in live]
 
 
 def judged(policy: str, nodes: Nodes) -> Quality:
@@ -199,38 +237,36 @@ def simulate(options: argparse.Namespace) -> tuple[dict[str, Any], list[Quality]
     """All policies over the same pods in the same order."""
     draw = random.Random(options.seed)
     link = options.link * 1e9
-    demands = [demand_of(flow_size(draw), link) for _ in range(options.nodes * options.pods)]
-    policies: list[tuple[str, Choose, str]] = [
-        ("random", at_random, ""),
-        ("spreading", spread, ""),
-        ("extender, prefer", extender(Placement.PREFER), ""),
-        ("extender, score", extender(Placement.SCORE), ""),
-        *(
-            (f"score, without {term}", extender(Placement.SCORE), term)
-            for term in ("waiting", "harm", "unmet", "room")
-        ),
+    full = options.nodes * options.pods
+    demands = [demand_of(flow_size(draw), link) for _ in range(round(full * (1 + options.turnover)))]
+    by_score = extender(Placement.SCORE)
+    policies: list[tuple[str, Choose, AbstractContextManager[None]]] = [
+        ("random", at_random, nullcontext()),
+        ("spreading", spread, nullcontext()),
+        ("extender, prefer", extender(Placement.PREFER), nullcontext()),
+        ("extender, score", by_score, nullcontext()),
+        *((f"score, without {term}", by_score, without(term)) for term in ("waiting", "harm", "slowdown", "room")),
+        *((f"score, slowdown at {price}", by_score, priced(price)) for price in (5, 50, 150)),
     ]
     found = []
-    for name, choose, term in policies:
-        nodes, draw = Nodes(options.nodes, link), random.Random(options.seed)
-        everyone = list(nodes.bound)
-        with without(term):
-            for number, demand in enumerate(demands):
-                names = draw.sample(everyone, round(_SAMPLED * len(everyone)))
-                nodes.place(choose(nodes, demand, names, draw), demand, number)
+    for name, choose, changed in policies:
+        nodes = Nodes(options.nodes, link)
+        with changed:
+            live = fill(nodes, choose, demands, full, random.Random(options.seed))
         found.append(judged(name, nodes))
     about = {
-        "nodes": options.nodes, "pods": len(demands), "link_gbit": options.link,
-        "elephants": sum(demand.hurts for demand in demands), "mice": sum(demand.suffers for demand in demands),
-        "elephants_percent_of_links": 100 * sum(d.tx for d in demands) / (options.nodes * link),
+        "nodes": options.nodes, "pods": full, "ended": len(demands) - full, "link_gbit": options.link,
+        "elephants": sum(demand.hurts for demand in live), "mice": sum(demand.suffers for demand in live),
+        "elephants_percent_of_links": 100 * sum(demand.tx for demand in live) / (options.nodes * link),
     }  # fmt: skip
-    return about, [*found, bound(demands, options.nodes, link)]
+    return about, [*found, bound(live, options.nodes, link)]
 
 
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
     parser.add_argument("--nodes", type=int, default=1000)
     parser.add_argument("--pods", type=int, default=10, help="per node")
+    parser.add_argument("--turnover", type=float, default=1.0, help="times that the whole cluster is replaced")
     parser.add_argument("--link", type=float, default=2.5, help="Gbit/s")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--output", choices=("table", "json"), default="table")

@@ -104,9 +104,9 @@ def test_filter_asked_twice_answers_the_same(client: Client) -> None:
 def test_prioritize_scores_every_name_with_an_integer(client: Client) -> None:
     answer = client.post("/prioritize", json=ask()).json()
     assert answer == [
-        {"Host": "busy", "Score": 4},  # half of its 180 M unmet: 10 * 0.5
+        {"Host": "busy", "Score": 0},  # both elephants take twice as long: 15 * 2
         {"Host": "broken", "Score": 5},
-        {"Host": "mice", "Score": 0},  # W(0.9) = 19 for one mouse
+        {"Host": "mice", "Score": 1},  # W(0.9) = 19 for one mouse: 10 * (1 - log 20 / log 31)
         {"Host": "free", "Score": 10},
     ]
     assert all(type(entry["Score"]) is int for entry in answer)

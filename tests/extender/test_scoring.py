@@ -70,6 +70,6 @@ def test_the_worked_example_of_the_documentation_holds() -> None:
         view("a"), view("b", mouse("m1"), mouse("m2")), view("c", elephant("e", tx=162 * M)), unknown("d")
     )
     costs = [node_cost(AN_ELEPHANT, snapshot.view(name)) for name in "abc"]
-    assert costs == pytest.approx([0.0, 6.0, 4.0])
-    assert score_nodes(list("abcd"), AN_ELEPHANT, snapshot) == [10, 0, 2, 5]
+    assert costs == pytest.approx([0.0, 6.0, 22.0])
+    assert score_nodes(list("abcd"), AN_ELEPHANT, snapshot) == [10, 4, 0, 5]
     assert score_nodes(list("abcd"), A_MOUSE, snapshot) == [10, 10, 0, 5]
