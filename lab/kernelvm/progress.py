@@ -15,6 +15,7 @@ from lab.errors import LabError
 PROGRESS_SECONDS: Final = 15.0
 _POLL_SECONDS: Final = 0.1
 _LOG_TAIL: Final = 15
+_LINE: Final = 100
 
 
 def say(line: str, *, area: str = "kernelvm") -> None:
@@ -61,4 +62,5 @@ def run(
 def _last_line(log: int) -> str:
     """Read beside the writer, whose offset is the same descriptor's."""
     lines = os.pread(log, 4096, max(os.fstat(log).st_size - 4096, 0)).decode(errors="replace").split("\n")
-    return next((line.strip() for line in reversed(lines) if line.strip()), "no output yet")
+    last = next((line.strip() for line in reversed(lines) if line.strip()), "no output yet")
+    return last if len(last) <= _LINE else f"{last[: _LINE - 4]} ..."
