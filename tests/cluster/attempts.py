@@ -1,0 +1,194 @@
+"""What the two service accounts try in the least-privilege tests: requests as data, bodies by the agent's code.
+
+The agent of these tests is node1's, where no other agent runs; on node2 a real one does.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from footprint.cluster.client import request
+from footprint.keys import NODE_ELEPHANT_SHARE, NODE_FOOTPRINT, NODE_SUMMARY, POD_CLASS, lease_name
+from footprint.models import LinkRates, NodeFootprint
+from footprint.wishes import Problem
+from lab import programs
+from lab.lab import Lab
+from nodeagent.events import event
+from nodeagent.heartbeat import lease_spec, new_lease
+from nodeagent.pods import PodInfo
+from nodeagent.publishing import content, merge_patch
+from tests.cluster.identities import CORE, EVENTS, HERE, LEASES, RBAC, Ask
+from tests.cluster.workloads import pod
+
+OWN: Final = "node1"
+OTHER: Final = "node2"
+NODE: Final = f"{CORE}/nodes/{OWN}"
+LEASES_HERE: Final = LEASES.format(HERE)
+OWN_LEASE: Final = f"{LEASES_HERE}/{lease_name(OWN)}"
+EVENTS_DEFAULT: Final = EVENTS.format("default")
+STAND_IN: Final = f"{CORE}/namespaces/{HERE}/pods/stand-in-{OWN}"
+"""The pod whose token the agent of these tests has."""
+
+_POD: Final = PodInfo(uid="0-1", ns="default", name="somebody", workload="Pod/somebody")
+_NAMESPACE: Final = {"apiVersion": "v1", "kind": "Namespace", "name": "default", "uid": "1-2"}
+
+
+def annotate(**annotations: str | None) -> dict[str, Any]:
+    return {"metadata": {"annotations": annotations}}
+
+
+def published(*, source: str = "ctnetlink") -> dict[str, Any]:
+    """What an agent patches its Node with."""
+    return merge_patch(content(NodeFootprint(src=source, cap=LinkRates(2e8, 2e8), el=LinkRates(1e8, 0.0))))
+
+
+def own_lease(lab: Lab, *, node: str = OWN, **metadata: Any) -> dict[str, Any]:
+    """The Lease that the agent of ``node`` creates, with changes."""
+    uid = str(request(lab.api, "GET", f"{CORE}/nodes/{node}")["metadata"]["uid"])
+    lease = new_lease(node, uid, HERE, lease_spec(node, 60.0, datetime.now(UTC)))
+    return {**lease, "metadata": {**lease["metadata"], **metadata}}
+
+
+def owner(lab: Lab, node: str, **changes: str) -> list[dict[str, Any]]:
+    """A Lease's ownerReferences, naming ``node``."""
+    return [{**own_lease(lab, node=node)["metadata"]["ownerReferences"][0], **changes}]
+
+
+def own_event(*, node: str = OWN, message: str = "m", **changes: Any) -> dict[str, Any]:
+    """The Event that the agent of ``node`` sends, with changes."""
+    return {**event(_POD, Problem(POD_CLASS, message), node, datetime.now(UTC)), **changes}
+
+
+# Refused by the policy although RBAC allows them; ``because`` is part of the message.
+
+_LABELS: Final = {"metadata": {"labels": {"a.b/c": "x"}}}
+_TAINT: Final = {"spec": {"taints": [{"key": "a.b/c", "effect": "NoExecute"}]}}
+
+NODE_CHANGES: Final = [
+    Ask("another Node", "PATCH", f"{CORE}/nodes/{OTHER}", published(),
+        f"the agent of node {OWN} may not write Node {OTHER}"),
+    Ask("another annotation", "PATCH", NODE, annotate(**{"a.b/c": "x"}),
+        f"may not change annotation a.b/c of Node {OWN}, only {NODE_FOOTPRINT}"),
+    Ask("another key of our prefix", "PATCH", NODE, annotate(**{POD_CLASS: "mouse"}), f"annotation {POD_CLASS}"),
+    Ask("one of ours and two others", "PATCH", NODE, annotate(**{NODE_SUMMARY: "s", "a.b/c": "x", "a.b/d": "x"}),
+        "annotation a.b/c, a.b/d of Node"),
+    Ask("another annotation changed", "PATCH", NODE, annotate(kept="no"), "may not change annotation kept of"),
+    Ask("another annotation removed", "PATCH", NODE, annotate(kept=None), "may not change annotation kept of"),
+    Ask("all annotations removed", "PATCH", NODE, {"metadata": {"annotations": None}}, "annotation .*kept"),
+    Ask("label", "PATCH", NODE, _LABELS, f"may not change labels of Node {OWN}"),
+    Ask("label removed", "PATCH", NODE, {"metadata": {"labels": {"kubernetes.io/os": None}}}, "change labels of"),
+    Ask("finalizer", "PATCH", NODE, {"metadata": {"finalizers": ["a.b/c"]}}, "may not change finalizers of"),
+    Ask("ownerReference", "PATCH", NODE, {"metadata": {"ownerReferences": [_NAMESPACE]}},
+        "may not change ownerReferences of"),
+    Ask("taint", "PATCH", NODE, _TAINT, r"may not change spec\.taints, spec of"),
+    Ask("cordon", "PATCH", NODE, {"spec": {"unschedulable": True}}, r"not change spec\.unschedulable, spec of"),
+    Ask("provider", "PATCH", NODE, {"spec": {"providerID": "a://b"}}, "may not change spec of"),
+    Ask("a share above 100", "PATCH", NODE, annotate(**{NODE_ELEPHANT_SHARE: "101"}), "number from 0 to 100"),
+    Ask("a share in words", "PATCH", NODE, annotate(**{NODE_ELEPHANT_SHARE: "1e2"}), "number from 0 to 100"),
+    Ask("an oversized footprint", "PATCH", NODE, annotate(**{NODE_FOOTPRINT: "x" * 65537}), "at most 65536"),
+    Ask("an oversized summary", "PATCH", NODE, annotate(**{NODE_SUMMARY: "x" * 1025}), "the summary 1024"),
+]  # fmt: skip
+
+EVENT_CHANGES: Final[list[dict[str, Any]]] = [
+    {"reportingController": "kubelet"},
+    {"reportingInstance": OTHER},
+    {"reason": "Evicted"},
+    {"regarding": {"apiVersion": "v1", "kind": "Node", "name": OWN}},
+    {"metadata": {"name": "e.1", "namespace": "default", "finalizers": ["a.b/c"]}},
+    {"metadata": {"name": "e.2", "namespace": "default", "ownerReferences": [_NAMESPACE]}},
+    {"metadata": {"name": "e.3", "namespace": "default", "labels": {"a": "b"}}},
+    {"metadata": {"name": "e.4", "namespace": "default", "annotations": {"a": "b"}}},
+]
+
+
+def leases_created(lab: Lab) -> list[Ask]:
+    """Every Lease but its own, and its own with more than it needs."""
+    more, owned, here = "labels, annotations or finalizers", "only owner is the agent's own Node", LEASES_HERE
+    return [
+        Ask("another agent's", "POST", here, own_lease(lab, node=OTHER),
+            f"may not write Lease {HERE}/{lease_name(OTHER)}, only {HERE}/{lease_name(OWN)}"),
+        Ask("kube-scheduler's", "POST", here, own_lease(lab, name="kube-scheduler"),
+            f"may not write Lease {HERE}/kube-scheduler"),
+        Ask("a label", "POST", here, own_lease(lab, labels={"a": "b"}), more),
+        Ask("an annotation", "POST", here, own_lease(lab, annotations={"a": "b"}), more),
+        Ask("a finalizer", "POST", here, own_lease(lab, finalizers=["a.b/c"]), more),
+        Ask("another owner", "POST", here, own_lease(lab, ownerReferences=[_NAMESPACE]), owned),
+        Ask("another Node as owner", "POST", here, own_lease(lab, ownerReferences=owner(lab, OTHER)), owned),
+        Ask("a Node that is gone as owner", "POST", here,
+            own_lease(lab, ownerReferences=owner(lab, OWN, uid="1-2")), owned),
+    ]  # fmt: skip
+
+
+LEASE_CHANGES: Final = [
+    Ask("another agent's", "PATCH", f"{LEASES_HERE}/{lease_name(OTHER)}", {"spec": {"holderIdentity": OWN}},
+        f"may not write Lease {HERE}/{lease_name(OTHER)}, only {HERE}/{lease_name(OWN)}"),
+    Ask("holder", "PATCH", OWN_LEASE, {"spec": {"holderIdentity": OTHER}}, "holderIdentity must be the node"),
+    Ask("label", "PATCH", OWN_LEASE, _LABELS, "labels, annotations or finalizers"),
+    Ask("annotation", "PATCH", OWN_LEASE, annotate(a="b"), "labels, annotations or finalizers"),
+    Ask("finalizer", "PATCH", OWN_LEASE, {"metadata": {"finalizers": ["a.b/c"]}}, "annotations or finalizers"),
+    Ask("no owner", "PATCH", OWN_LEASE, {"metadata": {"ownerReferences": None}}, "only owner is the agent's own"),
+]  # fmt: skip
+
+# Refused by RBAC; the writes by the policy as well, once RBAC is opened wide. ``because`` is the resource.
+
+_SECRETS: Final = f"{CORE}/namespaces/{HERE}/secrets"
+_PODS: Final = f"{CORE}/namespaces/default/pods"
+_A_POD: Final = pod("intruder", ["sleep", "1"])
+_BINDING: Final = {"metadata": {"name": f"stand-in-{OWN}"}, "target": {"kind": "Node", "name": OTHER}}
+_EVICTION: Final = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": f"stand-in-{OWN}"}}
+_INTRUDER: Final = {"metadata": {"name": "intruder"}}
+_OLD_EVENT: Final = {
+    "metadata": {"name": "e", "namespace": "default"},
+    "involvedObject": {"kind": "Pod", "name": "somebody", "namespace": "default"},
+}
+_HOLDER: Final = {"spec": {"holderIdentity": OWN}}
+
+SECRETS: Final = Ask("secrets", "GET", _SECRETS, because='cannot list resource "secrets"')
+READS: Final = [
+    SECRETS,
+    Ask("every namespace's secrets", "GET", f"{CORE}/secrets", because='cannot list resource "secrets"'),
+    Ask("all Nodes", "GET", f"{CORE}/nodes", because='cannot list resource "nodes"'),
+    Ask("one pod", "GET", STAND_IN, because='cannot get resource "pods"'),
+    Ask("a pod's log", "GET", f"{STAND_IN}/log", because='cannot get resource "pods/log"'),
+    Ask("configmaps", "GET", f"{CORE}/configmaps", because='cannot list resource "configmaps"'),
+    Ask("its Lease", "GET", OWN_LEASE, because='cannot get resource "leases"'),
+    Ask("all Leases", "GET", LEASES_HERE, because='cannot list resource "leases"'),
+    Ask("Events", "GET", EVENTS_DEFAULT, because='cannot list resource "events"'),
+]
+WRITES: Final = [
+    Ask("its Node's status", "PATCH", f"{NODE}/status", {"status": {"conditions": []}}, "nodes/status"),
+    Ask("its Node deleted", "DELETE", NODE, None, "nodes"),
+    Ask("a Node created", "POST", f"{CORE}/nodes", _INTRUDER, "nodes"),
+    Ask("the kubelet through a Node", "GET", f"{CORE}/nodes/{OTHER}/proxy/pods", None, "nodes/proxy"),
+    Ask("another namespace's Lease", "POST", LEASES.format("kube-node-lease"), {**_INTRUDER, **_HOLDER}, "leases"),
+    Ask("the kubelet's Lease", "PATCH", f"{LEASES.format('kube-node-lease')}/{OWN}", _HOLDER, "leases"),
+    Ask("a Lease deleted", "DELETE", f"{LEASES_HERE}/{lease_name(OTHER)}", None, "leases"),
+    Ask("Events deleted", "DELETE", EVENTS_DEFAULT, None, "events"),
+    Ask("an Event of the old kind", "POST", f"{CORE}/namespaces/default/events", _OLD_EVENT, "events"),
+    Ask("a pod created", "POST", _PODS, _A_POD, "pods"),
+    Ask("a pod bound", "POST", f"{STAND_IN}/binding", _BINDING, "pods/binding"),
+    Ask("a pod evicted", "POST", f"{STAND_IN}/eviction", _EVICTION, "pods/eviction"),
+    Ask("a command in a pod", "POST", f"{STAND_IN}/exec", None, "pods/exec", {"command": "id", "stdout": "1"}),
+    Ask("a pod labelled", "PATCH", STAND_IN, _LABELS, "pods"),
+    Ask("a secret", "POST", _SECRETS, {"metadata": {"name": "s"}, "stringData": {"a": "b"}}, "secrets"),
+    Ask("a token", "POST", f"{CORE}/namespaces/{HERE}/serviceaccounts/{programs.EXTENDER_ACCOUNT}/token",
+        {"spec": {}}, "serviceaccounts/token"),
+    Ask("a role", "POST", f"{RBAC}/clusterroles", {"metadata": {"name": "r"}, "rules": []}, "clusterroles"),
+]  # fmt: skip
+
+EXTENDER_REFUSED: Final = [
+    SECRETS,
+    Ask("a Node's annotations", "PATCH", NODE, published(), 'cannot patch resource "nodes"'),
+    Ask("one Node", "GET", NODE, None, 'cannot get resource "nodes"'),
+    Ask("one pod", "GET", STAND_IN, None, 'cannot get resource "pods"'),
+    Ask("a pod created", "POST", _PODS, _A_POD, 'cannot create resource "pods"'),
+    Ask("a pod bound", "POST", f"{STAND_IN}/binding", _BINDING, 'cannot create resource "pods/binding"'),
+    Ask("a pod deleted", "DELETE", STAND_IN, None, 'cannot delete resource "pods"'),
+    Ask("Leases elsewhere", "GET", LEASES.format("kube-node-lease"), None, 'cannot list resource "leases"'),
+    Ask("a Lease deleted", "DELETE", OWN_LEASE, None, 'cannot delete resource "leases"'),
+    Ask("a Lease renewed", "PATCH", OWN_LEASE, _HOLDER, 'cannot patch resource "leases"'),
+    Ask("an Event", "POST", EVENTS_DEFAULT, own_event(), 'cannot create resource "events"'),
+    Ask("a token", "POST", f"{CORE}/namespaces/{HERE}/serviceaccounts/{programs.AGENT_ACCOUNT}/token",
+        {"spec": {}}, 'cannot create resource "serviceaccounts/token"'),
+]  # fmt: skip
