@@ -1,8 +1,8 @@
 """The loop: read, aggregate, decide, hand to the writer, at fixed times.
 
 Enters: an opened flow source, the pod store, the link. Leaves: Node writes through ``NodeWriter``. Guarantees:
-never waits for the API server; readings keep an absolute schedule, those that cannot be kept are counted; on
-stop one last reading is published if it changed anything.
+never waits for the API server; readings keep an absolute schedule, and elephants bring them forward
+(``nodeagent.pacing``); on stop one last reading is published if it changed anything.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from nodeagent.kubernetes_writer import NodeWriter
 from nodeagent.link import Link, LinkError, read_counters
 from nodeagent.locality import locality, node_addresses
 from nodeagent.metrics import Figures
+from nodeagent.pacing import Pace
 from nodeagent.pods import PodInfo, PodStore
 from nodeagent.publishing import Change, PublishState, WritePolicy, change, decide
 from nodeagent.sources.base import Elephant, FlowSource
@@ -33,6 +34,8 @@ REFRESH: Final = 30.0
 """Seconds between looks at the node's own addresses and link, which change with CNI and failover only."""
 _LOGGED_PER_READING: Final = 5
 _LAST_WRITE: Final = 3.2
+_HEARS_STOP: Final = 0.25
+"""Seconds until a stop is noticed while the source is listened to."""
 
 _log = structlog.get_logger()
 _FlowKey = tuple[int, str, str]
@@ -55,11 +58,12 @@ class Agent:
         figures: Figures,
         durations: Histogram,
         poll_interval: float,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._source, self._store, self._synced = source, store, synced
         self._writer, self._reporter, self._aggregator = writer, reporter, aggregator
         self._policy, self._find_link, self._interval = policy, find_link, poll_interval
-        self._figures, self._durations = figures, durations
+        self._figures, self._durations, self._clock = figures, durations, clock
         self._link = find_link()
         self._coverage = Coverage()
         self._state = PublishState()
@@ -71,20 +75,33 @@ class Agent:
 
     def run(self, stop: threading.Event) -> None:
         """Until ``stop``. Raises SourceUnavailable when the source cannot go on."""
-        due = time.monotonic()
+        pace = Pace(self._interval, self._clock())
         try:
-            while not stop.wait(max(due - time.monotonic(), 0.0)):
-                self.tick()
-                due, missed = next_due(due, time.monotonic(), self._interval)
-                self._figures.overruns += missed
+            while self._wait(pace, stop):
+                began = self._clock()
+                beginning = self.tick()
+                self._figures.overruns += pace.took(began, self._clock(), beginning=beginning)
             self.tick(last=True)
         finally:
             written = self._writer.close(_LAST_WRITE)
             _log.info("stopped", all_written=written)
 
-    def tick(self, *, last: bool = False) -> None:
-        """One reading and what follows from it. Raises SourceUnavailable."""
-        now = time.monotonic()
+    def _wait(self, pace: Pace, stop: threading.Event) -> bool:
+        """Until a reading is due; False when it is time to stop."""
+        while not stop.is_set():
+            now = self._clock()
+            remaining = pace.due - now
+            if remaining <= 0:
+                return True
+            if now < pace.listen_from:
+                stop.wait(min(remaining, pace.listen_from - now))
+            elif self._source.wait(min(remaining, _HEARS_STOP)):
+                pace.told(self._clock())
+        return False
+
+    def tick(self, *, last: bool = False) -> bool:
+        """One reading and what follows; whether an elephant on the link began. Raises SourceUnavailable."""
+        now = self._clock()
         with self._durations.time():
             self._tell_locality(now)
             reading = self._source.read(now)
@@ -92,7 +109,7 @@ class Agent:
             pods = self._store.snapshot().pods
             footprint = self._aggregator.advance(reading, pods, self._link.capacity, bad=self._coverage.reasons)
             self._coverage.advance(self._aggregator.link_bytes, counters, reading.taken_at)
-        self._log_elephants(reading.elephants)
+        beginning = self._note_elephants(reading.elephants)
         figures = self._figures
         figures.readings += 1
         figures.refused = self._aggregator.refused
@@ -101,6 +118,7 @@ class Agent:
             figures.footprint = footprint
             if self._synced.is_set():  # before, every pod's traffic would be nobody's
                 self._publish(footprint, now, last=last)
+        return beginning
 
     def _publish(self, footprint: NodeFootprint, now: float, *, last: bool) -> None:
         self._state, write = decide(self._state, footprint, now, self._policy, self._draw)
@@ -132,7 +150,8 @@ class Agent:
             _log.info("link changed", uplink=link.interface, capacity=link.capacity.tx)
             self._link = link
 
-    def _log_elephants(self, elephants: tuple[Elephant, ...]) -> None:
+    def _note_elephants(self, elephants: tuple[Elephant, ...]) -> bool:
+        """Log and count beginnings and ends; whether one on the link began."""
         flows = {(flow.protocol, flow.source, flow.destination): flow for flow in elephants}
         begun, ended = flows.keys() - self._flows.keys(), self._flows.keys() - flows.keys()
         self._figures.elephants_begun += len(begun)
@@ -144,6 +163,7 @@ class Agent:
         if unsaid:
             _log.info("more elephants began or ended", count=unsaid)
         self._flows = flows
+        return any(not flows[key].local for key in begun)
 
     def _described(self, flow: Elephant) -> dict[str, object]:
         pods = self._store.snapshot().pods
@@ -163,12 +183,3 @@ def _spoken(pod: PodInfo | None, owner: str) -> str:
     if pod is None:
         return owner
     return f"{pod.ns}/{pod.name}" + (f" (VM {pod.vm})" if pod.vm else "")
-
-
-def next_due(due: float, now: float, interval: float) -> tuple[float, int]:
-    """When the next reading is due on the schedule of ``due``, and how many had to be left out."""
-    following = due + interval
-    if following >= now:
-        return following, 0
-    missed = math.ceil((now - following) / interval)
-    return following + missed * interval, missed

@@ -26,11 +26,12 @@ from rich.live import Live
 
 from footprint.classes import ClassThresholds
 from footprint.service import fail, stop_on_signals
-from nodeagent.agent import REFRESH, next_due
+from nodeagent.agent import REFRESH
 from nodeagent.aggregation import Aggregator
 from nodeagent.coverage import Coverage
 from nodeagent.link import Link, LinkError, find_link, read_counters
 from nodeagent.locality import locality, node_addresses
+from nodeagent.pacing import next_due
 from nodeagent.pods import PodInfo
 from nodeagent.settings import WatchSettings
 from nodeagent.sources.base import HOST, UNATTRIBUTED, FlowSource, SourceUnavailable

@@ -1,21 +1,25 @@
 """How soon an elephant is known: from the datagram that crosses the thresholds to user space, and to the write.
 
-``python -m lab.kernelvm run --kernel 6.12 --timeout 900 -- python3 -m lab.bench.vm_detection [--elephants 40]``.
+``python -m lab.kernelvm run --kernel 6.12 --timeout 1800 -- python3 -m lab.bench.vm_detection [--decisions 30]``.
 Pods send datagrams of one size at a steady pace. The event tells the flow's bytes, so it names the datagram with
 which the flow became an elephant; the sender noted the time before each. ``event`` ends when user space has read
-it; ``decision`` when the agent's own loop, at its default settings, hands a footprint with that elephant to the
-writer. What the API server then takes is not in it. An emulated processor is slow: an upper bound. Prints JSON.
+it; ``decision`` when the agent's own loop, at its default settings, hands a footprint in which the pod is an
+elephant to the writer. What the API server then takes is not in it. Elephants for the decision come in pairs, at
+moments that have nothing to do with the loop's, each pair to a new agent whose write budget is whole. An emulated
+processor is slow: an upper bound. Prints JSON.
 """
 
 from __future__ import annotations
 
 import argparse
-import math
-import statistics
+import random
+import socket
 import sys
 import threading
 import time
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import Final, cast
 
 import orjson
@@ -23,94 +27,117 @@ import structlog
 
 from lab.bench import vm_node
 from lab.bench.agent_loop import Recorder, unconnected
+from lab.bench.figures import delays
+from lab.bench.sender import IP_BYTES, Sender, crossed
 from lab.bench.vm_node import UPLINK, Node, pod_address
 from lab.network import netns
 from nodeagent.agent import Agent
+from nodeagent.publishing import WritePolicy
 from nodeagent.sources.base import FlowSource, FlowThresholds
 from nodeagent.sources.ctnetlink import CtnetlinkSource
 from nodeagent.sources.ebpf import EbpfSource
 from nodeagent.sources.ebpf.layout import EVENT_BECAME, ORIGINAL, REPLY
 
-_PAYLOAD: Final = 1_400
-_HEADERS: Final = 28
 _PACE: Final = 2_000_000
 """Bytes/s of one elephant: above the rate, and little enough for an emulated processor."""
 _CAPACITY: Final = 100e6
 _THRESHOLDS: Final = FlowThresholds(elephant_bytes=2 * 2**20)
 """Less volume than by default, so that an elephant takes seconds; rate and windows are the defaults."""
+_NEEDED: Final = max(_THRESHOLDS.elephant_bytes, _THRESHOLDS.elephant_rate / 8 * _THRESHOLDS.rate_window)
 _PATIENCE: Final = 60.0
-
-
-@dataclass
-class Sender:
-    """A flow of one pod to a port of its own."""
-
-    pod: int
-    port: int
-    moments: list[float] = field(default_factory=list)
-    """Monotonic seconds before each datagram."""
+_TOGETHER: Final = 2
+"""Elephants per agent: fewer than its budget's burst, of which its first footprint took one."""
+_SETTLE: Final = 3 + WritePolicy().interval
+"""Seconds in which a new agent writes its first footprint and gets the token for it back."""
+_STEP: Final = 0.005
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
     parser.add_argument("--elephants", type=int, default=40, help="one after the other, to the event")
-    parser.add_argument("--decisions", type=int, default=6, help="elephants with each source, to the write")
+    parser.add_argument("--decisions", type=int, default=30, help="elephants with each source, to the write")
     options = parser.parse_args()
     structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr),
                         wrapper_class=structlog.make_filtering_bound_logger(30))  # fmt: skip
-    with vm_node.node() as made, netns.entered(made.node):
-        report: dict[str, object] = {"event_seconds": _summary(events(made, options.elephants))}
+    with ExitStack() as stack:
+        made = stack.enter_context(vm_node.node())
+        senders = [
+            stack.enter_context(Sender(stack.enter_context(vm_node.send(pod_address(pod), made)), _PACE))
+            for pod in range(_TOGETHER)
+        ]
+        stack.enter_context(netns.entered(made.node))
+        report: dict[str, object] = {"event_seconds": delays(events(senders[0], options.elephants))}
         for name, source in (("ebpf", EbpfSource), ("ctnetlink", CtnetlinkSource)):
             opened = cast(FlowSource, source(_THRESHOLDS, vm_node.locality()))
-            report[f"decision_seconds_{name}"] = _summary(decisions(made, opened, options.decisions))
+            found = decisions(made, opened, senders, options.decisions)
+            report[f"decision_seconds_{name}"] = delays(found) | {"each": [round(delay, 2) for delay in found]}
+    report["load_inside"] = Path("/proc/loadavg").read_text().split()[:3]
     print(orjson.dumps(report, option=orjson.OPT_INDENT_2).decode())
     return 0
 
 
-def events(made: Node, count: int) -> list[float]:
+def events(sender: Sender, count: int) -> list[float]:
     """Seconds from the crossing datagram to the event in user space, per elephant."""
     source = EbpfSource(_THRESHOLDS, vm_node.locality())
     source.open()
-    delays = []
+    found = []
     try:
         for number in range(count):
-            sender = Sender(number % vm_node.PODS, vm_node.SILENT[0] + number)
-            with _sending(made, sender):
-                delays.append(_await_event(source, sender))
+            port = vm_node.SILENT[0] + number
+            sender.begin((vm_node.SERVER, port))
+            known, sent = _await_event(source, port)
+            found.append(known - sender.end()[sent - 1])
             source.read(time.monotonic())
     finally:
         source.close()
-    return delays
+    return found
 
 
-def _await_event(source: EbpfSource, sender: Sender) -> float:
+def _await_event(source: EbpfSource, port: int) -> tuple[float, int]:
+    """When user space knew of the elephant to ``port``, and with which of its datagrams it became one."""
     deadline = time.monotonic() + _PATIENCE
     while time.monotonic() < deadline:
         source.wait(1.0)
-        found = source.events()
+        events = source.events()
         now = time.monotonic()
-        for event in found:
-            if event.kind == EVENT_BECAME and event.responder_port == _swapped(sender.port):
-                sent: int = (event.bytes[ORIGINAL] + event.bytes[REPLY]) // (_PAYLOAD + _HEADERS)
-                return now - sender.moments[sent - 1]
+        for event in events:
+            if event.kind == EVENT_BECAME and event.responder_port == socket.htons(port):
+                return now, (event.bytes[ORIGINAL] + event.bytes[REPLY]) // IP_BYTES
     raise TimeoutError("no elephant was told")
 
 
-def decisions(made: Node, source: FlowSource, count: int) -> list[float]:
+def decisions(made: Node, source: FlowSource, senders: Sequence[Sender], count: int) -> list[float]:
     """Seconds from the crossing datagram to the decision to write, per elephant, with default settings."""
     source.open()
-    stop = threading.Event()
+    draw = random.Random(1)
+    found: list[float] = []
+    try:
+        while len(found) < count:
+            pair = senders[: count - len(found)]
+            ports = range(vm_node.SILENT[0] + 1000 + len(found), vm_node.SILENT[1])
+            with _agent(made, source) as recorder:
+                time.sleep(_SETTLE)
+                found += _decided(recorder, pair, ports, draw)
+            _until_quiet(source)
+    finally:
+        source.close()
+    return found
+
+
+@contextmanager
+def _agent(made: Node, source: FlowSource) -> Iterator[Recorder]:
+    """A new agent's loop over ``source``, in a thread."""
     agent, recorder = unconnected(source, vm_node.locality().pods, uplink=UPLINK, capacity=_CAPACITY)
-    failures: list[BaseException] = []
+    stop, failures = threading.Event(), list[BaseException]()
     loop = threading.Thread(target=_looped, args=(made, agent, stop, failures))
     loop.start()
     try:
-        time.sleep(15)
-        return [_decided(made, recorder, number, failures) for number in range(count)]
+        yield recorder
     finally:
         stop.set()
         loop.join()
-        source.close()
+    if failures:
+        raise failures[0]
 
 
 def _looped(made: Node, agent: Agent, stop: threading.Event, failures: list[BaseException]) -> None:
@@ -121,72 +148,38 @@ def _looped(made: Node, agent: Agent, stop: threading.Event, failures: list[Base
         failures.append(error)
 
 
-def _decided(made: Node, recorder: Recorder, number: int, failures: list[BaseException]) -> float:
-    """One elephant, at a random moment of the loop; then quiet until the write budget is whole again."""
-    sender = Sender(number, vm_node.SILENT[0] + 1000 + number)
-    seen = len(recorder.written)
+def _decided(
+    recorder: Recorder, senders: Sequence[Sender], ports: Sequence[int], draw: random.Random
+) -> list[float]:
+    """Of elephants that begin at random moments of the loop, one to two seconds apart."""
+    for sender, port in zip(senders, ports, strict=False):
+        time.sleep(1 + draw.random())
+        sender.begin((vm_node.SERVER, port))
     deadline = time.monotonic() + _PATIENCE
-    with _sending(made, sender):
-        while time.monotonic() < deadline and not failures:
-            for at, footprint in recorder.written[seen:]:
-                if any(pod.uid == f"pod-{number}" and pod.el for pod in footprint.pods):
-                    delay = at - _crossed(sender)
-                    break
-            else:
-                time.sleep(0.005)
-                continue
-            break
-        else:
-            raise TimeoutError(f"no footprint with the elephant was written; {failures}")
-    time.sleep(20 + (number * 0.37) % 1)
-    return delay
+    while len(known := _known(recorder)) < len(senders) and time.monotonic() < deadline:
+        time.sleep(_STEP)
+    if len(known) < len(senders):
+        raise TimeoutError(f"no footprint with every elephant was written, only {sorted(known)}")
+    return [known[f"pod-{pod}"] - crossed(sender.end(), _NEEDED) for pod, sender in enumerate(senders)]
 
 
-def _crossed(sender: Sender) -> float:
-    """When the volume and, within one window, the rate's bytes had been sent: the definition, not the event."""
-    needed = max(_THRESHOLDS.elephant_bytes, _THRESHOLDS.elephant_rate / 8 * _THRESHOLDS.rate_window)
-    return sender.moments[math.ceil(needed / (_PAYLOAD + _HEADERS)) - 1]
+def _known(recorder: Recorder) -> dict[str, float]:
+    """Pods that were written as elephants, and when first."""
+    found: dict[str, float] = {}
+    for at, footprint in list(recorder.written):
+        for pod in footprint.pods:
+            if pod.cls.hurts and pod.el:
+                found.setdefault(pod.uid, at)
+    return found
 
 
-class _sending:  # noqa: N801 - a context manager
-    """Datagrams at the pace until the block ends."""
-
-    def __init__(self, made: Node, sender: Sender) -> None:
-        self._sender, self._stop = sender, threading.Event()
-        self._socket = vm_node.send(pod_address(sender.pod), made)
-        self._thread = threading.Thread(target=self._run)
-
-    def __enter__(self) -> None:
-        self._thread.start()
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        self._thread.join()
-        self._socket.close()
-
-    def _run(self) -> None:
-        data, target = b"x" * _PAYLOAD, (vm_node.SERVER, self._sender.port)
-        began = time.monotonic()
-        while not self._stop.is_set():
-            self._sender.moments.append(time.monotonic())
-            self._socket.sendto(data, target)
-            ahead = began + len(self._sender.moments) * _PAYLOAD / _PACE - time.monotonic()
-            if ahead > 0:
-                time.sleep(ahead)
-
-
-def _swapped(port: int) -> int:
-    return (port & 0xFF) << 8 | port >> 8
-
-
-def _summary(delays: list[float]) -> dict[str, float]:
-    ordered = sorted(delays)
-    return {
-        "count": len(ordered),
-        "p50": statistics.median(ordered),
-        "p99": ordered[math.ceil(0.99 * len(ordered)) - 1],
-        "most": ordered[-1],
-    }
+def _until_quiet(source: FlowSource) -> None:
+    """No elephant is left to the next agent."""
+    deadline = time.monotonic() + _PATIENCE
+    while source.read(time.monotonic()).elephants:
+        if time.monotonic() > deadline:
+            raise TimeoutError("an elephant that sends nothing any more does not end")
+        time.sleep(0.5)
 
 
 if __name__ == "__main__":

@@ -160,5 +160,10 @@ class FlowSource(Protocol):
     def read(self, now: float) -> Reading:
         """Counters as of now (monotonic seconds). Raises SourceUnavailable only when it cannot go on at all."""
 
+    def wait(self, timeout: float) -> bool:
+        """Sleep for ``timeout`` seconds, or until an elephant begins or ends: then True, and a reading is worth
+        taking. A source that learns of elephants only by reading always sleeps it out. A reading takes in what
+        was told until then."""
+
     def close(self) -> None:
         """Release sockets, maps and programs."""

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import threading
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ import pytest
 from footprint.cluster.client import ApiError
 from footprint.models import LinkRates, NodeFootprint
 from nodeagent import events, heartbeat, kubernetes_writer
-from nodeagent.agent import Agent, next_due
+from nodeagent.agent import Agent
 from nodeagent.aggregation import Aggregator
 from nodeagent.events import EventReporter
 from nodeagent.heartbeat import Heartbeat
@@ -23,20 +24,6 @@ from nodeagent.publishing import WritePolicy
 from nodeagent.sources.base import Counters, FlowThresholds, Locality, Reading
 
 API: Any = object()
-
-
-@pytest.mark.parametrize(
-    ("due", "now", "expected"),
-    [
-        (10.0, 10.2, (11.0, 0)),
-        (10.0, 11.0, (11.0, 0)),
-        (10.0, 11.1, (12.0, 1)),
-        (10.0, 13.0, (13.0, 2)),
-        (10.0, 13.5, (14.0, 3)),
-    ],
-)
-def test_readings_keep_an_absolute_schedule(due: float, now: float, expected: tuple[float, int]) -> None:
-    assert next_due(due, now, 1.0) == expected
 
 
 class Server:
@@ -212,6 +199,10 @@ class Source:
     def set_thresholds(self, thresholds: FlowThresholds) -> None: ...
     def set_locality(self, locality: Locality) -> None:
         self.told.append(locality)
+
+    def wait(self, timeout: float) -> bool:
+        time.sleep(timeout)
+        return False
 
     def read(self, now: float) -> Reading:
         self.sent += 10**6

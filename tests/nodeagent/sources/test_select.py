@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
 import pytest
@@ -26,6 +27,10 @@ class Stub:
 
     def read(self, now: float) -> Reading:
         return Reading(now, 1, {})
+
+    def wait(self, timeout: float) -> bool:
+        time.sleep(timeout)
+        return False
 
     def close(self) -> None:
         self.closed = True
