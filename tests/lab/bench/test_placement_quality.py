@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from extender.cost import Link
+from extender.demand import Demand, Origin
+from extender.scoring import node_cost
+from extender.snapshot import NodeState, NodeView
+from footprint.classes import TrafficClass
+from footprint.wishes import Placement
+from lab.bench.placement_quality import (
+    DATA_MINING,
+    Nodes,
+    at_random,
+    bound,
+    demand_of,
+    extender,
+    fill,
+    flow_size,
+    judged,
+    priced,
+    spread,
+    without,
+)
+
+G = 1e9
+LINK = 2.5 * G
+MOUSE = demand_of(1000.0, LINK)
+
+
+def elephant(rate: float) -> Demand:
+    return Demand(TrafficClass.ELEPHANT, rate, 0.0, 0.0, Origin.LEARNED, 1)
+
+
+def test_flow_sizes_follow_the_published_distribution() -> None:
+    draw = random.Random(1)
+    sizes = sorted(flow_size(draw) for _ in range(20_000))
+    for packets, share in DATA_MINING[1:]:
+        below = sum(size <= packets * 1460 * (1 + 1e-9) for size in sizes) / len(sizes)
+        assert below == pytest.approx(share, abs=0.015)
+
+
+@pytest.mark.parametrize(
+    ("size", "cls", "rate"),
+    [
+        (100 * 2**10, TrafficClass.MOUSE, 0.0),
+        (2**20, TrafficClass.QUIET, 0.0),
+        (10 * 2**20, TrafficClass.ELEPHANT, 8 * 10 * 2**20),  # within a second
+        (2**30, TrafficClass.ELEPHANT, 0.9 * LINK),  # no more than a link carries
+    ],
+)
+def test_a_pod_is_what_its_transfers_make_it(size: float, cls: TrafficClass, rate: float) -> None:
+    demand = demand_of(size, LINK)
+    assert (demand.cls, demand.tx) == (cls, rate)
+
+
+def test_a_filled_cluster_is_judged_by_its_pairs_its_waits_and_what_its_links_cannot_carry() -> None:
+    nodes = Nodes(2, LINK)
+    names = list(nodes.bound)
+    there = [(0, MOUSE), (0, MOUSE), (0, elephant(LINK / 2)), (1, elephant(LINK)), (1, MOUSE)]
+    for number, (at, demand) in enumerate(there):
+        nodes.place(names[at], demand, number)
+    found = judged("by hand", nodes)
+    assert found.pairs == 3  # two on the first node, one on the second
+    assert found.mean_wait == pytest.approx((1 + 1 + 19) / 3)  # W(0.5) twice, W(0.95) once
+    assert found.waiting_mice == 100
+    assert found.unmet == pytest.approx(100 * 0.1 / 1.5)  # a tenth of the second link, of one and a half asked for
+
+
+def test_pods_that_end_leave_nothing_behind() -> None:
+    nodes, draw = Nodes(3, LINK), random.Random(1)
+    live = fill(nodes, spread, [elephant(G), MOUSE, MOUSE, MOUSE, elephant(G), MOUSE], 3, draw)
+    left = [placed.demand for there in nodes.bound.values() for placed in there]
+    assert len(live) == len(left) == 3
+    assert sorted(d.tx for d in live) == sorted(d.tx for d in left)
+    used = sum(view.link.tx for view in nodes.views.values())
+    assert used == pytest.approx(sum(demand.tx for demand in live))
+
+
+def test_no_placement_carries_more_than_all_links_together() -> None:
+    assert bound([elephant(LINK)] * 4, 2, LINK).unmet == pytest.approx(100 * (4 - 1.8) / 4)
+    assert bound([elephant(G), MOUSE], 2, LINK).pairs == 0
+
+
+@pytest.mark.parametrize("choose", [at_random, spread, extender(Placement.PREFER), extender(Placement.SCORE)])
+def test_every_policy_answers_a_candidate(
+    choose: Callable[[Nodes, Demand, list[str], random.Random], str],
+) -> None:
+    nodes, draw = Nodes(10, LINK), random.Random(1)
+    names = list(nodes.bound)[3:6]
+    assert {choose(nodes, demand, names, draw) for demand in (MOUSE, elephant(G)) for _ in range(5)} <= set(names)
+
+
+def test_switching_a_term_off_is_undone_afterwards() -> None:
+    full = NodeView("a", NodeState.KNOWN, link=Link(LINK, LINK, tx=LINK, elephants=1))
+    before = node_cost(elephant(LINK), full)
+    with without("slowdown"):
+        assert node_cost(elephant(LINK), full) == 0
+    with priced(150):
+        assert node_cost(elephant(LINK), full) == pytest.approx(10 * before)
+    assert node_cost(elephant(LINK), full) == before > 0
