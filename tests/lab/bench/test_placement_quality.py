@@ -12,6 +12,7 @@ from footprint.classes import TrafficClass
 from footprint.wishes import Placement
 from lab.bench.placement_quality import (
     DATA_MINING,
+    Choose,
     Nodes,
     at_random,
     bound,
@@ -85,9 +86,7 @@ def test_no_placement_carries_more_than_all_links_together() -> None:
 
 
 @pytest.mark.parametrize("choose", [at_random, spread, extender(Placement.PREFER), extender(Placement.SCORE)])
-def test_every_policy_answers_a_candidate(
-    choose: Callable[[Nodes, Demand, list[str], random.Random], str],
-) -> None:
+def test_every_policy_answers_a_candidate(choose: Choose) -> None:
     nodes, draw = Nodes(10, LINK), random.Random(1)
     names = list(nodes.bound)[3:6]
     assert {choose(nodes, demand, names, draw) for demand in (MOUSE, elephant(G)) for _ in range(5)} <= set(names)
