@@ -1,0 +1,42 @@
+"""Files that are made from others are up to date, and their making can fail."""
+
+from __future__ import annotations
+
+import pytest
+
+from lab import manifests
+from lab.errors import LabError
+from lab.manifests import Value, documented, readme, table, without_helm
+
+pytestmark = pytest.mark.timeout(1800)  # the first test may build Helm
+
+
+def test_chart_and_manifests_are_made_from_what_they_say() -> None:
+    assert manifests.stale() == [], "run `python -m lab.manifests`"
+
+
+def test_a_comment_belongs_to_the_value_below_it() -> None:
+    text = "# -- One.\na: 1\nb:\n  # -- Two, which is\n  # longer.\n  c: [x]\n  d: 2\n"
+    assert documented(text) == [Value("a", 1, "One."), Value("b.c", ["x"], "Two, which is longer.")]
+
+
+def test_a_comment_without_a_value_is_an_error() -> None:
+    with pytest.raises(LabError, match=r"belongs to no value: Lost\."):
+        documented("a: 1\n# -- Lost.\n")
+
+
+def test_a_value_with_children_is_shown_whole() -> None:
+    assert '| `r` | `{"cpu": "1"}` | All. |' in table(documented("# -- All.\nr:\n  cpu: '1'\n"))
+
+
+def test_a_readme_without_its_markers_is_an_error() -> None:
+    with pytest.raises(LabError, match="markers"):
+        readme("nothing", "a: 1\n")
+
+
+def test_what_only_helm_needs_is_left_out() -> None:
+    document = (
+        "metadata:\n  labels:\n    helm.sh/chart: x\n    app.kubernetes.io/managed-by: Helm\n    kept: a\n"
+        "  annotations:\n    helm.sh/hook: post-delete\n    helm.sh/hook-weight: \"0\"\nspec: {}\n"
+    )  # fmt: skip
+    assert without_helm(document) == "metadata:\n  labels:\n    kept: a\nspec: {}\n"

@@ -1,0 +1,170 @@
+"""Values: each is documented, has a schema, and is the program's own setting; wrong ones are refused in words."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import yaml
+from pydantic import BaseModel
+
+from extender.settings import Settings
+from lab import manifests
+from nodeagent.settings import AgentSettings
+from tests.helm.rendering import CHART, template
+
+pytestmark = pytest.mark.timeout(1800)  # the first test may build Helm
+
+VALUES: dict[str, Any] = yaml.safe_load((CHART / "values.yaml").read_text())
+SCHEMA: dict[str, Any] = json.loads((CHART / "values.schema.json").read_text())
+
+CHARTS_OWN = {
+    AgentSettings: {"node_name", "kubeconfig", "namespace"},
+    Settings: {"kubeconfig", "namespace", "tls_cert", "tls_key", "client_ca", "state"},
+}
+"""Settings that the chart gives by itself."""
+DIFFERENT = {"metrics_host", "uplink", "link_capacity"}
+"""Empty in the values, where the program has None or another way to say the same."""
+CHARTS_PORT = {"metrics_port"}
+"""The extender's is off by default, and the chart's is on: probes need it."""
+
+
+def snake(name: str) -> str:
+    return "".join(f"_{c.lower()}" if c.isupper() else c for c in name)
+
+
+@pytest.mark.parametrize(("part", "model"), [("nodeagent", AgentSettings), ("extender", Settings)])
+def test_every_setting_of_the_program_is_a_value_with_the_same_name_and_default(
+    part: str, model: type[BaseModel]
+) -> None:
+    values = {snake(name): value for name, value in VALUES[part]["settings"].items()}
+    assert set(values) == set(model.model_fields) - CHARTS_OWN[model], "one set of names"
+    required = {"node_name": "n"} if model is AgentSettings else {}
+    told = model(**required, **{n: v for n, v in values.items() if n not in DIFFERENT})
+    own = model(**required)
+    ports = CHARTS_PORT if part == "extender" else set()
+    for name in set(values) - DIFFERENT - ports:
+        assert getattr(told, name) == getattr(own, name), f"{part}.settings: {name}"
+
+
+def leaves(values: dict[str, Any], path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    for name, value in values.items():
+        if isinstance(value, dict) and value:
+            yield from leaves(value, (*path, name))
+        else:
+            yield (*path, name)
+
+
+def test_every_value_is_documented() -> None:
+    documented = {v.path for v in manifests.documented((CHART / "values.yaml").read_text())}
+    for leaf in leaves(VALUES):
+        above = {".".join(leaf[:n]) for n in range(1, len(leaf) + 1)}
+        assert above & documented, f"{'.'.join(leaf)} has no comment that begins with '# --'"
+
+
+def objects(schema: Any) -> Iterator[dict[str, Any]]:
+    if isinstance(schema, dict):
+        if "properties" in schema and "type" in schema:
+            yield schema
+        for value in schema.values():
+            yield from objects(value)
+    elif isinstance(schema, list):
+        for value in schema:
+            yield from objects(value)
+
+
+def test_the_schema_knows_every_value_and_lets_no_other_through() -> None:
+    assert len(list(objects(SCHEMA))) > 30
+    for each in objects(SCHEMA):
+        assert each["additionalProperties"] is False, each
+
+    def known(schema: dict[str, Any], values: dict[str, Any], path: str) -> None:
+        schema = SCHEMA["$defs"][schema["$ref"].rpartition("/")[2]] if "$ref" in schema else schema
+        for name, value in values.items():
+            if "properties" in schema:
+                assert name in schema["properties"], f"{path}{name} is not in the schema"
+                if isinstance(value, dict):
+                    known(schema["properties"][name], value, f"{path}{name}.")
+        if "properties" in schema and path:
+            assert set(schema["properties"]) >= set(values), path
+
+    known(SCHEMA, VALUES, "")
+
+
+WRONG: list[tuple[dict[str, Any], str]] = [
+    ({"extendr": {"enabled": True}}, "additional properties 'extendr' not allowed"),
+    ({"extender": {"settings": {"placment": "score"}}}, "additional properties 'placment' not allowed"),
+    (
+        {"extender": {"settings": {"placement": "always"}}},
+        "at '/extender/settings/placement': value must be one of",
+    ),
+    ({"extender": {"replicas": "two"}}, "at '/extender/replicas': got string, want integer"),
+    ({"extender": {"replicas": 0}}, "at '/extender/replicas': minimum: got 0, want 1"),
+    ({"extender": {"settings": {"shadow": "yes"}}}, "at '/extender/settings/shadow': got string, want boolean"),
+    ({"extender": {"settings": {"drain": 600}}}, "at '/extender/settings/drain': maximum: got 600, want 60"),
+    ({"extender": {"settings": {"port": 88900}}}, "at '/extender/settings/port': maximum: got 88"),
+    (
+        {"extender": {"settings": {"port": 8891}}},
+        "extender.settings.port and extender.settings.metricsPort must differ",
+    ),
+    ({"extender": {"extraArgs": ["shadow"]}}, "at '/extender/extraArgs/0': 'shadow' does not match"),
+    ({"extender": {"image": {"digest": "latest"}}}, "at '/extender/image/digest': 'latest' does not match"),
+    ({"image": {"registry": "https://registry.example.com"}}, "at '/image/registry'"),
+    ({"image": {"pullPolicy": "Sometimes"}}, "at '/image/pullPolicy': value must be one of"),
+    ({"image": {"pullSecrets": ["name"]}}, "at '/image/pullSecrets/0': got string, want object"),
+    (
+        {"nodeagent": {"settings": {"linkCapacity": "fast"}}},
+        "at '/nodeagent/settings/linkCapacity': 'fast' does not",
+    ),
+    ({"nodeagent": {"settings": {"elephantBytes": "10 miles"}}}, "at '/nodeagent/settings/elephantBytes'"),
+    ({"nodeagent": {"settings": {"source": "tcpdump"}}}, "at '/nodeagent/settings/source': value must be one of"),
+    ({"nodeagent": {"settings": {"pollInterval": 0}}}, "at '/nodeagent/settings/pollInterval': minimum"),
+    ({"nodeagent": {"settings": {"deadband": 20}}}, "at '/nodeagent/settings/deadband': maximum: got 20, want 1"),
+    ({"nodeagent": {"settings": {"uplink": "a name that is too long"}}}, "at '/nodeagent/settings/uplink'"),
+    ({"nodeagent": {"privileged": True}}, "additional properties 'privileged' not allowed"),
+    (
+        {"nodeagent": {"capabilities": ["SYS_MODULE", "NET_ADMIN"]}},
+        "at '/nodeagent/capabilities/0': value must be",
+    ),
+    ({"nodeagent": {"capabilities": ["BPF"]}}, "at '/nodeagent/capabilities': no items match contains schema"),
+    ({"nodeagent": {"tolerations": [{"opertor": "Exists"}]}}, "additional properties 'opertor' not allowed"),
+    ({"nodeagent": {"resources": {"limits": {"memory": "lots"}}}}, "at '/nodeagent/resources/limits/memory'"),
+    (
+        {"nodeagent": {"updateStrategy": {"type": "Recreate"}}},
+        "at '/nodeagent/updateStrategy/type': value must be",
+    ),
+    (
+        {"nodeagent": {"terminationGracePeriodSeconds": 0}},
+        "at '/nodeagent/terminationGracePeriodSeconds': minimum",
+    ),
+    ({"scheduler": {"schedulerName": "default-scheduler"}}, "must not be default-scheduler"),
+    ({"scheduler": {"schedulerName": "By Traffic"}}, "at '/scheduler/schedulerName': 'By Traffic' does not match"),
+    ({"scheduler": {"httpTimeout": 500}}, "at '/scheduler/httpTimeout': got number, want string"),
+    ({"scheduler": {"weight": 0.5}}, "at '/scheduler/weight': got number, want integer"),
+    ({"scheduler": {"profile": {"schedulerName": "x"}}}, "additional properties 'schedulerName' not allowed"),
+    ({"scheduler": {"enabled": True}, "extender": {"enabled": False}}, "scheduler.enabled needs extender.enabled"),
+    ({"certificates": {"mode": "none"}}, "at '/certificates/mode': value must be one of"),
+    ({"certificates": {"mode": "existing"}}, "at '/certificates/existing/"),
+    (
+        {"certificates": {"selfSigned": {"days": 100}}},
+        "renewBeforeDays must be below certificates.selfSigned.days",
+    ),
+    ({"certificates": {"selfSigned": {"caDays": 400}}}, "a certificate does not outlive its CA"),
+    (
+        {"routing": {"namespaceLabel": {"enabled": True}}, "scheduler": {"enabled": False}},
+        "routing.namespaceLabel.enabled needs scheduler.enabled",
+    ),
+    ({"routing": {"namespaceLabel": {"value": "on, please"}}}, "at '/routing/namespaceLabel/value'"),
+    ({"networkPolicy": {"extenderFrom": [{"cidr": "10.0.0.0/8"}]}}, "additional properties 'cidr' not allowed"),
+    ({"cleanup": {"timeoutSeconds": 1}}, "at '/cleanup/timeoutSeconds': minimum: got 1, want 30"),
+    ({"fullnameOverride": "Not A Name"}, "at '/fullnameOverride': 'Not A Name' does not match"),
+]
+
+
+@pytest.mark.parametrize(("values", "said"), WRONG, ids=[json.dumps(values)[:60] for values, _ in WRONG])
+def test_wrong_values_are_refused_by_name(values: dict[str, Any], said: str) -> None:
+    refused = template(values)
+    assert refused.returncode != 0, "accepted"
+    assert said in refused.stderr, refused.stderr
