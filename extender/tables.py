@@ -4,7 +4,8 @@ Enters: candidate names, a demand, a placement mode and the snapshot. Leaves: th
 exactly what ``filtering.filter_nodes`` and ``scoring.score_nodes`` say (property tests hold them together), in a
 few microseconds per hundred nodes: a verdict depends only on the node's view and on the few numbers of a demand
 that cost and filter look at, so that pods which ask alike share a table, and a new snapshot costs a table only
-the nodes that it changed. Names are looked up once per request; everything else is a list by the node's place.
+the nodes that it changed. Names are looked up once per pod; everything else is a list by the node's place. An
+answer is made of the names as they came: what is fetched from memory for each candidate is most of its time.
 Belongs to one thread. Memory: two pointers and at most one reason per node in each of ``MAX_TABLES`` tables.
 """
 
@@ -40,7 +41,9 @@ _CHECK_EVERY: Final = 64
 _SUITS: Final = b""
 _UNSEEN: Final = 0
 """Place of every node that the snapshot does not hold."""
-_TAILS: Final = tuple(b"%d}" % score for score in range(BEST + 1))
+_HOST: Final = '{"Host":"'
+_TAILS: Final = tuple(f'","Score":{score}}},{_HOST}' for score in range(BEST + 1))
+"""From one name to the next in a HostPriorityList."""
 
 
 class LateError(Exception):
@@ -88,26 +91,42 @@ class _Table:
     costs: list[float | None]
     open: set[int]
     """Places not worked out yet, or no longer right."""
+    distinct: dict[float, float]
+    """Each cost once, so that nodes that cost alike share it."""
 
 
 class _Places:
-    """Where each node of the snapshot stands in the tables, and its half of a HostPriority."""
+    """Where each node of the snapshot stands in the tables."""
 
     def __init__(self, names: Sequence[str]) -> None:
         # Written and read back, so that the strings lie side by side: a look-up is mostly waiting for memory.
         self.names: list[str] = ["", *orjson.loads(orjson.dumps(list(names)))]
-        self.heads = [b"", *map(_head, self.names[1:])]
         self.of: dict[str, int] = {name: place for place, name in enumerate(self.names) if place != _UNSEEN}
+        self._known: list[tuple[Sequence[str], list[int]]] = []
 
     def find(self, names: Sequence[str]) -> list[int]:
+        """The places of ``names``: looked up, unless the last question named the same nodes."""
+        for known, places in self._known:
+            if known == names:
+                return places
         try:
-            return list(map(self.of.__getitem__, names))
+            found = list(map(self.of.__getitem__, names))
         except KeyError:
-            return [self.of.get(name, _UNSEEN) for name in names]
+            found = [self.of.get(name, _UNSEEN) for name in names]
+        self._known = [(names, found)]
+        return found
+
+    def expect(self, names: Sequence[str], places: list[int]) -> None:
+        """The next question may well name these: prioritize follows filter."""
+        self._known[1:] = [(names, places)]
 
 
-def _head(name: str) -> bytes:
-    return b',{"Host":%b,"Score":' % orjson.dumps(name)
+def _plain(names: Sequence[str]) -> Sequence[str]:
+    """``names`` as they stand between quotation marks in JSON: nearly always as they are."""
+    text = "".join(names)
+    if text.isascii() and len(orjson.dumps(text)) == len(text) + 2:
+        return names
+    return [orjson.dumps(name)[1:-1].decode() for name in names]
 
 
 class Tables:
@@ -131,7 +150,9 @@ class Tables:
         rejected = list(filter(None, found))
         if not rejected or (placement is Placement.PREFER and _SUITS not in found):
             return _everything(names)
-        passed = list(compress(names, map(not_, found)))
+        stays = list(map(not_, found))
+        passed = list(compress(names, stays))
+        self._places.expect(passed, list(compress(places, stays)))
         body = b'{"NodeNames":%b,"FailedAndUnresolvableNodes":{%b},"Error":""}' % (
             orjson.dumps(passed), b",".join(rejected),
         )  # fmt: skip
@@ -144,23 +165,23 @@ class Tables:
 
         With the pod's ``uid``: as ``commitment.commit`` leaves it, if the node that it chooses is a known one.
         """
+        if demand.neutral:
+            return Scores(_listed(names, [_TAILS[NEUTRAL]] * len(names)), None)
         self._follow(snapshot)
         places = self._places.find(names)
-        if demand.neutral:
-            return Scores(self._listed(names, places, [_TAILS[NEUTRAL]] * len(names)), None)
         costs = list(map(self._table(demand, places, deadline).costs.__getitem__, places))
         distinct = set(costs)
         scores: dict[float | None, int] = {None: NEUTRAL}
         for cost, score in score_table({cost for cost in distinct if cost is not None}).items():
             scores[cost] = score
         if uid is None or not names:
-            return Scores(self._listed(names, places, _tails(costs, scores)), None)
+            return Scores(_listed(names, _tails(costs, scores)), None)
         top = max(map(scores.__getitem__, distinct))
         best = {cost for cost in distinct if scores[cost] == top}
         equals = list(compress(range(len(costs)), map(best.__contains__, costs)))
         chosen = equals[pick(uid, len(equals))]
         if costs[chosen] is None:  # nothing speaks for a node of which nothing is known
-            return Scores(self._listed(names, places, _tails(costs, scores)), None)
+            return Scores(_listed(names, _tails(costs, scores)), None)
         if top == BEST:
             scores.update(dict.fromkeys(best, BEST - 1))
         tails = _tails(costs, scores)
@@ -169,7 +190,7 @@ class Tables:
         if places.count(place) > 1:  # sent twice, scored twice
             for at in [at for at, other in enumerate(places) if other == place]:
                 tails[at] = lifted
-        return Scores(self._listed(names, places, tails), names[chosen])
+        return Scores(_listed(names, tails), names[chosen])
 
     def work_ahead(self, snapshot: Snapshot, deadline: float) -> bool:
         """Use idle time until ``deadline`` for what the tables used last lack; whether anything is left to do."""
@@ -181,18 +202,6 @@ class Tables:
         except LateError:
             return True
         return False
-
-    def _listed(self, names: Sequence[str], places: list[int], tails: list[bytes]) -> bytes:
-        if not names:
-            return b"[]"
-        heads = list(map(self._places.heads.__getitem__, places))
-        if _UNSEEN in places:
-            heads = [head or _head(name) for head, name in zip(heads, names, strict=True)]
-        heads[0] = b"[" + heads[0][1:]  # each begins with the comma that parts it from the one before
-        pieces = [b""] * (2 * len(names))
-        pieces[0::2], pieces[1::2] = heads, tails
-        pieces.append(b"]")
-        return b"".join(pieces)
 
     def _follow(self, snapshot: Snapshot) -> None:
         """Take in what ``snapshot`` changed since the last one."""
@@ -215,7 +224,7 @@ class Tables:
         table = self._tables.get(question)
         if table is None:
             size = len(self._places.names)
-            table = self._tables[question] = _Table(demand, [None] * size, [None] * size, set(range(1, size)))
+            table = self._tables[question] = _Table(demand, [None] * size, [None] * size, set(range(1, size)), {})
             if len(self._tables) > MAX_TABLES:
                 self._tables.popitem(last=False)
         else:
@@ -229,13 +238,24 @@ class Tables:
             name = self._places.names[place]
             view = self._snapshot.nodes[name]
             table.reasons[place] = _reason(name, table.demand, view)
-            table.costs[place] = comparable_cost(table.demand, view, scarce)
+            cost = comparable_cost(table.demand, view, scarce)
+            table.costs[place] = None if cost is None else table.distinct.setdefault(cost, cost)
             table.open.discard(place)
             if count % _CHECK_EVERY == 0 and self._clock() > deadline:
                 raise LateError
 
 
-def _tails(costs: list[float | None], scores: dict[float | None, int]) -> list[bytes]:
+def _listed(names: Sequence[str], tails: list[str]) -> bytes:
+    """HostPriorityList as JSON: each name, and what follows it."""
+    if not names:
+        return b"[]"
+    pieces = [""] * (2 * len(names))
+    pieces[0::2], pieces[1::2] = _plain(names), tails
+    pieces[-1] = tails[-1].removesuffix("," + _HOST)
+    return f"[{_HOST}{''.join(pieces)}]".encode()
+
+
+def _tails(costs: list[float | None], scores: dict[float | None, int]) -> list[str]:
     tails = {cost: _TAILS[score] for cost, score in scores.items()}
     return list(map(tails.__getitem__, costs))
 
