@@ -63,7 +63,7 @@ class Agent:
         self._source, self._store, self._synced = source, store, synced
         self._writer, self._reporter, self._aggregator = writer, reporter, aggregator
         self._policy, self._find_link, self._interval = policy, find_link, poll_interval
-        self._figures, self._durations, self._clock = figures, durations, clock
+        self.figures, self._durations, self._clock = figures, durations, clock
         self._link = find_link()
         self._coverage = Coverage()
         self._state = PublishState()
@@ -80,7 +80,7 @@ class Agent:
             while self._wait(pace, stop):
                 began = self._clock()
                 beginning = self.tick()
-                self._figures.overruns += pace.took(began, self._clock(), beginning=beginning)
+                self.figures.overruns += pace.took(began, self._clock(), beginning=beginning)
             self.tick(last=True)
         finally:
             written = self._writer.close(_LAST_WRITE)
@@ -110,7 +110,7 @@ class Agent:
             footprint = self._aggregator.advance(reading, pods, self._link.capacity, bad=self._coverage.reasons)
             self._coverage.advance(self._aggregator.link_bytes, counters, reading.taken_at)
         beginning = self._note_elephants(reading.elephants)
-        figures = self._figures
+        figures = self.figures
         figures.readings += 1
         figures.refused = self._aggregator.refused
         figures.reading, figures.coverage, figures.beat_at = reading, self._coverage.ratio, now
@@ -154,7 +154,7 @@ class Agent:
         """Log and count beginnings and ends; whether one on the link began."""
         flows = {(flow.protocol, flow.source, flow.destination): flow for flow in elephants}
         begun, ended = flows.keys() - self._flows.keys(), self._flows.keys() - flows.keys()
-        self._figures.elephants_begun += len(begun)
+        self.figures.elephants_begun += len(begun)
         for key in list(begun)[:_LOGGED_PER_READING]:
             _log.info("elephant begins", **self._described(flows[key]))
         for key in list(ended)[:_LOGGED_PER_READING]:

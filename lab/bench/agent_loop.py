@@ -41,7 +41,7 @@ class _Silent(EventReporter):
 
 
 def unconnected(
-    source: FlowSource, pods: Mapping[bytes, str], *, uplink: str, capacity: float
+    source: FlowSource, pods: Mapping[bytes, str], *, uplink: str, capacity: float, poll_interval: float = 1.0
 ) -> tuple[Agent, Recorder]:
     """The loop over an opened source at default settings. ``pods``: address → UID; ``capacity`` in bit/s."""
     store, synced, recorder = PodStore(), threading.Event(), Recorder()
@@ -53,6 +53,6 @@ def unconnected(
     agent = Agent(
         source=source, store=store, synced=synced, writer=recorder, reporter=_Silent(),
         aggregator=Aggregator(source.name), policy=WritePolicy(), find_link=lambda: find_link(uplink, capacity),
-        figures=Figures(), durations=new_registry()[1], poll_interval=1.0,
+        figures=Figures(), durations=new_registry()[1], poll_interval=poll_interval,
     )  # fmt: skip
     return agent, recorder
