@@ -61,13 +61,18 @@ def create(directory: Path, server_names: Sequence[str]) -> Pki:
         pki, *_request(pki, "ca", "/CN=traffic-footprint-lab-ca"),
         "-addext", "basicConstraints=critical,CA:TRUE", "-addext", "keyUsage=critical,keyCertSign,cRLSign",
     )  # fmt: skip
-    _openssl(
-        pki, *_signed(pki, "apiserver", "/CN=kube-apiserver"),
-        "-addext", "extendedKeyUsage=serverAuth", "-addext", f"subjectAltName={','.join(server_names)}",
-    )  # fmt: skip
+    issue_server(pki, "apiserver", server_names)
     for name, subject in _SUBJECTS.items():
         _openssl(pki, *_signed(pki, name, subject), "-addext", "extendedKeyUsage=clientAuth")
     return pki
+
+
+def issue_server(pki: Pki, name: str, server_names: Sequence[str]) -> None:
+    """One more certificate and key, for a server of ``server_names``. Raises LabError."""
+    _openssl(
+        pki, *_signed(pki, name, f"/CN={name}"),
+        "-addext", "extendedKeyUsage=serverAuth", "-addext", f"subjectAltName={','.join(server_names)}",
+    )  # fmt: skip
 
 
 def _request(pki: Pki, name: str, subject: str) -> list[str | Path]:
