@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Collection, Mapping
@@ -82,6 +83,9 @@ def build(request: Request) -> Build:
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise EbpfUnavailable(Problem(Kind.COMPILE_FAILED, f"the compiling process: {error}")) from error
+    if done.returncode == -signal.SIGKILL:
+        fact = "the compiling process was killed, as the kernel does where memory runs out"
+        raise EbpfUnavailable(Problem(Kind.COMPILER_KILLED, fact))
     said = done.stderr.decode("utf-8", "replace")
     try:
         answer = orjson.loads(done.stdout)

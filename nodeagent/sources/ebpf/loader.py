@@ -32,6 +32,7 @@ _SAME_IN_EVERY_MODE: Final = frozenset(
         Kind.NO_BTF,
         Kind.BCC_MISSING,
         Kind.COMPILE_FAILED,
+        Kind.COMPILER_KILLED,
         Kind.UNKNOWN_LAYOUT,
         Kind.NO_CONNTRACK,
         Kind.UNKNOWN_PROTOTYPE,

@@ -69,7 +69,7 @@ class Sizes:
     elephants: int = 8_192
     """Elephants at once."""
     event_bytes: int = 256 * 1024
-    """A power of two and whole pages; an elephant's begin or end takes 88 bytes."""
+    """A power of two and whole pages; an elephant's begin or end takes 80 bytes."""
 
 
 def specs(sizes: Sizes) -> tuple[MapSpec, ...]:

@@ -41,7 +41,7 @@ def findings(sizes: Sizes = TRIAL) -> tuple[Finding, ...]:
 
 
 def _not_built(problem: Problem) -> tuple[Finding, Finding]:
-    if problem.kind in (Kind.BCC_MISSING, Kind.COMPILE_FAILED):
+    if problem.kind in (Kind.BCC_MISSING, Kind.COMPILE_FAILED, Kind.COMPILER_KILLED):
         types = Finding(_TYPES, Answer.YES, "readable", required=False)
         return types, _missing(_COMPILER, problem)
     compiler = Finding(_COMPILER, Answer.UNKNOWN, _UNTRIED, required=False)

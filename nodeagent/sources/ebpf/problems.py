@@ -19,6 +19,7 @@ class Kind(StrEnum):
     UNKNOWN_LAYOUT = "unknown-layout"
     BCC_MISSING = "bcc-missing"
     COMPILE_FAILED = "compile-failed"
+    COMPILER_KILLED = "compiler-killed"
     NOT_PORTED = "not-ported"
     MAP_REFUSED = "map-refused"
     NO_PERMISSION = "no-permission"
@@ -37,6 +38,7 @@ REMEDY: Final[dict[Kind, str]] = {
     Kind.BCC_MISSING: "install the distribution's package: `apt-get install python3-bpfcc` (never bcc from PyPI, "
     "which is another project), and use a Python that sees it",
     Kind.COMPILE_FAILED: "install bcc 0.26 or later: `apt-get install python3-bpfcc`",
+    Kind.COMPILER_KILLED: "raise the memory limit of the container: compiling takes up to 220 MiB for a moment",
     Kind.NOT_PORTED: "use --source ctnetlink on this machine",
     Kind.MAP_REFUSED: "raise the memory limit of the container, or lower the number of flows tracked",
     Kind.NO_PERMISSION: "run as root, or add BPF, PERFMON and NET_ADMIN (and SYS_ADMIN where the kernel asks for "

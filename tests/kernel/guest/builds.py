@@ -8,6 +8,8 @@ compiling itself goes wrong do not use this.
 from __future__ import annotations
 
 import pickle
+import shutil
+from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
 from typing import Final
@@ -15,27 +17,34 @@ from typing import Final
 from nodeagent.sources.ebpf import build as building
 from nodeagent.sources.ebpf import loader, preflight
 from nodeagent.sources.ebpf.build import Build, Request, fingerprint
+from nodeagent.sources.ebpf.hooks import Mode
 
 FOLDER: Final = Path("/tmp/traffic-footprint-builds")  # noqa: S108 - a guest has one user and one life
 PATIENCE: Final = 900.0
 """Seconds for one compilation: the agent's own limit is for real processors."""
 
 
-def remember() -> None:
-    """From now on this process asks the folder before the compiler."""
+def remember(damaged: Callable[[Build], Build] = lambda made: made) -> None:
+    """From now on this process asks the folder before the compiler; it gets what is found ``damaged``."""
     building.TIMEOUT = PATIENCE  # type: ignore[misc]
     compile_now = building.build
 
     def build(request: Request) -> Build:
-        asked = (request.mode, sorted(request.without), sorted(request.defines.items()), request.file)
-        name = sha256(repr((asked, fingerprint(request.sources))).encode()).hexdigest()
-        kept = FOLDER / name
-        if kept.exists():
-            found: Build = pickle.loads(kept.read_bytes())  # noqa: S301 - written below
-            return found
-        made = compile_now(request)
-        FOLDER.mkdir(exist_ok=True)
-        kept.write_bytes(pickle.dumps(made))
-        return made
+        kept = _place(request)
+        if not kept.exists():
+            FOLDER.mkdir(exist_ok=True)
+            kept.write_bytes(pickle.dumps(compile_now(request)))
+        return damaged(pickle.loads(kept.read_bytes()))  # noqa: S301 - written above
 
     loader.build = preflight.build = build  # type: ignore[attr-defined]
+
+
+def share(mode: Mode, sources: Path) -> None:
+    """``sources`` differ from the project's by comments: the program is the same, and need not be compiled."""
+    loader.build(Request(mode))  # type: ignore[attr-defined]
+    shutil.copyfile(_place(Request(mode)), _place(Request(mode, sources=sources)))
+
+
+def _place(request: Request) -> Path:
+    asked = (request.mode, sorted(request.without), sorted(request.defines.items()), request.file)
+    return FOLDER / sha256(repr((asked, fingerprint(request.sources))).encode()).hexdigest()

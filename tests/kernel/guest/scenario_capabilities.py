@@ -21,7 +21,7 @@ import pytest
 from lab.network import netns
 from tests.kernel.guest.network import PORT, SERVER4, Network, network
 from tests.kernel.guest.process import agent
-from tests.kernel.guest.sources import CTNETLINK, SOURCES
+from tests.kernel.guest.sources import CTNETLINK, EBPF, SOURCES
 from tests.kernel.guest.traffic import Connection
 
 GRANTED: Final = ("bpf", "perfmon", "net_admin", "sys_admin")
@@ -46,8 +46,9 @@ def only(names: tuple[str, ...], *, user: str = "0") -> list[str]:
     return [*command, "--"]
 
 
-@pytest.mark.parametrize("user", ["0", NOBODY], ids=["root", "nobody"])
-@pytest.mark.parametrize("source", SOURCES)
+@pytest.mark.parametrize(
+    ("source", "user"), [*((name, "0") for name in SOURCES), (EBPF[0], NOBODY)], ids=lambda value: value
+)
 def test_a_source_measures_with_what_the_daemonset_grants_and_no_more(
     net: Network, source: str, user: str
 ) -> None:

@@ -95,14 +95,14 @@ def transfer(measuring: Measuring) -> tuple[dict[str, int], Counters, Coverage]:
 
 
 @pytest.fixture
-def counting(net: Network) -> Iterator[None]:
-    with shortcut(net, "counter"):
+def counting(shared_net: Network) -> Iterator[None]:
+    with shortcut(shared_net, "counter"):
         yield
 
 
 @pytest.fixture
-def silent(net: Network) -> Iterator[None]:
-    with shortcut(net, ""):
+def silent(shared_net: Network) -> Iterator[None]:
+    with shortcut(shared_net, ""):
         yield
 
 

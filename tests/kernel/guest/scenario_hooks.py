@@ -6,6 +6,7 @@ Elsewhere ctnetlink watches as well, and switches the kernel's accounting on.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from ctypes import sizeof
 from pathlib import Path
 
 import pytest
@@ -13,14 +14,15 @@ import pytest
 from lab.network import netns
 from nodeagent.sources.base import FlowSource, FlowThresholds, LossKind
 from nodeagent.sources.ebpf import EbpfSource
+from nodeagent.sources.ebpf.layout import Event
 from tests.kernel.guest.measuring import THRESHOLDS, Measuring
 from tests.kernel.guest.network import LOCALITY, PORT, SERVER4, SERVER6, SILENT_PORTS, Network, network
 from tests.kernel.guest.sources import EBPF, opened
 from tests.kernel.guest.traffic import Connection, exchange, scatter
 
 EVENT_BYTES = 4096
-ROOM = EVENT_BYTES // 96
-"""Events that fit: 88 bytes and the kernel's header of 8, and never the last byte."""
+ROOM = (EVENT_BYTES - 1) // (sizeof(Event) + 8)
+"""Events that fit: each with a header of the kernel's, and never to the last byte."""
 MANY = 3 * ROOM
 SIZE = 1400
 

@@ -1,6 +1,6 @@
 """One start of the agent's measuring on a machine that lacks something, told as a line of JSON and ended.
 
-``trial.py [--compile] [--source NAME] [--flows N]``: what the preflight finds of eBPF, by capability; which source
+``trial.py [--compile] [--flows N] [--refused]``: what the preflight finds of eBPF, by capability; which source
 the agent takes (empty: none), and why it passed others over.
 """
 
@@ -8,14 +8,18 @@ from __future__ import annotations
 
 import argparse
 import json
+import struct
 import time
+from dataclasses import replace
 from functools import partial
+from typing import Final
 
 import structlog
 
 from nodeagent.sources.base import FlowSource, SourceUnavailable
 from nodeagent.sources.ctnetlink import CtnetlinkSource
 from nodeagent.sources.ebpf import EbpfSource, preflight
+from nodeagent.sources.ebpf.build import Build
 from nodeagent.sources.ebpf.loader import Options
 from nodeagent.sources.ebpf.maps import Sizes
 from nodeagent.sources.select import AUTO, Factory, choose
@@ -23,15 +27,18 @@ from tests.kernel.guest import builds
 from tests.kernel.guest.measuring import THRESHOLDS
 from tests.kernel.guest.network import LOCALITY
 
+_FAR_READ: Final = struct.pack("=BBhi", 0x79, 0x10, 32_760, 0) + struct.pack("=BBhi", 0x95, 0, 0, 0)
+"""r0 = *(u64 *)(r1 + 32760); exit: far beyond what any hook is given."""
+
 
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--compile", action="store_true", help="whatever was compiled before")
     parser.add_argument("--flows", type=int, default=Sizes().flows)
-    parser.add_argument("--source", default=AUTO)
+    parser.add_argument("--refused", action="store_true", help="hand the kernel a program that it cannot accept")
     asked = parser.parse_args()
     if not asked.compile:
-        builds.remember()
+        builds.remember(_refused if asked.refused else lambda made: made)
     sizes = Sizes(flows=asked.flows)
     trial = preflight.TRIAL if asked.flows == Sizes().flows else sizes
     findings = {
@@ -43,7 +50,7 @@ def main() -> None:
     }
     with structlog.testing.capture_logs() as logged:
         try:
-            source: FlowSource | None = choose(asked.source, THRESHOLDS, LOCALITY, sources=sources)
+            source: FlowSource | None = choose(AUTO, THRESHOLDS, LOCALITY, sources=sources)
         except SourceUnavailable:
             source = None
     told = {
@@ -55,6 +62,10 @@ def main() -> None:
     if source is not None:
         source.read(time.monotonic())
         source.close()
+
+
+def _refused(made: Build) -> Build:
+    return replace(made, code=dict.fromkeys(made.code, _FAR_READ))
 
 
 if __name__ == "__main__":

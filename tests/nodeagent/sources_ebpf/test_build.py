@@ -89,6 +89,15 @@ def test_a_compiling_process_that_dies_is_a_problem(tmp_path: Path, says: str) -
     assert raised.value.problem.kind is Kind.COMPILE_FAILED
 
 
+def test_a_compiling_process_that_ran_out_of_memory_names_the_limit(tmp_path: Path) -> None:
+    broken = tmp_path / "python"
+    broken.write_text("#!/bin/sh\nkill -KILL $$\n")
+    broken.chmod(0o755)
+    with pytest.raises(EbpfUnavailable, match="memory limit") as raised:
+        build(Request(Mode.KPROBE, python=str(broken)))
+    assert raised.value.problem.kind is Kind.COMPILER_KILLED
+
+
 def test_a_compiling_process_that_cannot_start_is_a_problem() -> None:
     with pytest.raises(EbpfUnavailable) as raised:
         build(Request(Mode.KPROBE, python="/nonexistent/python"))
