@@ -55,13 +55,13 @@ def locality() -> Locality:
 
 
 @contextmanager
-def node() -> Iterator[Node]:
-    """The node, tracking connections."""
+def node(mtu: int = 1500) -> Iterator[Node]:
+    """The node, tracking connections. ``mtu`` in bytes, of every link."""
     made = Node(*(f"tf-bench-{os.getpid()}-{part}" for part in ("node", "pods", "server")))
     names = (made.node, made.pods, made.server)
     try:
         netns.create_all(names)
-        _wire(made)
+        _wire(made, mtu)
         yield made
     finally:
         netns.delete_all(names)
@@ -75,9 +75,9 @@ def send(source: str, made: Node) -> socket.socket:
     return opened
 
 
-def _wire(made: Node) -> None:
+def _wire(made: Node, mtu: int) -> None:
     for (link, address), other in zip(_LINKS, (made.pods, made.server), strict=True):
-        _ip(made.node, f"link add {link} type veth peer name eth0 netns {other}\n"
+        _ip(made.node, f"link add {link} mtu {mtu} type veth peer name eth0 mtu {mtu} netns {other}\n"
                        f"addr add {address} dev {link}\nlink set {link} up")  # fmt: skip
     addresses = "\n".join(f"addr add {pod_address(number)}/16 dev eth0" for number in range(PODS))
     _ip(made.pods, f"{addresses}\nlink set eth0 up\nroute add default via 10.50.255.254")
