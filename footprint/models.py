@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Final
 
-from annotated_types import Ge, Le, MaxLen
-from pydantic import ConfigDict
+from annotated_types import Ge, Le
+from pydantic import ConfigDict, StringConstraints
 
 from footprint.classes import TrafficClass
 from footprint.units import MAX_RATE
@@ -24,7 +24,8 @@ Rate = Annotated[float, Ge(0), Le(MAX_RATE)]
 """bit/s."""
 Share = Annotated[float, Ge(0), Le(1)]
 Count = Annotated[int, Ge(0), Le(2**53)]
-Name = Annotated[str, MaxLen(253)]
+Name = Annotated[str, StringConstraints(max_length=253, pattern=r"^[-A-Za-z0-9_.:/~]*$")]
+"""What Kubernetes lets names be, and nothing that a terminal, a table or a metric's label would take for more."""
 
 
 @dataclass(frozen=True, slots=True)

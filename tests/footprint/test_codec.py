@@ -47,10 +47,9 @@ def test_encoding_is_deterministic_and_stable_under_a_round_trip(node: NodeFootp
     assert encode(decode(text)).text == text
 
 
-@given(st.integers(0, 40).map(lambda n: 500 + 25 * n), st.text(min_size=1, max_size=200))
+@given(st.integers(0, 40).map(lambda n: 500 + 25 * n), st.text("az-09.", min_size=1, max_size=200))
 @settings(max_examples=25)
 def test_it_never_exceeds_64_kib_and_states_how_many_pods_it_left_out(count: int, name: str) -> None:
-    name = name.encode("utf-8", "ignore").decode() or "x"
     node = NodeFootprint(src="ctnetlink", cap=LINK, pods=tuple(pod(n, name=name) for n in range(count)))
     encoded = encode(node)
     assert len(encoded.text.encode()) <= MAX_BYTES
@@ -147,3 +146,12 @@ def test_the_wire_is_readable_and_leaves_out_what_absence_says() -> None:
         '{"cap":{"rx":200000000,"tx":200000000},'
         '"pods":[{"uid":"u","ns":"n","name":"p","wl":"Job/j","cls":"quiet"}],"src":"ctnetlink","v":1}'
     )
+
+
+@pytest.mark.parametrize("name", ["\x1b[2J", "a\nb", "[link=http://x]a[/link]", "a b", "\u202e", '"', "x" * 254])
+@pytest.mark.parametrize("field", ["uid", "ns", "name", "wl"])
+def test_names_that_would_be_more_than_names_to_a_terminal_are_refused(field: str, name: str) -> None:
+    text = encode(NodeFootprint(src="s", cap=LINK, pods=(pod(1, **{field: name}),))).text
+    assert outcome(text) is DecodeReason.SHAPE
+    assert outcome(json.dumps({"src": name, "cap": {}})) is DecodeReason.SHAPE
+    assert outcome(json.dumps({"src": "s", "cap": {}, "bad": [name]})) is DecodeReason.SHAPE

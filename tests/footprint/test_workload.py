@@ -31,7 +31,21 @@ def owned(kind: str, name: str, **more: Any) -> dict[str, Any]:
         (owned("Job", "backup", annotations=None, labels=None), "Job/backup"),
         ({"name": "p", "ownerReferences": ["hostile", {"controller": True}]}, "Pod/p"),
         ({}, "Pod/"),
+        # Owners as nobody is called: whoever creates a pod writes them.
+        (owned("K" * 64, "x"), "Pod/p"),
+        (owned("Job", "x" * 254), "Pod/p"),
+        (owned("Job", "\x1b[2J"), "Pod/p"),
+        (owned("[link=x]", "x"), "Pod/p"),
+        (owned("Job", "a\nb"), "Pod/p"),
+        (owned("Job", "a/b"), "Pod/p"),
     ],
 )
 def test_copies_of_one_pod_share_a_workload(metadata: dict[str, Any], workload: str) -> None:
     assert workload_of(metadata) == workload
+
+
+def test_the_longest_names_are_told_apart_within_what_the_wire_takes() -> None:
+    one, other = (workload_of(owned("StatefulSet", "x" * 252 + last)) for last in "ab")
+    assert len(one) == len(other) == 253
+    assert one != other
+    assert workload_of(owned("StatefulSet", "x" * 241)) == "StatefulSet/" + "x" * 241
