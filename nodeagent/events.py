@@ -1,14 +1,17 @@
 """Annotations that were not understood, told to the people who wrote them: one Event per pod and value.
 
 Enters: pods with ``problems``. Leaves: Events of events.k8s.io/v1 on those pods, from a thread of its own.
-Guarantees: each pod UID and value once per process; a bounded queue whose overflow is counted.
+Guarantees: each pod UID and value once per process; a bounded queue whose overflow is counted; a pace, so that
+an annotation changed a hundred times a second does not become a hundred Events a second.
 """
 
 from __future__ import annotations
 
 import hashlib
+import math
 import queue
 import threading
+import time
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -23,9 +26,27 @@ from nodeagent.kubernetes_writer import explain
 from nodeagent.pods import PodInfo
 
 _QUEUE: Final = 256
+PACE: Final = 1.0
+"""Seconds between Events, on average: people read them, and the API server keeps each for an hour."""
+BURST: Final = 25
+"""Events that may be sent at once after a rest: a template with a mistake makes one for each of its pods."""
 _CONTROLLER: Final = "traffic-footprint-nodeagent"
 
 _log = structlog.get_logger()
+
+
+class Pace:
+    """When the next Event may be sent: ``burst`` at once, then one every ``interval`` seconds. Pure."""
+
+    def __init__(self, interval: float = PACE, burst: int = BURST) -> None:
+        self._interval, self._burst = interval, burst
+        self._earned = -math.inf
+        """The moment from which on no Event is owed any more."""
+
+    def wait(self, now: float) -> float:
+        """Seconds to wait before an Event that is wished at ``now``; counts it as sent after that."""
+        self._earned = max(self._earned, now) + self._interval
+        return max(0.0, self._earned - now - self._burst * self._interval)
 
 
 def event(pod: PodInfo, problem: Problem, node: str, moment: datetime) -> dict[str, Any]:
@@ -49,8 +70,8 @@ def event(pod: PodInfo, problem: Problem, node: str, moment: datetime) -> dict[s
 class EventReporter:
     """Remembers what was reported, and the thread that reports."""
 
-    def __init__(self, api: ApiClient, node: str) -> None:
-        self._api, self._node = api, node
+    def __init__(self, api: ApiClient, node: str, pace: Pace | None = None) -> None:
+        self._api, self._node, self._pace = api, node, pace or Pace()
         self._seen: set[tuple[str, str]] = set()
         self._queue: queue.Queue[tuple[PodInfo, Problem]] = queue.Queue(_QUEUE)
         self.problems = 0
@@ -75,6 +96,7 @@ class EventReporter:
     def _run(self) -> None:
         while True:
             pod, problem = self._queue.get()
+            time.sleep(self._pace.wait(time.monotonic()))
             try:
                 self.send(pod, problem)
             except ApiError as error:
