@@ -19,6 +19,7 @@ from extender.app import Feed, create_app
 from extender.certificates import CertificateError, Certificates
 from extender.cleanup import CleanupSettings, cleanup, sentence
 from extender.cluster_state import ClusterState
+from extender.learning.feed import LearningFeed
 from extender.offline import SavedCluster, StateFeed, StateFileError, read_objects, state_of
 from extender.server import Server, listen
 from extender.settings import PROGRAM, Settings
@@ -80,7 +81,10 @@ def _source(settings: Settings) -> tuple[ClusterState, Feed]:
         fail(str(error))
     configure_logging(settings.log_format, settings.log_level)
     state = ClusterState(stale_after=settings.stale_after, hold=settings.ledger_hold, default_rate=default_rate)
-    return state, Watches(api, state, namespace=settings.namespace)
+    watches = Watches(api, state, namespace=settings.namespace)
+    if not settings.learn:
+        return state, watches
+    return state, LearningFeed(watches, state, api, namespace=settings.namespace, config=settings.learner)
 
 
 def _certificates(settings: Settings) -> Certificates | None:

@@ -1,8 +1,8 @@
 """What the watches have shown, and the snapshot made of it.
 
-Enters: Nodes, Leases and Pods, from the watches' threads. Leaves: an immutable Snapshot, swapped as a whole. Only
-what changed is worked out again: one node's event costs one node, not the cluster. Guarantees: taking in an
-object never raises over its data; readers take no lock.
+Enters: Nodes, Leases, Pods and TrafficFootprints, from the watches' threads. Leaves: an immutable Snapshot,
+swapped as a whole. Only what changed is worked out again: one node's event costs one node, not the cluster.
+Guarantees: taking in an object never raises over its data; readers take no lock.
 """
 
 from __future__ import annotations
@@ -19,8 +19,9 @@ from typing import Final
 import structlog
 
 from extender.census import Census
-from extender.demand import DEFAULT_ELEPHANT_RATE, predict
+from extender.demand import DEFAULT_ELEPHANT_RATE, Tally, predict
 from extender.layered import Layered
+from extender.learning.record import Record
 from extender.ledger import HOLD_SECONDS, NEVER, BoundPod
 from extender.lessons import Lessons
 from extender.pods import PodInfo, WorkloadKey
@@ -144,7 +145,7 @@ class ClusterState:
         self._assumed: dict[str, tuple[str, float]] = {}
         """Pod UID → the node it was sent to, and the moment until which that counts."""
         self._dirty: set[str] = set()
-        self._lessons = Lessons()
+        self._lessons = Lessons(default_rate)
         self._census = Census(default_rate)
         self._links = _Links()
         self._moments: list[tuple[float, str]] = []
@@ -307,6 +308,17 @@ class ClusterState:
         with self._lock:
             return set(self._pods)
 
+    def write_down(self, changes: Mapping[WorkloadKey, Record | None]) -> None:
+        """Take in what TrafficFootprints say of some workloads; None: nothing any more."""
+        with self._lock:
+            self._lessons.write_down(changes)
+            self._changed.set()
+
+    def measured(self) -> dict[WorkloadKey, Tally]:
+        """What is measured of each workload, over all nodes whose data is fresh."""
+        with self._lock:
+            return dict(self._lessons.totals)
+
     def _count(self, known: PodInfo | None, pod: PodInfo) -> None:
         if known is not None and known.key != pod.key:
             self._census.drop(known)
@@ -356,7 +368,7 @@ class ClusterState:
         while True:
             with self._lock:
                 some = set(itertools.islice(self._dirty, AT_ONCE))
-                if not some and not self._waiting_changed:
+                if not some and not self._waiting_changed and not self._lessons.pending:
                     self._changed.clear()
                     return different
                 self._take_waiting()
@@ -380,7 +392,7 @@ class ClusterState:
         self.snapshot = Snapshot(
             self._views, self._lessons.demands, self._waiting, self._default_rate, scarce,
             before.version + 1, (*before.recent[1 - REMEMBERED_CHANGES :], frozenset(names)),
-            elephants_known=keep > 0,
+            elephants_known=keep > 0, records=self._lessons.records,
         )  # fmt: skip
 
     def _overdue(self, now: float) -> set[str]:
@@ -417,7 +429,7 @@ class ClusterState:
             entry = self._nodes.get(name, _Node())
             counts = teaches(entry.footprint, entry.heartbeat, now, self._stale_after)
             changed |= self._lessons.teach(name, entry.footprint if counts else None)
-        different = self._lessons.update(changed) if changed else set()
+        different = self._lessons.update(changed) if changed or self._lessons.pending else set()
         self._census.update(self._lessons.demands, different)
         for key in different:
             self._dirty.update(self._open.get(key, ()))

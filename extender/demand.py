@@ -1,13 +1,13 @@
 """What a pod will ask of its node's link, before it runs.
 
-Enters: what its user declared and what its workload's other pods were measured to do. Leaves: a Demand with its
-provenance. Pure. Order of belief: declared, learned, unknown.
+Enters: what its user declared, what people stated of its workload, and what the workload's other pods were or are
+measured to do. Leaves: a Demand with its provenance. Pure. Order of belief: declared on the pod, stated in the
+workload's TrafficFootprint, learned from pods measured now, remembered in the TrafficFootprint's status, unknown.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
@@ -33,7 +33,9 @@ class Origin(StrEnum):
     """Where a demand comes from; the values are metric labels."""
 
     DECLARED = "declared"
+    STATED = "stated"
     LEARNED = "learned"
+    REMEMBERED = "remembered"
     UNKNOWN = "unknown"
 
 
@@ -67,10 +69,16 @@ class Demand:
         """For people: ``elephant, tx 190 Mbit/s, rx 2 Mbit/s, learned from 3 pods``."""
         rates = [f"{d} {format_rate(r)}" for d, r in (("tx", self.tx), ("rx", self.rx)) if r > 0]
         weight = [f"mice weight {self.mice:.1f}"] if self.mice else []
-        basis = f"{self.origin} from {self.pods} pods" if self.origin is Origin.LEARNED else str(self.origin)
+        basis = f"learned from {self.pods} pods" if self.origin is Origin.LEARNED else _BASIS[self.origin]
         return ", ".join([str(self.cls), *rates, *weight, basis])
 
 
+_BASIS: Final = {
+    Origin.DECLARED: "declared",
+    Origin.STATED: "stated in its TrafficFootprint",
+    Origin.REMEMBERED: "remembered in its TrafficFootprint",
+    Origin.UNKNOWN: "unknown",
+}
 NOTHING_KNOWN: Final = Demand()
 
 
@@ -86,14 +94,21 @@ class Tally:
     tx: float = 0.0
     rx: float = 0.0
     suffering: int = 0
-    """Pods with mice; ``mice`` is their summed weight."""
+    """Pods with mice; ``mice`` is their summed weight, ``flows`` their mice flows per second."""
     mice: float = 0.0
+    flows: float = 0.0
+    peak_tx: float = 0.0
+    """Elephant bit/s of the pod that has the most."""
+    peak_rx: float = 0.0
+    running: int = 0
+    """Pods that have not ended."""
 
     def __add__(self, other: Tally) -> Tally:
         return Tally(
             self.active + other.active, self.quiet + other.quiet,
             self.hurting + other.hurting, self.tx + other.tx, self.rx + other.rx,
-            self.suffering + other.suffering, self.mice + other.mice,
+            self.suffering + other.suffering, self.mice + other.mice, self.flows + other.flows,
+            max(self.peak_tx, other.peak_tx), max(self.peak_rx, other.peak_rx), self.running + other.running,
         )  # fmt: skip
 
     @property
@@ -121,12 +136,13 @@ def _wanted(got: float, total: float, capacity: float, elephants: int) -> float:
     return max(got, total) if saturated and got > 0 and got >= 0.5 * total / max(elephants, 1) else got
 
 
-def _tally_one(pod: PodFootprint, elephants: LinkRates) -> Tally:
+def _tally_one(pod: PodFootprint, elephants: LinkRates, running: bool) -> Tally:
     hurts, suffers = pod.cls.hurts, pod.cls.suffers
+    tx, rx = (elephants.tx, elephants.rx) if hurts else (0.0, 0.0)
     return Tally(
         active=int(hurts or suffers), quiet=int(pod.cls is TrafficClass.QUIET),
-        hurting=int(hurts), tx=elephants.tx if hurts else 0.0, rx=elephants.rx if hurts else 0.0,
-        suffering=int(suffers), mice=mice_weight(pod),
+        hurting=int(hurts), tx=tx, rx=rx, peak_tx=tx, peak_rx=rx, running=int(running),
+        suffering=int(suffers), mice=mice_weight(pod), flows=pod.nf * pod.ms if suffers else 0.0,
     )  # fmt: skip
 
 
@@ -134,10 +150,10 @@ def tally_node(node: NodeFootprint) -> dict[WorkloadKey, Tally]:
     """What one node's running and recently ended pods teach about their workloads."""
     tallies: dict[WorkloadKey, Tally] = {}
 
-    def learn(pod: PodFootprint, elephants: LinkRates) -> None:
+    def learn(pod: PodFootprint, elephants: LinkRates, running: bool) -> None:
         if pod.cls is not TrafficClass.UNKNOWN:
             key = (pod.ns, pod.wl)
-            tallies[key] = tallies.get(key, Tally()) + _tally_one(pod, elephants)
+            tallies[key] = tallies.get(key, Tally()) + _tally_one(pod, elephants, running)
 
     count = sum(pod.cls.hurts for pod in node.pods)
     for pod in node.pods:
@@ -146,20 +162,20 @@ def tally_node(node: NodeFootprint) -> dict[WorkloadKey, Tally]:
             LinkRates(
                 _wanted(pod.etx, node.el.tx, node.cap.tx, count), _wanted(pod.erx, node.el.rx, node.cap.rx, count)
             ),
+            True,
         )
     for pod in node.ended:
-        learn(pod, pod.elephants)
+        learn(pod, pod.elephants, False)
     return tallies
 
 
-def learned_demand(tallies: Iterable[Tally]) -> Demand | None:
+def learned_demand(total: Tally) -> Demand | None:
     """Typical demand of a workload: means over the pods that show the trait; None without a measured pod.
 
     A trait (elephants, mice) that at least half of the active pods show is the workload's; both make it mixed.
     Quiet pods decide only where there is nothing else: an idle copy says nothing about a busy one. Means are
     quantised like what they are made of, so that a demand stays the same while nothing material changes.
     """
-    total = sum(tallies, Tally())
     if total.pods == 0:
         return None
     learned = Demand(TrafficClass.QUIET, origin=Origin.LEARNED, pods=total.pods)
@@ -212,3 +228,18 @@ def predict(wishes: Wishes, learned: Demand | None, default_rate: float = DEFAUL
     mice = (learned.mice if learned and learned.mice else DECLARED_MOUSE) if cls.suffers else 0.0
     tx, rx = _elephant_rates(wishes.bandwidth, learned, default_rate) if cls.hurts else (0.0, 0.0)
     return Demand(cls, tx, rx, mice, Origin.DECLARED, pods)
+
+
+def believed(
+    stated: Wishes, live: Demand | None, remembered: Demand | None, default_rate: float = DEFAULT_ELEPHANT_RATE
+) -> Demand | None:
+    """What to take for a workload's typical demand, before a pod's own annotations; None: nothing is known.
+
+    ``stated`` stands in the workload's TrafficFootprint, ``live`` was measured of pods that run or ended lately,
+    ``remembered`` long ago. Pods that are quiet now say nothing about what was remembered of busy ones.
+    """
+    measured = remembered if remembered is not None and (live is None or live.neutral) else live
+    demand = predict(stated, measured, default_rate)
+    if demand.origin is Origin.DECLARED:
+        return replace(demand, origin=Origin.STATED)
+    return measured

@@ -12,6 +12,7 @@ from typing import Any
 from extender.cost import placement_cost
 from extender.demand import Demand
 from extender.filtering import effective_placement, filter_nodes, unsuitable
+from extender.learning.record import Record
 from extender.pods import PodInfo
 from extender.scoring import score_nodes
 from extender.settings import Policy
@@ -34,11 +35,27 @@ def _node(demand: Demand, view: NodeView, scarce: bool) -> dict[str, Any]:
     }
 
 
+def _record(record: Record | None) -> dict[str, Any] | None:
+    """The TrafficFootprint of the pod's workload; None when there is none."""
+    if record is None:
+        return None
+    remembered, stated = record.demand, record.stated
+    return {
+        "name": record.name,
+        "spec": {
+            "class": stated.cls, "expected_bandwidth": stated.bandwidth, "placement": stated.placement,
+        },
+        "status": remembered.describe() if remembered is not None else None,
+        "malformed": list(record.problems),
+    }  # fmt: skip
+
+
 def explain(pod: PodInfo, names: list[str], snapshot: Snapshot, policy: Policy, now: float) -> dict[str, Any]:
     """The verdict on ``pod`` over ``names``, with everything it rests on."""
     demand = snapshot.demand(pod)
     waited = snapshot.waited(pod, now)
-    placement = effective_placement(pod, policy.placement, waited, policy.relax_after)
+    default = snapshot.placement(pod, policy.placement)
+    placement = effective_placement(pod, default, waited, policy.relax_after)
     verdict = filter_nodes(names, demand, placement, snapshot)
     neutral = Demand() if placement is Placement.IGNORE else demand
     passed = set(verdict.passed)
@@ -47,6 +64,7 @@ def explain(pod: PodInfo, names: list[str], snapshot: Snapshot, policy: Policy, 
         "pod": {"namespace": pod.ns, "name": pod.name, "workload": pod.workload, "exempt": pod.exempt},
         "problems": [problem.message for problem in pod.wishes.problems],
         "demand": {**asdict(demand), "text": demand.describe()},
+        "traffic_footprint": _record(snapshot.records.get(pod.key)),
         "placement": placement.value,
         "mice_free_links_scarce": snapshot.scarce,
         "waited_seconds": round(waited, 1),

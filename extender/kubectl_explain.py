@@ -10,6 +10,7 @@ import argparse
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -22,9 +23,11 @@ from rich.table import Table
 from rich.text import Text
 
 from extender.explain import explain
+from extender.learning.record import API_VERSION, KIND, PLURAL
 from extender.offline import SavedCluster, StateFileError, read_objects, state_of
 from extender.pods import PodInfo, decode_pod
 from extender.settings import Policy
+from footprint.cluster.client import ApiError
 from footprint.service import fail
 from footprint.wishes import Placement
 
@@ -87,7 +90,13 @@ def _live(items: Items, lease_namespace: str) -> SavedCluster:
         "Pod": "/api/v1/pods",
     }
     # Lists leave their items' kind out.
-    return SavedCluster({**item, "kind": kind} for kind, path in paths.items() for item in items(path))
+    found = [{**item, "kind": kind} for kind, path in paths.items() for item in items(path)]
+    try:
+        found += [{**item, "kind": KIND} for item in items(f"/apis/{API_VERSION}/{PLURAL}")]
+    except ApiError as error:
+        if error.status not in (HTTPStatus.NOT_FOUND, HTTPStatus.FORBIDDEN):  # as the extender: goes without
+            raise
+    return SavedCluster(found)
 
 
 def _asked(arguments: argparse.Namespace, cluster: SavedCluster) -> PodInfo:
@@ -134,11 +143,21 @@ def told(arguments: argparse.Namespace, items: Callable[[], Items]) -> dict[str,
     return explain(pod, sorted(snapshot.nodes), snapshot, Policy(Placement(arguments.placement)), 0.0)
 
 
+def _record(record: dict[str, Any]) -> str:
+    """One line: what people stated, and what is remembered."""
+    stated = ", ".join(f"{field} {value}" for field, value in record["spec"].items() if value is not None)
+    parts = [stated and f"spec: {stated}", record["status"] or "no status yet"]
+    parts += [f"{part} not understood" for part in record["malformed"]]
+    return "; ".join(part for part in parts if part)
+
+
 def rendered(told: dict[str, Any]) -> Group:
     """The explanation for people."""
     pod = told["pod"]
     lines = [f"{pod['namespace']}/{pod['name']}, workload {pod['workload']}: {told['demand']['text']}"]
     lines.append(f"placement {told['placement']}" + (f": {pod['exempt']}" if pod["exempt"] else ""))
+    if (record := told["traffic_footprint"]) is not None:
+        lines.append(f"TrafficFootprint {record['name']}: {_record(record)}")
     lines += told["problems"]
     if told["mice_free_links_scarce"]:
         lines.append("links without mice are scarce: mice are kept together")

@@ -1,5 +1,7 @@
 """A cluster from a file, as the watches would have shown it: ``kubectl get nodes,pods,leases -A -o json``.
 
+With ``,trafficfootprints`` where the cluster has them.
+
 Enters: the file, or the same objects from an API server. Leaves: a filled ClusterState whose time stands still,
 and each pod's own JSON for explanations. Guarantees: the same decoding, snapshot and verdicts as against a live
 cluster. How old a heartbeat is can only be told from the file: Leases are compared with the newest one in it, so
@@ -18,6 +20,8 @@ import structlog
 
 from extender.cluster_state import ClusterState, LeaseInfo, NodeInfo
 from extender.demand import DEFAULT_ELEPHANT_RATE
+from extender.learning.book import Book
+from extender.learning.record import KIND, Record, decode_record
 from extender.pods import PodInfo, decode_pod
 from extender.watches import decode_lease, decode_node
 from footprint.staleness import stale_after
@@ -70,6 +74,7 @@ class SavedCluster:
         self.leases: list[tuple[LeaseInfo, float | None]] = []
         """Heartbeats, and when they were renewed by their agent's clock."""
         self.pods: list[PodInfo] = []
+        self.records: list[Record] = []
         self.undecodable = 0
         for obj in objects:
             try:
@@ -84,6 +89,8 @@ class SavedCluster:
             self.nodes.append(decode_node(obj))
         elif kind == "Pod":
             self.pods.append(decode_pod(obj))
+        elif kind == KIND:
+            self.records.append(decode_record(obj))
         elif kind == "Lease" and (lease := decode_lease(obj)) is not None:
             self.leases.append((lease, _renewed(obj)))
 
@@ -97,6 +104,7 @@ class SavedCluster:
         state.put_nodes(self.nodes, complete=True)
         for pod in self.pods:
             state.put_pod(pod)
+        Book(state.write_down).replace(self.records)
         state.apply()
 
     def pod(self, namespace: str, name: str) -> PodInfo | None:

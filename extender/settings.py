@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, CliDualFlag, SettingsConfigDict
 
 from extender.certificates import TlsFiles
 from extender.demand import DEFAULT_ELEPHANT_RATE
+from extender.learning.learner import LearnerConfig
 from extender.ledger import HOLD_SECONDS
 from footprint.keys import DEFAULT_NAMESPACE
 from footprint.service import LogFormat
@@ -127,6 +128,25 @@ class Settings(BaseSettings):
         description="TCP port that serves /healthz, /readyz, /metrics and /shadow over plain HTTP as well, for "
         "kubelets and Prometheus, which have no client certificate; 0: none.",
     )  # fmt: skip
+    learn: CliDualFlag[bool] = Field(
+        True,
+        description="Keep what workloads were measured to do in TrafficFootprint objects, and believe what people "
+        "write into them. --no-learn: as if the cluster had no such objects.",
+    )
+    learn_interval: float = Field(
+        30.0, ge=1, le=3600, allow_inf_nan=False,
+        description="Seconds between two samples of every workload: many in the life of most pods, and few enough "
+        "to cost nothing.",
+    )  # fmt: skip
+    learn_retention: float = Field(
+        30.0, ge=1, le=3650, allow_inf_nan=False,
+        description="Days without a sighting after which a workload's TrafficFootprint is deleted, unless "
+        "somebody wrote into it: long enough for what comes once a month.",
+    )  # fmt: skip
+    learn_capacity: int = Field(
+        5000, ge=0, le=100_000,
+        description="TrafficFootprints created at most; beyond that, those not seen for a day make room.",
+    )  # fmt: skip
     state: Path | None = Field(
         None,
         description="Serve from a saved `kubectl get nodes,pods,leases -A -o json` instead of an API server.",
@@ -148,6 +168,10 @@ class Settings(BaseSettings):
         if self.tls_cert is None or self.tls_key is None:
             return None
         return TlsFiles(self.tls_cert, self.tls_key, self.client_ca)
+
+    @property
+    def learner(self) -> LearnerConfig:
+        return LearnerConfig(self.learn_interval, self.learn_retention * 86400, self.learn_capacity)
 
     @property
     def policy(self) -> Policy:

@@ -14,11 +14,13 @@ from typing import Final
 
 from extender.cost import Link, waiting
 from extender.demand import DEFAULT_ELEPHANT_RATE, Demand, mice_weight, predict
+from extender.learning.record import Record
 from extender.ledger import HOLD_SECONDS, NEVER, NOTHING_EXPECTED, BoundPod, Ledger, pending_load
 from extender.pods import PodInfo, WorkloadKey
 from footprint.models import LinkRates, NodeFootprint
 from footprint.staleness import Freshness, Heartbeat, freshness
 from footprint.units import format_rate
+from footprint.wishes import Placement
 
 REMEMBERED_CHANGES: Final = 256
 """Versions of which a reader may lag behind and still be told what changed: seconds, in the busiest cluster."""
@@ -100,10 +102,17 @@ class Snapshot:
 
     elephants_known: bool = False
     """Some links are to be kept free of mice at all."""
+    records: Mapping[WorkloadKey, Record] = field(default_factory=dict)
+    """The workloads' TrafficFootprints."""
 
     def demand(self, pod: PodInfo) -> Demand:
         """What ``pod`` will ask of a link."""
         return predict(pod.wishes, self.learned.get(pod.key), self.default_rate)
+
+    def placement(self, pod: PodInfo, default: Placement) -> Placement:
+        """The mode for a pod that does not ask for one itself: its workload's, else ``default``."""
+        record = self.records.get(pod.key)
+        return (record.stated.placement if record is not None else None) or default
 
     def waited(self, pod: PodInfo, now: float) -> float:
         """Seconds since the pod was first seen waiting for a node; 0 for one the watch has not shown yet."""

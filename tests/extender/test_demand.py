@@ -25,7 +25,7 @@ BULK, WEB = ("default", "Job/bulk"), ("default", "Deployment/web")
 
 
 def learn(*nodes: NodeFootprint, key: tuple[str, str] = BULK) -> Demand | None:
-    return learned_demand(t[key] for t in map(tally_node, nodes) if key in t)
+    return learned_demand(sum((t[key] for t in map(tally_node, nodes) if key in t), Tally()))
 
 
 def test_a_workload_is_what_its_pods_on_all_nodes_did_on_average() -> None:
@@ -111,7 +111,7 @@ def test_without_a_capacity_rates_stand_as_measured() -> None:
 
 def test_tallies_add_up() -> None:
     a, b = tally_node(footprint(elephant("a"), mouse("b"))), tally_node(footprint(mouse("c")))
-    assert a[WEB] + b[WEB] == Tally(active=2, suffering=2, mice=2.0)
+    assert a[WEB] + b[WEB] == Tally(active=2, suffering=2, mice=2.0, running=2)
 
 
 LEARNED = Demand(E, 80 * M, 20 * M, 0.0, Origin.LEARNED, 4)

@@ -1,0 +1,65 @@
+"""Learning beside the watches: one thing to start and stop for the application.
+
+Enters: the cluster state with its watches, and an API client. Leaves: TrafficFootprints in the state, and the
+learner at work. Guarantees: readiness is that of the watches alone; whatever happens here, placement goes on.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import Any, Protocol
+
+from extender.cluster_state import ClusterState
+from extender.learning.book import Book
+from extender.learning.campaign import Campaign
+from extender.learning.kubernetes_store import FootprintWatch, KubernetesStore
+from extender.learning.learner import Learner, LearnerConfig
+from extender.learning.metrics import LearningCollector
+from extender.learning.record import PLURAL
+
+
+class _Watches(Protocol):
+    by_resource: dict[str, Any]
+
+    @property
+    def waiting_for(self) -> list[str]: ...
+    def start(self) -> None: ...
+    def stop(self) -> None: ...
+
+
+class LearningFeed:
+    """Stands where the watches stand, with them inside. ``api`` is the Kubernetes client."""
+
+    def __init__(
+        self, watches: _Watches, state: ClusterState, api: Any, *, namespace: str, config: LearnerConfig
+    ) -> None:
+        self._watches = watches
+        self._book = Book(state.write_down)
+        self._watch = FootprintWatch(api, self._book)
+        store = KubernetesStore(api, self._watch, namespace=namespace)
+        self._campaign = Campaign(store)
+        self._learner = Learner(state.measured, self._book, store, self._campaign.leads, config)
+        self.by_resource: dict[str, Any] = {**watches.by_resource, PLURAL: self._watch}
+        self.collectors = [LearningCollector(store, self._book, self._campaign, self._learner)]
+        self._stop = threading.Event()
+        self._threads: list[threading.Thread] = []
+
+    @property
+    def waiting_for(self) -> list[str]:
+        return self._watches.waiting_for
+
+    def start(self) -> None:
+        self._watches.start()
+        self._threads = [self._watch.start(self._stop)]
+        for name, run in (("learner", self._learner.run), ("campaign", self._campaign.run)):
+            thread = threading.Thread(target=run, args=(self._stop,), name=name, daemon=True)
+            thread.start()
+            self._threads.append(thread)
+
+    def stop(self, timeout: float = 2.0) -> None:
+        """End all threads; gives each at most ``timeout`` seconds."""
+        self._stop.set()
+        self._watch.interrupt()
+        self._watches.stop()
+        for thread in self._threads:
+            thread.join(timeout)

@@ -1,0 +1,191 @@
+"""The thread that learns: what is measured in, TrafficFootprints out.
+
+Enters: the workloads' tallies, all objects, and whether this replica leads. Leaves: creations, status writes and
+deletions. Guarantees: never raises; writes nothing while another replica leads; never touches ``spec``; what
+cannot be written is counted, and tried again later.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from http import HTTPStatus
+from typing import Final
+
+import structlog
+
+from extender.demand import Tally
+from extender.learning.book import Book
+from extender.learning.budget import Budget
+from extender.learning.naming import object_name
+from extender.learning.plan import Plan, Update, plan, worth_keeping
+from extender.learning.profile import NOTHING_YET, Profile, fold
+from extender.learning.record import Record, new_object, status_of
+from extender.learning.store import Store, StoreState
+from extender.pods import WorkloadKey
+from footprint.cluster.client import ApiError
+
+_JITTER: Final = 0.2
+_SHOWN_WITHIN: Final = 10.0
+"""Seconds in which the watch shows what was written; until then the workload is left alone."""
+_REFUSED_FOR: Final = 600.0
+"""Seconds for which a workload is left alone whose object was refused: its namespace is going, or somebody else's
+object has the name."""
+_LOG_EVERY: Final = 60.0
+_OF_ONE_WORKLOAD: Final = (HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT, HTTPStatus.UNPROCESSABLE_ENTITY)
+"""Refusals that say nothing about other workloads."""
+
+_log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class _Pause:
+    """Why a workload is left alone."""
+
+    until: float
+    version: str | None
+    """Until its object's version is another one than this; None: whatever happens to it."""
+
+
+@dataclass(frozen=True, slots=True)
+class LearnerConfig:
+    """Seconds, but for ``capacity``, a number of objects."""
+
+    interval: float = 30.0
+    retention: float = 30 * 86400.0
+    capacity: int = 5000
+
+
+class Learner:
+    """See the module. ``clock`` is monotonic, ``wall`` seconds since 1970."""
+
+    def __init__(
+        self, measured: Callable[[], Mapping[WorkloadKey, Tally]], book: Book, store: Store,
+        leads: Callable[[], bool], config: LearnerConfig, *,
+        clock: Callable[[], float] = time.monotonic, wall: Callable[[], float] = time.time,
+    ) -> None:  # fmt: skip
+        self._measured, self._book, self._store, self._leads = measured, book, store, leads
+        self._config, self._clock, self._wall = config, clock, wall
+        self._profiles: dict[WorkloadKey, Profile] = {}
+        self._tallies: dict[WorkloadKey, Tally] = {}
+        """As of the last look."""
+        self._pauses: dict[WorkloadKey, _Pause] = {}
+        self._budget = Budget(refilled_at=clock())
+        self._told_at = float("-inf")
+        self.writes: Counter[str] = Counter()
+        """``create``, ``status``, ``delete``."""
+        self.errors: Counter[str] = Counter()
+        """Refused or failed writes by HTTP status; ``0``: the API server could not be reached."""
+        self.left_out = 0
+        """Workloads without an object because there are too many."""
+
+    def run(self, stop: threading.Event) -> None:
+        """Learn until ``stop``."""
+        while not stop.wait(self._config.interval * (1 - _JITTER * random.random())):  # noqa: S311 - spreads load
+            try:
+                self.look()
+            except Exception:  # a fault here must not end learning for ever
+                _log.exception("learner failed, going on")
+
+    def look(self) -> None:
+        """One sample of every workload, and the writes that follow and can be afforded."""
+        if self._store.state is not StoreState.FOLLOWED or not self._leads():
+            # Whoever leads next starts from what the objects say.
+            self._profiles.clear()
+            self._tallies.clear()
+            self.left_out = 0
+            return
+        records = self._book.records()
+        live = self._sample(records)
+        due = plan(
+            live, records, self._book.objects(), self._wall(), retention=self._config.retention,
+            capacity=self._config.capacity,
+        )  # fmt: skip
+        self.left_out = due.left_out
+        self._carry_out(due)
+
+    def _sample(self, records: Mapping[WorkloadKey, Record]) -> dict[WorkloadKey, Profile]:
+        """The profiles of the workloads that are measured now."""
+        for key in self._book.vanished():  # somebody deleted the object: start anew
+            self._profiles.pop(key, None)
+        tallies = {key: tally for key, tally in self._measured().items() if worth_keeping(key)}
+        live: dict[WorkloadKey, Profile] = {}
+        for key, tally in tallies.items():
+            profile = self._profiles.get(key) or self._written(records.get(key))
+            # What ended is shown for a while, and would be counted again and again.
+            if tally.running or tally != self._tallies.get(key):
+                profile = fold(profile, tally)
+            if profile.samples:
+                live[key] = profile
+        self._tallies = tallies
+        self._profiles.update(live)
+        if len(self._profiles) > 2 * max(self._config.capacity, len(live)):
+            self._profiles = dict(live)
+        return live
+
+    @staticmethod
+    def _written(record: Record | None) -> Profile:
+        return record.profile if record is not None and record.profile is not None else NOTHING_YET
+
+    def _carry_out(self, due: Plan) -> None:
+        now = self._clock()
+        self._budget = self._budget.refilled(now)
+        self._pauses = {key: pause for key, pause in self._pauses.items() if pause.until > now}
+        try:
+            for record in due.deletions:
+                self._attempt(record.key, record, partial(self._delete, record), 1)
+            for update in due.updates:
+                cost = 1 if update.record is not None else 2
+                self._attempt(update.key, update.record, partial(self._update, update), cost)
+        except ApiError as error:
+            _log.debug("writing goes on at the next look", error=str(error))
+
+    def _attempt(self, key: WorkloadKey, record: Record | None, write: Callable[[], None], cost: int) -> None:
+        """``write``, if it can be afforded and nothing speaks against it. Raises ApiError when there is no use in
+        trying others."""
+        version, pause = record.version if record is not None else "", self._pauses.get(key)
+        if self._budget.allows < cost or not self._leads():
+            return
+        if pause is not None and pause.version in (None, version):
+            return
+        self._budget = self._budget.spent(cost)
+        try:
+            write()
+        except ApiError as error:
+            self._failed(key, error)
+            if error.status not in _OF_ONE_WORKLOAD:
+                raise
+        else:
+            self._pauses[key] = _Pause(self._clock() + _SHOWN_WITHIN, version)
+
+    def _delete(self, record: Record) -> None:
+        self._store.delete(record)
+        self.writes["delete"] += 1
+
+    def _update(self, update: Update) -> None:
+        namespace, workload = update.key
+        name = update.record.name if update.record is not None else object_name(workload)
+        if update.record is None:
+            self._store.create(new_object(update.key))
+            self.writes["create"] += 1
+        self._store.write_status(namespace, name, status_of(update.profile, self._wall()))
+        self.writes["status"] += 1
+
+    def _failed(self, key: WorkloadKey, error: ApiError) -> None:
+        self.errors[str(error.status)] += 1
+        now = self._clock()
+        refused = HTTPStatus.BAD_REQUEST <= error.status < HTTPStatus.INTERNAL_SERVER_ERROR
+        # Half to the whole of it, so that those refused together do not return together.
+        wait = (_REFUSED_FOR if refused else _SHOWN_WITHIN) * (0.5 + random.random() / 2)  # noqa: S311
+        self._pauses[key] = _Pause(now + wait, None)
+        if now - self._told_at >= _LOG_EVERY:
+            self._told_at = now
+            _log.warning(
+                "TrafficFootprint not written, tried again later", namespace=key[0], workload=key[1],
+                status=error.status, error=str(error),
+            )  # fmt: skip

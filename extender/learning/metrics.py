@@ -1,0 +1,51 @@
+"""What learning counts, as Prometheus reads it: taken from where it is known when scraped, never kept twice."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from extender.learning.book import Book
+from extender.learning.campaign import Campaign
+from extender.learning.learner import Learner
+from extender.learning.store import Store, StoreState
+
+_P: Final = "traffic_footprint_extender_learning_"
+
+
+class LearningCollector(Collector):
+    """One per application."""
+
+    def __init__(self, store: Store, book: Book, campaign: Campaign, learner: Learner) -> None:
+        self._store, self._book, self._campaign, self._learner = store, book, campaign, learner
+
+    def collect(self) -> Iterable[Metric]:
+        state = GaugeMetricFamily(
+            _P + "state", "1 for what TrafficFootprints are to this replica", labels=["state"]
+        )
+        for value in StoreState:
+            state.add_metric([value.value], self._store.state is value)
+        yield state
+        yield GaugeMetricFamily(
+            _P + "leads", "1 on the replica that writes TrafficFootprints", self._campaign.leads()
+        )
+        yield GaugeMetricFamily(_P + "objects", "TrafficFootprints seen", len(self._book.objects()))
+        yield GaugeMetricFamily(
+            _P + "left_out", "Workloads without an object because there are too many (--learn-capacity)",
+            self._learner.left_out,
+        )  # fmt: skip
+        for name, text, label, counts in (
+            ("writes", "Objects created, statuses written, objects deleted", "kind", self._learner.writes),
+            ("write_errors", "Writes refused or failed, by HTTP status", "status", self._learner.errors),
+            ("malformed", "Halves of objects that counted as absent", "part", self._book.malformed),
+        ):
+            family = CounterMetricFamily(_P + name, text, labels=[label])
+            for which, count in sorted(dict(counts).items()):
+                family.add_metric([which], count)
+            yield family
+        yield CounterMetricFamily(
+            _P + "election_errors", "Requests about the learner's Lease that failed", self._campaign.errors
+        )
