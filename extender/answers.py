@@ -50,6 +50,7 @@ class Verbs:
         self._state, self._policy, self._metrics, self._clock = state, policy, metrics, clock
         self._tables = Tables(clock)
         self._told_late = -QUIET_SECONDS
+        self._ok = {verb: metrics.requests.labels(verb, "ok") for verb in ("filter", "prioritize")}
         self.shadow = Shadow(policy.hold) if policy.shadow else None
         """What acting would have done, in a process that only watches."""
 
@@ -105,7 +106,7 @@ class Verbs:
             self._metrics.requests.labels(verb, "failed").inc()
             _log.exception("answered as if not there", verb=verb, pod=f"{request.pod.ns}/{request.pod.name}")
             return absent(request)
-        self._metrics.requests.labels(verb, "ok").inc()
+        self._ok[verb].inc()
         return answer
 
     def _tell_late(self, verb: str) -> None:

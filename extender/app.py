@@ -75,23 +75,43 @@ class Feed(Protocol):
     def stop(self) -> None: ...
 
 
+def _announced(request: Request) -> int:
+    """Bytes that the body will have, as far as the client says."""
+    for name, value in request.scope["headers"]:
+        if name == b"content-length" and value.isdigit():
+            return int(value[:19])
+    return 0
+
+
 async def read_body(request: Request, limit: int, seconds: float) -> bytes:
     """The request's body. Raises ArgsError once it is known to be longer than ``limit`` bytes or not to arrive
-    within ``seconds``."""
-    declared = request.headers.get("content-length", "")
-    if declared.isdecimal() and int(declared[:19]) > limit:
-        raise ArgsError(ArgsReason.TOO_LARGE, f"{declared[:19]} bytes announced, more than {limit}")
-    parts, size = [], 0
+    within ``seconds``, ClientDisconnect when it will not arrive."""
+    if (announced := _announced(request)) > limit:
+        raise ArgsError(ArgsReason.TOO_LARGE, f"{announced} bytes announced, more than {limit}")
+    parts: list[bytes] = []
+    size, more = 0, True
     try:
         async with asyncio.timeout(seconds):
-            async for part in request.stream():
+            while more:
+                message = await request.receive()
+                if message["type"] == "http.disconnect":
+                    raise ClientDisconnect
+                part, more = message.get("body", b""), message.get("more_body", False)
                 size += len(part)
                 if size > limit:
                     raise ArgsError(ArgsReason.TOO_LARGE, f"more than {limit} bytes")
                 parts.append(part)
     except TimeoutError:
         raise ArgsError(ArgsReason.TOO_SLOW, f"{size} bytes in {seconds:g} s, and no end") from None
-    return b"".join(parts)
+    return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+class Answer(Response):
+    """JSON that is bytes already, with nothing else to be said in headers."""
+
+    def __init__(self, body: bytes) -> None:
+        self.status_code, self.body, self.background = 200, body, None
+        self.raw_headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
 
 
 class Gate:
@@ -102,6 +122,7 @@ class Gate:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:  # fmt: skip
         self._metrics, self._max, self._clock, self._work_ahead = metrics, max_in_flight, clock, work_ahead
+        self._seconds = {verb: metrics.seconds.labels(verb) for verb in ("filter", "prioritize", "explain")}
         self._in_flight = 0
         self._ahead: asyncio.TimerHandle | None = None
 
@@ -114,8 +135,8 @@ class Gate:
         try:
             body = await read_body(request, protocol.MAX_BODY, BODY_SECONDS)
             answer = chosen(protocol.decode_request(body), arrived)
-            self._metrics.seconds.labels(verb).observe(self._clock() - arrived)
-            return Response(answer, media_type=_JSON)
+            self._seconds[verb].observe(self._clock() - arrived)
+            return Answer(answer)
         except ArgsError as error:
             return self._refuse(verb, error, malformed)
         except ClientDisconnect:

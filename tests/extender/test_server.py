@@ -114,7 +114,10 @@ def test_who_does_not_trust_our_certificate_is_told_apart_from_whom_we_do_not_tr
 def test_observers_need_no_certificate_and_can_only_observe(ours: pki.Pki) -> None:
     with listen("127.0.0.1", 0) as observers:
         port = observers.getsockname()[1]
-        with served(certificates=Certificates(files(ours, clients=True)), observers=observers) as (_, server):
+        with served(certificates=Certificates(files(ours, clients=True)), observers=observers, drain=5.0) as (
+            _,
+            server,
+        ):
             answers = {}
             for path in ("/readyz", "/healthz", "/metrics", "/explain?namespace=a&pod=b", "/openapi.json"):
                 answers[path] = status_of(port, "GET", path)
