@@ -1,0 +1,493 @@
+"""The chart on a real API server, by the real Helm: installed, used, upgraded, rolled back, removed without trace.
+
+The tests are one story and run in the order they are written in. No container engine is here: the pods that the
+chart's controllers make are admitted and bound, and those that matter run as ``tests.cluster.containers`` does it.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import signal
+import socket
+import ssl
+import subprocess
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+import yaml
+
+from extender.cleanup import ANNOTATIONS
+from footprint.cluster.client import ApiError, request
+from footprint.keys import NODE_FOOTPRINT, PREFIX, lease_name
+from lab import manifests
+from lab.config import LabConfig
+from lab.controlplane.plane import answers
+from lab.errors import LabError
+from lab.lab import Lab
+from lab.network.addresses import node_v4
+from lab.processes import Process
+from tests.cluster.conftest import logs_of, running
+from tests.cluster.containers import Container
+from tests.cluster.workloads import eventually, get, metrics, pod
+
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1200)]
+
+NAME: Final = "traffic-footprint"
+"""Of the release and of its namespace."""
+HOST: Final = f"{NAME}-extender.{NAME}.svc"
+INSTANCE: Final = f"app.kubernetes.io/instance={NAME}"
+VALUES: Final[dict[str, Any]] = {
+    # Every node's agent would hang its hooks on the one kernel that plays all nodes.
+    "nodeagent": {"settings": {"source": "ctnetlink", "uplink": "eth0", "linkCapacity": "200M"}},
+}
+CLUSTER_WIDE: Final = (
+    "clusterroles", "clusterrolebindings", "validatingadmissionpolicies", "validatingadmissionpolicybindings",
+    "mutatingadmissionpolicies", "mutatingadmissionpolicybindings",
+)  # fmt: skip
+Object = dict[str, Any]
+
+
+@dataclass
+class Release:
+    """The release in its lab, and the programs that stand in for its pods."""
+
+    lab: Lab
+    home: Path
+    containers: dict[str, tuple[Container, Process]]
+
+    def helm(self, *arguments: str, values: Mapping[str, Any] | None = None) -> subprocess.CompletedProcess[str]:
+        """Run Helm as the administrator. It works on the release's namespace."""
+        argv = [str(manifests.helm()), "--kubeconfig", str(self.lab.kubeconfig), "--namespace", NAME, *arguments]
+        argv += ["--values", "-"] if values is not None else []
+        env = {"PATH": os.environ["PATH"], "HOME": str(self.home)}
+        given = json.dumps(values) if values is not None else None
+        return subprocess.run(argv, input=given, env=env, capture_output=True, text=True, check=False, timeout=600)
+
+    def upgrade(self, values: Mapping[str, Any] | None = None) -> str:
+        """``VALUES`` and further ones; what Helm said. What tests wrote over the chart's fields is taken back."""
+        given = merged(VALUES, values or {})
+        done = self.helm("upgrade", NAME, str(manifests.CHART), "--force-conflicts", values=given)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def get(self, kind: str, suffix: str = "") -> Object:
+        """An object of the release by the end of its name."""
+        found: Object = get(self.lab, kind, f"{NAME}{suffix}", "-n", NAME)
+        return found
+
+    def pods(self, component: str) -> list[Object]:
+        """Its bound pods of one component."""
+        selector = f"{INSTANCE},app.kubernetes.io/component={component}"
+        listed: list[Object] = get(self.lab, "pods", "-n", NAME, "-l", selector)["items"]
+        return [p for p in listed if p["spec"].get("nodeName") and not p["metadata"].get("deletionTimestamp")]
+
+    def run(self, made: Object, netns: str) -> Process:
+        """The container of one of its pods, in a namespace of the lab."""
+        name = made["metadata"]["name"]
+        hosts = {HOST: node_v4(1)}
+        container = Container(self.lab, made, self.home / name, netns, hosts)
+        process = container.start()
+        self.containers[name] = container, process
+        return process
+
+    def stop(self, name: str) -> int:
+        """SIGTERM to a container; its exit status."""
+        _, process = self.containers.pop(name)
+        return process.stop(signal.SIGTERM, 20)
+
+    def secret(self, suffix: str) -> dict[str, str]:
+        return {k: base64.b64decode(v).decode() for k, v in self.get("secret", suffix)["data"].items()}
+
+    def template_of(self, kind: str, suffix: str) -> Object:
+        found: Object = self.get(kind, suffix)["spec"]["template"]
+        return found
+
+
+def merged(values: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
+    both = {k: v for k, v in more.items() if not isinstance(v, Mapping)}
+    for key in {**values, **more}:
+        if key not in both:
+            mine, others = values.get(key, {}), more.get(key, {})
+            both[key] = merged(mine, others) if isinstance(mine, Mapping) else mine
+    return both
+
+
+@pytest.fixture(scope="module")
+def release(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Release]:
+    """A bare cluster of two nodes with the chart installed, and nothing of the lab's own installation."""
+    config = LabConfig(nodes=2, agents=False, extender=False, keep_dir=logs_of("test_install"))
+    for lab in running(config):
+        lab.kubectl("delete", "-k", str(manifests.BASE), "--wait", "--timeout=120s")
+        made = Release(lab, tmp_path_factory.mktemp("install"), {})
+        done = made.helm("install", NAME, str(manifests.CHART), "--create-namespace", values=VALUES)
+        assert done.returncode == 0, done.stderr
+        assert f"rollout status daemonset/{NAME}-nodeagent" in done.stdout, "the notes name the next command"
+        try:
+            yield made
+        finally:
+            for name in list(made.containers):
+                made.stop(name)
+
+
+def test_every_object_is_accepted_and_every_pod_admitted_and_bound(release: Release) -> None:
+    shown = release.helm("get", "manifest", NAME).stdout
+    objects = [value for value in yaml.safe_load_all(shown) if value]
+    assert len(objects) > 25
+    for each in objects:
+        space = ["-n", each["metadata"]["namespace"]] if "namespace" in each["metadata"] else []
+        group = each["apiVersion"].rpartition("/")[0]
+        kind = f"{each['kind']}.{group}" if group else each["kind"]
+        assert get(release.lab, kind, each["metadata"]["name"], *space)["metadata"]["uid"]
+    for component in ("nodeagent", "extender", "scheduler"):
+        eventually(f"two bound pods of {component}", lambda c=component: len(release.pods(c)) == 2)  # type: ignore[misc]
+    assert {p["spec"]["nodeName"] for p in release.pods("nodeagent")} == {"node1", "node2"}
+
+
+def test_the_agents_measure_and_write_with_their_pods_rights(release: Release) -> None:
+    def addressed() -> bool:
+        return all(p.get("status", {}).get("hostIP") for p in release.pods("nodeagent"))
+
+    eventually("pods know their nodes' addresses", addressed)
+    for each in release.pods("nodeagent"):
+        release.run(each, each["spec"]["nodeName"])
+    for node in ("node1", "node2"):
+        eventually(f"{node} is annotated", lambda n=node: ours_on(release.lab, n), 60)  # type: ignore[misc]
+        eventually(f"{node} has a Lease", lambda n=node: lease_name(n) in leases(release.lab))  # type: ignore[misc]
+        assert set(ours_on(release.lab, node)) == set(ANNOTATIONS)
+    agent = container_of(release, "nodeagent")
+    assert "CapEff:\t000000c000201000" in Path(f"/proc/{agent.pid}/status").read_text(), "its four capabilities"
+    assert metrics(f"http://{node_v4(1)}:9101/metrics")["traffic_footprint_agent_node_writes_total"] >= 1
+
+
+def ours_on(lab: Lab, node: str) -> dict[str, str]:
+    """Those of ours."""
+    found = get(lab, "node", node)["metadata"].get("annotations", {})
+    return {key: value for key, value in found.items() if key.startswith(PREFIX)}
+
+
+def leases(lab: Lab) -> list[str]:
+    return [item["metadata"]["name"] for item in get(lab, "leases", "-n", NAME)["items"]]
+
+
+def container_of(release: Release, component: str) -> Process:
+    """The first container of a component."""
+    return next(p for name, (_, p) in release.containers.items() if f"-{component}-" in name)
+
+
+def asked(verb: str) -> float:
+    """Requests of kube-scheduler that the extender has decided."""
+    shown = metrics(f"http://{node_v4(1)}:8891/metrics")
+    return sum(
+        v for k, v in shown.items() if k.startswith("traffic_footprint_extender_requests_total") and verb in k
+    )
+
+
+def test_the_charts_scheduler_asks_the_charts_extender_over_mutual_tls_and_places_a_pod(release: Release) -> None:
+    lab = release.lab
+    extender = release.run(release.pods("extender")[0], "node1")
+    extender.wait_ready(answers(f"http://{node_v4(1)}:8891/readyz", None), 60)
+    scheduler = release.run(release.pods("scheduler")[0], "node2")
+    eventually("its election is won", lambda: f"{NAME}-scheduler" in leases(lab), 60)
+    wanted = pod("placed", ["sleep", "600"])
+    wanted["spec"]["schedulerName"] = NAME
+    lab.kubectl("apply", "-f", "-", input=json.dumps(wanted))
+    node = eventually("the pod is placed", lambda: get(lab, "pod", "placed")["spec"].get("nodeName"), 60)
+    assert node in ("node1", "node2")
+    assert asked("filter") >= 1
+    assert asked("prioritize") >= 1
+    [event] = get(lab, "events", "--field-selector=involvedObject.name=placed,reason=Scheduled")["items"]
+    assert (event.get("reportingComponent") or event["source"]["component"]) == NAME
+    assert scheduler.running
+    assert "forbidden" not in lab.logs(scheduler.name).read_text(), "kube-scheduler lacks a right"
+
+
+def status_of(context: ssl.SSLContext) -> int:
+    """Of an answer to kube-scheduler's question, asked over TLS under the Service's name; 0 when there is none."""
+    question = b'{"Pod": {"metadata": {"name": "p"}, "spec": {}}, "NodeNames": []}'
+    head = f"POST /filter HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {len(question)}\r\n\r\n"
+    with socket.create_connection((node_v4(1), 8890), timeout=20) as plain:
+        try:
+            with context.wrap_socket(plain, server_hostname=HOST) as tls:
+                tls.sendall(head.encode() + question)
+                answer = tls.recv(65536)
+        except (ssl.SSLError, ConnectionError):
+            return 0
+    return int(answer.split()[1]) if answer else 0
+
+
+def test_only_the_releases_own_scheduler_is_answered(release: Release) -> None:
+    """Who brings a certificate of another CA, as everybody can make one, is not; nor who brings none."""
+    mine = release.secret("-scheduler-tls")
+    known, nobody, stranger = (ssl.create_default_context(cadata=mine["ca.crt"]) for _ in range(3))
+    certify(known, mine, release.home / "mine.pem")
+    made = release.helm("template", NAME, str(manifests.CHART), "--show-only", "templates/certificates.yaml")
+    others = {s["metadata"]["name"]: s["data"] for s in yaml.safe_load_all(made.stdout) if s}
+    theirs = {k: base64.b64decode(v).decode() for k, v in others[f"{NAME}-scheduler-tls"].items()}
+    certify(stranger, theirs, release.home / "theirs.pem")
+    assert status_of(known) == 200
+    before = asked("filter")
+    for context in (nobody, stranger):
+        assert status_of(context) == 0
+    assert asked("filter") == before
+
+
+def certify(context: ssl.SSLContext, secret: Mapping[str, str], path: Path) -> None:
+    """Give a client the certificate of a Secret."""
+    path.write_text(secret["tls.crt"] + secret["tls.key"])
+    context.load_cert_chain(path)
+
+
+def test_an_upgrade_changes_what_it_says_and_keeps_the_certificates(release: Release) -> None:
+    before = {s: release.secret(s) for s in ("-ca", "-extender-tls", "-scheduler-tls")}
+    scheduler = release.template_of("deployment", "-scheduler")
+    agents = release.template_of("daemonset", "-nodeagent")
+    release.upgrade({"extender": {"settings": {"placement": "score"}}})
+    [container] = release.template_of("deployment", "-extender")["spec"]["containers"]
+    assert "--placement=score" in container["args"]
+    assert {s: release.secret(s) for s in before} == before
+    assert release.template_of("deployment", "-scheduler") == scheduler, "kube-scheduler is not restarted for it"
+    assert release.template_of("daemonset", "-nodeagent") == agents
+
+
+def test_a_rollback_brings_the_values_back_and_keeps_the_certificates(release: Release) -> None:
+    before = release.secret("-extender-tls")
+    done = release.helm("rollback", NAME, "1")
+    assert done.returncode == 0, done.stderr
+    [container] = release.template_of("deployment", "-extender")["spec"]["containers"]
+    assert "--placement=prefer" in container["args"]
+    assert release.secret("-extender-tls") == before
+    eventually("a rolling update leaves two pods", lambda: len(release.pods("extender")) >= 2)
+
+
+def expire(release: Release, suffix: str, days: int) -> None:
+    """Say of a certificate that it is valid for so many days."""
+    until = (datetime.now(UTC) + timedelta(days=days)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    release.lab.kubectl(
+        "-n", NAME, "annotate", "--overwrite", "secret", f"{NAME}{suffix}", f"{PREFIX}valid-until={until}"
+    )
+
+
+def test_an_upgrade_renews_a_certificate_that_ends_soon_and_nothing_else(release: Release) -> None:
+    authority, server, client = (release.secret(s) for s in ("-ca", "-extender-tls", "-scheduler-tls"))
+    scheduler = release.template_of("deployment", "-scheduler")
+    expire(release, "-extender-tls", 181)
+    release.upgrade()
+    assert release.secret("-extender-tls") == server, "longer than renewBeforeDays"
+    expire(release, "-extender-tls", 179)
+    release.upgrade()
+    renewed = release.secret("-extender-tls")
+    assert renewed["tls.crt"] != server["tls.crt"]
+    assert renewed["ca.crt"] == server["ca.crt"]
+    assert (release.secret("-ca"), release.secret("-scheduler-tls")) == (authority, client)
+    assert release.template_of("deployment", "-scheduler") == scheduler
+    release.upgrade()
+    assert release.secret("-extender-tls") == renewed
+
+
+def test_another_name_makes_another_certificate(release: Release) -> None:
+    before, client = release.secret("-extender-tls"), release.secret("-scheduler-tls")
+    release.upgrade({"certificates": {"extraNames": ["extender.example.internal"]}})
+    assert release.secret("-extender-tls")["tls.crt"] != before["tls.crt"]
+    assert release.secret("-ca")["tls.crt"] in client["ca.crt"]
+
+
+def test_a_new_ca_restarts_both_sides_and_still_lets_the_old_certificates_in(release: Release) -> None:
+    old = release.secret("-ca")
+    scheduler = release.template_of("deployment", "-scheduler")["metadata"]["annotations"]
+    expire(release, "-ca", 100)
+    release.upgrade()
+    new = release.secret("-ca")
+    assert new["tls.crt"] != old["tls.crt"]
+    assert new["previous.crt"] == old["tls.crt"]
+    for side in ("-extender-tls", "-scheduler-tls"):
+        assert release.secret(side)["ca.crt"] == new["tls.crt"] + old["tls.crt"], side
+    after = release.template_of("deployment", "-scheduler")["metadata"]["annotations"]
+    assert after[f"{PREFIX}trust"] != scheduler[f"{PREFIX}trust"]
+    assert after[f"{PREFIX}configuration"] == scheduler[f"{PREFIX}configuration"]
+
+
+def test_pods_of_a_labelled_namespace_ask_for_the_charts_scheduler(release: Release) -> None:
+    lab = release.lab
+    release.upgrade({"routing": {"namespaceLabel": {"enabled": True}}})
+    lab.create_namespace("routed")
+    lab.kubectl("label", "namespace", "routed", f"{PREFIX}scheduling=enabled")
+
+    def asks_for(name: str, namespace: str, **spec: Any) -> str:
+        """The scheduler that a pod asks for after admission; nothing is stored."""
+        wanted = pod(name, ["sleep", "1"])
+        owners = spec.pop("owners", None)
+        wanted["spec"] |= spec
+        if owners:
+            wanted["metadata"]["ownerReferences"] = owners
+        answer = lab.kubectl(
+            "create", "-n", namespace, "--dry-run=server", "-o", "json", "-f", "-", input=json.dumps(wanted)
+        )
+        found: str = json.loads(answer)["spec"]["schedulerName"]
+        return found
+
+    eventually("the policy acts", lambda: asks_for("a", "routed") == NAME)
+    assert asks_for("a", "default") == "default-scheduler"
+    assert asks_for("a", "routed", schedulerName="mine") == "mine"
+    daemon = {"apiVersion": "apps/v1", "kind": "DaemonSet", "name": "d", "uid": "1", "controller": True}
+    assert asks_for("a", "routed", owners=[daemon]) == "default-scheduler"
+    assert asks_for("a", "routed", nodeName="node1") == "default-scheduler"
+
+
+def test_the_pods_pass_the_pod_security_levels_that_are_stated(release: Release) -> None:
+    lab = release.lab
+    for level in ("restricted", "privileged"):
+        lab.create_namespace(level)
+        lab.kubectl("label", "namespace", level, f"pod-security.kubernetes.io/enforce={level}")
+
+    def admitted(kind: str, suffix: str, level: str) -> str:
+        template = release.template_of(kind, suffix)
+        template["spec"].pop("serviceAccountName")
+        template["spec"].pop("serviceAccount", None)
+        wanted = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"}, "spec": template["spec"]}
+        try:
+            lab.kubectl("create", "-n", level, "--dry-run=server", "-f", "-", input=json.dumps(wanted))
+        except LabError as error:
+            return str(error)
+        return ""
+
+    assert admitted("deployment", "-extender", "restricted") == ""
+    assert admitted("deployment", "-scheduler", "restricted") == ""
+    assert admitted("daemonset", "-nodeagent", "privileged") == ""
+    assert "violates PodSecurity" in admitted("daemonset", "-nodeagent", "restricted")
+
+
+def run_the_hook(release: Release, over: threading.Event, seen: list[int]) -> None:
+    """Be the container runtime while Helm uninstalls: end agents whose pods are gone, run the hook's pod."""
+    while not over.wait(0.3):
+        with suppress(ApiError):
+            listed = request(release.lab.api, "GET", f"/api/v1/namespaces/{NAME}/pods")["items"]
+            present = {p["metadata"]["name"] for p in listed if not p["metadata"].get("deletionTimestamp")}
+            for name in [n for n in release.containers if n not in present]:
+                release.stop(name)
+            for each in listed:
+                if f"{NAME}-cleanup" in each["metadata"]["name"] and each["spec"].get("nodeName") and not seen:
+                    status = release.run(each, "cp").wait(240)
+                    seen.append(status)
+                    finish(release.lab, each, status)
+
+
+def finish(lab: Lab, made: Object, status: int) -> None:
+    """Report a container's end as a kubelet does."""
+    path = f"/api/v1/namespaces/{NAME}/pods/{made['metadata']['name']}/status"
+    terminated = {"exitCode": status, "reason": "Completed"}
+    body = {
+        "status": {
+            "phase": "Failed" if status else "Succeeded",
+            "containerStatuses": [
+                {"name": "cleanup", "image": "none", "imageID": "", "ready": False, "restartCount": 0,
+                 "state": {"waiting": None, "terminated": terminated}}
+            ],
+        }
+    }  # fmt: skip
+    request(lab.api, "PATCH", path, body=body, content_type="application/strategic-merge-patch+json")
+
+
+def test_uninstalling_leaves_nothing_behind(release: Release) -> None:
+    lab = release.lab
+    assert all(NODE_FOOTPRINT in ours_on(lab, node) for node in ("node1", "node2"))
+    over, seen = threading.Event(), list[int]()
+    runtime = threading.Thread(target=run_the_hook, args=(release, over, seen))
+    runtime.start()
+    try:
+        done = release.helm("uninstall", NAME, "--timeout", "5m")
+    finally:
+        over.set()
+        runtime.join(300)
+    assert done.returncode == 0, done.stderr
+    assert seen == [0], "the hook's program ran once and ended well"
+    assert [ours_on(lab, node) for node in ("node1", "node2")] == [{}, {}]
+    assert leases(lab) == []
+    left = get(lab, "all,secrets,configmaps,serviceaccounts,roles,rolebindings,pdb", "-n", NAME)["items"]
+    assert {(o["kind"], o["metadata"]["name"]) for o in left} == {
+        ("ConfigMap", "kube-root-ca.crt"), ("ServiceAccount", "default")
+    }  # fmt: skip
+    for kind in CLUSTER_WIDE:
+        assert get(lab, kind, "-l", INSTANCE)["items"] == [], kind
+    assert get(lab, "rolebindings", "-n", "kube-system", "-l", INSTANCE)["items"] == []
+    assert get(lab, "crd", "trafficfootprints.traffic-footprint.io")["metadata"]["name"], (
+        "kept, with what was learned"
+    )
+
+
+OVERLAYS: Final = {
+    "own-scheduler": {},
+    "existing-scheduler": {"scheduler": {"enabled": False}},
+    "no-extender": {"scheduler": {"enabled": False}, "extender": {"enabled": False}},
+}
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_an_overlay_is_the_chart_and_is_accepted(release: Release, overlay: str) -> None:
+    """Object for object; except for Secrets, hooks, and what only Helm needs."""
+    folder = str(manifests.CHECKOUT / "manifests" / "overlays" / overlay)
+    built = {key(o): o for o in yaml.safe_load_all(release.lab.kubectl("kustomize", folder)) if o}
+    assert built.pop(("Namespace", NAME))
+    secrets = {"serverSecret": f"{NAME}-extender-tls", "clientSecret": f"{NAME}-scheduler-tls"}
+    given = {"certificates": {"mode": "existing", "existing": secrets}, **OVERLAYS[overlay]}
+    done = release.helm(
+        "template", NAME, str(manifests.CHART), "--kube-version", "v1.37.2", "--no-hooks", values=given
+    )
+    assert done.returncode == 0, done.stderr
+    charts = {key(o): o for o in yaml.safe_load_all(done.stdout) if o}
+    assert set(built) == set(charts)
+    for name, each in charts.items():
+        assert content(built[name]) == content(each), name
+    with suppress(LabError):  # a dry run does not make the namespace that the rest is in
+        release.lab.kubectl("create", "namespace", NAME)
+    dry = ["apply", "-k", folder, "--server-side", "--force-conflicts", "--dry-run=server"]
+    said = release.lab.kubectl(*dry)
+    assert said.count("serverside-applied") == len(built) + 1
+
+
+def key(each: Object) -> tuple[str, str]:
+    return each["kind"], each["metadata"]["name"]
+
+
+def content(each: Object) -> Object:
+    """All but labels and annotations of the object itself; base and chart label differently."""
+    return {k: one_spaced(v) for k, v in each.items() if k != "metadata"}
+
+
+def one_spaced(value: Any) -> Any:
+    """Kustomize writes some folded texts with further blank lines, which mean nothing in expressions."""
+    if isinstance(value, dict):
+        return {k: one_spaced(v) for k, v in value.items()}
+    if isinstance(value, list):
+        return [one_spaced(v) for v in value]
+    return " ".join(value.split()) if isinstance(value, str) else value
+
+
+def test_an_overlay_installs_and_its_cleanup_runs_where_helm_is_not(release: Release) -> None:
+    lab = release.lab
+    lab.kubectl(
+        "apply",
+        "-k",
+        str(manifests.CHECKOUT / "manifests/overlays/no-extender"),
+        "--server-side",
+        "--force-conflicts",
+    )
+    eventually("two agents are bound", lambda: len(release.pods("nodeagent")) == 2)
+    lab.kubectl("annotate", "node", "node1", f"{NODE_FOOTPRINT}=left", "somebody-elses=kept")
+    lab.kubectl("delete", "daemonset", f"{NAME}-nodeagent", "-n", NAME, "--wait")
+    folder = str(manifests.CHECKOUT / "manifests/cleanup")
+    lab.kubectl("apply", "-k", folder)
+    [made] = eventually("the job's pod is bound", lambda: release.pods("cleanup"))
+    status = release.run(made, "cp").wait(240)
+    finish(lab, made, status)
+    lab.kubectl("-n", NAME, "wait", "--for=condition=complete", f"job/{NAME}-cleanup", "--timeout=60s")
+    lab.kubectl("delete", "-k", folder)
+    assert get(lab, "node", "node1")["metadata"]["annotations"].get("somebody-elses") == "kept"
+    assert ours_on(lab, "node1") == {}
