@@ -163,10 +163,10 @@ class Lab:
 
     # -- parts that tests stop and start --------------------------------------------------------------------------
 
-    def start_agent(self, node: str) -> Process:
+    def start_agent(self, node: str, *, env: Mapping[str, str] | None = None) -> Process:
         """Start the agent of ``node``; returns at once (it publishes when it has measured)."""
         argv = programs.agent(self._nodes[node], self._agent_kubeconfigs[node], self.config.agent_args)
-        return self.spawn_in(node, argv, name=f"nodeagent-{node}")
+        return self.spawn_in(node, argv, name=f"nodeagent-{node}", env=env)
 
     def stop_agent(self, node: str, sig: int = signal.SIGTERM) -> int:
         """Stop the agent of ``node`` with ``sig``; returns its exit status (negative: a signal ended it)."""
@@ -183,10 +183,12 @@ class Lab:
         """Stop the extender with ``sig``; returns its exit status."""
         return self._stop(_EXTENDER, sig)
 
-    def start_replica(self, name: str, port: int, extra: Sequence[str] = ()) -> Process:
+    def start_replica(
+        self, name: str, port: int, extra: Sequence[str] = (), *, env: Mapping[str, str] | None = None
+    ) -> Process:
         """Start one more extender, called ``name``, on ``port`` of loopback; returns at once."""
         argv = programs.extender(self._extender_kubeconfig, extra, port)
-        return self.spawn_in("cp", argv, name=name)
+        return self.spawn_in("cp", argv, name=name, env=env)
 
     def start_scheduler(
         self, *, extender: bool | None = None, changes: Mapping[str, Any] | None = None, flags: Sequence[str] = ()

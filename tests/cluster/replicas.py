@@ -10,11 +10,11 @@ import json
 import signal
 import threading
 import urllib.request
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Any
+from typing import Any, TypeVar
 
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -23,8 +23,11 @@ from footprint.keys import DEFAULT_NAMESPACE, NODE_FOOTPRINT, POD_CLASS, lease_n
 from lab.lab import Lab
 from lab.processes import Process
 from lab.programs import EXTENDER_PORT
-from tests.cluster.workloads import eventually
+from tests.cluster import workloads
+from tests.cluster.conftest import running
 from tests.extender.builders import annotation, elephant, pod_json
+
+T = TypeVar("T")
 
 PATIENT = ("--stale-after", "3600", "--deadline", "10")
 """Flags for tests of other things: on a slow machine nothing may become stale, and no answer late, by itself."""
@@ -39,6 +42,15 @@ PODS = "/api/v1/namespaces/default/pods"
 _LEASES = f"/apis/coordination.k8s.io/v1/namespaces/{DEFAULT_NAMESPACE}/leases"
 _DEPLOYMENTS = "/apis/apps/v1/namespaces/default/deployments"
 _PREFIX = "traffic_footprint_extender_"
+
+
+a_lab = contextmanager(running)
+"""A lab that is gone at the end of the block, also when something in it fails."""
+
+
+def eventually(what: str, look: Callable[[], T | None], seconds: float = 120) -> T:
+    """As in ``workloads``, for what takes long on a machine that is busy with other things."""
+    return workloads.eventually(what, look, seconds)
 
 
 class Page:
@@ -110,14 +122,11 @@ def mouse_question(names: Sequence[str]) -> dict[str, Any]:
 
 @contextmanager
 def extender(
-    lab: Lab,
-    name: str = "extender-a",
-    port: int = EXTENDER_PORT,
-    pages_port: int = 0,
-    flags: Sequence[str] = PATIENT,
-) -> Iterator[Replica]:
+    lab: Lab, name: str = "extender-a", port: int = EXTENDER_PORT, pages_port: int = 0,
+    flags: Sequence[str] = PATIENT, *, env: Mapping[str, str] | None = None,
+) -> Iterator[Replica]:  # fmt: skip
     """A replica that is ready; ended afterwards, if it still runs."""
-    replica = begin(lab, name, port, pages_port, flags)
+    replica = begin(lab, name, port, pages_port, flags, env=env)
     try:
         yield replica
     finally:
@@ -125,10 +134,13 @@ def extender(
         replica.process.stop(signal.SIGKILL)
 
 
-def begin(lab: Lab, name: str, port: int, pages_port: int = 0, flags: Sequence[str] = PATIENT) -> Replica:
+def begin(
+    lab: Lab, name: str, port: int, pages_port: int = 0, flags: Sequence[str] = PATIENT,
+    *, env: Mapping[str, str] | None = None,
+) -> Replica:  # fmt: skip
     """A replica that is ready, and the caller's to end."""
     pages = ("--metrics-port", str(pages_port)) if pages_port else ()
-    process = lab.start_replica(name, port, (*flags, *pages))
+    process = lab.start_replica(name, port, (*flags, *pages), env=env)
     replica = Replica(process, port, pages_port or port)
     process.wait_ready(lambda: replica.ready, 60)
     return replica
@@ -164,14 +176,14 @@ def bound(lab: Lab, app: str) -> dict[str, str]:
     return {pod["metadata"]["name"]: pod["spec"].get("nodeName", "") for pod in found}
 
 
-def all_bound(lab: Lab, app: str, count: int, seconds: float = 120) -> dict[str, str]:
+def all_bound(lab: Lab, app: str, count: int) -> dict[str, str]:
     """The nodes of the app's pods, once there are ``count`` and each has one."""
 
     def look() -> dict[str, str] | None:
         nodes = bound(lab, app)
         return nodes if len(nodes) == count and all(nodes.values()) else None
 
-    return eventually(f"{count} pods of {app} are bound", look, seconds)
+    return eventually(f"{count} pods of {app} are bound", look, 240)
 
 
 def _template(app: str, annotations: Mapping[str, str]) -> dict[str, Any]:
@@ -197,8 +209,13 @@ def burst(lab: Lab, app: str, count: int, annotations: Mapping[str, str] = MOUSE
         gone(lab, app)
 
 
+def scale(lab: Lab, app: str, count: int) -> None:
+    """More pods of a burst."""
+    patch(lab, f"{_DEPLOYMENTS}/{app}", {"spec": {"replicas": count}})
+
+
 def gone(lab: Lab, app: str) -> None:
-    eventually(f"pods of {app} are gone", lambda: not bound(lab, app), 120)
+    eventually(f"pods of {app} are gone", lambda: not bound(lab, app))
 
 
 class Creation:

@@ -21,20 +21,21 @@ import pytest
 from lab.controlplane import pki
 from lab.lab import Lab, LabConfig
 from lab.programs import EXTENDER_PORT
-from tests.cluster.conftest import logs_of, running
+from tests.cluster.conftest import logs_of
 from tests.cluster.replicas import (
     PATIENT,
     SCHEDULER,
     TELLING,
     Replica,
     Scheduler,
+    a_lab,
     all_bound,
     burst,
+    eventually,
     extender,
     mouse_question,
     publish,
 )
-from tests.cluster.workloads import eventually
 
 pytestmark = pytest.mark.cluster
 
@@ -50,7 +51,7 @@ COUNT = 300
 def cluster(request: pytest.FixtureRequest) -> Iterator[Lab]:
     """Eight nodes, elephants on two of them."""
     module = request.module.__name__.rpartition(".")[2]
-    for lab in running(LabConfig(nodes=8, agents=False, extender=False, keep_dir=logs_of(module))):
+    with a_lab(LabConfig(nodes=8, agents=False, extender=False, keep_dir=logs_of(module))) as lab:
         for node in lab.node_names:
             publish(lab, node, *(["bulk"] if node in BUSY else []))
         yield lab
