@@ -28,6 +28,8 @@ ENDED_LIMIT: Final = 100
 ENDED_PER_WORKLOAD: Final = 3
 """... and of one workload: a job that runs each minute teaches no more with fifteen copies than with three."""
 _INTERVALS: Final = 2
+_SAME_MOMENT: Final = 1e-6
+"""Seconds within which two moments are one, whatever arithmetic they came from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +104,10 @@ class Aggregator:
     def _sample(
         self, reading: Reading, steps: Mapping[str, Totals | None], pods: Mapping[str, PodInfo], interval: Interval
     ) -> None:
-        flows = Tally(owner for flow in reading.elephants if not flow.local for owner in set(flow.owners))
+        now, began = reading.taken_at, reading.taken_at - interval.seconds
+        elephants = [(owner, flow) for flow in reading.elephants if not flow.local for owner in set(flow.owners)]
+        flows = Tally(owner for owner, _ in elephants)
+        lasting = {owner for owner, flow in elephants if flow.since <= began + _SAME_MOMENT}
         for step in steps.values():
             if step is None:
                 self.refused += 1
@@ -110,7 +115,8 @@ class Aggregator:
                 self.link_bytes += step.tx + step.rx
         for owner, rates in self._others.items():
             if (step := steps.get(owner, NOTHING)) is not None:
-                rates.add(step, link_bits(step, interval.seconds), interval, flows.get(owner, 0))
+                bits = link_bits(step, interval.seconds)
+                rates.add(step, bits, interval, flows.get(owner, 0), lasting=owner in lasting)
         for uid, pod in pods.items():
             if uid not in self._lives and pod.measured and pod.addresses:
                 self._lives[uid] = PodLife(pod)
@@ -118,7 +124,8 @@ class Aggregator:
             life.info = pods.get(uid, life.info)
             if (step := steps.get(uid, NOTHING)) is not None:
                 life.add(
-                    step, interval, elephants=flows.get(uid, 0), now=reading.taken_at, thresholds=self._thresholds
+                    step, interval, elephants=flows.get(uid, 0), lasting=uid in lasting, now=now,
+                    thresholds=self._thresholds,
                 )  # fmt: skip
 
     def _settle(self, pods: Mapping[str, PodInfo], now: float) -> None:

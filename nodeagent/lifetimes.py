@@ -50,11 +50,18 @@ class PodLife:
     mice_ended: int = 0
 
     def add(
-        self, step: Totals, interval: Interval, *, elephants: int, now: float, thresholds: ClassThresholds
+        self,
+        step: Totals,
+        interval: Interval,
+        *,
+        elephants: int,
+        lasting: bool,
+        now: float,
+        thresholds: ClassThresholds,
     ) -> None:
-        """One sample."""
+        """One sample, as ``OwnerRates`` takes it, at ``now``."""
         bits = link_bits(step, interval.seconds)
-        self.rates.add(step, bits, interval, elephants)
+        self.rates.add(step, bits, interval, elephants, lasting=lasting)
         self.sustained.add(bits, interval.sustained)
         self.seconds += interval.seconds
         self.flows_born += step.born

@@ -55,7 +55,7 @@ class Pace:
         on schedule could not be kept. Where a reading takes long, nothing is followed up."""
         may_follow = self._told or began >= self.listen_from
         self._extra, self._told = math.inf, False
-        if beginning and may_follow and ended - began <= _CLOSE * self._interval:
+        if beginning and may_follow and ended - began < _FOLLOW * self._interval:
             self._extra = began + _FOLLOW * self._interval
             self.listen_from = max(self.listen_from, began + self._interval)
         if began < self._scheduled - _CLOSE * self._interval:

@@ -166,7 +166,8 @@ class OwnerRates:
     """Smoothed rates of one owner (a pod, the host, the unattributed).
 
     The first elephant's beginning and the last one's end are changes of regime, not noise: the link's means
-    start over there, so that the first figures published after them are right rather than half-way.
+    start over there, so that the first figures published after them are right rather than half-way. What an
+    elephant carried in the rest of the interval in which it became one tells no rate, and counts as other traffic.
     """
 
     link: LinkBits = _NO_BITS
@@ -180,7 +181,9 @@ class OwnerRates:
     elephants: int = 0
     """Elephant flows now."""
     carrying: bool = False
-    """Elephants were there at the last sample, and their bytes were counted as such."""
+    """The means started over with an elephant, and there has been one since."""
+    _carried: bool = False
+    """Elephants' bytes were in the last sample."""
     _link: LinkMeans = field(default_factory=LinkMeans)
     _local: float = 0.0
     _local_weight: float = 0.0
@@ -189,10 +192,13 @@ class OwnerRates:
     _ended: float = 0.0
     _mice: float = 0.0
 
-    def add(self, step: Totals, bits: LinkBits, interval: Interval, elephants: int) -> None:
-        """What one interval added; ``bits`` are the step's."""
+    def add(
+        self, step: Totals, bits: LinkBits, interval: Interval, elephants: int = 0, *, lasting: bool = False
+    ) -> None:
+        """What one interval added; ``bits`` are the step's. ``lasting``: there was an elephant all the time."""
         seconds, alpha, flows_alpha, share_alpha, _ = interval
-        self._add_link(step, bits, interval, elephants)
+        self.elephants = elephants
+        self._add_link(step, bits, interval, lasting=lasting)
         self._local += alpha * (_bits(step.local, seconds) - self._local)
         self._local_weight += alpha * (1.0 - self._local_weight)
         self.local = self._local / self._local_weight
@@ -205,15 +211,18 @@ class OwnerRates:
             self.mice_share = min(self._mice / self._ended, 1.0)
         self.samples += 1
 
-    def _add_link(self, step: Totals, bits: LinkBits, interval: Interval, elephants: int) -> None:
-        link = self._link
-        self.elephants = elephants
-        if self.carrying and not elephants:
+    def _add_link(self, step: Totals, bits: LinkBits, interval: Interval, *, lasting: bool) -> None:
+        link, carried = self._link, step.etx + step.erx > 0
+        if self.carrying and not self.elephants:
             self.carrying = False
             link.without_elephants(step, interval.seconds)
-        else:
-            if elephants and not self.carrying and step.etx + step.erx > 0:
-                self.carrying = True
-                link.restart()
+        elif self.carrying or not self.elephants or not carried:
             link.add(bits, interval.rate)
+        elif lasting or self._carried:
+            self.carrying = True
+            link.restart()
+            link.add(bits, interval.rate)
+        else:
+            link.add(LinkBits(bits.tx, bits.rx, 0.0, 0.0), interval.rate)
+        self._carried = carried
         self.link = link.values

@@ -27,8 +27,8 @@ def pods(*infos: PodInfo) -> dict[str, PodInfo]:
     return {info.uid: info for info in infos}
 
 
-def elephant(*owners: str, local: bool = False) -> Elephant:
-    return Elephant(owners, 6, "a:1", "b:2", bytes=10**8, rate=1e8, since=0.0, local=local)
+def elephant(*owners: str, local: bool = False, since: float = 0.0) -> Elephant:
+    return Elephant(owners, 6, "a:1", "b:2", bytes=10**8, rate=1e8, since=since, local=local)
 
 
 class Node:
@@ -156,6 +156,20 @@ def test_the_first_elephant_is_published_with_its_rate_not_half_of_it() -> None:
     assert only(found).etx == pytest.approx(100e6)
     assert only(found).cls is TrafficClass.ELEPHANT
     assert only(found).el == 1
+
+
+@pytest.mark.parametrize("part", [0.02, 0.5, 0.98])
+def test_an_interval_in_which_an_elephant_began_is_not_taken_for_its_rate(part: float) -> None:
+    node = Node()
+    node.read()
+    node.idle(20)
+    node.send("u1", tx=100 * MBIT, etx=int(100 * MBIT * part))
+    node.after(1.0, [elephant("u1", since=node.now + 1 - part)])
+    node.send("u1", tx=50 * MBIT, etx=50 * MBIT)
+    found = only(node.after(0.5, [elephant("u1", since=node.now - part)]))
+    assert found.tx == pytest.approx(100e6)
+    assert found.etx == pytest.approx(100e6)
+    assert found.cls is TrafficClass.ELEPHANT
 
 
 def test_the_last_elephants_end_shows_at_once_and_leaves_the_rest() -> None:

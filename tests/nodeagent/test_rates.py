@@ -51,7 +51,7 @@ class Plain:
                 self.carrying = True
                 for mean in self.link:
                     mean.restart()
-            for mean, rate in zip(self.link, rates, strict=False):
+            for mean, rate in zip(self.link, rates[:4], strict=True):
                 mean.add(rate, seconds)
         self.local.add(rates[4], seconds)
         self.flows.add(min(step.born / seconds, 1e9), seconds)
@@ -60,7 +60,7 @@ class Plain:
 
 
 def added(owner: OwnerRates, step: Totals, seconds: float, elephants: int = 0) -> None:
-    owner.add(step, link_bits(step, seconds), Interval.of(seconds), elephants)
+    owner.add(step, link_bits(step, seconds), Interval.of(seconds), elephants, lasting=elephants > 0)
 
 
 @given(
@@ -109,3 +109,13 @@ def test_what_was_added_is_the_difference_and_nothing_goes_backwards(before: Tot
     after = Totals(*(a + b for a, b in zip(before, step, strict=True)))
     assert after.since(before) == step
     assert (before.since(after) is None) is any(step)
+
+
+def test_elephants_that_never_last_an_interval_are_counted_from_the_second_on() -> None:
+    owner = OwnerRates()
+    short = Totals(tx=10**7, etx=8 * 10**6)
+    owner.add(short, link_bits(short, 1.0), Interval.of(1.0), 1)
+    assert (owner.link.etx, owner.carrying) == (0.0, False)
+    owner.add(short, link_bits(short, 1.0), Interval.of(1.0), 1)
+    assert owner.link.etx == pytest.approx(64e6)
+    assert owner.link.tx == pytest.approx(80e6)
