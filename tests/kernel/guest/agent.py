@@ -18,7 +18,7 @@ import structlog
 from nodeagent.sources.base import FlowSource, SourceUnavailable
 from nodeagent.sources.ebpf import EbpfSource, pins
 from tests.kernel.guest import builds
-from tests.kernel.guest.measuring import THRESHOLDS
+from tests.kernel.guest.measuring import LENIENT
 from tests.kernel.guest.network import LOCALITY
 from tests.kernel.guest.sources import SOURCES, make
 
@@ -28,11 +28,11 @@ def main() -> None:
     builds.remember()
     parser = argparse.ArgumentParser()
     parser.add_argument("source", choices=SOURCES)
-    parser.add_argument("--elephant-rate", type=float, default=THRESHOLDS.elephant_rate)
+    parser.add_argument("--elephant-rate", type=float, default=LENIENT.elephant_rate)
     parser.add_argument("--flows", type=int, help="size of the flow table")
     options = parser.parse_args()
     sizes = {"flows": options.flows} if options.flows else {}
-    thresholds = replace(THRESHOLDS, elephant_rate=options.elephant_rate)
+    thresholds = replace(LENIENT, elephant_rate=options.elephant_rate)
     source = make(options.source, thresholds, LOCALITY, pins=pins.ROOT, **sizes)
     try:
         source.open()
