@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import random
 import socket
+import subprocess
 import sys
 import threading
 import time
@@ -28,7 +29,7 @@ import structlog
 from lab.bench import vm_node
 from lab.bench.agent_loop import Recorder, unconnected
 from lab.bench.figures import delays
-from lab.bench.sender import IP_BYTES, Sender, crossed
+from lab.bench.sender import IP_BYTES, MTU, Sender, crossed
 from lab.bench.vm_node import UPLINK, Node, pod_address
 from lab.network import netns
 from nodeagent.agent import Agent
@@ -59,8 +60,9 @@ def main() -> int:
     options = parser.parse_args()
     structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr),
                         wrapper_class=structlog.make_filtering_bound_logger(30))  # fmt: skip
+    _warm()
     with ExitStack() as stack:
-        made = stack.enter_context(vm_node.node())
+        made = stack.enter_context(vm_node.node(MTU))
         senders = [
             stack.enter_context(Sender(stack.enter_context(vm_node.send(pod_address(pod), made)), _PACE))
             for pod in range(_TOGETHER)
@@ -74,6 +76,19 @@ def main() -> int:
     report["load_inside"] = Path("/proc/loadavg").read_text().split()[:3]
     print(orjson.dumps(report, option=orjson.OPT_INDENT_2).decode())
     return 0
+
+
+def _warm() -> None:
+    """Have what compiles in memory. Where the clock counts instructions it leaps while a disk is waited for, and
+    the compiler would seem to take minutes."""
+    read = """
+import bcc
+for line in open("/proc/self/maps"):
+    path = line.split()[-1]
+    if path.startswith("/"):
+        open(path, "rb").read()
+"""
+    subprocess.run([sys.executable, "-c", read], check=True)
 
 
 def events(sender: Sender, count: int) -> list[float]:

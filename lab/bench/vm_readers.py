@@ -9,7 +9,6 @@ emulated processor only the ratios mean something. Prints JSON.
 from __future__ import annotations
 
 import argparse
-import os
 import resource
 import signal
 import socket
@@ -28,6 +27,7 @@ import structlog
 
 from lab.bench import vm_node
 from lab.bench.ctnetlink import raised_limit
+from lab.bench.process_cost import Cost
 from lab.bench.vm_node import Node, pod_address
 from lab.network import netns
 from nodeagent.sources.base import FlowSource, LossKind
@@ -35,7 +35,6 @@ from nodeagent.sources.ctnetlink import CtnetlinkSource
 from nodeagent.sources.ebpf import EbpfSource
 
 _COUNT: Final = Path("/proc/sys/net/netfilter/nf_conntrack_count")
-_TICKS: Final = os.sysconf("SC_CLK_TCK")
 _PATIENCE: Final = 180.0
 """Seconds until the agent has begun: an emulated processor imports slowly."""
 
@@ -120,15 +119,15 @@ def watched(made: Node, source: str, seconds: float) -> Report:
         process = subprocess.Popen(netns.command(made.node, argv), stdout=said, stderr=subprocess.STDOUT)
         try:
             _begun(process, Path(folder, "said"))
-            before, began = _spent(process.pid), time.monotonic()
+            before, began = Cost.of(process.pid), time.monotonic()
             time.sleep(seconds)
-            spent = (_spent(process.pid) - before) / (time.monotonic() - began)
+            after, elapsed = Cost.of(process.pid), time.monotonic() - began
             maps = Path(f"/proc/{process.pid}/maps").read_text()
             return {
                 "source": source,
-                "cpu_of_a_core": round(spent, 5),
-                "resident_mib": round(_status(process.pid, "VmRSS"), 1),
-                "peak_mib": round(_status(process.pid, "VmHWM"), 1),
+                "cpu_of_a_core": round((after.cpu_seconds - before.cpu_seconds) / elapsed, 5),
+                "resident_mib": round(after.resident_mib, 1),
+                "peak_mib": round(after.peak_mib, 1),
                 "llvm_mapped": "libbcc" in maps or "LLVM" in maps,
             }
         finally:
@@ -143,17 +142,6 @@ def _begun(process: subprocess.Popen[bytes], said: Path) -> None:
         if process.poll() is not None or time.monotonic() > deadline:
             raise TimeoutError(f"the agent shows nothing: {said.read_text(errors='replace')[-2000:]}")
         time.sleep(0.5)
-
-
-def _spent(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / _TICKS
-
-
-def _status(pid: int, field: str) -> float:
-    """MiB."""
-    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    return int(next(line for line in lines if line.startswith(f"{field}:")).split()[1]) / 1024
 
 
 if __name__ == "__main__":
