@@ -30,6 +30,8 @@ class Machine:
     processors: int = 2
     """A ``counted`` guest has one whatever this says."""
     memory_mib: int = 2048
+    disks: tuple[Path, ...] = ()
+    """Further images, read-only: /dev/vde, /dev/vdf, ... in the guest."""
 
 
 def command(machine: Machine, *, console: Path | None) -> list[str]:
@@ -44,6 +46,7 @@ def command(machine: Machine, *, console: Path | None) -> list[str]:
         "-kernel", str(machine.kernel.vmlinuz), "-initrd", str(machine.kernel.initramfs), "-append", _COMMAND_LINE,
         *_disk(machine.rootfs, read_only=True), *_disk(machine.kernel.modules, read_only=True),
         *_disk(machine.input, read_only=True), *_disk(machine.output, read_only=False),
+        *(word for disk in machine.disks for word in _disk(disk, read_only=True)),
         "-device", "virtio-rng-pci",
         *_serial(console),
     ]  # fmt: skip

@@ -64,16 +64,18 @@ def run(
     accelerator: str = "tcg",
     processors: int = qemu.Machine.processors,
     checkout: Path = transfer.CHECKOUT,
+    disks: Sequence[Path] = (),
 ) -> Result:
     """Run ``command`` in the checkout's copy inside a guest with ``kernel``.
 
     ``write`` takes the command's output as it comes (default: standard output), ``out`` what it left in /out, and
-    the kernel's messages as ``console.log``. Raises LabError when the guest does not end within ``timeout``
-    seconds or dies; the kernel's last messages are part of the error.
+    the kernel's messages as ``console.log``; ``disks`` are further images, /dev/vde and so on, read-only.
+    Raises LabError when the guest does not end within ``timeout`` seconds or dies; the kernel's last messages are
+    part of the error.
     """
     with tempfile.TemporaryDirectory(prefix="kernelvm-") as scratch:
         folder = Path(scratch)
-        machine = _machine(kernel, folder, accelerator, processors)
+        machine = _machine(kernel, folder, accelerator, processors, disks)
         transfer.write_input(machine.input, checkout, command=command, environment=environment)
         console = folder / "console.log"
         try:
@@ -103,7 +105,9 @@ def shell(kernel: Kernel, *, accelerator: str = "tcg", checkout: Path = transfer
             return 1  # the person ended QEMU, not the shell
 
 
-def _machine(kernel: Kernel, folder: Path, accelerator: str, processors: int) -> qemu.Machine:
+def _machine(
+    kernel: Kernel, folder: Path, accelerator: str, processors: int, disks: Sequence[Path] = ()
+) -> qemu.Machine:
     output = folder / "out.tar"
     with output.open("wb") as file:
         file.truncate(OUTPUT_DISK_BYTES)
@@ -114,6 +118,7 @@ def _machine(kernel: Kernel, folder: Path, accelerator: str, processors: int) ->
         output=output,
         accelerator=accelerator,
         processors=processors,
+        disks=tuple(disks),
     )
 
 

@@ -27,6 +27,14 @@ def test_disks_come_in_the_order_in_which_the_guest_names_them() -> None:
     assert "/t/out" in writable[0]
 
 
+def test_further_disks_come_last_and_cannot_be_written() -> None:
+    argv = qemu.command(replace(MACHINE, disks=(Path("/c/image"),)), console=None)
+    disks = [word for word in argv if word.startswith("file=")]
+    assert disks[-1].startswith("file=/c/image,")
+    assert "readonly=on" in disks[-1]
+    assert len(disks) == 5
+
+
 def test_a_guest_has_no_network_device() -> None:
     argv = qemu.command(MACHINE, console=None)
     assert argv[argv.index("-nic") + 1] == "none"
