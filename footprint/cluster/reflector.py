@@ -2,9 +2,9 @@
 
 Enters: a collection's path and a ``decode`` that keeps only what its reader uses. Leaves: calls on a Sink, from
 the reflector's thread: one ``replace`` with the whole collection after each list, then ``upsert`` and
-``delete`` as events arrive. Guarantees: never raises; lists again when the server says the version is too old;
-backs off while the server is away, or ends watches as soon as they are opened; counts what went wrong and what
-could not be decoded.
+``delete`` as events arrive. Guarantees: never raises; lists again when the server says the version is too old,
+or says nothing for long; backs off while the server is away, or ends watches as soon as they are opened; counts
+what went wrong and what could not be decoded.
 """
 
 from __future__ import annotations
@@ -29,6 +29,9 @@ T_contra = TypeVar("T_contra", contravariant=True)
 
 WATCH_SECONDS: Final = 240
 """The server ends a watch after this long (up to twice), so that watches spread over API servers again."""
+SILENCE_SECONDS: Final = 150.0
+"""A watch that shows nothing for this long, not even one of the bookmarks that the server sends every minute, is
+given up, and everything listed anew: the server hangs, or its etcd was set back to a time before our version."""
 BACKOFF_FIRST: Final = 0.2
 BACKOFF_LAST: Final = 15.0
 
@@ -175,7 +178,7 @@ class Reflector(Generic[T]):
             "timeoutSeconds": str(seconds),
         }  # fmt: skip
         try:
-            response = open_stream(self._api, "GET", self._path, query=query, timeout=(3.0, seconds + 30.0))
+            response = open_stream(self._api, "GET", self._path, query=query, timeout=(3.0, SILENCE_SECONDS))
         except ApiError as error:
             if error.status == HTTPStatus.GONE:
                 raise _Gone from error
@@ -188,6 +191,10 @@ class Reflector(Generic[T]):
                 self._progress = True
                 if stop.is_set():
                     return
+        except urllib3.exceptions.ReadTimeoutError as error:
+            self._version = None
+            message = f"nothing heard for {SILENCE_SECONDS:g} s, not even a bookmark; everything is listed anew"
+            raise ApiError(0, message) from error
         finally:
             self._progress |= time.monotonic() - opened > BACKOFF_LAST
             self._response = None

@@ -77,19 +77,30 @@ class Script:
 
 def handler(script: Script) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
         def do_GET(self) -> None:
             status, body = script.take(self.path)
             self.send_response(status)
-            self.end_headers()  # HTTP/1.0: the end of the connection ends the body
-            if not isinstance(body, list):
-                self.wfile.write(json.dumps(body).encode())
+            if isinstance(body, list):
+                self.send_header("Transfer-Encoding", "chunked")
+                self.end_headers()
+                self.stream(body)
                 return
+            text = json.dumps(body).encode()
+            self.send_header("Content-Length", str(len(text)))
+            self.end_headers()
+            self.wfile.write(text)
+
+        def stream(self, body: list[Any]) -> None:
             for line in body:
                 if line is Script.HOLD:
                     script.over.wait(60)
+                    self.close_connection = True
                     return
-                self.wfile.write(json.dumps(line).encode() + b"\n")
-                self.wfile.flush()
+                text = json.dumps(line).encode() + b"\n"
+                self.wfile.write(b"%x\r\n%b\r\n" % (len(text), text))
+            self.wfile.write(b"0\r\n\r\n")
 
         def log_message(self, *_: Any) -> None: ...
 
@@ -208,6 +219,19 @@ def test_a_watch_that_showed_something_ends_the_count_of_failures(tmp_path: Path
         assert reflector.errors == 3
         assert reflector.connects == 2
     assert pauses == [1, 2, 1], "an outage of last week does not lengthen today's"
+
+
+def test_a_watch_that_shows_nothing_for_long_is_given_up_and_everything_listed_anew(
+    tmp_path: Path, pauses: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "SILENCE_SECONDS", 0.2)
+    lists: list[Answer] = [(200, items(thing("a", "9"), version="9")), (200, items(thing("b", "3"), version="3"))]
+    script = Script(lists, [(200, [event("ADDED", "c", "10"), Script.HOLD])])
+    with following(script, tmp_path) as (reflector, sink):
+        assert sink.wait_for("b", "c"), "what etcd was set back to is what is known"
+        assert reflector.errors >= 1
+        assert reflector.relists == 0
+    assert set(pauses) == {1}
 
 
 @pytest.mark.parametrize("odd", ["no event", 7, {"type": "ADDED", "object": []}, {"type": "ADDED", "object": 7}])
