@@ -124,9 +124,9 @@ class Container:
             hosts.writelines(lines)
         return directory
 
-    def _volume(self, volume: Mapping[str, Any]) -> Path | None:
+    def _volume(self, volume: Object) -> Path | None:
         """What to mount; None for what needs no mount here (scratch space, the node's own paths)."""
-        directory = self.directory / volume["name"]
+        directory: Path = self.directory / volume["name"]
         space = f"{API}/namespaces/{self.pod['metadata']['namespace']}"
         if "secret" in volume:
             secret = request(self.lab.api, "GET", f"{space}/secrets/{volume['secret']['secretName']}")
@@ -135,7 +135,7 @@ class Container:
             config = request(self.lab.api, "GET", f"{space}/configmaps/{volume['configMap']['name']}")
             contents = {key: value.encode() for key, value in config["data"].items()}
         elif (path := volume.get("hostPath", {}).get("path")) in _HOST:
-            return Path(path)
+            return Path(str(path))
         else:
             return None
         directory.mkdir()

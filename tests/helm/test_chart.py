@@ -12,6 +12,7 @@ from pydantic_settings import CliApp
 
 from extender.cleanup import CleanupSettings
 from extender.cli import read_settings
+from extender.settings import Settings
 from footprint.keys import PREFIX
 from lab import manifests
 from nodeagent.settings import parse as parse_agent_settings
@@ -62,6 +63,14 @@ def test_every_scenario_passes_lint_and_renders_objects_with_unique_names(path: 
         )
 
 
+def extender_settings(given: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """As the program reads its container's arguments and variables."""
+    assert given["args"][0] == "run"
+    for variable in given["env"]:
+        monkeypatch.setenv(variable["name"], variable["value"])
+    return read_settings(given["args"][1:])
+
+
 def lintable(values: dict[str, Any]) -> dict[str, Any]:
     """``helm lint`` knows no --api-versions, and the chart refuses what the cluster does not serve."""
     without: dict[str, Any] = {key: value for key, value in values.items() if key not in ("monitoring", "routing")}
@@ -71,7 +80,7 @@ def lintable(values: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("path", SCENARIOS, ids=scenario_name)
-def test_the_programs_accept_the_flags_that_the_chart_gives_them(path: Path) -> None:
+def test_the_programs_accept_what_the_chart_gives_them(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     objects = rendered(scenario(path), *EVERY_API)
     arguments = container(one(objects, "DaemonSet"))["args"]
     assert arguments[0] == "run"
@@ -82,9 +91,7 @@ def test_the_programs_accept_the_flags_that_the_chart_gives_them(path: Path) -> 
             o for o in objects if o["kind"] == "Deployment" and o["metadata"]["name"].endswith("-extender")
         ]
         for extender in extenders:
-            arguments = container(extender)["args"]
-            assert arguments[0] == "run"
-            settings = read_settings(arguments[1:])
+            settings = extender_settings(container(extender), monkeypatch)
             assert settings.namespace == "space"
             assert settings.client_ca is not None, "mutual TLS is not optional"
             assert pod_spec(extender)["terminationGracePeriodSeconds"] >= settings.drain + 10
@@ -101,24 +108,25 @@ def test_the_images_entry_point_takes_the_charts_arguments(folder: str, program:
     assert re.findall(r"^ENTRYPOINT (.*)$", dockerfile, re.MULTILINE)[-1] == f'["traffic-footprint-{program}"]'
 
 
-def test_values_reach_the_program_under_one_name() -> None:
+def test_values_reach_the_program_under_one_name(monkeypatch: pytest.MonkeyPatch) -> None:
     agents = {"linkCapacity": 10_000_000_000, "elephantBytes": "20Mi", "uplink": "", "hold": None}
     values = {
         "nodeagent": {"settings": agents},
-        "extender": {"settings": {"placement": "strict", "shadow": True, "relaxAfter": 90.5}},
+        "extender": {"settings": {"placement": "strict", "shadow": True, "learn": False, "relaxAfter": 90.5}},
     }
     objects = rendered(values)
     agent = parse_agent_settings([*container(one(objects, "DaemonSet"))["args"][1:], "--node-name", "n"])
     assert (agent.link_capacity, agent.elephant_bytes, agent.uplink, agent.hold) == (1e10, 20 * 2**20, None, 1.0)
-    extender = read_settings(container(one(objects, "Deployment", "-extender"))["args"][1:])
-    assert (extender.placement, extender.shadow, extender.relax_after) == ("strict", True, 90.5)
+    extender = extender_settings(container(one(objects, "Deployment", "-extender")), monkeypatch)
+    assert (extender.placement, extender.relax_after) == ("strict", 90.5)
+    assert (extender.shadow, extender.learn) == (True, False)
 
 
 def test_extra_arguments_and_variables_are_passed_as_they_are() -> None:
     values = {"extender": {"extraArgs": ["--deadline=0.2"], "extraEnv": [{"name": "A", "value": "b"}]}}
     given = container(one(rendered(values), "Deployment", "-extender"))
     assert given["args"][-1] == "--deadline=0.2"
-    assert given["env"] == [{"name": "A", "value": "b"}]
+    assert given["env"][-1] == {"name": "A", "value": "b"}
 
 
 def test_the_agent_has_four_capabilities_and_nothing_else_of_the_node() -> None:

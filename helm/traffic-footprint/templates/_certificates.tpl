@@ -35,7 +35,7 @@ present CA. So an upgrade changes nothing unless something is due. Without a clu
 {{- $_ := set $ca "previous" (get $caSecret.data "previous.crt" | default "" | b64dec) -}}
 {{- $_ := set $ca "until" (get $caSecret.metadata.annotations "traffic-footprint.io/valid-until") -}}
 {{- else -}}
-{{- $new := genCA (printf "%s-ca" $fullname) (int $own.caDays) -}}
+{{- $new := genCAWithKey (printf "%s-ca" $fullname) (int $own.caDays) (genPrivateKey "ecdsa") -}}
 {{- $_ := set $ca "crt" $new.Cert -}}
 {{- $_ := set $ca "key" $new.Key -}}
 {{- /* While both roll over, who still shows a certificate of the old CA is let in. */ -}}
@@ -59,9 +59,9 @@ present CA. So an upgrade changes nothing unless something is due. Without a clu
 {{- else -}}
 {{- $signed := dict -}}
 {{- if eq $name "extender" -}}
-{{- $signed = genSignedCert $subject $addresses $names (int $days) $authority -}}
+{{- $signed = genSignedCertWithKey $subject $addresses $names (int $days) $authority (genPrivateKey "ecdsa") -}}
 {{- else -}}
-{{- $signed = genSignedCert $subject (list) (list $subject) (int $days) $authority -}}
+{{- $signed = genSignedCertWithKey $subject (list) (list $subject) (int $days) $authority (genPrivateKey "ecdsa") -}}
 {{- end -}}
 {{- $_ := set $one "crt" $signed.Cert -}}
 {{- $_ := set $one "key" $signed.Key -}}

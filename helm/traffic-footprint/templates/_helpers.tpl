@@ -67,11 +67,21 @@ app.kubernetes.io/component: {{ . }}
 {{- regexFind "^v[0-9]+\\.[0-9]+\\.[0-9]+" .Capabilities.KubeVersion.Version | required "the cluster's version is not known; set scheduler.image.tag, such as v1.37.2" -}}
 {{- end }}
 
-{{/* Settings as flags: writeInterval: 10 becomes --write-interval=10; null and "" are left out. */}}
+{{/* Settings as flags: writeInterval: 10 becomes --write-interval=10; null and "" are left out, and switches go below. */}}
 {{- define "traffic-footprint.flags" -}}
 {{- range $name, $value := . }}
-{{- if not (or (kindIs "invalid" $value) (eq (toString $value) "")) }}
+{{- if not (or (kindIs "invalid" $value) (kindIs "bool" $value) (eq (toString $value) "")) }}
 - {{ printf "--%s=%s" (kebabcase $name) (kindIs "string" $value | ternary $value (toJson $value)) | quote }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{/* Switches as variables, since some of them take no value as a flag: shadow: true becomes TRAFFIC_FOOTPRINT_SHADOW. */}}
+{{- define "traffic-footprint.switches" -}}
+{{- range $name, $value := . }}
+{{- if kindIs "bool" $value }}
+- name: TRAFFIC_FOOTPRINT_{{ snakecase $name | upper }}
+  value: {{ $value | quote }}
 {{- end }}
 {{- end }}
 {{- end }}
