@@ -168,8 +168,9 @@ class Verbs:
     def _placement(self, request: Request) -> Placement:
         pod = request.pod
         waited = self._state.snapshot.waited(pod, self._clock())
-        placement = effective_placement(pod, self._policy.placement, waited, self._policy.relax_after)
-        wished = pod.wishes.placement or self._policy.placement
+        default = self._state.snapshot.placement(pod, self._policy.placement)
+        placement = effective_placement(pod, default, waited, self._policy.relax_after)
+        wished = pod.wishes.placement or default
         if placement is Placement.PREFER and wished is Placement.STRICT:
             self._metrics.relaxed.inc()
         return placement

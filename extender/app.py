@@ -199,6 +199,8 @@ def create_app(
     """
     watches: dict[str, WatchCounters] = feed.by_resource
     metrics = Metrics(state, watches, refused, certificates)
+    for collector in getattr(feed, "collectors", ()):  # what the feed counts besides its watches
+        metrics.registry.register(collector)
     verbs = Verbs(state, policy, metrics)
     if verbs.shadow is not None:
         metrics.show(verbs.shadow)
