@@ -80,11 +80,10 @@ def _build(made: inputs.Inputs, checkout: Path, tar: Path, place: Path) -> None:
         store.bud(checkout / made.component / "Dockerfile", checkout, name, arguments)
         built = time.monotonic() - begun
         config = store.configuration(name)["config"]
-        rootfs.mkdir()
-        store.unpack(name, rootfs)
         layout = place / "storage" / "layout"
         store.push(name, layout)
         measured = layers.measure(layout)
+        store.unpack(name, rootfs)
     parts = (*contents.debian(rootfs).values(), *contents.python(rootfs).values())
     about = {
         "name": f"{made.name}:{made.version}", "seconds": round(built, 1), "config": config,
