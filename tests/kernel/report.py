@@ -1,7 +1,8 @@
-"""What a session inside a guest reported: JUnit XML in, one outcome per scenario out."""
+"""What a session inside a guest says: JUnit XML in, one outcome per scenario out; and its lines, as they come."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,24 @@ class Outcome:
     seconds: float
     message: str = ""
     """What a failure said, or why it was skipped."""
+
+
+class Labelled:
+    """Passes a guest's output on by whole lines, each with the guest's name: several guests talk at once."""
+
+    def __init__(self, label: str) -> None:
+        self._label, self._rest = label, b""
+
+    def __call__(self, chunk: bytes) -> None:
+        *lines, self._rest = (self._rest + chunk).split(b"\n")
+        for line in lines:
+            sys.stdout.write(f"[{self._label}] {line.decode(errors='replace')}\n")
+        sys.stdout.flush()
+
+    def end(self) -> None:
+        """The rest, if the last line was not ended."""
+        if self._rest:
+            self(b"\n")
 
 
 def outcomes(junit: Path) -> list[Outcome]:

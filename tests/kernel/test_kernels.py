@@ -21,7 +21,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import sys
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -31,7 +30,7 @@ import pytest
 
 from lab.kernelvm import vm
 from lab.kernelvm.kernels import KERNELS, Kernel
-from tests.kernel.report import PASSED, Outcome, outcomes
+from tests.kernel.report import PASSED, Labelled, Outcome, outcomes
 
 pytestmark = [pytest.mark.kernel, pytest.mark.timeout(3900)]
 
@@ -45,19 +44,6 @@ _SESSION: Final = (
 
 REPORTS: Final = Path(__file__).parents[2] / "build" / "kernel-reports"
 """What each guest left, its kernel's messages included, for whoever has to find out what went wrong."""
-
-
-class Labelled:
-    """Passes a guest's output on by whole lines, each with the guest's name."""
-
-    def __init__(self, label: str) -> None:
-        self._label, self._rest = label, b""
-
-    def __call__(self, chunk: bytes) -> None:
-        *lines, self._rest = (self._rest + chunk).split(b"\n")
-        for line in lines:
-            sys.stdout.write(f"[{self._label}] {line.decode(errors='replace')}\n")
-        sys.stdout.flush()
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +61,11 @@ def sessions(request: pytest.FixtureRequest) -> Iterator[Mapping[str, Future[vm.
 def _session(kernel: Kernel) -> vm.Result:
     out = REPORTS / kernel.name
     shutil.rmtree(out, ignore_errors=True)
-    return vm.run(kernel, _SESSION, out=out, timeout=GUEST_SECONDS, write=Labelled(kernel.name))
+    output = Labelled(kernel.name)
+    try:
+        return vm.run(kernel, _SESSION, out=out, timeout=GUEST_SECONDS, write=output)
+    finally:
+        output.end()
 
 
 @pytest.mark.parametrize("kernel", KERNELS, ids=lambda kernel: kernel.name)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.kernel.report import FAILED, PASSED, SKIPPED, outcomes
+from tests.kernel.report import FAILED, PASSED, SKIPPED, Labelled, outcomes
 
 REPORT = """<?xml version="1.0"?><testsuites><testsuite>
 <testcase classname="tests.kernel.guest.scenario_paths" name="a" time="1.5"/>
@@ -37,3 +37,12 @@ def test_a_missing_or_broken_report_is_an_error(tmp_path: Path, content: str | N
         report.write_text(content)
     with pytest.raises(ValueError, match="no readable report"):
         outcomes(report)
+
+
+def test_every_line_of_a_guest_bears_its_name_however_it_comes_apart(capsys: pytest.CaptureFixture[str]) -> None:
+    output = Labelled("6.1")
+    for chunk in (b"one\ntw", b"o\n\xff", b"\n", b"rest"):
+        output(chunk)
+    output.end()
+    output.end()
+    assert capsys.readouterr().out == "[6.1] one\n[6.1] two\n[6.1] \ufffd\n[6.1] rest\n"

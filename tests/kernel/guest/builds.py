@@ -24,9 +24,14 @@ PATIENCE: Final = 900.0
 """Seconds for one compilation: the agent's own limit is for real processors."""
 
 
+def be_patient() -> None:
+    """Let this process's compilations take as long as they may here."""
+    building.TIMEOUT = PATIENCE  # type: ignore[misc]
+
+
 def remember(damaged: Callable[[Build], Build] = lambda made: made) -> None:
     """From now on this process asks the folder before the compiler; it gets what is found ``damaged``."""
-    building.TIMEOUT = PATIENCE  # type: ignore[misc]
+    be_patient()
     compile_now = building.build
 
     def build(request: Request) -> Build:

@@ -144,12 +144,11 @@ class Network:
 
     def quiet(self) -> None:
         """Return once late acknowledgements have passed."""
-        before = self._devices()
-        while True:
+        before, still = self._devices(), 0
+        while still < _STILL:
             time.sleep(0.1)  # longer than TCP delays an acknowledgement
             after = self._devices()
-            if after == before:
-                return
+            still = still + 1 if after == before else 0
             before = after
 
     def _devices(self) -> str:
@@ -172,6 +171,8 @@ class Network:
 
 
 _numbers = itertools.count()
+_STILL: Final = 2
+"""Looks in a row without a change: one processor may stand still while the other looks."""
 
 
 @contextmanager

@@ -37,7 +37,9 @@ def main() -> None:
     parser.add_argument("--flows", type=int, default=Sizes().flows)
     parser.add_argument("--refused", action="store_true", help="hand the kernel a program that it cannot accept")
     asked = parser.parse_args()
-    if not asked.compile:
+    if asked.compile:
+        builds.be_patient()
+    else:
         builds.remember(_refused if asked.refused else lambda made: made)
     sizes = Sizes(flows=asked.flows)
     trial = preflight.TRIAL if asked.flows == Sizes().flows else sizes
