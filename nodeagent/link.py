@@ -64,8 +64,8 @@ def parse_counters(dev: str, interface: str) -> LinkCounters | None:
     """Counters of ``interface`` from the text of /proc/net/dev; None when it is not there."""
     for line in dev.splitlines():
         name, colon, figures = line.partition(":")
-        fields = figures.split()
-        if colon and name.strip() == interface and len(fields) >= 10:
+        # A node has an interface for every pod: only the one is taken apart.
+        if colon and name.strip() == interface and len(fields := figures.split()) >= 10:
             rx_bytes, rx_packets, tx_bytes, tx_packets = (int(fields[i]) for i in (0, 1, 8, 9))
             return LinkCounters(
                 max(tx_bytes - _ETHERNET_HEADER * tx_packets, 0), max(rx_bytes - _ETHERNET_HEADER * rx_packets, 0)
