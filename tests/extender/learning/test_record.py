@@ -88,7 +88,8 @@ def test_an_object_is_read_whole() -> None:
 
 
 def test_an_object_without_a_status_says_what_people_stated_and_no_more() -> None:
-    for status in (None, {}):
+    absent: list[Any] = [None, {}]
+    for status in absent:
         record = decode_record(obj(status=status))
         assert (record.profile, record.demand, record.last_seen, record.problems) == (None, None, None, ())
         assert not record.ours
@@ -171,7 +172,8 @@ def test_any_field_of_a_status_may_hold_anything(path: str, value: Any) -> None:
 
 
 def test_an_object_without_a_name_is_refused() -> None:
-    for metadata in ({}, {"name": "x"}, {"namespace": "y"}, [], None):
+    nameless: list[Any] = [{}, {"name": "x"}, {"namespace": "y"}, [], None]
+    for metadata in nameless:
         with pytest.raises(ValueError, match=r"metadata\.name"):
             decode_record({"metadata": metadata})
 
