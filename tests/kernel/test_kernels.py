@@ -49,9 +49,8 @@ REPORTS: Final = Path(__file__).parents[2] / "build" / "kernel-reports"
 @pytest.fixture(scope="module")
 def sessions(request: pytest.FixtureRequest) -> Iterator[Mapping[str, Future[vm.Result]]]:
     """The sessions of the kernels that are asked for, by name, running."""
-    asked = [
-        kernel for kernel in KERNELS if any(f"[{kernel.name}]" in item.name for item in request.session.items)
-    ]
+    here = [item.name for item in request.session.items if item.path == request.path]
+    asked = [kernel for kernel in KERNELS if any(f"[{kernel.name}]" in name for name in here)]
     at_once = min(len(asked), os.cpu_count() or 1)
     with ThreadPoolExecutor(at_once) as pool:
         yield {kernel.name: pool.submit(_session, kernel) for kernel in asked}
