@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+import subprocess
 import time
 from datetime import datetime
 from pathlib import Path
@@ -10,7 +11,9 @@ from typing import Any
 
 import pytest
 
+from extender.certificates import TlsFiles, tls_context
 from footprint.keys import PREFIX
+from lab import manifests
 from tests.helm.rendering import Object, one, pem, rendered
 
 pytestmark = pytest.mark.timeout(1800)  # the first test may build Helm
@@ -18,11 +21,24 @@ pytestmark = pytest.mark.timeout(1800)  # the first test may build Helm
 HOST = "tf-traffic-footprint-extender.space.svc"
 
 
-def files(directory: Path, secret: Object) -> dict[str, Path]:
+def unpack(secret: Object, directory: Path) -> Path:
+    """A Secret as a kubelet mounts it."""
     directory.mkdir(parents=True)
     for key in ("tls.crt", "tls.key", "ca.crt"):
         (directory / key).write_text(pem(secret, key))
-    return {key: directory / key for key in ("tls.crt", "tls.key", "ca.crt")}
+    return directory
+
+
+def server_context(mounted: Path) -> ssl.SSLContext:
+    """As the extender makes it."""
+    return tls_context(TlsFiles(mounted / "tls.crt", mounted / "tls.key", mounted / "ca.crt"))
+
+
+def client_context(mounted: Path) -> ssl.SSLContext:
+    """As kube-scheduler is told to."""
+    context = ssl.create_default_context(cafile=str(mounted / "ca.crt"))
+    context.load_cert_chain(mounted / "tls.crt", mounted / "tls.key")
+    return context
 
 
 def shake_hands(
@@ -47,16 +63,11 @@ def shake_hands(
 
 
 def contexts(objects: list[Object], directory: Path) -> tuple[ssl.SSLContext, ssl.SSLContext]:
-    """(extender's, kube-scheduler's), as the two programs make them."""
-    served = files(directory / "server", one(objects, "Secret", "-extender-tls"))
-    asked = files(directory / "client", one(objects, "Secret", "-scheduler-tls"))
-    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    server.load_cert_chain(served["tls.crt"], served["tls.key"])
-    server.load_verify_locations(served["ca.crt"])
-    server.verify_mode = ssl.CERT_REQUIRED
-    client = ssl.create_default_context(cafile=str(asked["ca.crt"]))
-    client.load_cert_chain(asked["tls.crt"], asked["tls.key"])
-    return server, client
+    """(extender's, kube-scheduler's) of one rendering."""
+    server = unpack(one(objects, "Secret", "-extender-tls"), directory / "server")
+    return server_context(server), client_context(
+        unpack(one(objects, "Secret", "-scheduler-tls"), directory / "client")
+    )
 
 
 def test_both_sides_of_one_rendering_trust_each_other_under_the_services_name(tmp_path: Path) -> None:
@@ -106,3 +117,17 @@ def test_no_certificate_outlives_the_ca(tmp_path: Path) -> None:
     [authority] = contexts(objects, tmp_path / "again")[1].get_ca_certs()
     ends = [ssl.cert_time_to_seconds(str(c["notAfter"])) for c in (shown, authority)]
     assert ends[0] <= ends[1]
+
+
+def test_the_script_for_kustomize_makes_what_both_sides_need(tmp_path: Path) -> None:
+    script = manifests.CHECKOUT / "manifests" / "certificates.sh"
+    made = tmp_path / "made"
+    subprocess.run([script, made, "space"], check=True, timeout=60)
+    server = server_context(made / "extender")
+    client = client_context(made / "scheduler")
+    shake_hands(server, client, "traffic-footprint-extender.space.svc")
+    nobody = ssl.create_default_context(cafile=str(made / "scheduler" / "ca.crt"))
+    with pytest.raises(ssl.SSLError):
+        shake_hands(server, nobody, "traffic-footprint-extender.space.svc")
+    again = subprocess.run([script, made], capture_output=True, text=True, check=False, timeout=60)
+    assert again.returncode != 0, "it never overwrites a CA"
