@@ -219,10 +219,14 @@ def gone(lab: Lab, app: str) -> None:
 
 
 class Creation:
-    """Pods created one by one, in a thread of its own that tries again until the API has each of them."""
+    """Pods created one by one, in a thread of its own that tries again until the API has each of them.
 
-    def __init__(self, lab: Lab, app: str, count: int, pause: float) -> None:
-        self._lab, self.app, self.count, self._pause = lab, app, count, pause
+    After the first ``pause_after`` it waits for ``go_on``.
+    """
+
+    def __init__(self, lab: Lab, app: str, count: int, pause_after: int) -> None:
+        self._lab, self.app, self.count, self._pause_after = lab, app, count, pause_after
+        self.go_on = threading.Event()
         self.created: list[str] = []
         self.refusals = 0
         """Attempts that failed."""
@@ -231,8 +235,8 @@ class Creation:
 
     def _run(self) -> None:
         for number in range(self.count):
-            if self._stop.wait(self._pause):
-                return
+            if number == self._pause_after:
+                self.go_on.wait()
             self._create(f"{self.app}-{number}")
 
     def _create(self, name: str) -> None:
@@ -255,6 +259,7 @@ class Creation:
 
     def __exit__(self, *_: object) -> None:
         self._stop.set()
+        self.go_on.set()
         self._thread.join(60)
         self._lab.kubectl("delete", "pods", "-l", f"app={self.app}", "--wait=false")
         gone(self._lab, self.app)

@@ -94,9 +94,10 @@ def answered(replica: Replica, verb: str = "filter") -> int:
 def test_a_replica_that_is_terminated_during_a_burst_costs_no_call(cluster: Lab) -> None:
     cluster.start_scheduler(extender=True, changes=SCHEDULER, flags=TELLING)
     first, second = EXTENDER_PORT + 1, EXTENDER_PORT + 2
+    flags = (*PATIENT, "--drain", "10")  # time enough for this test to lead callers elsewhere, on a slow machine
     with (
-        extender(cluster, "replica-1", first) as one,
-        extender(cluster, "replica-2", second) as two,
+        extender(cluster, "replica-1", first, flags=flags) as one,
+        extender(cluster, "replica-2", second, flags=flags) as two,
         one_address(first, second) as address,
     ):
         scheduler = Scheduler.now(cluster)
