@@ -239,6 +239,31 @@ def test_only_the_releases_own_scheduler_is_answered(release: Release) -> None:
     assert asked("filter") == before
 
 
+def test_the_snippet_adds_the_extender_to_a_scheduler_that_exists(release: Release) -> None:
+    """The lab's own kube-scheduler, which knows no cluster DNS, is given what the chart would print for it."""
+    lab, files = release.lab, release.home / "hosts"
+    values = merged(VALUES, {"scheduler": {"enabled": False}})
+    shown = release.helm(
+        "template", NAME, str(manifests.CHART), "--show-only", "templates/existing-scheduler.yaml", values=values
+    )
+    snippet = yaml.safe_load(yaml.safe_load(shown.stdout)["data"]["extenders.yaml"])
+    [extender] = snippet["extenders"]
+    files.mkdir()
+    for name in ("tls.crt", "tls.key", "ca.crt"):  # as docs/install.md says
+        template = f'go-template={{{{index .data "{name}" | base64decode}}}}'
+        text = lab.kubectl("-n", NAME, "get", "secret", f"{NAME}-scheduler-tls", "-o", template)
+        (files / name).write_text(text)
+    tls = {k: v.replace("/etc/kubernetes/traffic-footprint", str(files)) for k, v in extender["tlsConfig"].items()}
+    before = asked("filter")
+    lab.start_scheduler(
+        extender=True, changes={**extender, "tlsConfig": tls, "urlPrefix": f"https://{node_v4(1)}:8890"}
+    )
+    lab.kubectl("apply", "-f", "-", input=json.dumps(pod("by-default", ["sleep", "600"])))
+    eventually("the pod is placed", lambda: get(lab, "pod", "by-default")["spec"].get("nodeName"), 60)
+    assert asked("filter") > before
+    lab.start_scheduler(extender=False)
+
+
 def certify(context: ssl.SSLContext, secret: Mapping[str, str], path: Path) -> None:
     """Give a client the certificate of a Secret."""
     path.write_text(secret["tls.crt"] + secret["tls.key"])

@@ -244,6 +244,7 @@ def test_kube_schedulers_configuration_is_the_recommended_one_over_mutual_tls() 
     mounts = {
         m["name"]: m["mountPath"] for m in container(one(objects, "Deployment", "-scheduler"))["volumeMounts"]
     }
+    assert extender["tlsConfig"].pop("serverName") == "tf-traffic-footprint-extender.space.svc"
     assert {str(Path(p).parent) for p in extender["tlsConfig"].values()} == {mounts["tls"]}
     assert set(extender["tlsConfig"]) == {"certFile", "keyFile", "caFile"}, "without a CA nothing is verified"
     assert config["leaderElection"]["leaderElect"] is True
@@ -280,6 +281,8 @@ def test_an_existing_scheduler_gets_a_snippet_instead_of_a_scheduler() -> None:
     snippet = yaml.safe_load(one(objects, "ConfigMap", "-snippet")["data"]["extenders.yaml"])
     [extender] = snippet["extenders"]
     assert extender["ignorable"] is True
+    assert extender["urlPrefix"] == "https://10.96.88.90:8890"
+    assert extender["tlsConfig"]["serverName"] == "tf-traffic-footprint-extender.space.svc"
     assert one(objects, "Service")["spec"]["clusterIP"] == "10.96.88.90"
     [rule, _] = one(objects, "NetworkPolicy")["spec"]["ingress"]
     assert rule["from"] == [{"ipBlock": {"cidr": "10.0.0.0/24"}}]

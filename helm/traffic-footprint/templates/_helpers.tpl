@@ -95,9 +95,9 @@ app.kubernetes.io/component: {{ . }}
 https://{{ include "traffic-footprint.extenderHost" . }}:{{ .Values.extender.settings.port }}
 {{- end }}
 
-{{/* The extender in a KubeSchedulerConfiguration. (dict "root" $ "tls" DIRECTORY) */}}
+{{/* The extender in a KubeSchedulerConfiguration. (dict "root" $ "tls" DIRECTORY "url" URL) */}}
 {{- define "traffic-footprint.schedulerExtender" -}}
-- urlPrefix: {{ include "traffic-footprint.extenderUrl" .root }}
+- urlPrefix: {{ .url }}
   filterVerb: filter
   prioritizeVerb: prioritize
   # 0-10 from the extender count as score x weight x 10 beside the plugins' 0-100 with their weights.
@@ -113,6 +113,8 @@ https://{{ include "traffic-footprint.extenderHost" . }}:{{ .Values.extender.set
     keyFile: {{ .tls }}/tls.key
     # Without it kube-scheduler would not verify whom it talks to.
     caFile: {{ .tls }}/ca.crt
+    # The name in the extender's certificate, by whatever address it is reached.
+    serverName: {{ include "traffic-footprint.extenderHost" .root }}
 {{- end }}
 
 {{/* Names of the two Secrets. */}}

@@ -14,5 +14,5 @@ profiles:
     {{- toYaml . | nindent 4 }}
     {{- end }}
 extenders:
-  {{- include "traffic-footprint.schedulerExtender" (dict "root" . "tls" "/etc/traffic-footprint/tls") | nindent 2 }}
+  {{- include "traffic-footprint.schedulerExtender" (dict "root" . "tls" "/etc/traffic-footprint/tls" "url" (include "traffic-footprint.extenderUrl" .)) | nindent 2 }}
 {{- end }}
