@@ -1,6 +1,7 @@
 """``kubectl-footprint`` (also ``kubectl footprint``): what the nodes published, as tables.
 
-Enters: the API server's Nodes and Leases through a kubeconfig. Leaves: text on stdout. Reads only.
+Enters: the API server's Nodes and Leases through a kubeconfig (and an extender's report). Leaves: text on stdout.
+Reads only.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from urllib.parse import quote
 from rich.console import Console, RenderableType
 from rich.table import Table
 
-from extender import kubectl_explain
+from extender import kubectl_explain, kubectl_shadow
 from extender.watches import decode_node
 from footprint.classes import TrafficClass
 from footprint.cluster.client import ApiError, ClusterConfigError, connect, request
@@ -107,6 +108,10 @@ class _Cluster:
     def __init__(self, kubeconfig: str | None) -> None:
         self._api = connect(kubeconfig, user_agent=PROGRAM)
 
+    def read(self, path: str) -> Mapping[str, Any]:
+        """The JSON object at ``path``. Raises ApiError."""
+        return request(self._api, "GET", path)
+
     def items(self, path: str) -> list[dict[str, Any]]:
         """All objects of a collection, page by page. Raises ApiError."""
         found: list[dict[str, Any]] = []
@@ -136,6 +141,7 @@ def _parser() -> argparse.ArgumentParser:
     pods = commands.add_parser("pods", parents=[common], help="each measured pod")
     pods.add_argument("-n", "--namespace", help="only pods of this namespace")
     kubectl_explain.add_parser(commands, common)
+    kubectl_shadow.add_parser(commands, common)
     return parser
 
 
@@ -143,6 +149,9 @@ def _show(arguments: argparse.Namespace) -> RenderableType:
     if arguments.command == "explain":
         told = kubectl_explain.told(arguments, lambda: _Cluster(arguments.kubeconfig).items)
         return kubectl_explain.as_json(told) if arguments.output == "json" else kubectl_explain.rendered(told)
+    if arguments.command == "shadow":
+        report = kubectl_shadow.report(arguments, lambda: _Cluster(arguments.kubeconfig).read)
+        return kubectl_shadow.as_json(report) if arguments.output == "json" else kubectl_shadow.rendered(report)
     cluster = _Cluster(arguments.kubeconfig)
     nodes = sorted(map(published, cluster.items("/api/v1/nodes")), key=lambda node: node.name)
     if arguments.command == "pods":

@@ -27,9 +27,11 @@ def small_state() -> ClusterState:
 
 
 @contextmanager
-def served(policy: Policy | None = None, **options: Any) -> Iterator[tuple[int, Server]]:
+def served(
+    policy: Policy | None = None, state: ClusterState | None = None, **options: Any
+) -> Iterator[tuple[int, Server]]:
     """Port and server; ended and joined afterwards."""
-    app = create_app(small_state(), StateFeed(), policy or Policy())
+    app = create_app(state or small_state(), StateFeed(), policy or Policy())
     server = Server(app, on_drain=app.state.leave, **options)
     with listen("127.0.0.1", 0) as listener:
         thread = threading.Thread(target=lambda: asyncio.run(server.serve([listener])))
