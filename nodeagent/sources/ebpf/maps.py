@@ -13,7 +13,7 @@ import sys
 from array import array
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, cast
 
 from nodeagent.sources.base import HISTOGRAM_BUCKETS
 from nodeagent.sources.ebpf import bpf
@@ -38,6 +38,8 @@ _MAX_KEYS: Final = 100_000
 _TAG: Final = 8
 """Bytes before a slot's counters."""
 _COUNTED: Final = struct.Struct(f"={(ctypes.sizeof(Counters) - _TAG) // 8}Q")
+Counted = tuple[int, int, int, int, int, int, int, int, int, int]
+"""The figures of struct counters, which are those that a reading's Counters begin with."""
 _BUCKETS: Final = struct.Struct(f"={2 * HISTOGRAM_BUCKETS}Q")
 
 
@@ -220,7 +222,7 @@ class Maps:
         return list(keys)
 
 
-def counted(row: bytes) -> tuple[int, ...]:
+def counted(row: bytes) -> Counted:
     """The counters of one slot in the order of the struct, summed over the CPUs that ``row`` holds.
 
     What one CPU counted is added as a single number: no sum comes near 2**64, so none carries into the next.
@@ -229,7 +231,7 @@ def counted(row: bytes) -> tuple[int, ...]:
     rows = [
         int.from_bytes(row[at + _TAG : at + _TAG + size], sys.byteorder) for at in range(0, len(row), _TAG + size)
     ]
-    return _COUNTED.unpack(sum(rows).to_bytes(size, sys.byteorder))
+    return cast(Counted, _COUNTED.unpack(sum(rows).to_bytes(size, sys.byteorder)))
 
 
 def buckets(histograms: bytes) -> tuple[list[int], list[int]]:

@@ -24,8 +24,8 @@ from nodeagent.sources.ebpf.problems import EbpfUnavailable, Kind, Problem
 LOCKDOWN: Final = Path("/sys/kernel/security/lockdown")
 STATUS: Final = Path("/proc/thread-self/status")
 _CAPABILITIES: Final = {"CAP_BPF": 39, "CAP_PERFMON": 38, "CAP_NET_ADMIN": 12, "CAP_SYS_ADMIN": 21}
-_HELPER_WITHHELD: Final = re.compile(r"(?:unknown func|cannot use helper) bpf_probe_read_kernel\b")
-"""Every kernel offers this helper to tracing programs, unless it is locked down."""
+_HELPER_WITHHELD: Final = re.compile(r"(?:unknown func|cannot use helper) bpf_probe_read(?:_kernel)?#")
+"""Every kernel offers tracing programs these helpers (bcc chooses which), unless it is locked down."""
 _LOAD_64: Final = 0x18
 _PSEUDO_MAP: Final = 1
 _MISSES_AT: Final = 208  # bpf_prog_info.recursion_misses

@@ -24,7 +24,7 @@ from nodeagent.sources.base import (
     Reading,
     SourceUnavailable,
 )
-from nodeagent.sources.ebpf import layout, loader
+from nodeagent.sources.ebpf import loader
 from nodeagent.sources.ebpf.elephants import ElephantView
 from nodeagent.sources.ebpf.layout import FLOW_ELEPHANT, Config, Event, Flow
 from nodeagent.sources.ebpf.loader import Options, Session
@@ -42,9 +42,6 @@ KEPT_READINGS: Final = 3
 
 _BIRTHS_TO_JUDGE: Final = 16
 """Connections that must have begun before silence of the accounting hook proves that it is never called."""
-
-_COUNTED: Final = tuple(name for name, *_ in layout.Counters._fields_ if name not in ("tag", "reserved"))
-"""Fields of the kernel's struct counters, which are named as those of the reading."""
 
 _NONE_ENDED: Final = [0] * HISTOGRAM_BUCKETS, [0] * HISTOGRAM_BUCKETS
 """Histograms of sizes and lifetimes; readings are not changed once handed out."""
@@ -230,8 +227,7 @@ class EbpfSource:
                 continue
             # Histograms change only with flows_ended.
             sizes, lifetimes = (before.sizes, before.lifetimes) if before is not None else _NONE_ENDED
-            shown = Counters(sizes=sizes, lifetimes=lifetimes, **dict(zip(_COUNTED, values, strict=True)))
-            slot.shown = shown
+            slot.shown = shown = Counters(*values, sizes, lifetimes)
             if shown.flows_ended != (before.flows_ended if before is not None else 0):
                 ended.append((slot.number, shown))
         if ended:

@@ -96,7 +96,11 @@ def test_every_problem_has_a_remedy_and_one_line(kind: Kind) -> None:
 
 @pytest.mark.parametrize(
     "verdict",
-    ["unknown func bpf_probe_read_kernel#113", "program of this type cannot use helper bpf_probe_read_kernel#113"],
+    [
+        "unknown func bpf_probe_read#4",
+        "unknown func bpf_probe_read_kernel#113",
+        "program of this type cannot use helper bpf_probe_read_kernel#113",
+    ],
 )
 def test_a_verifier_that_knows_no_reading_of_kernel_memory_means_lockdown(verdict: str) -> None:
     problem = refusal(HOOK, VerifierError(errno.EINVAL, f"7: (85) call bpf_probe_read_kernel#113\n{verdict}\n"))
