@@ -53,5 +53,6 @@ def observe(state: ClassState, shows: TrafficClass, now: float) -> ClassState:
     if shows is TrafficClass.UNKNOWN or shows is state.shows is state.cls:
         return state
     since = state.since if shows is state.shows else now
-    cls = shows if now - since >= hold(state.cls, shows) else state.cls
-    return ClassState(cls, shows, since)
+    if now - since >= hold(state.cls, shows):
+        return ClassState(shows, shows, since)
+    return state if shows is state.shows else ClassState(state.cls, shows, since)

@@ -94,8 +94,7 @@ _ABSENT: Final = PodFootprint("", "", "", "", TrafficClass.UNKNOWN)
 
 
 def _moved(old: float, new: float, deadband: float, floor: float) -> bool:
-    difference = abs(new - old)
-    return difference > floor and difference > deadband * max(old, new)
+    return floor < abs(new - old) > deadband * max(old, new)
 
 
 def _pairs(old: NodeFootprint, new: NodeFootprint) -> Iterator[tuple[PodFootprint, PodFootprint]]:
@@ -112,12 +111,13 @@ def _pod_moved(old: PodFootprint, new: PodFootprint, policy: WritePolicy, floor:
         return True
     if old.cls not in (TrafficClass.UNKNOWN, TrafficClass.QUIET) and new.cls is TrafficClass.UNKNOWN:
         return True  # it went, and it had traffic
-    return (
-        _moved(old.tx, new.tx, policy.deadband, floor)
-        or _moved(old.rx, new.rx, policy.deadband, floor)
-        or _moved(old.etx, new.etx, policy.deadband, floor)
-        or _moved(old.erx, new.erx, policy.deadband, floor)
-        or _moved(old.nf, new.nf, policy.flow_deadband, policy.flow_floor)
+    band = policy.deadband
+    return (  # as ``_moved``, for every pod and decision
+        floor < abs(new.tx - old.tx) > band * max(old.tx, new.tx)
+        or floor < abs(new.rx - old.rx) > band * max(old.rx, new.rx)
+        or floor < abs(new.etx - old.etx) > band * max(old.etx, new.etx)
+        or floor < abs(new.erx - old.erx) > band * max(old.erx, new.erx)
+        or policy.flow_floor < abs(new.nf - old.nf) > policy.flow_deadband * max(old.nf, new.nf)
     )
 
 

@@ -197,16 +197,18 @@ class OwnerRates:
     ) -> None:
         """What one interval added; ``bits`` are the step's. ``lasting``: there was an elephant all the time."""
         seconds, alpha, flows_alpha, share_alpha, _ = interval
+        _, _, _, _, local, born, ended, mice = step
         self.elephants = elephants
         self._add_link(step, bits, interval, lasting=lasting)
-        self._local += alpha * (_bits(step.local, seconds) - self._local)
+        self._local += alpha * (_bits(local, seconds) - self._local)
         self._local_weight += alpha * (1.0 - self._local_weight)
         self.local = self._local / self._local_weight
-        self._flows += flows_alpha * (min(step.born / seconds, MAX_FLOWS) - self._flows)
+        new = born / seconds
+        self._flows += flows_alpha * ((new if new < MAX_FLOWS else MAX_FLOWS) - self._flows)
         self._flows_weight += flows_alpha * (1.0 - self._flows_weight)
         self.flows = self._flows / self._flows_weight
-        self._ended += share_alpha * (step.ended / seconds - self._ended)
-        self._mice += share_alpha * (step.mice / seconds - self._mice)
+        self._ended += share_alpha * (ended / seconds - self._ended)
+        self._mice += share_alpha * (mice / seconds - self._mice)
         if self._ended > _FORGOTTEN:
             self.mice_share = min(self._mice / self._ended, 1.0)
         self.samples += 1
