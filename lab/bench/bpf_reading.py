@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import statistics
 import sys
 import time
 from collections.abc import Callable
@@ -20,6 +19,7 @@ import orjson
 import structlog
 
 from lab.bench.agent_loop import unconnected
+from lab.bench.figures import spread
 from nodeagent.sources.base import Locality
 from nodeagent.sources.ebpf import EbpfSource, bpf
 from nodeagent.sources.ebpf.layout import EVENT_BECAME, FLOW_ELEPHANT, Counters, Event, Flow, Histograms
@@ -114,8 +114,8 @@ def measure(pods: int, active: int, elephants: int, rounds: int) -> dict[str, ob
         "pods": pods,
         "busy": active,
         "elephants": elephants,
-        "read_ms": _summary(read),
-        "tick_ms": _summary(tick),
+        "read_ms": spread(read),
+        "tick_ms": spread(tick),
     }
 
 
@@ -124,14 +124,6 @@ def _cpu(run: Callable[[], object]) -> float:
     before = time.thread_time_ns()
     run()
     return (time.thread_time_ns() - before) / 1e6
-
-
-def _summary(taken: list[float]) -> dict[str, float]:
-    return {
-        "median": round(statistics.median(taken), 2),
-        "least": round(min(taken), 2),
-        "most": round(max(taken), 2),
-    }
 
 
 if __name__ == "__main__":

@@ -12,7 +12,6 @@ import argparse
 import resource
 import signal
 import socket
-import statistics
 import subprocess
 import sys
 import time
@@ -27,6 +26,7 @@ import structlog
 
 from lab.bench import vm_node
 from lab.bench.ctnetlink import raised_limit
+from lab.bench.figures import spread
 from lab.bench.process_cost import Cost
 from lab.bench.vm_node import Node, pod_address
 from lab.network import netns
@@ -101,7 +101,7 @@ def _cpu(run: Callable[[], object], senders: Sequence[socket.socket], rounds: in
         run()
         after = resource.getrusage(who)
         taken.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
-    return {"cpu_seconds": statistics.median(taken), "least": min(taken), "most": max(taken), "rounds": rounds}
+    return {"cpu_seconds": spread(taken, digits=4), "rounds": rounds}
 
 
 def _conntrack_tool() -> None:
