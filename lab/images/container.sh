@@ -21,7 +21,7 @@ for device in null zero full random urandom; do
 done
 ln -s /proc/self/fd "$root/dev/fd"
 while [ "$1" = BIND ]; do
-    target=$root$3
+    target=$root$(chroot "$root" readlink -m -- "$3") # links such as /var/run are the image's: resolved inside
     if [ -d "$2" ]; then
         [ -d "$target" ] || mkdir -p "$target"
     else

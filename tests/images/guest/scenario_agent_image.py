@@ -11,7 +11,7 @@ import os
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -27,8 +27,11 @@ CONFIG: Final = "AGENT_IMAGE_CONFIG"
 """Variable that holds the image's OCI configuration."""
 DISK: Final = "/dev/vde"
 IMAGE: Final = Path("/image")
-PATIENCE: Final = 600.0
+PATIENCE: Final = 900.0
 """Seconds for what takes twenty on an emulated machine that has nobody else to serve."""
+TOO_SLOW: Final = "build_child'] timed out"
+"""What the agent says when the compilation takes minutes: it gives up then, and is started again here."""
+ATTEMPTS: Final = 4
 RATE: Final = 3_000_000
 """Bytes a second; with the thresholds below, an elephant."""
 WATCH: Final = (
@@ -72,12 +75,13 @@ def programs() -> set[int]:
 
 
 def test_its_preflight_finds_that_ebpf_attaches_by_fentry(image: Path, scratch: Path, net: Network) -> None:
-    with netns.entered(net.node):  # not by `ip netns exec`, which would hide /sys/fs/bpf
-        done = subprocess.run(
-            as_shipped(image, scratch, "preflight", "--output=json", "--uplink=uplink"),
-            capture_output=True, text=True, check=False, timeout=PATIENCE,
-        )  # fmt: skip
-    assert done.stdout, done.stderr
+    command = as_shipped(image, scratch, "preflight", "--output=json", "--uplink=uplink")
+    for _ in range(ATTEMPTS):
+        with netns.entered(net.node):  # not by `ip netns exec`, which would hide /sys/fs/bpf
+            done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=PATIENCE)
+        assert done.stdout, done.stderr
+        if TOO_SLOW not in done.stdout:
+            break
     findings = {found["capability"]: found for found in json.loads(done.stdout)["findings"]}
     for name in ("bcc", "kernel types (BTF) of conntrack", "eBPF on conntrack by fentry"):
         assert findings[name]["answer"] == "yes", findings[name]
@@ -89,7 +93,7 @@ def test_it_measures_an_elephant_and_says_whose_it_is(image: Path, scratch: Path
         Connection(net.pod1, net.server, SERVER4, listen=SERVER4, port=PORT) as connection,
         watching(net, as_shipped(image, scratch, *WATCH)) as watch,
     ):
-        assert watch.until(lambda view: view["source"] == "ebpf")
+        assert watch.first["source"] == "ebpf"
         assert programs() > before, "what counts is in the kernel"
         with Stream(connection, RATE):
             view = watch.until(lambda view: bool(view["elephants"]))
@@ -118,9 +122,16 @@ class Watch:
 
     def __init__(self, process: subprocess.Popen[str], errors: Path) -> None:
         self._process, self._errors = process, errors
+        self.first = self._next(lambda _: True) or {}
+        """Empty when the program ended without any."""
 
-    def until(self, holds: Any) -> dict[str, Any]:
+    def until(self, holds: Callable[[dict[str, Any]], object]) -> dict[str, Any]:
         """The first view for which ``holds``; the program is ended, and the test with it, when none comes."""
+        view = self._next(holds)
+        assert view is not None, f"no such view within {PATIENCE:g} s, or it ended: {self.said()}"
+        return view
+
+    def _next(self, holds: Callable[[dict[str, Any]], object]) -> dict[str, Any] | None:
         timer = threading.Timer(PATIENCE, self._process.kill)
         timer.start()
         try:
@@ -129,9 +140,9 @@ class Watch:
                 view: dict[str, Any] = json.loads(line)
                 if holds(view):
                     return view
+            return None
         finally:
             timer.cancel()
-        raise AssertionError(f"no such view within {PATIENCE:g} s, or it ended: {self.said()}")
 
     def said(self) -> str:
         return self._errors.read_text()
@@ -145,11 +156,17 @@ class Watch:
 
 @contextmanager
 def watching(net: Network, argv: list[str]) -> Iterator[Watch]:
-    errors = Path("/out/watch.log")
-    with netns.entered(net.node), errors.open("w") as log:
-        process = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=log, text=True)
-    try:
-        yield Watch(process, errors)
-    finally:
-        process.kill()
-        process.communicate()
+    for attempt in range(ATTEMPTS):
+        errors = Path(f"/out/watch-{attempt}.log")
+        with netns.entered(net.node), errors.open("w") as log:
+            process = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=log, text=True)
+        try:
+            watch = Watch(process, errors)
+            if watch.first or TOO_SLOW not in watch.said():
+                assert watch.first, watch.said()
+                yield watch
+                return
+        finally:
+            process.kill()
+            process.communicate()
+    raise AssertionError(watch.said())
