@@ -87,6 +87,8 @@ NODE_CHANGES: Final = [
     Ask("a share above 100", "PATCH", NODE, annotate(**{NODE_ELEPHANT_SHARE: "101"}), "number from 0 to 100"),
     Ask("a share in words", "PATCH", NODE, annotate(**{NODE_ELEPHANT_SHARE: "1e2"}), "number from 0 to 100"),
     Ask("an oversized footprint", "PATCH", NODE, annotate(**{NODE_FOOTPRINT: "x" * 65537}), "at most 65536"),
+    Ask("a footprint beyond ASCII", "PATCH", NODE, annotate(**{NODE_FOOTPRINT: "\u00e9" * 60_000}), "ASCII"),
+    Ask("a summary that moves the cursor", "PATCH", NODE, annotate(**{NODE_SUMMARY: "\x1b[2J"}), "printable"),
     Ask("an oversized summary", "PATCH", NODE, annotate(**{NODE_SUMMARY: "x" * 1025}), "the summary 1024"),
 ]  # fmt: skip
 
