@@ -149,16 +149,31 @@ def begin(
 # The cluster.
 
 
+def send(lab: Lab, method: str, path: str, **arguments: Any) -> dict[str, Any]:
+    """``request``, tried again while the API server is too busy; what is there or gone already is as asked for."""
+    done = {"POST": HTTPStatus.CONFLICT, "DELETE": HTTPStatus.NOT_FOUND}.get(method)
+    answers: list[dict[str, Any]] = []
+
+    def accepted() -> bool:
+        try:
+            answers.append(request(lab.api, method, path, **arguments, timeout=(10, 60)))
+        except ApiError as error:
+            if error.status == done:
+                answers.append({})
+            elif 0 < error.status < HTTPStatus.INTERNAL_SERVER_ERROR and error.status != 429:
+                raise
+        return bool(answers)
+
+    eventually(f"{method} {path} is answered", accepted)
+    return answers[0]
+
+
 def publish(lab: Lab, node: str, *busy_pods: str) -> None:
     """Write ``node``'s footprint, each of ``busy_pods`` an elephant of 190 Mbit/s, and its Lease."""
     footprint = annotation(*(elephant(uid) for uid in busy_pods))
     patch(lab, f"/api/v1/nodes/{node}", {"metadata": {"annotations": {NODE_FOOTPRINT: footprint}}})
     lease = {"metadata": {"name": lease_name(node)}, "spec": {"renewTime": "2026-01-01T00:00:00.000000Z"}}
-    try:
-        request(lab.api, "POST", _LEASES, body=lease)
-    except ApiError as error:
-        if error.status != HTTPStatus.CONFLICT:
-            raise
+    send(lab, "POST", _LEASES, body=lease)
 
 
 def renew(lab: Lab, node: str, moment: str) -> None:
@@ -167,12 +182,12 @@ def renew(lab: Lab, node: str, moment: str) -> None:
 
 
 def patch(lab: Lab, path: str, body: Mapping[str, Any]) -> None:
-    request(lab.api, "PATCH", path, body=dict(body), content_type=MERGE_PATCH)
+    send(lab, "PATCH", path, body=dict(body), content_type=MERGE_PATCH)
 
 
 def bound(lab: Lab, app: str) -> dict[str, str]:
     """Names of the app's pods → their nodes; empty for those that have none."""
-    found = request(lab.api, "GET", PODS, query={"labelSelector": f"app={app}"})["items"]
+    found = send(lab, "GET", PODS, query={"labelSelector": f"app={app}"})["items"]
     return {pod["metadata"]["name"]: pod["spec"].get("nodeName", "") for pod in found}
 
 
@@ -200,12 +215,12 @@ def _template(app: str, annotations: Mapping[str, str]) -> dict[str, Any]:
 def burst(lab: Lab, app: str, count: int, annotations: Mapping[str, str] = MOUSE) -> Iterator[None]:
     """``count`` pods at once, by a Deployment; gone afterwards."""
     spec = {"replicas": count, "selector": {"matchLabels": {"app": app}}, "template": _template(app, annotations)}
-    request(lab.api, "POST", _DEPLOYMENTS, body={"metadata": {"name": app}, "spec": spec})
+    send(lab, "POST", _DEPLOYMENTS, body={"metadata": {"name": app}, "spec": spec})
     try:
         yield
     finally:
         query = {"propagationPolicy": "Foreground"}
-        request(lab.api, "DELETE", f"{_DEPLOYMENTS}/{app}", query=query)
+        send(lab, "DELETE", f"{_DEPLOYMENTS}/{app}", query=query)
         gone(lab, app)
 
 

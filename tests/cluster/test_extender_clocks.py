@@ -15,7 +15,6 @@ from pathlib import Path
 
 import pytest
 
-from footprint.cluster.client import request
 from footprint.keys import DEFAULT_NAMESPACE, POD_CLASS, POD_PLACEMENT, lease_name
 from lab.lab import Lab, LabConfig
 from lab.network.addresses import OUTSIDE_V4
@@ -23,7 +22,17 @@ from lab.processes import Process
 from lab.traffic import argv
 from nodeagent.heartbeat import micro_time
 from tests.cluster.conftest import logs_of
-from tests.cluster.replicas import SCHEDULER, TELLING, Replica, a_lab, eventually, extender, mouse_question, renew
+from tests.cluster.replicas import (
+    SCHEDULER,
+    TELLING,
+    Replica,
+    a_lab,
+    eventually,
+    extender,
+    mouse_question,
+    renew,
+    send,
+)
 from tests.cluster.workloads import agent_metrics, created, footprint, get, pod
 from tests.cluster.workloads import running as pods_running
 
@@ -112,7 +121,7 @@ def told_off(replica: Replica, cluster: Lab) -> bool:
 
 def renewed_at(cluster: Lab, node: str) -> datetime:
     path = f"/apis/coordination.k8s.io/v1/namespaces/{DEFAULT_NAMESPACE}/leases/{lease_name(node)}"
-    return datetime.fromisoformat(request(cluster.api, "GET", path)["spec"]["renewTime"])
+    return datetime.fromisoformat(send(cluster, "GET", path)["spec"]["renewTime"])
 
 
 def renewals(cluster: Lab, node: str, count: int) -> Iterator[None]:

@@ -10,7 +10,6 @@ from collections.abc import Iterator
 
 import pytest
 
-from footprint.cluster.client import request
 from footprint.keys import POD_CLASS, POD_EXPECTED_BANDWIDTH
 from lab.lab import Lab, LabConfig
 from lab.programs import EXTENDER_PORT
@@ -33,6 +32,7 @@ from tests.cluster.replicas import (
     publish,
     read,
     scale,
+    send,
 )
 
 pytestmark = pytest.mark.cluster
@@ -92,7 +92,7 @@ def test_pods_created_while_the_api_server_is_killed_and_started_again_are_all_b
 
 
 def test_after_etcd_was_compacted_under_its_watches_it_lists_again_and_is_right_at_once(cluster: Lab) -> None:
-    request(cluster.api, "POST", "/api/v1/nodes", body={"metadata": {"name": "short-lived"}})
+    send(cluster, "POST", "/api/v1/nodes", body={"metadata": {"name": "short-lived"}})
     with extender(cluster) as replica, burst(cluster, "counted", 20):
         all_bound(cluster, "counted", 20)
         eventually("all are counted", lambda: replica.count("pods_predicted") == 20)
@@ -100,11 +100,11 @@ def test_after_etcd_was_compacted_under_its_watches_it_lists_again_and_is_right_
         replica.process.send(signal.SIGSTOP)
         cluster.stop_apiserver(signal.SIGKILL)
         cluster.start_apiserver()
-        request(cluster.api, "DELETE", "/api/v1/nodes/short-lived")
+        send(cluster, "DELETE", "/api/v1/nodes/short-lived")
         publish(cluster, "node1")
         publish(cluster, "node3", "bulk")
         for name in list(bound(cluster, "counted"))[:5]:  # replaced by their Deployment
-            request(cluster.api, "DELETE", f"{PODS}/{name}")
+            send(cluster, "DELETE", f"{PODS}/{name}")
         cluster.compact_etcd()
         replica.process.send(signal.SIGCONT)
         eventually("lists are forced", lambda: all(_relists(replica, name) for name in ("nodes", "pods")))
