@@ -15,8 +15,7 @@ from datetime import UTC, datetime
 from typing import Annotated, Any, Final
 
 from annotated_types import Ge, Le
-from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
-from typing_extensions import TypedDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from extender.demand import Demand
 from extender.learning.naming import object_name, valid_workload
@@ -42,7 +41,6 @@ _ANNOTATIONS: Final = {
 
 _SUFFIXES: Final = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""))
 _RATE: Final = re.compile(r"\d{1,4}(\.\d{1,3})?[kMGT]?", re.ASCII)
-_STRICT: Final = ConfigDict(strict=True, allow_inf_nan=False, extra="ignore")
 
 
 def spell_rate(rate: float) -> str:
@@ -61,35 +59,35 @@ def parse_rate(text: str) -> float:
     return 0.0 if not text.strip("0.kMGT") else parse_bandwidth(text)
 
 
-@with_config(_STRICT)
-class _Direction(TypedDict):
+class _Strict(BaseModel):
+    """Extra fields are passed over: newer releases may add some."""
+
+    model_config = ConfigDict(strict=True, allow_inf_nan=False, extra="ignore")
+
+
+class _Direction(_Strict):
     typical: str
     peak: str
 
 
-@with_config(_STRICT)
-class _Elephants(TypedDict):
+class _Elephants(_Strict):
     tx: _Direction
     rx: _Direction
 
 
-@with_config(_STRICT)
-class _Mice(TypedDict):
+class _Mice(_Strict):
     weight: Annotated[float, Ge(0), Le(100)]
-    flowsPerSecond: Annotated[float, Ge(0), Le(1e9)]
+    flows_per_second: Annotated[float, Ge(0), Le(1e9), Field(alias="flowsPerSecond")]
 
 
-@with_config(_STRICT)
-class _Status(TypedDict):
-    """All but ``class``, which is no name for a field here."""
-
+class _Status(_Strict):
+    cls: Annotated[str, Field(alias="class")]
     elephants: _Elephants
     mice: _Mice
     samples: Annotated[int, Ge(1), Le(2**53 - 1)]
-    lastSeen: str
+    last_seen: Annotated[str, Field(alias="lastSeen")]
 
 
-_STATUS: Final = TypeAdapter(_Status)
 _CLASSES: Final = {cls.value: cls for cls in TrafficClass if cls is not TrafficClass.UNKNOWN}
 
 
@@ -152,23 +150,23 @@ def _stated(spec: Mapping[str, Any]) -> Wishes:
 
 
 def _rates(direction: _Direction) -> Rates:
-    typical, peak = parse_rate(direction["typical"]), parse_rate(direction["peak"])
+    typical, peak = parse_rate(direction.typical), parse_rate(direction.peak)
     return Rates(typical, max(typical, peak))
 
 
 def _profile(status: object) -> tuple[Profile, float]:
     """Raises ValueError (pydantic's is one)."""
-    found, cls = _STATUS.validate_python(status), _CLASSES.get(_text(_mapping(status).get("class")))
-    seen = _moment(found["lastSeen"])
+    found = _Status.model_validate(status)
+    cls, seen = _CLASSES.get(found.cls), _moment(found.last_seen)
     if seen is None or cls is None:
         raise ValueError("no class, or lastSeen is not a moment")
     profile = known(
-        found["samples"],
+        found.samples,
         cls,
-        tx=_rates(found["elephants"]["tx"]),
-        rx=_rates(found["elephants"]["rx"]),
-        mice=found["mice"]["weight"],
-        flows=found["mice"]["flowsPerSecond"],
+        tx=_rates(found.elephants.tx),
+        rx=_rates(found.elephants.rx),
+        mice=found.mice.weight,
+        flows=found.mice.flows_per_second,
     )
     return profile, seen
 
@@ -199,7 +197,7 @@ def decode_record(obj: Mapping[str, Any]) -> Record:
     if status not in (None, {}):
         try:
             profile, last_seen = _profile(status)
-        except (ValidationError, ValueError):
+        except ValueError:
             problems.append("status")
     return Record(
         ns, name, _text(metadata.get("uid")), _text(metadata.get("resourceVersion")), workload, stated, profile,
