@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 import stat
 import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -170,6 +172,30 @@ def test_nothing_has_to_be_compiled_at_the_start(built: Image) -> None:
 
 UNCHECKED_HASH: Final = 0b01
 """A bytecode file's flags: named by its source's hash, which nobody compares."""
+
+
+def test_what_runs_in_an_image_ends_with_its_parent_however_that_ends(built: Image) -> None:
+    parent = "import subprocess, sys; p = subprocess.Popen(sys.argv[1:]); print(p.pid, flush=True); p.wait()"
+    begun = command(built.rootfs, built.config, entrypoint=["sh", "-c", "echo begun; exec sleep 600"])
+    with subprocess.Popen([sys.executable, "-c", parent, *begun], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        child = int(process.stdout.readline())
+        assert process.stdout.readline() == "begun\n"
+        process.kill()
+    deadline = time.monotonic() + PATIENCE
+    while is_alive(child) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not is_alive(child)
+
+
+PATIENCE: Final = 30.0
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
 
 
 def test_the_sizes_that_are_told_are_those_of_the_files(built: Image) -> None:
