@@ -6,7 +6,9 @@ which the flow became an elephant; the sender noted the time before each. ``even
 it; ``decision`` when the agent's own loop, at its default settings, hands a footprint in which the pod is an
 elephant to the writer. What the API server then takes is not in it. Elephants for the decision come in pairs, at
 moments that have nothing to do with the loop's, each pair to a new agent whose write budget is whole. An emulated
-processor is slow: an upper bound. Prints JSON.
+processor is slow, and where the host has other work slow at random: ``--accel counted`` makes the guest's clock
+count instructions, a billion a second, whatever the host does. Outside of a guest ``--source ctnetlink
+--elephants 0`` runs alone. Prints lines of JSON, the last one of a kind being complete.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Final, cast
+from typing import Final
 
 import orjson
 import structlog
@@ -38,6 +40,7 @@ from nodeagent.sources.base import FlowSource, FlowThresholds
 from nodeagent.sources.ctnetlink import CtnetlinkSource
 from nodeagent.sources.ebpf import EbpfSource
 from nodeagent.sources.ebpf.layout import EVENT_BECAME, ORIGINAL, REPLY
+from nodeagent.sources.select import Factory
 
 _PACE: Final = 2_000_000
 """Bytes/s of one elephant: above the rate, and little enough for an emulated processor."""
@@ -50,13 +53,15 @@ _TOGETHER: Final = 2
 """Elephants per agent: fewer than its budget's burst, of which its first footprint took one."""
 _SETTLE: Final = 3 + WritePolicy().interval
 """Seconds in which a new agent writes its first footprint and gets the token for it back."""
-_STEP: Final = 0.005
+_STEP: Final = 0.02
+_SOURCES: Final[dict[str, Factory]] = {"ctnetlink": CtnetlinkSource, "ebpf": EbpfSource}
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
     parser.add_argument("--elephants", type=int, default=40, help="one after the other, to the event")
     parser.add_argument("--decisions", type=int, default=30, help="elephants with each source, to the write")
+    parser.add_argument("--source", choices=sorted(_SOURCES), action="append", help="default: both")
     options = parser.parse_args()
     structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr),
                         wrapper_class=structlog.make_filtering_bound_logger(30))  # fmt: skip
@@ -68,14 +73,20 @@ def main() -> int:
             for pod in range(_TOGETHER)
         ]
         stack.enter_context(netns.entered(made.node))
-        report: dict[str, object] = {"event_seconds": delays(events(senders[0], options.elephants))}
-        for name, source in (("ebpf", EbpfSource), ("ctnetlink", CtnetlinkSource)):
-            opened = cast(FlowSource, source(_THRESHOLDS, vm_node.locality()))
-            found = decisions(made, opened, senders, options.decisions)
-            report[f"decision_seconds_{name}"] = delays(found) | {"each": [round(delay, 2) for delay in found]}
-    report["load_inside"] = Path("/proc/loadavg").read_text().split()[:3]
-    print(orjson.dumps(report, option=orjson.OPT_INDENT_2).decode())
+        if options.elephants:
+            _tell({"event_seconds": delays(list(events(senders[0], options.elephants)))})
+        for name in options.source or _SOURCES:
+            opened = _SOURCES[name](_THRESHOLDS, vm_node.locality())
+            found: list[float] = []
+            for pair in decisions(made, opened, senders, options.decisions):
+                found += pair
+                _tell({f"decision_seconds_{name}": delays(found), "each": [round(delay, 2) for delay in pair]})
     return 0
+
+
+def _tell(report: dict[str, object]) -> None:
+    """A line at once: a guest may be ended before all is measured."""
+    print(orjson.dumps(report | {"load": Path("/proc/loadavg").read_text().split()[0]}).decode(), flush=True)
 
 
 def _warm() -> None:
@@ -91,21 +102,19 @@ for line in open("/proc/self/maps"):
     subprocess.run([sys.executable, "-c", read], check=True)
 
 
-def events(sender: Sender, count: int) -> list[float]:
+def events(sender: Sender, count: int) -> Iterator[float]:
     """Seconds from the crossing datagram to the event in user space, per elephant."""
     source = EbpfSource(_THRESHOLDS, vm_node.locality())
     source.open()
-    found = []
     try:
         for number in range(count):
             port = vm_node.SILENT[0] + number
             sender.begin((vm_node.SERVER, port))
             known, sent = _await_event(source, port)
-            found.append(known - sender.end()[sent - 1])
+            yield known - sender.end()[sent - 1]
             source.read(time.monotonic())
     finally:
         source.close()
-    return found
 
 
 def _await_event(source: EbpfSource, port: int) -> tuple[float, int]:
@@ -121,22 +130,19 @@ def _await_event(source: EbpfSource, port: int) -> tuple[float, int]:
     raise TimeoutError("no elephant was told")
 
 
-def decisions(made: Node, source: FlowSource, senders: Sequence[Sender], count: int) -> list[float]:
-    """Seconds from the crossing datagram to the decision to write, per elephant, with default settings."""
+def decisions(made: Node, source: FlowSource, senders: Sequence[Sender], count: int) -> Iterator[list[float]]:
+    """Seconds from the crossing datagram to the decision to write, per elephant, a new agent's at a time."""
     source.open()
     draw = random.Random(1)
-    found: list[float] = []
     try:
-        while len(found) < count:
-            pair = senders[: count - len(found)]
-            ports = range(vm_node.SILENT[0] + 1000 + len(found), vm_node.SILENT[1])
+        for number in range(0, count, len(senders)):
+            ports = range(vm_node.SILENT[0] + 1000 + number, vm_node.SILENT[1])
             with _agent(made, source) as recorder:
                 time.sleep(_SETTLE)
-                found += _decided(recorder, pair, ports, draw)
+                yield _decided(recorder, senders[: count - number], ports, draw)
             _until_quiet(source)
     finally:
         source.close()
-    return found
 
 
 @contextmanager
