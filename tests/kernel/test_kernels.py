@@ -21,8 +21,9 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+import threading
+from collections.abc import Mapping
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Final
 
@@ -47,14 +48,27 @@ REPORTS: Final = Path(__file__).parents[2] / "build" / "kernel-reports"
 
 
 @pytest.fixture(scope="module")
-def sessions(request: pytest.FixtureRequest) -> Iterator[Mapping[str, Future[vm.Result]]]:
-    """The sessions of the kernels that are asked for, by name, running."""
+def sessions(request: pytest.FixtureRequest) -> Mapping[str, Future[vm.Result]]:
+    """The sessions of the kernels asked for, by name, running: as many at once as there are processors."""
     here = [item.name for item in request.session.items if item.path == request.path]
     asked = [kernel for kernel in KERNELS if any(f"[{kernel.name}]" in name for name in here)]
-    at_once = min(len(asked), os.cpu_count() or 1)
-    with ThreadPoolExecutor(at_once) as pool:
-        yield {kernel.name: pool.submit(_session, kernel) for kernel in asked}
-        pool.shutdown(cancel_futures=True)
+    room = threading.Semaphore(os.cpu_count() or 1)
+    return {kernel.name: _started(kernel, room) for kernel in asked}
+
+
+def _started(kernel: Kernel, room: threading.Semaphore) -> Future[vm.Result]:
+    """A session in a thread that nobody waits for who is interrupted: the guest ends with it."""
+    future: Future[vm.Result] = Future()
+
+    def run() -> None:
+        with room:
+            try:
+                future.set_result(_session(kernel))
+            except BaseException as error:
+                future.set_exception(error)
+
+    threading.Thread(target=run, daemon=True).start()
+    return future
 
 
 def _session(kernel: Kernel) -> vm.Result:
