@@ -2,8 +2,8 @@
 
 Enters: a bound Pod as the API server has it. Leaves: its program in a network namespace of the lab, with the Pod's
 own arguments, environment, capabilities and service account's token (bound to that Pod, as a kubelet's are), and
-with its ConfigMaps and Secrets at the paths it asks for. Only the image is replaced, by the program that its entry
-point names. Nothing of it touches the machine's own file system: it sees a private one.
+with its ConfigMaps and Secrets at the paths it asks for, everything else read-only where it says so. Only the
+image is replaced, by the program that its entry point names. Mounts are its own and end with it.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from lab.processes import Process
 API: Final = "/api/v1"
 TOKEN_DIRECTORY: Final = "/run/secrets/kubernetes.io/serviceaccount"  # noqa: S105 - a path
 _CAPABILITIES: Final = {"NET_ADMIN": 12, "SYS_ADMIN": 21, "PERFMON": 38, "BPF": 39}
+_SCRATCH: Final = "/tmp"  # noqa: S108 - an emptyDir's usual place
 _HOST: Final = ("/proc/sys/net",)
 """Host paths that mean the same here; a node's /sys/fs/bpf is this machine's own, and left alone."""
 
@@ -80,9 +81,12 @@ class Container:
     def _script(self, mounts: Mapping[str, Path], container: Mapping[str, Any]) -> str:
         """Mount everything, give up what the container may not do, become the program."""
         lines = ["set -e", "mount --make-rprivate /", "mount -t tmpfs -o mode=755 tmpfs /run"]
-        for target in sorted(mounts, key=len):  # /etc before what is in it
+        # /etc before what is in it; /tmp last, since what is mounted comes from there.
+        for target in sorted(mounts, key=lambda path: (path == _SCRATCH, len(path))):
             lines.append(f"mkdir -p {shlex.quote(target)}")
             lines.append(f"mount --bind {shlex.quote(str(mounts[target]))} {shlex.quote(target)}")
+        if container["securityContext"]["readOnlyRootFilesystem"]:
+            lines.append("mount -o remount,bind,ro /")
         added = (container["securityContext"]["capabilities"].get("add")) or []
         kept = "".join(f",+cap_{_CAPABILITIES[name]}" for name in added)
         lines.append(f'exec setpriv --no-new-privs --inh-caps=-all --bounding-set=-all{kept} "$@"')
@@ -125,7 +129,7 @@ class Container:
         return directory
 
     def _volume(self, volume: Object) -> Path | None:
-        """What to mount; None for what needs no mount here (scratch space, the node's own paths)."""
+        """What to mount; None for the node's own paths that are left alone."""
         directory: Path = self.directory / volume["name"]
         space = f"{API}/namespaces/{self.pod['metadata']['namespace']}"
         if "secret" in volume:
@@ -134,6 +138,8 @@ class Container:
         elif "configMap" in volume:
             config = request(self.lab.api, "GET", f"{space}/configmaps/{volume['configMap']['name']}")
             contents = {key: value.encode() for key, value in config["data"].items()}
+        elif "emptyDir" in volume:
+            contents = {}
         elif (path := volume.get("hostPath", {}).get("path")) in _HOST:
             return Path(str(path))
         else:

@@ -8,16 +8,10 @@ from __future__ import annotations
 
 import base64
 import json
-import os
-import signal
-import socket
 import ssl
-import subprocess
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,99 +19,39 @@ import pytest
 import yaml
 
 from extender.cleanup import ANNOTATIONS
-from footprint.cluster.client import ApiError, request
 from footprint.keys import NODE_FOOTPRINT, PREFIX, lease_name
 from lab import manifests
 from lab.config import LabConfig
 from lab.controlplane.plane import answers
 from lab.errors import LabError
-from lab.lab import Lab
 from lab.network.addresses import node_v4
-from lab.processes import Process
 from tests.cluster.conftest import logs_of, running
-from tests.cluster.containers import Container
+from tests.cluster.releases import (
+    INSTANCE,
+    NAME,
+    VALUES,
+    Release,
+    asked,
+    certify,
+    container_of,
+    content,
+    expire,
+    finish,
+    key,
+    leases,
+    merged,
+    ours_on,
+    run_the_hook,
+    status_of,
+)
 from tests.cluster.workloads import eventually, get, metrics, pod
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1200)]
 
-NAME: Final = "traffic-footprint"
-"""Of the release and of its namespace."""
-HOST: Final = f"{NAME}-extender.{NAME}.svc"
-INSTANCE: Final = f"app.kubernetes.io/instance={NAME}"
-VALUES: Final[dict[str, Any]] = {
-    # Every node's agent would hang its hooks on the one kernel that plays all nodes.
-    "nodeagent": {"settings": {"source": "ctnetlink", "uplink": "eth0", "linkCapacity": "200M"}},
-}
 CLUSTER_WIDE: Final = (
     "clusterroles", "clusterrolebindings", "validatingadmissionpolicies", "validatingadmissionpolicybindings",
     "mutatingadmissionpolicies", "mutatingadmissionpolicybindings",
 )  # fmt: skip
-Object = dict[str, Any]
-
-
-@dataclass
-class Release:
-    """The release in its lab, and the programs that stand in for its pods."""
-
-    lab: Lab
-    home: Path
-    containers: dict[str, tuple[Container, Process]]
-
-    def helm(self, *arguments: str, values: Mapping[str, Any] | None = None) -> subprocess.CompletedProcess[str]:
-        """Run Helm as the administrator. It works on the release's namespace."""
-        argv = [str(manifests.helm()), "--kubeconfig", str(self.lab.kubeconfig), "--namespace", NAME, *arguments]
-        argv += ["--values", "-"] if values is not None else []
-        env = {"PATH": os.environ["PATH"], "HOME": str(self.home)}
-        given = json.dumps(values) if values is not None else None
-        return subprocess.run(argv, input=given, env=env, capture_output=True, text=True, check=False, timeout=600)
-
-    def upgrade(self, values: Mapping[str, Any] | None = None) -> str:
-        """``VALUES`` and further ones; what Helm said. What tests wrote over the chart's fields is taken back."""
-        given = merged(VALUES, values or {})
-        done = self.helm("upgrade", NAME, str(manifests.CHART), "--force-conflicts", values=given)
-        assert done.returncode == 0, done.stderr
-        return done.stdout
-
-    def get(self, kind: str, suffix: str = "") -> Object:
-        """An object of the release by the end of its name."""
-        found: Object = get(self.lab, kind, f"{NAME}{suffix}", "-n", NAME)
-        return found
-
-    def pods(self, component: str) -> list[Object]:
-        """Its bound pods of one component."""
-        selector = f"{INSTANCE},app.kubernetes.io/component={component}"
-        listed: list[Object] = get(self.lab, "pods", "-n", NAME, "-l", selector)["items"]
-        return [p for p in listed if p["spec"].get("nodeName") and not p["metadata"].get("deletionTimestamp")]
-
-    def run(self, made: Object, netns: str) -> Process:
-        """The container of one of its pods, in a namespace of the lab."""
-        name = made["metadata"]["name"]
-        hosts = {HOST: node_v4(1)}
-        container = Container(self.lab, made, self.home / name, netns, hosts)
-        process = container.start()
-        self.containers[name] = container, process
-        return process
-
-    def stop(self, name: str) -> int:
-        """SIGTERM to a container; its exit status."""
-        _, process = self.containers.pop(name)
-        return process.stop(signal.SIGTERM, 20)
-
-    def secret(self, suffix: str) -> dict[str, str]:
-        return {k: base64.b64decode(v).decode() for k, v in self.get("secret", suffix)["data"].items()}
-
-    def template_of(self, kind: str, suffix: str) -> Object:
-        found: Object = self.get(kind, suffix)["spec"]["template"]
-        return found
-
-
-def merged(values: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
-    both = {k: v for k, v in more.items() if not isinstance(v, Mapping)}
-    for key in {**values, **more}:
-        if key not in both:
-            mine, others = values.get(key, {}), more.get(key, {})
-            both[key] = merged(mine, others) if isinstance(mine, Mapping) else mine
-    return both
 
 
 @pytest.fixture(scope="module")
@@ -164,30 +98,9 @@ def test_the_agents_measure_and_write_with_their_pods_rights(release: Release) -
         assert set(ours_on(release.lab, node)) == set(ANNOTATIONS)
     agent = container_of(release, "nodeagent")
     assert "CapEff:\t000000c000201000" in Path(f"/proc/{agent.pid}/status").read_text(), "its four capabilities"
+    root = next(line for line in Path(f"/proc/{agent.pid}/mounts").read_text().splitlines() if " / " in line)
+    assert root.split()[3].startswith("ro,"), "the stand-in's root is read-only, as the chart asks"
     assert metrics(f"http://{node_v4(1)}:9101/metrics")["traffic_footprint_agent_node_writes_total"] >= 1
-
-
-def ours_on(lab: Lab, node: str) -> dict[str, str]:
-    """Those of ours."""
-    found = get(lab, "node", node)["metadata"].get("annotations", {})
-    return {key: value for key, value in found.items() if key.startswith(PREFIX)}
-
-
-def leases(lab: Lab) -> list[str]:
-    return [item["metadata"]["name"] for item in get(lab, "leases", "-n", NAME)["items"]]
-
-
-def container_of(release: Release, component: str) -> Process:
-    """The first container of a component."""
-    return next(p for name, (_, p) in release.containers.items() if f"-{component}-" in name)
-
-
-def asked(verb: str) -> float:
-    """Requests of kube-scheduler that the extender has decided."""
-    shown = metrics(f"http://{node_v4(1)}:8891/metrics")
-    return sum(
-        v for k, v in shown.items() if k.startswith("traffic_footprint_extender_requests_total") and verb in k
-    )
 
 
 def test_the_charts_scheduler_asks_the_charts_extender_over_mutual_tls_and_places_a_pod(release: Release) -> None:
@@ -209,18 +122,17 @@ def test_the_charts_scheduler_asks_the_charts_extender_over_mutual_tls_and_place
     assert "forbidden" not in lab.logs(scheduler.name).read_text(), "kube-scheduler lacks a right"
 
 
-def status_of(context: ssl.SSLContext) -> int:
-    """Of an answer to kube-scheduler's question, asked over TLS under the Service's name; 0 when there is none."""
-    question = b'{"Pod": {"metadata": {"name": "p"}, "spec": {}}, "NodeNames": []}'
-    head = f"POST /filter HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {len(question)}\r\n\r\n"
-    with socket.create_connection((node_v4(1), 8890), timeout=20) as plain:
-        try:
-            with context.wrap_socket(plain, server_hostname=HOST) as tls:
-                tls.sendall(head.encode() + question)
-                answer = tls.recv(65536)
-        except (ssl.SSLError, ConnectionError):
-            return 0
-    return int(answer.split()[1]) if answer else 0
+def test_when_the_leading_scheduler_ends_another_places_the_next_pod(release: Release) -> None:
+    lab = release.lab
+    first = next(name for name in release.containers if "-scheduler-" in name)
+    other = next(p for p in release.pods("scheduler") if p["metadata"]["name"] != first)
+    second = release.run(other, "node1")
+    second.wait_ready(answers(f"https://{node_v4(1)}:10259/healthz", None), 60)
+    assert release.stop(first) == 0
+    wanted = pod("placed-by-the-second", ["sleep", "600"])
+    wanted["spec"]["schedulerName"] = NAME
+    lab.kubectl("apply", "-f", "-", input=json.dumps(wanted))
+    eventually("placed", lambda: get(lab, "pod", "placed-by-the-second")["spec"].get("nodeName"), 90)
 
 
 def test_only_the_releases_own_scheduler_is_answered(release: Release) -> None:
@@ -264,12 +176,6 @@ def test_the_snippet_adds_the_extender_to_a_scheduler_that_exists(release: Relea
     lab.start_scheduler(extender=False)
 
 
-def certify(context: ssl.SSLContext, secret: Mapping[str, str], path: Path) -> None:
-    """Give a client the certificate of a Secret."""
-    path.write_text(secret["tls.crt"] + secret["tls.key"])
-    context.load_cert_chain(path)
-
-
 def test_an_upgrade_changes_what_it_says_and_keeps_the_certificates(release: Release) -> None:
     before = {s: release.secret(s) for s in ("-ca", "-extender-tls", "-scheduler-tls")}
     scheduler = release.template_of("deployment", "-scheduler")
@@ -290,14 +196,6 @@ def test_a_rollback_brings_the_values_back_and_keeps_the_certificates(release: R
     assert "--placement=prefer" in container["args"]
     assert release.secret("-extender-tls") == before
     eventually("a rolling update leaves two pods", lambda: len(release.pods("extender")) >= 2)
-
-
-def expire(release: Release, suffix: str, days: int) -> None:
-    """Say of a certificate that it is valid for so many days."""
-    until = (datetime.now(UTC) + timedelta(days=days)).strftime("%Y-%m-%dT%H:%M:%SZ")
-    release.lab.kubectl(
-        "-n", NAME, "annotate", "--overwrite", "secret", f"{NAME}{suffix}", f"{PREFIX}valid-until={until}"
-    )
 
 
 def test_an_upgrade_renews_a_certificate_that_ends_soon_and_nothing_else(release: Release) -> None:
@@ -389,37 +287,6 @@ def test_the_pods_pass_the_pod_security_levels_that_are_stated(release: Release)
     assert "violates PodSecurity" in admitted("daemonset", "-nodeagent", "restricted")
 
 
-def run_the_hook(release: Release, over: threading.Event, seen: list[int]) -> None:
-    """Be the container runtime while Helm uninstalls: end agents whose pods are gone, run the hook's pod."""
-    while not over.wait(0.3):
-        with suppress(ApiError):
-            listed = request(release.lab.api, "GET", f"/api/v1/namespaces/{NAME}/pods")["items"]
-            present = {p["metadata"]["name"] for p in listed if not p["metadata"].get("deletionTimestamp")}
-            for name in [n for n in release.containers if n not in present]:
-                release.stop(name)
-            for each in listed:
-                if f"{NAME}-cleanup" in each["metadata"]["name"] and each["spec"].get("nodeName") and not seen:
-                    status = release.run(each, "cp").wait(240)
-                    seen.append(status)
-                    finish(release.lab, each, status)
-
-
-def finish(lab: Lab, made: Object, status: int) -> None:
-    """Report a container's end as a kubelet does."""
-    path = f"/api/v1/namespaces/{NAME}/pods/{made['metadata']['name']}/status"
-    terminated = {"exitCode": status, "reason": "Completed"}
-    body = {
-        "status": {
-            "phase": "Failed" if status else "Succeeded",
-            "containerStatuses": [
-                {"name": "cleanup", "image": "none", "imageID": "", "ready": False, "restartCount": 0,
-                 "state": {"waiting": None, "terminated": terminated}}
-            ],
-        }
-    }  # fmt: skip
-    request(lab.api, "PATCH", path, body=body, content_type="application/strategic-merge-patch+json")
-
-
 def test_uninstalling_leaves_nothing_behind(release: Release) -> None:
     lab = release.lab
     assert all(NODE_FOOTPRINT in ours_on(lab, node) for node in ("node1", "node2"))
@@ -475,24 +342,6 @@ def test_an_overlay_is_the_chart_and_is_accepted(release: Release, overlay: str)
     dry = ["apply", "-k", folder, "--server-side", "--force-conflicts", "--dry-run=server"]
     said = release.lab.kubectl(*dry)
     assert said.count("serverside-applied") == len(built) + 1
-
-
-def key(each: Object) -> tuple[str, str]:
-    return each["kind"], each["metadata"]["name"]
-
-
-def content(each: Object) -> Object:
-    """All but labels and annotations of the object itself; base and chart label differently."""
-    return {k: one_spaced(v) for k, v in each.items() if k != "metadata"}
-
-
-def one_spaced(value: Any) -> Any:
-    """Kustomize writes some folded texts with further blank lines, which mean nothing in expressions."""
-    if isinstance(value, dict):
-        return {k: one_spaced(v) for k, v in value.items()}
-    if isinstance(value, list):
-        return [one_spaced(v) for v in value]
-    return " ".join(value.split()) if isinstance(value, str) else value
 
 
 def test_an_overlay_installs_and_its_cleanup_runs_where_helm_is_not(release: Release) -> None:

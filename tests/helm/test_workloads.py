@@ -1,0 +1,92 @@
+"""The pods that the chart renders: what they may do, where they run, how they are probed and replaced."""
+
+from __future__ import annotations
+
+import pytest
+
+from nodeagent.sources.ctnetlink.kernel import NODE_SYSCTLS
+from nodeagent.sources.ebpf import pins
+from tests.helm.rendering import (
+    CHART,
+    container,
+    one,
+    pod_spec,
+    rendered,
+    scenario,
+)
+
+pytestmark = pytest.mark.timeout(1800)  # the first test may build Helm
+
+WORKLOADS = ("DaemonSet", "Deployment", "Job")
+
+
+def test_the_agent_has_four_capabilities_and_nothing_else_of_the_node() -> None:
+    spec = pod_spec(one(rendered(), "DaemonSet"))
+    assert spec["hostNetwork"] is True
+    assert not spec.get("hostPID")
+    assert not spec.get("hostIPC")
+    [agent] = spec["containers"]
+    context = agent["securityContext"]
+    assert context["capabilities"] == {"drop": ["ALL"], "add": ["BPF", "PERFMON", "NET_ADMIN", "SYS_ADMIN"]}
+    assert (context["privileged"], context["allowPrivilegeEscalation"]) == (False, False)
+    assert context["readOnlyRootFilesystem"] is True
+    assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    paths = {v["hostPath"]["path"] for v in spec["volumes"] if "hostPath" in v}
+    assert paths == {"/sys/fs/bpf", "/proc/sys/net"}
+    mounts = {m["mountPath"] for m in agent["volumeMounts"]}
+    assert mounts == {str(pins.ROOT.parent), str(NODE_SYSCTLS), "/tmp"}  # noqa: S108 - an emptyDir
+
+
+def test_without_ebpf_the_agent_needs_one_capability() -> None:
+    spec = pod_spec(one(rendered(scenario(CHART / "ci" / "ctnetlink-values.yaml")), "DaemonSet"))
+    assert spec["containers"][0]["securityContext"]["capabilities"]["add"] == ["NET_ADMIN"]
+    assert {v["hostPath"]["path"] for v in spec["volumes"] if "hostPath" in v} == {"/proc/sys/net"}
+    assert spec["containers"][0]["startupProbe"]["httpGet"]["host"] == "127.0.0.1"
+
+
+def test_every_other_pod_passes_the_restricted_pod_security_level() -> None:
+    objects = [o for o in rendered() if o["kind"] in ("Deployment", "Job")]
+    assert len(objects) == 3
+    for workload in objects:
+        spec, context = pod_spec(workload), container(workload)["securityContext"]
+        assert spec["securityContext"]["runAsNonRoot"] is True
+        assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+        assert context["capabilities"] == {"drop": ["ALL"]}
+        assert (context["allowPrivilegeEscalation"], context["readOnlyRootFilesystem"]) == (False, True)
+        assert not any("hostPath" in v for v in spec.get("volumes", []))
+        assert not spec.get("hostNetwork")
+
+
+def test_the_agent_serves_on_its_nodes_address_and_is_probed_there() -> None:
+    agent = container(one(rendered(), "DaemonSet"))
+    host = next(v for v in agent["env"] if v["name"] == "TRAFFIC_FOOTPRINT_METRICS_HOST")
+    assert host["valueFrom"]["fieldRef"]["fieldPath"] == "status.hostIP"
+    assert "host" not in agent["livenessProbe"]["httpGet"]
+    off = container(one(rendered({"nodeagent": {"settings": {"metricsPort": 0}}}), "DaemonSet"))
+    assert not {"ports", "livenessProbe", "readinessProbe", "startupProbe"} & set(off)
+
+
+def test_two_extenders_keep_apart_and_one_stays_when_nodes_are_drained() -> None:
+    objects = rendered()
+    for name in ("-extender", "-scheduler"):
+        deployment, budget = one(objects, "Deployment", name), one(objects, "PodDisruptionBudget", name)
+        assert deployment["spec"]["replicas"] == 2
+        assert deployment["spec"]["strategy"]["rollingUpdate"]["maxUnavailable"] == 0
+        selector = deployment["spec"]["selector"]["matchLabels"]
+        assert budget["spec"]["selector"]["matchLabels"] == selector
+        labels = deployment["spec"]["template"]["metadata"]["labels"]
+        assert selector.items() <= labels.items()
+        [apart] = pod_spec(deployment)["affinity"]["podAntiAffinity"][
+            "preferredDuringSchedulingIgnoredDuringExecution"
+        ]
+        assert apart["podAffinityTerm"]["labelSelector"]["matchLabels"] == selector
+    [spread] = pod_spec(one(objects, "Deployment", "-extender"))["topologySpreadConstraints"]
+    assert spread["topologyKey"] == "topology.kubernetes.io/zone"
+
+
+def test_pods_are_only_replaced_for_what_concerns_them() -> None:
+    """A new chart version that changes nothing of a workload must not restart it."""
+    for workload in (o for o in rendered() if o["kind"] in ("DaemonSet", "Deployment")):
+        labels = workload["spec"]["template"]["metadata"]["labels"]
+        assert "helm.sh/chart" not in labels
+        assert "app.kubernetes.io/version" not in labels
