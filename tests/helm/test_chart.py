@@ -169,3 +169,9 @@ def test_the_policy_speaks_of_this_releases_account_and_the_programs_own_name() 
     [events] = [v["expression"] for v in policy["validations"] if "reportingController" in v["expression"]]
     assert "reportingController.orValue('') == 'traffic-footprint-nodeagent'" in events
     assert "ValidatingAdmissionPolicy" not in kinds(rendered({"policy": {"enabled": False}}))
+
+
+@pytest.mark.parametrize("choice", ["refuse", "allow"])
+def test_the_policy_is_told_what_to_do_with_tokens_that_name_no_node(choice: str) -> None:
+    policy = one(rendered({"policy": {"unboundTokens": choice}}), "ValidatingAdmissionPolicy")["spec"]
+    assert {"name": "unboundTokens", "expression": f"'{choice}'"} in policy["variables"]
