@@ -16,6 +16,9 @@
 #define SKB_CONNTRACK_MASK 7ul     /* NFCT_INFOMASK: the low bits of skb->_nfct say how */
 #define CTINFO_IS_REPLY 3          /* IP_CT_IS_REPLY: from here on, direction REPLY */
 
+/* By number: bcc replaces the helper it knows by name where the compiling process may not read /proc/kallsyms. */
+static long (*read_kernel)(void *to, u32 size, const void *from) = (void *)BPF_FUNC_probe_read_kernel;
+
 /* The n-th argument of the function that is hooked. */
 #define ARGUMENT(context, n) (*(const u64 *)((const char *)(context) + ARGUMENT_##n))
 
@@ -25,7 +28,7 @@
 #define READ_FIELD(type, pointer, offset)                                                        \
 	({                                                                                       \
 		type value_ = 0;                                                                 \
-		bpf_probe_read_kernel(&value_, sizeof(value_), (const char *)(pointer) + (offset)); \
+		read_kernel(&value_, sizeof(value_), (const char *)(pointer) + (offset));        \
 		value_;                                                                          \
 	})
 #endif
@@ -46,7 +49,7 @@ helper u32 inode_of(u64 net)
 {
 	u32 inode = 0;
 
-	bpf_probe_read_kernel(&inode, sizeof(inode), (const char *)net + NET_INODE);
+	read_kernel(&inode, sizeof(inode), (const char *)net + NET_INODE);
 	return inode;
 }
 
@@ -68,7 +71,7 @@ helper int read_tuples(struct tuples *tuples, const void *ct)
 	u8 raw[TUPLE_SIZE] __attribute__((aligned(8)));
 	u16 family;
 
-	if (bpf_probe_read_kernel(raw, sizeof(raw), (const char *)ct + CT_ORIGINAL))
+	if (read_kernel(raw, sizeof(raw), (const char *)ct + CT_ORIGINAL))
 		return -1;
 	__builtin_memcpy(&family, raw + TUPLE_FAMILY, sizeof(family));
 	take_address(&tuples->source, raw, TUPLE_SOURCE, family);
@@ -77,7 +80,7 @@ helper int read_tuples(struct tuples *tuples, const void *ct)
 	__builtin_memcpy(&tuples->destination_port, raw + TUPLE_DESTINATION_PORT, sizeof(u16));
 	tuples->protocol = raw[TUPLE_PROTOCOL];
 	tuples->reserved = 0;
-	if (bpf_probe_read_kernel(raw, sizeof(raw), (const char *)ct + CT_REPLY))
+	if (read_kernel(raw, sizeof(raw), (const char *)ct + CT_REPLY))
 		return -1;
 	take_address(&tuples->reply_source, raw, TUPLE_SOURCE, family);
 	take_address(&tuples->reply_destination, raw, TUPLE_DESTINATION, family);
