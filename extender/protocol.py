@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from enum import StrEnum
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -39,18 +39,24 @@ class ArgsError(ValueError):
         self.reason = reason
 
 
+def _named(what: str) -> dict[str, Any]:
+    """JSON schema of a Kubernetes object, as far as we need it: it has a name."""
+    metadata = {"type": "object", "properties": {"name": {"type": "string", "minLength": 1}}, "required": ["name"]}
+    return {"type": "object", "title": what, "properties": {"metadata": metadata}, "required": ["metadata"]}
+
+
 class NodeList(BaseModel):
     """Full Node objects, sent when ``nodeCacheCapable`` is false; they go back as they came."""
 
     model_config = ConfigDict(extra="allow")
 
-    items: list[dict[str, Any]] | None = None
+    items: list[Annotated[dict[str, Any], Field(json_schema_extra=_named("v1.Node"))]] | None = None
 
 
 class ExtenderArgs(BaseModel):
     """What kube-scheduler asks: may, and how well would, this pod run on these nodes?"""
 
-    Pod: dict[str, Any] = Field(description="The pod to place, a v1.Pod.")
+    Pod: dict[str, Any] = Field(description="The pod to place.", json_schema_extra=_named("v1.Pod"))
     Nodes: NodeList | None = Field(None, description="Candidates, with nodeCacheCapable: false.")
     NodeNames: list[str] | None = Field(None, description="Candidates' names, with nodeCacheCapable: true.")
 
