@@ -93,7 +93,7 @@ def test_it_measures_an_elephant_and_says_whose_it_is(image: Path, scratch: Path
         Connection(net.pod1, net.server, SERVER4, listen=SERVER4, port=PORT) as connection,
         watching(net, as_shipped(image, scratch, *WATCH)) as watch,
     ):
-        assert watch.first["source"] == "ebpf"
+        assert watch.first["source"] == "ebpf-fentry"
         assert programs() > before, "what counts is in the kernel"
         with Stream(connection, RATE):
             view = watch.until(lambda view: bool(view["elephants"]))
