@@ -39,7 +39,7 @@ def format_rate(rate: float) -> str:
 
 
 _LARGEST: Final = 1.7e308  # rounding a float above this to two digits would reach infinity
-_WHOLE_BELOW: Final = 2.0**53  # beyond it a float's integer form only adds digits, and leaves what JSON readers hold
+_WHOLE_BELOW: Final = 2.0**53  # beyond it a float's integer form only adds digits that JSON readers cannot hold
 
 
 def quantise(value: float) -> float:
