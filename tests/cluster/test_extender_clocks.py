@@ -30,6 +30,7 @@ from tests.cluster.replicas import (
     eventually,
     extender,
     mouse_question,
+    publish,
     renew,
     send,
 )
@@ -183,21 +184,33 @@ def test_neither_the_time_in_a_lease_nor_the_extenders_wall_clock_makes_anything
         ahead = micro_time(datetime.now(UTC) + timedelta(seconds=HOURS))
         renew(cluster, SILENT, ahead)
         eventually("stale, though renewed in hours from now", lambda: stale(replica) == 1)
-        for offset in (HOURS, -HOURS, 0):
+        for turn, offset in enumerate((HOURS, -HOURS, 0)):
+            for _ in renewals(cluster, OTHER, 1):
+                # Until its next renewal nothing but time can change what is believed of it.
+                agents[OTHER].send(signal.SIGSTOP)
             clocks["extender"].step(offset)
-            assert abs(logged_time(cluster, replica) - datetime.now(UTC) - timedelta(seconds=offset)) < timedelta(
-                minutes=30
-            )
-            for _ in renewals(cluster, OTHER, 3):
-                assert (known(replica), stale(replica)) == (2, 1)
+            shown = logged_time(cluster, replica) - datetime.now(UTC)
+            assert abs(shown - timedelta(seconds=offset)) < timedelta(minutes=30)
+            judged_anew(cluster, replica, f"judged-{turn}")
+            assert (known(replica), stale(replica)) == (2, 1)
+            agents[OTHER].send(signal.SIGCONT)
         renew(cluster, SILENT, ahead)
-        for _ in renewals(cluster, OTHER, 2):
-            assert stale(replica) == 1, "what did not change is no sign of life"
+        judged_anew(cluster, replica, "unchanged")
+        assert stale(replica) == 1, "what did not change is no sign of life"
         renew(cluster, SILENT, micro_time(datetime.now(UTC) - timedelta(seconds=HOURS)))
         eventually("hours behind is a sign of life like any other", lambda: known(replica) == 3)
     finally:
-        agents[SILENT].send(signal.SIGCONT)
+        for node in (SILENT, OTHER):
+            agents[node].send(signal.SIGCONT)
         clocks["extender"].step(0)
+
+
+def judged_anew(cluster: Lab, replica: Replica, mark: str) -> None:
+    """Change the silent node, and return when that has been taken in: a Node made afterwards is there."""
+    before = replica.count("nodes")
+    publish(cluster, SILENT, mark)
+    send(cluster, "POST", "/api/v1/nodes", body={"metadata": {"name": mark}})
+    eventually("the node is seen", lambda: replica.count("nodes") == before + 1)
 
 
 def logged_time(cluster: Lab, replica: Replica) -> datetime:
