@@ -108,3 +108,15 @@ def test_what_is_kept_of_a_pod_does_not_grow_with_the_pod() -> None:
     large["metadata"]["managedFields"] = [{"x": "y" * 100_000}]
     large["spec"]["containers"] *= 100
     assert decode_pod(large) == decode_pod(small)
+
+
+@pytest.mark.parametrize("number", ["9" * 400, "-1", "-" + "9" * 30, "1e400"])
+def test_numbers_that_nobody_reads_spoil_no_request(number: str) -> None:
+    pod = b'{"metadata":{"name":"p","generation":%b}}' % number.encode()
+    assert decode_request(b'{"Pod":%b,"NodeNames":["a"]}' % pod).names == ["a"]
+
+
+def test_of_a_requests_duplicate_keys_the_last_counts() -> None:
+    pod = b'{"metadata":{"name":"first","name":"p"}}'
+    request = decode_request(b'{"Pod":%b,"NodeNames":["a"],"NodeNames":["b"]}' % pod)
+    assert (request.pod.name, request.names) == ("p", ["b"])
