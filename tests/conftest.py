@@ -1,7 +1,7 @@
 """How property tests search: repeatably by default, at random and for longer with ``make fuzz``.
 
-A check that draws new examples each time can refuse a change that has nothing to do with what it found. So ``make test``
-draws the same examples every time, and the search for new ones is a command of its own.
+A check that draws new examples each time can refuse a change that has nothing to do with what it found. So
+``make test`` draws the same examples every time, and the search for new ones is a command of its own.
 """
 
 from __future__ import annotations

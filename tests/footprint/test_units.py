@@ -36,7 +36,8 @@ def test_any_text_is_a_bandwidth_or_a_value_error(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "kept"), [(0, 0), (1234, 1200), (0.0456, 0.046), (99.6, 100), (-5, 0), (8.04, 8), (1.75e308, 1.7e308)]
+    ("value", "kept"),
+    [(0, 0), (1234, 1200), (0.0456, 0.046), (99.6, 100), (-5, 0), (8.04, 8), (1.75e308, 1.7e308)],
 )
 def test_two_significant_digits_are_kept(value: float, kept: float) -> None:
     assert quantise(value) == kept
