@@ -5,12 +5,12 @@ PYTHON  := /usr/bin/python3   # the distribution's: only it has the distribution
 VENV    := .venv
 BIN     := $(VENV)/bin
 STAMP   := $(VENV)/.installed
-TIERS   ?= unit netns cluster
+TIERS   ?= unit netns cluster kernel
 KERNEL  ?= 6.12
 TREES   := footprint nodeagent extender lab tests
 
 .DEFAULT_GOAL := help
-.PHONY: help setup packages controlplane check test unit fuzz netns cluster kernel vm demo lab clean
+.PHONY: help setup packages controlplane check test unit fuzz netns images cluster kernel vm demo lab clean
 
 help:  ## what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -45,12 +45,16 @@ fuzz: packages $(STAMP)  ## property tests with new random examples, thirty time
 netns: packages $(STAMP)  ## tests with real packets and conntrack in private network namespaces (root)
 	$(BIN)/pytest -m "netns and not cluster and not kernel"
 
-cluster: setup  ## tests against the real control plane (root)
+images: packages $(STAMP)  ## both container images, without a container engine (root; cached)
+	@lab/setup/packages.sh images
+	$(BIN)/python -m lab.images build
+
+cluster: setup images  ## tests against the real control plane (root)
 	$(BIN)/pytest -m cluster
 
 test: setup check $(TIERS)  ## all of the above
 
-kernel: packages $(STAMP)  ## tests inside virtual machines with Debian's 6.1 and 6.12 kernels (root, QEMU; 20 minutes)
+kernel: images  ## tests inside virtual machines with Debian's 6.1 and 6.12 kernels (root, QEMU)
 	@lab/setup/packages.sh kernelvm
 	$(BIN)/pytest -m kernel
 
