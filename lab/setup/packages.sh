@@ -6,6 +6,7 @@
 #   iproute2, nftables, conntrack, ethtool, procps, util-linux   namespaces, shaping, NAT, ground truth for tests
 #   gcc, bpftool   the eBPF program's helpers as plain C under test; the BTF reader held against bpftool's
 #   openssl        certificates of the lab's control plane
+#   cpio           reads what the kernel VMs' initramfs writer wrote, under test
 # kernelvm:
 #   qemu-system-x86   the machine, in software
 #   mmdebstrap        the guest's root file system; squashfs-tools packs it; kmod indexes the kernel's modules
@@ -14,7 +15,7 @@
 set -eu
 case "${1:-}" in
 "") packages="python3-bpfcc python3-venv iproute2 nftables conntrack ethtool procps util-linux gcc libc6-dev bpftool
-    openssl ca-certificates" ;;
+    openssl cpio ca-certificates" ;;
 kernelvm) packages="qemu-system-x86 mmdebstrap squashfs-tools kmod" ;;
 images) packages="buildah mmdebstrap zstd" ;;
 *)
