@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from footprint.cluster.client import request
-from lab import cluster, programs
+from lab import cluster, manifests, programs
 from lab.controlplane import build, commands, pins
 from lab.lab import Lab
 from lab.processes import Process
@@ -84,7 +84,12 @@ class Container:
         # /etc before what is in it; /tmp last, since what is mounted comes from there.
         for target in sorted(mounts, key=lambda path: (path == _SCRATCH, len(path))):
             lines.append(f"mkdir -p {shlex.quote(target)}")
-            lines.append(f"mount --bind {shlex.quote(str(mounts[target]))} {shlex.quote(target)}")
+            if target == _SCRATCH and manifests.CHECKOUT.is_relative_to(_SCRATCH):
+                # What stands in for the image is the checkout: it must not vanish below the new /tmp.
+                within = mounts[target] / manifests.CHECKOUT.relative_to(_SCRATCH)
+                lines.append(f"mkdir -p {shlex.quote(str(within))}")
+                lines.append(f"mount --bind {shlex.quote(str(manifests.CHECKOUT))} {shlex.quote(str(within))}")
+            lines.append(f"mount --rbind {shlex.quote(str(mounts[target]))} {shlex.quote(target)}")
         if container["securityContext"]["readOnlyRootFilesystem"]:
             lines.append("mount -o remount,bind,ro /")
         added = (container["securityContext"]["capabilities"].get("add")) or []
