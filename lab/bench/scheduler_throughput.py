@@ -3,8 +3,9 @@
 ``python -m lab.bench.scheduler_throughput [--output json]``: etcd, API server, controller manager and
 kube-scheduler of the lab; 1,000 registered Nodes with footprints of 30 pods each, whose node Leases and agents'
 Leases are renewed, but without kubelets: pods are bound and never run. In each round 2,000 pods are created while
-kube-scheduler is stopped, then it is started, and the time from the 100th to the last bind counts. Rounds with and
-without the extender alternate; without it, no extender runs. A fifth of the pods are declared elephants, the rest
+kube-scheduler is stopped, then it is started, and the time from the 100th to the last bind counts. Rounds take
+turns: without the extender; without it and without opportunistic batching, which any extender switches off; with it.
+No extender runs in the first two. A fifth of the pods are declared elephants, the rest
 mice, so that every pod is decided and counted where it was sent. Binds are read from kube-scheduler's own counter.
 CPU time is what each program used in that time: all of them share the machine, so that whatever the extender uses,
 the API server has not. Clients' request rates are raised in kube-scheduler and the controller manager.
@@ -21,6 +22,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
+from enum import StrEnum
 from pathlib import Path
 from typing import Final
 from urllib.request import urlopen
@@ -43,15 +45,24 @@ HEAD_START: Final = 100
 """Binds before the clock starts: kube-scheduler fills its caches first."""
 _WAIT_SECONDS: Final = 900.0
 _POLL_SECONDS: Final = 0.25
+_UNBATCHED: Final = ("--feature-gates=OpportunisticBatching=false",)
 _EXTENDER: Final = "traffic-footprint-extender"
 _PROGRAMS: Final = (pins.KUBE_SCHEDULER, pins.KUBE_APISERVER, pins.ETCD, pins.KUBE_CONTROLLER_MANAGER, _EXTENDER)
+
+
+class Kind(StrEnum):
+    """What kube-scheduler works with."""
+
+    WITHOUT = "without"
+    UNBATCHED = "without, no batching"
+    WITH = "with"
 
 
 @dataclass(frozen=True, slots=True)
 class Round:
     """One filling of the cluster."""
 
-    extender: bool
+    kind: Kind
     pods: int
     seconds: float
     """From the ``HEAD_START``-th bind to the last."""
@@ -83,11 +94,16 @@ def crossing(samples: list[tuple[float, float]], count: float) -> float:
     return samples[0][0] if samples[0][1] >= count else samples[-1][0]
 
 
-def ratio(rounds: list[Round]) -> float:
-    """Median over neighbouring rounds of the rate with the extender over the rate without."""
-    pairs = zip(rounds[0::2], rounds[1::2], strict=False)
-    rates = [sorted(pair, key=lambda one: one.extender) for pair in pairs]
-    return statistics.median(with_.per_second / without.per_second for without, with_ in rates)
+def ratio(rounds: list[Round], to: Kind) -> float:
+    """Median over the cycles of the rate with the extender over that of ``to``; a cycle has every kind once."""
+    cycles = [rounds[at : at + len(Kind)] for at in range(0, len(rounds), len(Kind))]
+    rates = [{one.kind: one.per_second for one in cycle} for cycle in cycles]
+    return statistics.median(cycle[Kind.WITH] / cycle[to] for cycle in rates)
+
+
+def order(cycles: int) -> list[Kind]:
+    """Every kind once a cycle; every other cycle backwards, so that none is always first."""
+    return [kind for number in range(cycles) for kind in (list(Kind) if number % 2 == 0 else list(Kind)[::-1])]
 
 
 class Bench:
@@ -96,16 +112,17 @@ class Bench:
     def __init__(self, lab: Lab, crowd: Crowd) -> None:
         self._lab, self._crowd = lab, crowd
 
-    def round(self, pods: int, extender: bool) -> Round:
+    def round(self, pods: int, kind: Kind) -> Round:
         """Fill the cluster once, and empty it again. Raises LabError when it does not fill."""
+        extender = kind is Kind.WITH
         self._crowd.create_pods(pods)
         if extender:
             self._lab.start_extender()
             self._until(self._all_known, "the extender to know every node")
         self._crowd.renew()
         try:
-            self._lab.start_scheduler(extender=extender)
-            found = self._fill(pods, extender)
+            self._lab.start_scheduler(extender=extender, flags=_UNBATCHED if kind is Kind.UNBATCHED else ())
+            found = self._fill(pods, kind)
         finally:
             self._lab.stop_scheduler()
             if extender:
@@ -114,7 +131,7 @@ class Bench:
         self._crowd.delete_pods()
         return found
 
-    def _fill(self, pods: int, extender: bool) -> Round:
+    def _fill(self, pods: int, kind: Kind) -> Round:
         samples: list[tuple[float, float]] = []
         cpu: dict[str, float] = {}
 
@@ -128,7 +145,7 @@ class Bench:
         self._until(full, f"{pods} pods to be bound")
         used = {name: seconds - cpu.get(name, 0.0) for name, seconds in self._cpu().items()}
         taken = crossing(samples, pods) - crossing(samples, HEAD_START)
-        return Round(extender, pods, taken, used, self._answers() if extender else {})
+        return Round(kind, pods, taken, used, self._answers() if kind is Kind.WITH else {})
 
     def _bound(self) -> float:
         page = self._lab.scheduler_metrics()
@@ -169,24 +186,23 @@ class Bench:
 
 
 def measure(nodes: int, pods: int, rounds: int, keep: Path | None) -> list[Round]:
-    """``rounds`` pairs of rounds; every other pair begins with the extender."""
+    """``rounds`` cycles of every kind."""
     with Lab(LabConfig(nodes=1, extender=False, agents=False, keep_dir=keep)) as lab:
         lab.stop_scheduler()
         lab.kubectl("cordon", *lab.node_names)
         lab.create_namespace(NAMESPACE)
         with Crowd(lab.api, nodes) as crowd:
             bench = Bench(lab, crowd)
-            order = [extender for number in range(rounds) for extender in (number % 2 == 1, number % 2 == 0)]
             found = []
-            for extender in order:
-                found.append(bench.round(pods, extender))
-                what = f"{'with' if extender else 'without'} the extender: {found[-1].per_second:.0f} pods/s"
-                print(what, file=sys.stderr, flush=True)
+            for kind in order(rounds):
+                found.append(bench.round(pods, kind))
+                print(f"extender: {kind}: {found[-1].per_second:.0f} pods/s", file=sys.stderr, flush=True)
             return found
 
 
 def table(rounds: list[Round]) -> Table:
-    shown = Table(title=f"pods bound per second; median ratio with/without: {ratio(rounds):.2f}")
+    beside = ", ".join(f"{ratio(rounds, kind):.2f} of {kind}" for kind in (Kind.WITHOUT, Kind.UNBATCHED))
+    shown = Table(title=f"pods bound per second; with the extender, median: {beside}")
     for column in ("extender", "pods/s", "ms per answer", "answers", *_PROGRAMS):
         shown.add_column(column, justify="right")
     for one in rounds:
@@ -195,9 +211,7 @@ def table(rounds: list[Round]) -> Table:
         )
         milliseconds = f"{one.answers['milliseconds']:.2f}" if one.answers else "-"
         cpu = (f"{one.cpu.get(name, 0.0):.1f} s" for name in _PROGRAMS)
-        shown.add_row(
-            "with" if one.extender else "without", f"{one.per_second:.1f}", milliseconds, answers or "-", *cpu
-        )
+        shown.add_row(one.kind, f"{one.per_second:.1f}", milliseconds, answers or "-", *cpu)
     return shown
 
 
@@ -205,7 +219,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
     parser.add_argument("--nodes", type=int, default=1000)
     parser.add_argument("--pods", type=int, default=2000)
-    parser.add_argument("--rounds", type=int, default=3, help="pairs of rounds")
+    parser.add_argument("--rounds", type=int, default=3, help="cycles of every kind")
     parser.add_argument("--keep", type=Path, help="folder for the programs' logs")
     parser.add_argument("--output", choices=("table", "json"), default="table")
     options = parser.parse_args(argv)
@@ -218,7 +232,11 @@ def main(argv: list[str] | None = None) -> int:
         return 1
     if options.output == "json":
         load = [round(value, 2) for value in os.getloadavg()]
-        print(orjson.dumps({"load": load, "ratio": ratio(rounds), "rounds": [asdict(r) for r in rounds]}).decode())
+        print(
+            orjson.dumps(
+                {"load": load, "ratio": ratio(rounds, Kind.WITHOUT), "rounds": [asdict(r) for r in rounds]}
+            ).decode()
+        )
     else:
         Console(width=160).print(table(rounds))
     return 0
