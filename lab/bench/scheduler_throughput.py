@@ -4,9 +4,9 @@
 kube-scheduler of the lab; 1,000 registered Nodes with footprints of 30 pods each, whose node Leases and agents'
 Leases are renewed, but without kubelets: pods are bound and never run. In each round 2,000 pods are created while
 kube-scheduler is stopped, then it is started, and the time from the 100th to the last bind counts. Rounds take
-turns: without the extender; without it and without opportunistic batching, which any extender switches off; with it.
-No extender runs in the first two. A fifth of the pods are declared elephants, the rest
-mice, so that every pod is decided and counted where it was sent. Binds are read from kube-scheduler's own counter.
+turns: without the extender; without it and without opportunistic batching, which any extender switches off; with
+it. No extender runs in the first two. A fifth of the pods are declared elephants, the rest mice, so that every pod
+is decided and counted where it was sent. Binds are read from kube-scheduler's own counter.
 CPU time is what each program used in that time: all of them share the machine, so that whatever the extender uses,
 the API server has not. Clients' request rates are raised in kube-scheduler and the controller manager.
 """
