@@ -85,16 +85,16 @@ class Server(uvicorn.Server):
         """Connections not let in, by reason."""
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        for listener in sockets or []:
-            listener.listen(BACKLOG)  # who comes early waits
+        listeners = sockets or []
+        for listener in (*listeners, *([self._observers] if self._observers else [])):
+            listener.listen(BACKLOG)  # who comes early waits; ``started`` promises that every port is there
         await super().startup(sockets=[])
         threading.Thread(target=keep_settled, args=(self._over, self._ready), name="settle", daemon=True).start()
-        for listener in sockets or []:
+        for listener in listeners:
             self._open(listener, protocol_maker(self), self._certificates)
         if self._observers is not None:
             config = uvicorn_config(only_pages(self._app))
             config.load()
-            self._observers.listen(BACKLOG)
             self._open(self._observers, protocol_maker(self, config), None)
 
     def _open(

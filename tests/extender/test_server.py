@@ -2,16 +2,20 @@ from __future__ import annotations
 
 import http.client
 import json
+import queue
 import socket
 import ssl
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from extender import app as app_module
 from extender import connections
+from extender import server as server_module
 from extender.certificates import Certificates, TlsFiles
+from extender.observers import only_pages
 from extender.server import listen
 from lab.controlplane import pki
 from tests.extender.builders import pod_json
@@ -129,6 +133,20 @@ def test_observers_need_no_certificate_and_can_only_observe(ours: pki.Pki) -> No
         "/readyz": 200, "/healthz": 200, "/metrics": 200, "/explain?namespace=a&pod=b": 404, "/openapi.json": 404,
         "POST /filter": 404, "POST /metrics": 404,
     }  # fmt: skip
+
+
+def test_every_port_accepts_before_the_server_says_that_it_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    observers = listen("127.0.0.1", 0)
+    early: queue.Queue[socket.socket] = queue.Queue()
+
+    def connect_while_starting(app: Any) -> Any:
+        early.put(socket.create_connection(observers.getsockname(), timeout=10))
+        return only_pages(app)
+
+    monkeypatch.setattr(server_module, "only_pages", connect_while_starting)
+    with observers, served(observers=observers), early.get(timeout=20) as client:
+        client.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert client.recv(4096).startswith(b"HTTP/1.1 200")
 
 
 def test_plain_http_on_the_tls_port_is_told_so(ours: pki.Pki) -> None:
