@@ -21,7 +21,8 @@ from extender.demand import Demand
 from extender.explain import explain
 from extender.filtering import effective_placement, filter_nodes
 from extender.metrics import Metrics
-from extender.protocol import Request
+from extender.pods import PodInfo
+from extender.protocol import Reader, Request
 from extender.scoring import NEUTRAL, score_nodes
 from extender.settings import Policy
 from extender.shadow import Shadow
@@ -49,10 +50,17 @@ class Verbs:
     ) -> None:
         self._state, self._policy, self._metrics, self._clock = state, policy, metrics, clock
         self._tables = Tables(clock)
+        self._reader = Reader()
+        self._sent: list[tuple[PodInfo, str]] = []
+        """Pods, and the nodes that the last answers sent them to: not counted there yet."""
         self._told_late = -QUIET_SECONDS
         self._ok = {verb: metrics.requests.labels(verb, "ok") for verb in ("filter", "prioritize")}
         self.shadow = Shadow(policy.hold) if policy.shadow else None
         """What acting would have done, in a process that only watches."""
+
+    def read(self, body: bytes) -> Request:
+        """The request in ``body``. Raises ArgsError."""
+        return self._reader.read(body)
 
     def filter(self, request: Request, arrived: float) -> bytes:
         """ExtenderFilterResult."""
@@ -66,6 +74,7 @@ class Verbs:
 
     def explain(self, request: Request, _arrived: float) -> bytes:
         """Everything the two answers rest on."""
+        self._count_sent()
         return orjson.dumps(explain(request.pod, request.names, self._state.snapshot, self._policy, self._clock()))
 
     def explain_known(self, namespace: str, name: str) -> bytes | None:
@@ -78,6 +87,7 @@ class Verbs:
 
     def work_ahead(self) -> bool:
         """A slice of what later answers will need; whether there is more of it."""
+        self._count_sent()
         return self._tables.work_ahead(self._state.snapshot, self._clock() + AHEAD_SECONDS)
 
     def shed_filter(self, request: Request, _arrived: float) -> bytes:
@@ -116,12 +126,15 @@ class Verbs:
             _log.warning("too late, answered as if not there", verb=verb, deadline_seconds=self._policy.deadline)
 
     def _filter(self, request: Request, arrived: float) -> bytes:
-        self._state.reconsider(request.pod.uid)
-        snapshot = self._state.snapshot
+        snapshot = self._considered(request.pod)
         demand, placement = snapshot.demand(request.pod), self._placement(request)
         if request.nodes is None:
             deadline = arrived + self._policy.deadline
-            answer = self._tables.filter(request.names, demand, placement, snapshot, deadline)
+            answer = self._tables.filter(
+                request.names, demand, placement, snapshot, deadline, written=request.written
+            )
+            if answer.passed:
+                self._reader.expect(answer.written, answer.passed)
         else:
             answer = _plain_filter(request, demand, placement, snapshot)
         self._metrics.demands.labels(demand.cls.value, demand.origin.value).inc()
@@ -129,12 +142,11 @@ class Verbs:
             self._metrics.rejections.labels(placement.value).inc(answer.rejected)
             if answer.only is not None and _commits(demand, snapshot):
                 # kube-scheduler asks for no scores when one node is left of several: the pod goes there.
-                self._state.assume(request.pod, answer.only)
+                self._sent.append((request.pod, answer.only))
         return answer.body
 
     def _prioritize(self, request: Request, arrived: float) -> bytes:
-        self._state.reconsider(request.pod.uid)
-        names, snapshot = request.names, self._state.snapshot
+        names, snapshot = request.names, self._considered(request.pod)
         if self._placement(request) is Placement.IGNORE:
             return protocol.encode_scores(names, [NEUTRAL] * len(names))
         demand = snapshot.demand(request.pod)
@@ -144,8 +156,19 @@ class Verbs:
         else:
             scores = _plain_scores(names, demand, snapshot, uid)
         if scores.chosen is not None:
-            self._state.assume(request.pod, scores.chosen)
+            self._sent.append((request.pod, scores.chosen))
         return scores.body
+
+    def _considered(self, pod: PodInfo) -> Snapshot:
+        """The snapshot to answer from: with all earlier pods where they were sent, and without ``pod``."""
+        self._count_sent()
+        self._state.reconsider(pod.uid)
+        return self._state.snapshot
+
+    def _count_sent(self) -> None:
+        """Count pods where they were sent: after the answer has left, before the next question is looked at."""
+        while self._sent:
+            self._state.assume(*self._sent.pop(0))
 
     def _watch(self, request: Request, _arrived: float) -> bytes:
         """Let every node pass, and remember what the answers would have been."""
@@ -185,9 +208,8 @@ def _commits(demand: Demand, snapshot: Snapshot) -> bool:
 def _plain_filter(request: Request, demand: Demand, placement: Placement, snapshot: Snapshot) -> FilterAnswer:
     """For candidates that came as whole Nodes, which kube-scheduler is not told to send."""
     verdict = filter_nodes(request.names, demand, placement, snapshot)
-    only = verdict.passed[0] if len(verdict.passed) == 1 else None
     body = protocol.encode_filter(request, verdict.passed, verdict.rejected)
-    return FilterAnswer(body, len(verdict.rejected), only)
+    return FilterAnswer(body, len(verdict.rejected), verdict.passed)
 
 
 def _plain_scores(names: list[str], demand: Demand, snapshot: Snapshot, uid: str | None) -> Scores:

@@ -118,10 +118,11 @@ class Gate:
     """Reads a request, lets a verb answer it, and says what was wrong in the way that verb can say it."""
 
     def __init__(
-        self, metrics: Metrics, max_in_flight: int, work_ahead: Callable[[], bool],
-        clock: Callable[[], float] = time.monotonic,
+        self, metrics: Metrics, max_in_flight: int, read: Callable[[bytes], protocol.Request],
+        work_ahead: Callable[[], bool], clock: Callable[[], float] = time.monotonic,
     ) -> None:  # fmt: skip
-        self._metrics, self._max, self._clock, self._work_ahead = metrics, max_in_flight, clock, work_ahead
+        self._metrics, self._max, self._clock = metrics, max_in_flight, clock
+        self._read, self._work_ahead = read, work_ahead
         self._seconds = {verb: metrics.seconds.labels(verb) for verb in ("filter", "prioritize", "explain")}
         self._in_flight = 0
         self._ahead: asyncio.TimerHandle | None = None
@@ -134,7 +135,7 @@ class Gate:
         chosen = act if self._in_flight <= self._max else shed
         try:
             body = await read_body(request, protocol.MAX_BODY, BODY_SECONDS)
-            answer = chosen(protocol.decode_request(body), arrived)
+            answer = chosen(self._read(body), arrived)
             self._seconds[verb].observe(self._clock() - arrived)
             return Answer(answer)
         except ArgsError as error:
@@ -204,7 +205,7 @@ def create_app(
     verbs = Verbs(state, policy, metrics)
     if verbs.shadow is not None:
         metrics.show(verbs.shadow)
-    gate = Gate(metrics, policy.max_in_flight, verbs.work_ahead)
+    gate = Gate(metrics, policy.max_in_flight, verbs.read, verbs.work_ahead)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:

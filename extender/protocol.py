@@ -20,6 +20,8 @@ from extender.scoring import NEUTRAL
 MAX_BODY: Final = 8 * 2**20
 """Bytes. 5,000 node names take some 250 kB; full Node objects in the other form about 10 kB each."""
 
+_NAMES_KEY: Final = b',"NodeNames":'
+
 
 class ArgsReason(StrEnum):
     """Why a body could not be used; the values are metric labels."""
@@ -83,13 +85,17 @@ class HostPriority(BaseModel):
 class Request:
     """A decoded request: the pod, and the candidates' names whichever way they were sent, none of them empty."""
 
-    __slots__ = ("items", "names", "nodes", "pod")
+    __slots__ = ("items", "names", "nodes", "pod", "written")
 
-    def __init__(self, pod: PodInfo, names: list[str], nodes: NodeList | None) -> None:
+    def __init__(
+        self, pod: PodInfo, names: list[str], nodes: NodeList | None = None, written: bytes | None = None
+    ) -> None:
         self.pod = pod
         self.names = names if all(names) else [name for name in names if name]
         self.nodes = nodes
         self.items = dict(zip(names, nodes.items or (), strict=True)) if nodes else {}
+        self.written = written if self.names is names else None
+        """``names`` as JSON, if they came as such."""
 
 
 def _problem(error: ValidationError) -> ArgsError:
@@ -113,37 +119,94 @@ def _pod(obj: dict[str, Any]) -> PodInfo:
         raise ArgsError(ArgsReason.SHAPE, f"Pod: {error}") from error
 
 
-def _plain_request(body: bytes) -> Request | None:
-    """The request in ``body`` when it is one with names and nothing is wrong with it; else None.
-
-    What kube-scheduler sends thousands of times an hour, without a model in between: a seventh of the time.
-    """
-    try:
-        args = orjson.loads(body)
-    except orjson.JSONDecodeError:
-        return None
-    if not isinstance(args, dict) or args.get("Nodes") is not None:
-        return None
-    pod, names = args.get("Pod"), args.get("NodeNames")
-    if not isinstance(pod, dict) or not isinstance(names, list) or not set(map(type, names)) <= {str}:
-        return None
-    return Request(_pod(pod), names, None)
-
-
-def decode_request(body: bytes) -> Request:
-    """The request in ``body``. Raises ArgsError, and nothing else."""
-    if (plain := _plain_request(body)) is not None:
-        return plain
+def _model_request(body: bytes) -> Request:
+    """The request in ``body``, of either form, or what is wrong with it (ArgsError)."""
     try:
         args = ExtenderArgs.model_validate_json(body)
     except ValidationError as error:
         raise _problem(error) from error
     pod = _pod(args.Pod)
     if args.NodeNames is not None:
-        return Request(pod, args.NodeNames, None)
+        return Request(pod, args.NodeNames)
     if args.Nodes is None:
         raise ArgsError(ArgsReason.NO_CANDIDATES, "neither NodeNames nor Nodes")
     return Request(pod, [_item_name(item) for item in args.Nodes.items or ()], args.Nodes)
+
+
+def _names(written: bytes) -> list[str] | None:
+    """The names in a JSON list of strings; None for anything else."""
+    names = _loads(written)
+    if not isinstance(names, list):
+        return None
+    try:
+        "".join(names)  # the quickest way to see that all are strings
+    except TypeError:
+        return None
+    return names
+
+
+def _loads(text: bytes) -> Any:
+    """JSON, or None for what is none."""
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return None
+
+
+class Reader:
+    """Decodes requests. What a question repeats of the last one is compared, not decoded again: kube-scheduler
+    asks filter and prioritize about the same pod, and names in the second what the first let pass. Belongs to one
+    thread."""
+
+    def __init__(self) -> None:
+        self._pod: tuple[bytes, PodInfo] | None = None
+        self._names: list[tuple[bytes, list[str]]] = []
+        """Those of the last question, and those that its answer let pass, with their JSON."""
+
+    def read(self, body: bytes) -> Request:
+        """The request in ``body``. Raises ArgsError, and nothing else."""
+        return self._plain(body) or _model_request(body)
+
+    def expect(self, written: bytes, names: list[str]) -> None:
+        """The next question may well name these, whose JSON is ``written``."""
+        self._names[1:] = [(written, names)]
+
+    def _plain(self, body: bytes) -> Request | None:
+        """The request in ``body`` when it is what kube-scheduler sends and nothing is wrong with it; else None.
+
+        Its parts are decoded apart: the names end it. Quotation marks inside strings are escaped, so that the
+        first ``,"NodeNames":`` is a key; were it one of an object inside, the part before would be no JSON.
+        """
+        start = body.find(_NAMES_KEY)
+        if start < 0 or not body.endswith(b"]}"):
+            return None
+        head, written = body[:start], body[start + len(_NAMES_KEY) : -1]
+        pod, names = self._pod_of(head), self._names_of(written)
+        return None if pod is None or names is None else Request(pod, names, None, written)
+
+    def _pod_of(self, head: bytes) -> PodInfo | None:
+        if self._pod is not None and self._pod[0] == head:
+            return self._pod[1]
+        args = _loads(head + b"}")
+        if not isinstance(args, dict) or args.get("Nodes") is not None or not isinstance(args.get("Pod"), dict):
+            return None
+        pod = _pod(args["Pod"])
+        self._pod = head, pod
+        return pod
+
+    def _names_of(self, written: bytes) -> list[str] | None:
+        for known, names in self._names:
+            if known == written:
+                return names
+        found = _names(written)
+        if found is not None:
+            self._names = [(written, found)]
+        return found
+
+
+def decode_request(body: bytes) -> Request:
+    """The request in ``body``, by itself. Raises ArgsError, and nothing else."""
+    return Reader().read(body)
 
 
 def _dumps(answer: dict[str, Any]) -> bytes:

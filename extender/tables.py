@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from itertools import compress
 from operator import not_
@@ -35,6 +35,11 @@ significant digits."""
 AHEAD_TABLES: Final = 24
 """Tables kept complete between requests: the kinds of demand asked about last."""
 
+AHEAD_FROM: Final = 16
+"""Nodes that a table must lack to be completed between requests. Each pod placed changes a node, and a table that
+followed every one of them would cost more than it saves; so few take the next answer
+a tenth of a millisecond."""
+
 _CHECK_EVERY: Final = 64
 """Nodes worked out between two looks at the clock: some tenths of a millisecond."""
 
@@ -51,11 +56,17 @@ class LateError(Exception):
 
 
 class FilterAnswer(NamedTuple):
-    """ExtenderFilterResult as JSON, how many nodes it rejects, and the node that passes if only one does."""
+    """ExtenderFilterResult as JSON, how many nodes it rejects, and which pass if it does, with their JSON."""
 
     body: bytes
-    rejected: int
-    only: str | None = None
+    rejected: int = 0
+    passed: list[str] | None = None
+    written: bytes = b""
+
+    @property
+    def only(self) -> str | None:
+        """The node that passes, if it is the only one."""
+        return self.passed[0] if self.passed and len(self.passed) == 1 else None
 
 
 class Scores(NamedTuple):
@@ -95,6 +106,13 @@ class _Table:
     """Each cost once, so that nodes that cost alike share it."""
 
 
+class _Found(NamedTuple):
+    """Where names stand in the tables, and whether it is known that they stand in JSON as they are."""
+
+    places: list[int]
+    plain: bool
+
+
 class _Places:
     """Where each node of the snapshot stands in the tables."""
 
@@ -102,23 +120,24 @@ class _Places:
         # Written and read back, so that the strings lie side by side: a look-up is mostly waiting for memory.
         self.names: list[str] = ["", *orjson.loads(orjson.dumps(list(names)))]
         self.of: dict[str, int] = {name: place for place, name in enumerate(self.names) if place != _UNSEEN}
-        self._known: list[tuple[Sequence[str], list[int]]] = []
+        self._plain = _plain(self.names) is self.names
+        self._known: list[tuple[Sequence[str], _Found]] = []
 
-    def find(self, names: Sequence[str]) -> list[int]:
+    def find(self, names: Sequence[str]) -> _Found:
         """The places of ``names``: looked up, unless the last question named the same nodes."""
-        for known, places in self._known:
-            if known == names:
-                return places
+        for known, found in self._known:
+            if known is names or known == names:
+                return found
         try:
-            found = list(map(self.of.__getitem__, names))
+            found = _Found(list(map(self.of.__getitem__, names)), self._plain)
         except KeyError:
-            found = [self.of.get(name, _UNSEEN) for name in names]
+            found = _Found([self.of.get(name, _UNSEEN) for name in names], False)
         self._known = [(names, found)]
         return found
 
-    def expect(self, names: Sequence[str], places: list[int]) -> None:
+    def expect(self, names: Sequence[str], found: _Found) -> None:
         """The next question may well name these: prioritize follows filter."""
-        self._known[1:] = [(names, places)]
+        self._known[1:] = [(names, found)]
 
 
 def _plain(names: Sequence[str]) -> Sequence[str]:
@@ -139,24 +158,27 @@ class Tables:
         self._tables: OrderedDict[Question, _Table] = OrderedDict()
 
     def filter(
-        self, names: Sequence[str], demand: Demand, placement: Placement, snapshot: Snapshot, deadline: float
-    ) -> FilterAnswer:
-        """``filtering.filter_nodes`` as JSON; no name may be empty. Raises LateError past ``deadline``."""
+        self, names: Sequence[str], demand: Demand, placement: Placement, snapshot: Snapshot, deadline: float,
+        *, written: bytes | None = None,
+    ) -> FilterAnswer:  # fmt: skip
+        """``filtering.filter_nodes`` as JSON; no name may be empty. Raises LateError past ``deadline``.
+
+        ``written`` is ``names`` as JSON, where the question had them as such.
+        """
         if placement in (Placement.SCORE, Placement.IGNORE) or demand.neutral:
-            return _everything(names)
+            return _everything(names, written)
         self._follow(snapshot)
-        places = self._places.find(names)
+        places, plain = self._places.find(names)
         found = list(map(self._table(demand, places, deadline).reasons.__getitem__, places))
         rejected = list(filter(None, found))
         if not rejected or (placement is Placement.PREFER and _SUITS not in found):
-            return _everything(names)
+            return _everything(names, written)
         stays = list(map(not_, found))
         passed = list(compress(names, stays))
-        self._places.expect(passed, list(compress(places, stays)))
-        body = b'{"NodeNames":%b,"FailedAndUnresolvableNodes":{%b},"Error":""}' % (
-            orjson.dumps(passed), b",".join(rejected),
-        )  # fmt: skip
-        return FilterAnswer(body, len(rejected), passed[0] if len(passed) == 1 else None)
+        self._places.expect(passed, _Found(list(compress(places, stays)), plain))
+        written = orjson.dumps(passed)
+        body = b'{"NodeNames":%b,"FailedAndUnresolvableNodes":{%b},"Error":""}' % (written, b",".join(rejected))
+        return FilterAnswer(body, len(rejected), passed, written)
 
     def prioritize(
         self, names: Sequence[str], demand: Demand, snapshot: Snapshot, deadline: float, uid: str | None = None
@@ -166,22 +188,23 @@ class Tables:
         With the pod's ``uid``: as ``commitment.commit`` leaves it, if the node that it chooses is a known one.
         """
         if demand.neutral:
-            return Scores(_listed(names, [_TAILS[NEUTRAL]] * len(names)), None)
+            return Scores(_listed(_plain(names), [_TAILS[NEUTRAL]] * len(names)), None)
         self._follow(snapshot)
-        places = self._places.find(names)
+        places, plain = self._places.find(names)
+        listed = names if plain else _plain(names)
         costs = list(map(self._table(demand, places, deadline).costs.__getitem__, places))
         distinct = set(costs)
         scores: dict[float | None, int] = {None: NEUTRAL}
         for cost, score in score_table({cost for cost in distinct if cost is not None}).items():
             scores[cost] = score
         if uid is None or not names:
-            return Scores(_listed(names, _tails(costs, scores)), None)
+            return Scores(_listed(listed, _tails(costs, scores)), None)
         top = max(map(scores.__getitem__, distinct))
         best = {cost for cost in distinct if scores[cost] == top}
         equals = list(compress(range(len(costs)), map(best.__contains__, costs)))
         chosen = equals[pick(uid, len(equals))]
         if costs[chosen] is None:  # nothing speaks for a node of which nothing is known
-            return Scores(_listed(names, _tails(costs, scores)), None)
+            return Scores(_listed(listed, _tails(costs, scores)), None)
         if top == BEST:
             scores.update(dict.fromkeys(best, BEST - 1))
         tails = _tails(costs, scores)
@@ -190,15 +213,15 @@ class Tables:
         if places.count(place) > 1:  # sent twice, scored twice
             for at in [at for at, other in enumerate(places) if other == place]:
                 tails[at] = lifted
-        return Scores(_listed(names, tails), names[chosen])
+        return Scores(_listed(listed, tails), names[chosen])
 
     def work_ahead(self, snapshot: Snapshot, deadline: float) -> bool:
         """Use idle time until ``deadline`` for what the tables used last lack; whether anything is left to do."""
         self._follow(snapshot)
         try:
             for question, table in list(self._tables.items())[-AHEAD_TABLES:]:
-                if table.open:
-                    self._work_out(table, table.open.copy(), question.scarce, deadline)
+                if len(table.open) >= AHEAD_FROM:
+                    self._work_out(table, list(table.open), question.scarce, deadline)
         except LateError:
             return True
         return False
@@ -230,10 +253,12 @@ class Tables:
         else:
             self._tables.move_to_end(question)
         if table.open:
-            self._work_out(table, table.open.intersection(places), question.scarce, deadline)
+            # So few are worked out sooner than they are looked for among the candidates.
+            wanted = list(table.open) if len(table.open) < AHEAD_FROM else table.open.intersection(places)
+            self._work_out(table, wanted, question.scarce, deadline)
         return table
 
-    def _work_out(self, table: _Table, places: set[int], scarce: bool, deadline: float) -> None:
+    def _work_out(self, table: _Table, places: Collection[int], scarce: bool, deadline: float) -> None:
         for count, place in enumerate(places, 1):
             name = self._places.names[place]
             view = self._snapshot.nodes[name]
@@ -243,14 +268,16 @@ class Tables:
             table.open.discard(place)
             if count % _CHECK_EVERY == 0 and self._clock() > deadline:
                 raise LateError
+        if not table.open:
+            table.open.clear()  # gives back the room of thousands, which every later look would walk through
 
 
 def _listed(names: Sequence[str], tails: list[str]) -> bytes:
-    """HostPriorityList as JSON: each name, and what follows it."""
+    """HostPriorityList as JSON: each name (``_plain``), and what follows it."""
     if not names:
         return b"[]"
     pieces = [""] * (2 * len(names))
-    pieces[0::2], pieces[1::2] = _plain(names), tails
+    pieces[0::2], pieces[1::2] = names, tails
     pieces[-1] = tails[-1].removesuffix("," + _HOST)
     return f"[{_HOST}{''.join(pieces)}]".encode()
 
@@ -267,7 +294,7 @@ def _reason(name: str, demand: Demand, view: NodeView) -> bytes | None:
     return _SUITS if why is None else b"%b:%b" % (orjson.dumps(name), orjson.dumps(why))
 
 
-def _everything(names: Sequence[str]) -> FilterAnswer:
+def _everything(names: Sequence[str], written: bytes | None) -> FilterAnswer:
     """Every node passes."""
-    body = b'{"NodeNames":%b,"FailedAndUnresolvableNodes":{},"Error":""}' % orjson.dumps(names)
-    return FilterAnswer(body, 0)
+    body = written if written is not None else orjson.dumps(names)
+    return FilterAnswer(b'{"NodeNames":%b,"FailedAndUnresolvableNodes":{},"Error":""}' % body)

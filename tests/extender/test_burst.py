@@ -23,12 +23,20 @@ NOW = 1000.0
 @pytest.fixture
 def verbs() -> Verbs:
     """Eight nodes, mice on four of them."""
+    return over(with_mice())
+
+
+def with_mice() -> ClusterState:
     state = ClusterState(stale_after=180.0, clock=lambda: NOW)
     for name in NODES:
         pods = [mouse(f"mouse-{name}")] if name in WITH_MICE else []
         state.put_nodes([NodeInfo(name, annotation(*pods))])
         state.put_lease(LeaseInfo(name, "1"))
     state.apply()
+    return state
+
+
+def over(state: ClusterState) -> Verbs:
     return Verbs(state, Policy(), Metrics(state, {}), clock=lambda: NOW)
 
 
@@ -53,6 +61,14 @@ def test_each_elephant_of_a_burst_gets_a_link_of_its_own(verbs: Verbs) -> None:
     assert sorted(nodes) == sorted(set(NODES) - set(WITH_MICE))
 
 
+def test_idle_time_after_an_answer_counts_the_pod_where_it_was_sent() -> None:
+    state = with_mice()
+    verbs = over(state)
+    node = placed(verbs, "u1")
+    verbs.work_ahead()
+    assert [name for name, view in state.snapshot.nodes.items() if view.ledger.elephants] == [node]
+
+
 def test_a_pod_asked_about_again_does_not_stand_in_its_own_way(verbs: Verbs) -> None:
     first = placed(verbs, "u1")
     assert [placed(verbs, "u1") for _ in range(3)] == [first] * 3
@@ -74,7 +90,7 @@ def test_a_burst_of_mice_leaves_links_for_the_elephants_that_are_known() -> None
         state.put_nodes([NodeInfo(name, annotation(ended=ended))])
         state.put_lease(LeaseInfo(name, "1"))
     state.apply()
-    verbs = Verbs(state, Policy(), Metrics(state, {}), clock=lambda: NOW)
+    verbs = over(state)
 
     def mouse_to(uid: str) -> str:
         declared = pod_json(uid=uid, annotations={POD_CLASS: "mouse"})

@@ -1,13 +1,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from extender.protocol import ArgsError, ArgsReason, decode_request, encode_filter, encode_scores
+from extender import protocol
+from extender.protocol import ArgsError, ArgsReason, Reader, Request, decode_request, encode_filter, encode_scores
 from tests.extender.builders import node_json, pod_json
 
 NAMES: dict[str, Any] = {"Pod": pod_json(), "Nodes": None, "NodeNames": ["a", "b"]}
@@ -19,7 +21,8 @@ NODES: dict[str, Any] = {
 
 
 def body(value: object) -> bytes:
-    return json.dumps(value).encode()
+    """As Go writes it, without spaces."""
+    return json.dumps(value, separators=(",", ":")).encode()
 
 
 def test_node_names_are_read_and_answered() -> None:
@@ -120,3 +123,51 @@ def test_any_json_is_a_request_or_a_named_error(value: dict[str, Any]) -> None:
 def test_any_bytes_are_a_request_or_a_named_error(raw: bytes) -> None:
     with pytest.raises(ArgsError):
         decode_request(raw)
+
+
+def test_what_a_question_repeats_is_not_decoded_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    reader = Reader()
+    asked = reader.read(body({**NAMES, "NodeNames": ["a", "b", "c"]}))
+    passed = ["a", "c"]
+    reader.expect(b'["a","c"]', passed)
+    monkeypatch.setattr("orjson.loads", None)
+    scored = reader.read(body({**NAMES, "NodeNames": passed}))
+    assert scored.names is passed
+    assert scored.pod is asked.pod
+    assert reader.read(body({**NAMES, "NodeNames": ["a", "b", "c"]})).names is asked.names, "filter may ask again"
+
+
+def test_names_go_back_as_they_were_written_unless_some_are_left_out() -> None:
+    assert decode_request(body(NAMES)).written == b'["a","b"]'
+    assert decode_request(body({**NAMES, "NodeNames": ["a", ""]})).written is None
+    assert decode_request(body(NODES)).written is None
+
+
+_POD = body(pod_json())
+keys = st.sampled_from([b'"Pod"', b'"Nodes"', b'"NodeNames"', b'"x\\"', b'"y,\\"NodeNames\\":"', b'"z'])
+values = st.sampled_from(
+    [
+        _POD, b'{"metadata":{"name":"q"},"NodeNames":["z"]}', b"null", b"{}", b"[]", b'["a"]', b'["a","b"]',
+        b'["c",""]', b'["a",1]', b'[["a"]]', b'[{"a":"b"}]', b'["\\u0061"]', b'["\\ud800"]', b'["a"],', b'["a"]]',
+        b"[NaN]", b"1e999", b'"a,\\"NodeNames\\":["',
+    ]
+)  # fmt: skip
+bodies = st.lists(st.tuples(keys, values), min_size=1, max_size=4).map(
+    lambda members: b"{" + b",".join(key + b":" + value for key, value in members) + b"}"
+)
+
+
+def told(read: Callable[[bytes], Request], sent: bytes) -> tuple[object, ...]:
+    try:
+        request = read(sent)
+    except ArgsError as error:
+        return (error.reason,)
+    return (request.pod, request.names, request.nodes)
+
+
+@given(st.lists(bodies, max_size=4), st.lists(st.sampled_from(["a", "b", "c"]), max_size=3))
+def test_whatever_was_read_before_a_body_says_what_its_model_says(before: list[bytes], passed: list[str]) -> None:
+    reader = Reader()
+    for sent in [*before, body(NAMES), *before]:
+        assert told(reader.read, sent) == told(protocol._model_request, sent)
+        reader.expect(body(passed), passed)

@@ -46,12 +46,13 @@ def assert_alike(tables: Tables, asked: tuple[list[str], Demand, Placement], sna
     """The tables answer what the plain functions answer."""
     names, demand, placement = asked
     plain = filter_nodes(names, demand, placement, snapshot)
-    body, rejected, only = tables.filter(names, demand, placement, snapshot, FOREVER)
-    assert json.loads(body) == {
+    answer = tables.filter(names, demand, placement, snapshot, FOREVER)
+    assert json.loads(answer.body) == {
         "NodeNames": plain.passed, "FailedAndUnresolvableNodes": plain.rejected, "Error": "",
     }  # fmt: skip
-    assert rejected >= len(plain.rejected)  # a name sent twice is rejected twice
-    assert only == (plain.passed[0] if len(plain.passed) == 1 and plain.rejected else None)
+    assert answer.rejected >= len(plain.rejected)  # a name sent twice is rejected twice
+    assert answer.only == (plain.passed[0] if len(plain.passed) == 1 and plain.rejected else None)
+    assert answer.passed is None or (answer.passed, json.loads(answer.written)) == (plain.passed, plain.passed)
     assert_scored_alike(tables, names, demand, snapshot)
 
 
