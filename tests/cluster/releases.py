@@ -13,6 +13,7 @@ import signal
 import socket
 import ssl
 import subprocess
+import tempfile
 import threading
 from collections.abc import Mapping
 from contextlib import suppress
@@ -24,6 +25,7 @@ from typing import Any, Final
 from footprint.cluster.client import ApiError, request
 from footprint.keys import PREFIX
 from lab import manifests
+from lab.errors import LabError
 from lab.lab import Lab
 from lab.network.addresses import node_v4
 from lab.processes import Process
@@ -79,7 +81,8 @@ class Release:
         """The container of one of its pods, in a namespace of the lab."""
         name = made["metadata"]["name"]
         hosts = {HOST: node_v4(1)}
-        container = Container(self.lab, made, self.home / name, netns, hosts)
+        directory = Path(tempfile.mkdtemp(prefix=f"{name}-", dir=self.home))  # a new one for another try
+        container = Container(self.lab, made, directory, netns, hosts)
         process = container.start()
         self.containers[name] = container, process
         return process
@@ -160,7 +163,7 @@ def expire(release: Release, suffix: str, days: int) -> None:
 def run_the_hook(release: Release, over: threading.Event, seen: list[int]) -> None:
     """Be the container runtime while Helm uninstalls: end agents whose pods are gone, run the hook's pod."""
     while not over.wait(0.3):
-        with suppress(ApiError):
+        with suppress(ApiError, LabError):
             listed = request(release.lab.api, "GET", f"/api/v1/namespaces/{NAME}/pods")["items"]
             present = {p["metadata"]["name"] for p in listed if not p["metadata"].get("deletionTimestamp")}
             for name in [n for n in release.containers if n not in present]:

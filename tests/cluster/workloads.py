@@ -51,11 +51,12 @@ def pod(
 
 
 def eventually(what: str, look: Callable[[], T | None], seconds: float = 30.0) -> T:
-    """The first value of ``look`` that is neither None nor False. Fails the test when there is none in time."""
+    """The first value of ``look`` that is true: an empty list is nothing yet. Fails the test when there is none in
+    time."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         value = look()
-        if value is not None and value is not False:
+        if value:
             return value
         time.sleep(0.2)
     raise AssertionError(f"{what}: not within {seconds:g} s")
