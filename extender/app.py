@@ -25,12 +25,16 @@ from starlette.types import Receive, Scope, Send
 from extender import protocol
 from extender.answers import Act, Verbs
 from extender.cluster_state import ClusterState
+from extender.connections import Arrival
 from extender.metrics import Metrics, WatchCounters
 from extender.protocol import ArgsError, ArgsReason, ExtenderArgs, ExtenderFilterResult, HostPriority
 from extender.settings import Policy
 
 BODY_SECONDS: Final = 5.0
 """Time for a body to arrive: ten times what kube-scheduler waits for the whole answer."""
+
+MAX_HELD: Final = 64 * 2**20
+"""Bytes of bodies under way: those of 250 requests with 5,000 names. A thousand of the longest would be 8 GB."""
 
 IDLE_SECONDS: Final = 0.001
 """After an answer, how soon idle time counts as such: prioritize follows filter in less."""
@@ -59,8 +63,9 @@ _PROBLEM: Final[dict[str, Any]] = {"model": Problem}
 _REFUSED: Final[dict[int | str, dict[str, Any]]] = {
     408: {**_PROBLEM, "description": "The body did not arrive in time"},
     413: {**_PROBLEM, "description": "The body is too long"},
+    503: {**_PROBLEM, "description": "Too many bodies are being read"},
 }
-_STATUS: Final = {ArgsReason.TOO_LARGE: 413, ArgsReason.TOO_SLOW: 408}
+_STATUS: Final = {ArgsReason.TOO_LARGE: 413, ArgsReason.TOO_SLOW: 408, ArgsReason.TOO_MANY: 503}
 _log = structlog.get_logger()
 
 
@@ -83,9 +88,25 @@ def _announced(request: Request) -> int:
     return 0
 
 
-async def read_body(request: Request, limit: int, seconds: float) -> bytes:
-    """The request's body. Raises ArgsError once it is known to be longer than ``limit`` bytes or not to arrive
-    within ``seconds``, ClientDisconnect when it will not arrive."""
+class Room:
+    """Bytes for bodies of which a part is there, over all connections."""
+
+    def __init__(self, size: int) -> None:
+        self._size, self.held = size, 0
+
+    def take(self, size: int) -> None:
+        """Raises ArgsError where there is not so much left."""
+        if self.held + size > self._size:
+            raise ArgsError(ArgsReason.TOO_MANY, f"requests of {self.held} bytes are waiting already")
+        self.held += size
+
+    def give_back(self, size: int) -> None:
+        self.held -= size
+
+
+async def read_body(request: Request, limit: int, seconds: float, room: Room) -> bytes:
+    """The request's body. Raises ArgsError once it is known to be longer than ``limit`` bytes, not to fit into
+    ``room`` or not to arrive within ``seconds``, ClientDisconnect when it will not arrive."""
     if (announced := _announced(request)) > limit:
         raise ArgsError(ArgsReason.TOO_LARGE, f"{announced} bytes announced, more than {limit}")
     parts: list[bytes] = []
@@ -97,12 +118,15 @@ async def read_body(request: Request, limit: int, seconds: float) -> bytes:
                 if message["type"] == "http.disconnect":
                     raise ClientDisconnect
                 part, more = message.get("body", b""), message.get("more_body", False)
+                room.take(len(part))
                 size += len(part)
                 if size > limit:
                     raise ArgsError(ArgsReason.TOO_LARGE, f"more than {limit} bytes")
                 parts.append(part)
     except TimeoutError:
         raise ArgsError(ArgsReason.TOO_SLOW, f"{size} bytes in {seconds:g} s, and no end") from None
+    finally:
+        room.give_back(size)
     return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
@@ -125,16 +149,17 @@ class Gate:
         self._read, self._work_ahead = read, work_ahead
         self._seconds = {verb: metrics.seconds.labels(verb) for verb in ("filter", "prioritize", "explain")}
         self._in_flight = 0
+        self._room = Room(MAX_HELD)
         self._ahead: asyncio.TimerHandle | None = None
 
     async def answer(
         self, request: Request, verb: str, act: Act, shed: Act, malformed: Callable[[ArgsError], Response]
     ) -> Response:
-        arrived = self._clock()
         self._in_flight += 1
-        chosen = act if self._in_flight <= self._max else shed
+        arrived, under_way = Arrival.of(request.scope) or (self._clock(), self._in_flight)
+        chosen = act if under_way <= self._max else shed
         try:
-            body = await read_body(request, protocol.MAX_BODY, BODY_SECONDS)
+            body = await read_body(request, protocol.MAX_BODY, BODY_SECONDS, self._room)
             answer = chosen(self._read(body), arrived)
             self._seconds[verb].observe(self._clock() - arrived)
             return Answer(answer)

@@ -10,10 +10,12 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
+import time
 from asyncio import TimerHandle
 from collections import Counter
-from collections.abc import Callable
-from typing import Any, Final
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple
 
 import structlog
 import uvicorn
@@ -26,9 +28,12 @@ KEEP_ALIVE_SECONDS: Final = 120
 HEADER_SECONDS: Final = 5.0
 """From a request's first byte to the end of its headers."""
 HANDSHAKE_SECONDS: Final = 5.0
+READING_SECONDS: Final = 10.0
+"""For which a client may leave an answer in our hands that no longer fits into the socket's buffers."""
 MAX_CONNECTIONS: Final = 1000
 """A kube-scheduler holds a few; below the 1024 file descriptors that every process has."""
 
+_ARRIVAL: Final = "traffic-footprint.arrival"
 _TLS_HANDSHAKE: Final = b"\x16"
 _PLAIN_TEXT: Final = b"this port speaks HTTPS: use https:// in the extender's urlPrefix, and enableHTTPS: true\n"
 _PLAIN: Final = (
@@ -66,12 +71,39 @@ class _Together:
         return self._transport.is_closing()
 
 
+class Arrival(NamedTuple):
+    """When a request's headers were read, and what it found."""
+
+    at: float
+    """Seconds of ``time.monotonic``."""
+    under_way: int
+    """Requests of the server that had no answer yet, this one included."""
+
+    @classmethod
+    def of(cls, scope: Mapping[str, Any]) -> Arrival | None:
+        """That of a request served here; None when something else serves it."""
+        found: Arrival | None = scope.get("state", {}).get(_ARRIVAL)
+        return found
+
+
+@dataclass(slots=True)
+class UnderWay:
+    """Requests of one server that have no answer yet, over all connections."""
+
+    requests: int = 0
+
+
 class PatientProtocol(HttpToolsProtocol):
-    """uvicorn's protocol, with an end to waiting for headers; while ``draining`` every answer is a connection's
-    last."""
+    """uvicorn's protocol, with an end to waiting for headers and for clients that do not read; while ``draining``
+    every answer is a connection's last. Tells the application when each request arrived: handlers start one after
+    the other, and those of a crowd late."""
 
     draining: Callable[[], bool] = staticmethod(lambda: False)
+    under_way: UnderWay
     _timer: TimerHandle | None = None
+    _unread: TimerHandle | None = None
+    _mine = 0
+    """Of the requests under way."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -80,10 +112,16 @@ class PatientProtocol(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         self._answers.flush()  # an answer without a body
+        self._count(-1)
+        early = self.cycle.more_body and not self.pipeline
         super().on_response_complete()
+        if early:
+            self.transport.close()  # answered before its body was there: nobody waits for the rest of that
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_waiting()
+        self.resume_writing()
+        self._count(-self._mine)
         super().connection_lost(exc)
 
     def on_message_begin(self) -> None:
@@ -92,10 +130,33 @@ class PatientProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         self._stop_waiting()
+        before = self.cycle
         super().on_headers_complete()
+        if self.cycle is before:
+            return
+        self._count(1)
+        self.scope["state"][_ARRIVAL] = Arrival(time.monotonic(), self.under_way.requests)
         self.cycle.transport = self._answers  # type: ignore[assignment]
         if self.draining():
             self.cycle.keep_alive = False
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        if self._unread is None:
+            self._unread = self.loop.call_later(READING_SECONDS, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if self._unread is not None:
+            self._unread.cancel()
+            self._unread = None
+
+    def timeout_keep_alive_handler(self) -> None:
+        self._give_up()
+
+    def _count(self, requests: int) -> None:
+        self._mine += requests
+        self.under_way.requests += requests
 
     def _wait(self, seconds: float) -> None:
         self._stop_waiting()
@@ -107,8 +168,7 @@ class PatientProtocol(HttpToolsProtocol):
             self._timer = None
 
     def _give_up(self) -> None:
-        if not self.transport.is_closing():
-            self.transport.close()
+        self.transport.abort()  # closing would wait until an answer that nobody reads has left
 
 
 def _wake(waiter: asyncio.Future[None]) -> None:
@@ -219,12 +279,13 @@ class Doorman:
 
 def protocol_maker(server: Any, config: uvicorn.Config | None = None) -> Callable[[], asyncio.Protocol]:
     """Protocols as ``server`` (uvicorn's) makes them, serving the application of ``config`` if there is one."""
+    under_way = UnderWay()
 
     def make() -> asyncio.Protocol:
         protocol = PatientProtocol(
             config=config or server.config, server_state=server.server_state, app_state=server.lifespan.state
         )
-        protocol.draining = server.draining
+        protocol.draining, protocol.under_way = server.draining, under_way
         return protocol
 
     return make

@@ -123,7 +123,7 @@ class Metrics:
         self.registry.register(_StateCollector(state, watches, *known))
         self.requests = Counter(
             _P + "requests", "Answered requests", ["verb", "result"], registry=self.registry
-        )  # result: ok, late, shed, malformed, too-large, too-slow, gone, failed
+        )  # result: ok, late, shed, malformed, too-large, too-slow, too-many, gone, failed
         self.malformed = Counter(
             _P + "malformed_requests", "Bodies that could not be used", ["verb", "reason"], registry=self.registry
         )

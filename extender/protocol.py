@@ -31,6 +31,7 @@ class ArgsReason(StrEnum):
     NO_CANDIDATES = "no-candidates"
     TOO_LARGE = "too-large"
     TOO_SLOW = "too-slow"
+    TOO_MANY = "too-many"
 
 
 class ArgsError(ValueError):

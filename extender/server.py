@@ -62,7 +62,7 @@ def uvicorn_config(app: Any) -> uvicorn.Config:
     """How ``app`` is served."""
     return uvicorn.Config(
         app, http=PatientProtocol, access_log=False, log_config=None, timeout_keep_alive=KEEP_ALIVE_SECONDS,
-        timeout_graceful_shutdown=GRACE_SECONDS, server_header=False,
+        timeout_graceful_shutdown=GRACE_SECONDS, server_header=False, proxy_headers=False,
     )  # fmt: skip
 
 

@@ -15,12 +15,14 @@ from contextlib import contextmanager
 
 import pytest
 
+from extender import app as app_module
+from extender import connections
 from extender import server as server_module
 from extender.connections import PatientProtocol
 from extender.demand import Demand, Origin
 from extender.server import SWITCH_SECONDS, Server, keep_settled
 from extender.settings import Policy
-from extender.tables import MAX_TABLES, Tables
+from extender.tables import MAX_TABLES, FilterAnswer, Tables
 from footprint.classes import TrafficClass
 from footprint.wishes import Placement
 from tests.extender.builders import M, cluster, elephant, mouse, pod_json, view
@@ -91,6 +93,105 @@ def test_requests_beyond_those_that_can_be_decided_are_answered_as_if_we_were_no
         assert shed == {"NodeNames": NAMES, "FailedAndUnresolvableNodes": {}, "Error": ""}
     else:
         assert shed == [{"Host": name, "Score": 5} for name in NAMES] != decided
+
+
+@contextmanager
+def standing_still(server: Server) -> Iterator[None]:
+    """What is sent meanwhile over the open connections, the server reads at once afterwards."""
+    over, still = threading.Event(), threading.Event()
+    loop = next(held.loop for held in server.server_state.connections if isinstance(held, PatientProtocol))
+
+    def stand_still() -> None:
+        still.set()
+        over.wait(PATIENCE_SECONDS)
+
+    loop.call_soon_threadsafe(stand_still)
+    assert still.wait(PATIENCE_SECONDS)
+    try:
+        yield
+    finally:
+        over.set()
+
+
+def crowd(port: int, count: int) -> list[http.client.HTTPConnection]:
+    connections = [http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE_SECONDS) for _ in range(count)]
+    for connection in connections:
+        connection.connect()
+    return connections
+
+
+def answers_of(connections: list[http.client.HTTPConnection]) -> list[object]:
+    answers: list[object] = []
+    for connection in connections:
+        answers.append(json.loads(connection.getresponse().read()))
+        connection.close()
+    return answers
+
+
+def test_of_a_crowd_that_asks_at_once_only_so_many_are_decided_as_may_be_under_way() -> None:
+    with served(Policy(max_in_flight=4, deadline=PATIENCE_SECONDS)) as (port, server):
+        clients = crowd(port, 12)
+        until(lambda: len(server.server_state.connections) == 12)
+        with standing_still(server):
+            for client in clients:
+                client.request("POST", "/filter", BODY)
+        passed = [answer["NodeNames"] for answer in answers_of(clients)]  # type: ignore[index]
+        assert (passed.count(["free"]), passed.count(NAMES)) == (4, 8)
+        assert counted(port, "filter", "shed") == 8
+
+
+def test_who_waited_behind_a_crowd_is_answered_late_not_slowly(monkeypatch: pytest.MonkeyPatch) -> None:
+    def slowly(*_: object, **__: object) -> FilterAnswer:
+        time.sleep(0.1)
+        return FilterAnswer(b"{}")
+
+    monkeypatch.setattr(Tables, "filter", slowly)
+    with served(Policy(deadline=0.25)) as (port, server):
+        clients = crowd(port, 8)
+        until(lambda: len(server.server_state.connections) == 8)
+        with standing_still(server):
+            for client in clients:
+                client.request("POST", "/filter", BODY)
+        answers_of(clients)
+        late = counted(port, "filter", "late")
+        assert late >= 5, "their time had run out before anybody looked at them"
+        assert counted(port, "filter", "ok") == 8 - late
+
+
+def test_bodies_under_way_have_so_much_room_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(app_module, "MAX_HELD", len(BODY))
+    with served() as (port, server), unfinished(port, "filter") as first:
+        until(lambda: under_way(server))
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE_SECONDS)
+        connection.request("POST", "/filter", BODY)
+        assert connection.getresponse().status == 503
+        connection.close()
+        first.sendall(BODY[1:])
+        with first.makefile("rb") as answer:
+            assert answer.readline().startswith(b"HTTP/1.1 200")
+        assert ask(port, "filter"), "afterwards there is room again"
+        assert counted(port, "filter", "too-many") == 1
+
+
+def test_an_answer_that_nobody_reads_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "READING_SECONDS", 0.2)
+    names = [f"node-{number:07d}" for number in range(250_000)]
+    body = json.dumps({"Pod": pod_json(), "NodeNames": names}).encode()
+    with served() as (port, server), socket.socket() as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.settimeout(PATIENCE_SECONDS)
+        client.connect(("127.0.0.1", port))
+        head = f"POST /prioritize HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n"
+        client.sendall(head.encode() + body)
+        until(lambda: under_way(server))
+        until(lambda: not server.server_state.connections)
+
+
+def test_an_answer_before_its_body_ends_the_connection() -> None:
+    with served() as (port, _), socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_SECONDS) as client:
+        client.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\n")
+        with client.makefile("rb") as answer:
+            assert answer.read().endswith(b"ok"), "and nothing after it"
 
 
 @pytest.mark.parametrize("verb", ["filter", "prioritize"])
