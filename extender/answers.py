@@ -74,7 +74,7 @@ class Verbs:
 
     def explain(self, request: Request, _arrived: float) -> bytes:
         """Everything the two answers rest on."""
-        self._count_sent()
+        self.count_sent()
         return orjson.dumps(explain(request.pod, request.names, self._state.snapshot, self._policy, self._clock()))
 
     def explain_known(self, namespace: str, name: str) -> bytes | None:
@@ -85,9 +85,14 @@ class Verbs:
         snapshot = self._state.snapshot
         return orjson.dumps(explain(pod, sorted(snapshot.nodes), snapshot, self._policy, self._clock()))
 
+    def count_sent(self) -> None:
+        """Count pods where they were sent: after the answer has left, before the next question is looked at."""
+        while self._sent:
+            self._state.assume(*self._sent.pop(0))
+
     def work_ahead(self) -> bool:
         """A slice of what later answers will need; whether there is more of it."""
-        self._count_sent()
+        self.count_sent()
         return self._tables.work_ahead(self._state.snapshot, self._clock() + AHEAD_SECONDS)
 
     def shed_filter(self, request: Request, _arrived: float) -> bytes:
@@ -161,14 +166,9 @@ class Verbs:
 
     def _considered(self, pod: PodInfo) -> Snapshot:
         """The snapshot to answer from: with all earlier pods where they were sent, and without ``pod``."""
-        self._count_sent()
+        self.count_sent()
         self._state.reconsider(pod.uid)
         return self._state.snapshot
-
-    def _count_sent(self) -> None:
-        """Count pods where they were sent: after the answer has left, before the next question is looked at."""
-        while self._sent:
-            self._state.assume(*self._sent.pop(0))
 
     def _watch(self, request: Request, _arrived: float) -> bytes:
         """Let every node pass, and remember what the answers would have been."""

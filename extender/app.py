@@ -142,11 +142,9 @@ class Gate:
     """Reads a request, lets a verb answer it, and says what was wrong in the way that verb can say it."""
 
     def __init__(
-        self, metrics: Metrics, max_in_flight: int, read: Callable[[bytes], protocol.Request],
-        work_ahead: Callable[[], bool], clock: Callable[[], float] = time.monotonic,
-    ) -> None:  # fmt: skip
-        self._metrics, self._max, self._clock = metrics, max_in_flight, clock
-        self._read, self._work_ahead = read, work_ahead
+        self, metrics: Metrics, verbs: Verbs, max_in_flight: int, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._metrics, self._verbs, self._max, self._clock = metrics, verbs, max_in_flight, clock
         self._seconds = {verb: metrics.seconds.labels(verb) for verb in ("filter", "prioritize", "explain")}
         self._in_flight = 0
         self._room = Room(MAX_HELD)
@@ -160,7 +158,7 @@ class Gate:
         chosen = act if under_way <= self._max else shed
         try:
             body = await read_body(request, protocol.MAX_BODY, BODY_SECONDS, self._room)
-            answer = chosen(self._read(body), arrived)
+            answer = chosen(self._verbs.read(body), arrived)
             self._seconds[verb].observe(self._clock() - arrived)
             return Answer(answer)
         except ArgsError as error:
@@ -170,12 +168,14 @@ class Gate:
             return Response(status_code=_CLIENT_CLOSED)
         finally:
             self._in_flight -= 1
+            loop = asyncio.get_running_loop()
+            loop.call_soon(self._verbs.count_sent)  # while the client reads the answer
             if self._ahead is None:
-                self._ahead = asyncio.get_running_loop().call_later(IDLE_SECONDS, self._use_idle_time)
+                self._ahead = loop.call_later(IDLE_SECONDS, self._use_idle_time)
 
     def _use_idle_time(self) -> None:
         self._ahead = None
-        if not self._in_flight and self._work_ahead():
+        if not self._in_flight and self._verbs.work_ahead():
             self._ahead = asyncio.get_running_loop().call_later(0, self._use_idle_time)
 
     def _refuse(self, verb: str, error: ArgsError, malformed: Callable[[ArgsError], Response]) -> Response:
@@ -230,7 +230,7 @@ def create_app(
     verbs = Verbs(state, policy, metrics)
     if verbs.shadow is not None:
         metrics.show(verbs.shadow)
-    gate = Gate(metrics, policy.max_in_flight, verbs.read, verbs.work_ahead)
+    gate = Gate(metrics, verbs, policy.max_in_flight)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
