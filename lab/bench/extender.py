@@ -3,8 +3,9 @@
 ``python -m lab.bench.extender [--output json]``: filter and prioritize over loopback, one request at a time over
 one kept-alive connection as kube-scheduler asks, at 50, 500 and 5,000 candidate names against 5,000 annotated
 nodes with 30 pods each. Beside it a Go program with net/http and encoding/json, and a FastAPI handler with
-pydantic models, that only parse and answer bodies of the same size. Subjects take turns of 20 pods, so that they
-share whatever else the machine does. Every request has its names in another order and its pod of another
+pydantic models, that only parse and answer: they reject as many nodes as the extender does here on the average, so
+that answers are of one size (*bytes*: of the two answers about a pod). Subjects take turns of 20 pods, so that
+they share whatever else the machine does. Every request has its names in another order and its pod of another
 workload; before the figures are taken every subject has answered for each workload once. CPU time is what all
 threads of a subject used, from the kernel's scheduler statistics: it depends less on what else the machine does.
 """
@@ -38,6 +39,8 @@ FLOOR: Final = "go"
 _GO: Final = Path(__file__).parent / "go-extender"
 _WARM_UP: Final = WORKLOADS
 _SETTLE_SECONDS: Final = 1.0
+_REJECT_EVERY: Final = ("--reject-every", "12")
+"""What the extender rejects of these nodes: 8.4 % of those that it is asked about."""
 _TURN: Final = 20
 """Pods that one subject answers for before the next has its turn."""
 
@@ -59,6 +62,8 @@ class Result:
     per_second: float
     cpu: float
     """Per request, both verbs together."""
+    answer_bytes: float
+    """Of both answers about one pod, in the mean."""
     ratio: float
     """This subject's p50 over the Go floor's, turn by turn, and of these the median: the machine's own moods,
     which last for seconds, are the same on both sides of it."""
@@ -186,7 +191,7 @@ def measure(subjects: dict[str, Subject], nodes: int, rounds: int) -> list[Resul
         asked = list(bodies(size, nodes, _WARM_UP + rounds))
         warm, counted = asked[: 2 * _WARM_UP], asked[2 * _WARM_UP :]
         taken: dict[tuple[str, str], list[float]] = {(s, v): [] for s in subjects for v in VERBS}
-        cpu = dict.fromkeys(subjects, 0.0)
+        cpu, answered = dict.fromkeys(subjects, 0.0), dict.fromkeys(subjects, 0)
         connections = {name: Connection(subject.port) for name, subject in subjects.items()}
         for name, connection in connections.items():
             _check(name, size, [connection.ask(request)[1] for _, request in warm])
@@ -195,11 +200,16 @@ def measure(subjects: dict[str, Subject], nodes: int, rounds: int) -> list[Resul
             for name, connection in connections.items():
                 before = subjects[name].cpu()
                 for verb, request in counted[start : start + 2 * _TURN]:
-                    taken[name, verb].append(connection.ask(request)[0])
+                    seconds, answer = connection.ask(request)
+                    taken[name, verb].append(seconds)
+                    answered[name] += len(answer)
                 cpu[name] += subjects[name].cpu() - before
         for connection in connections.values():
             connection.close()
-        results += [_result(name, size, taken, cpu[name] / len(counted)) for name in subjects]
+        each = len(counted)
+        results += [
+            _result(name, size, taken, cpu[name] / each, len(VERBS) * answered[name] / each) for name in subjects
+        ]
     return results
 
 
@@ -210,7 +220,9 @@ def _check(name: str, size: int, answers: list[bytes]) -> None:
         raise OSError(f"{name} answered {short[0][:200]!r}")
 
 
-def _result(name: str, size: int, taken: dict[tuple[str, str], list[float]], cpu: float) -> Result:
+def _result(
+    name: str, size: int, taken: dict[tuple[str, str], list[float]], cpu: float, answer_bytes: float
+) -> Result:
     milliseconds = {verb: [1000 * seconds for seconds in taken[name, verb]] for verb in VERBS}
     filtered, scored = (milliseconds[verb] for verb in VERBS)
     both = filtered + scored
@@ -220,7 +232,8 @@ def _result(name: str, size: int, taken: dict[tuple[str, str], list[float]], cpu
     return Result(
         name, size, len(both),
         statistics.median(filtered), _p99(filtered), statistics.median(scored), _p99(scored),
-        statistics.median(both), _p99(both), 1000 / statistics.fmean(both), 1000 * cpu, ratio,
+        statistics.median(both), _p99(both), 1000 / statistics.fmean(both), 1000 * cpu, answer_bytes,
+        ratio,
     )  # fmt: skip
 
 
@@ -249,13 +262,22 @@ def table(results: list[Result]) -> Table:
         "p99",
         "req/s",
         "CPU",
+        "bytes",
         "ratio",
     ):
         shown.add_column(column, justify="left" if column == "subject" else "right")
     for r in results:
         figures = (r.filter_p50, r.filter_p99, r.prioritize_p50, r.prioritize_p99, r.p50, r.p99)
         times = (f"{figure:.2f}" for figure in figures)
-        shown.add_row(str(r.names), r.subject, *times, f"{r.per_second:.0f}", f"{r.cpu:.2f}", f"{r.ratio:.2f}")
+        shown.add_row(
+            str(r.names),
+            r.subject,
+            *times,
+            f"{r.per_second:.0f}",
+            f"{r.cpu:.2f}",
+            f"{r.answer_bytes:.0f}",
+            f"{r.ratio:.2f}",
+        )
     return shown
 
 
@@ -272,8 +294,8 @@ def main(argv: list[str] | None = None) -> int:
     subjects = {
         "extender": [*made, *cluster],
         f"extender, {options.churn:g} binds/s": [*made, *cluster, "--churn", str(options.churn)],
-        FLOOR: [str(build_go())],
-        "fastapi+pydantic": [*made, "plain"],
+        FLOOR: [str(build_go()), *_REJECT_EVERY],
+        "fastapi+pydantic": [*made, "plain", *_REJECT_EVERY],
     }
     with ExitStack() as stack:
         running = {name: stack.enter_context(subject(command)) for name, command in subjects.items()}

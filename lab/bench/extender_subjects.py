@@ -60,15 +60,16 @@ def ours(nodes: int, pods: int, churn: float) -> FastAPI:
     return create_app(state, Churn(state, nodes, churn), Policy())
 
 
-def plain() -> FastAPI:
+def plain(reject_every: int) -> FastAPI:
+    """Rejects one of so many nodes."""
     app = FastAPI()
 
     @app.post("/filter")
     def filter_(args: ExtenderArgs) -> ExtenderFilterResult:
         names = args.NodeNames or []
-        return ExtenderFilterResult(
-            NodeNames=names[0::2], FailedAndUnresolvableNodes=dict.fromkeys(names[1::2], REASON)
-        )
+        rejected = dict.fromkeys(names[::reject_every], REASON)
+        passed = [name for name in names if name not in rejected]
+        return ExtenderFilterResult(NodeNames=passed, FailedAndUnresolvableNodes=rejected)
 
     @app.post("/prioritize")
     def prioritize(args: ExtenderArgs) -> list[HostPriority]:
@@ -83,8 +84,13 @@ def main() -> None:
     parser.add_argument("--nodes", type=int, default=5000)
     parser.add_argument("--pods", type=int, default=30)
     parser.add_argument("--churn", type=float, default=0.0, help="binds per second")
+    parser.add_argument("--reject-every", type=int, default=2, help="of so many nodes the plain one rejects one")
     options = parser.parse_args()
-    app = plain() if options.subject == "plain" else ours(options.nodes, options.pods, options.churn)
+    app = (
+        plain(options.reject_every)
+        if options.subject == "plain"
+        else ours(options.nodes, options.pods, options.churn)
+    )
     with listen("127.0.0.1", 0) as listener:
         print(listener.getsockname()[1], flush=True)
         Server(app).run(sockets=[listener])

@@ -1,11 +1,12 @@
 // Command go-extender answers kube-scheduler's two verbs without deciding anything: the least that an extender in
 // Go with the standard library does. It parses the body into the types of extender/v1 (of the pod only what a
-// decision would read) and encodes an answer of the same size as ours: every second node rejected with a reason,
-// or one score for each. The floor that `python -m lab.bench.extender` measures beside.
+// decision would read) and encodes an answer of about the size of ours: every so many nodes one is rejected with a
+// reason (-reject-every), or one score for each. The floor that `python -m lab.bench.extender` measures beside.
 package main
 
 import (
 	"encoding/json"
+	"flag"
 	"fmt"
 	"net"
 	"net/http"
@@ -47,6 +48,8 @@ type hostPriority struct {
 
 const reason = "elephants use 90 percent of the link (3 pods, 9.1 Gbit/s of 10 Gbit/s)"
 
+var rejectEvery = flag.Int("reject-every", 2, "of so many nodes one is rejected")
+
 func decode(w http.ResponseWriter, r *http.Request) *extenderArgs {
 	var args extenderArgs
 	if err := json.NewDecoder(r.Body).Decode(&args); err != nil || args.Pod == nil || args.NodeNames == nil {
@@ -71,10 +74,10 @@ func filter(w http.ResponseWriter, r *http.Request) {
 	passed := make([]string, 0, len(*args.NodeNames))
 	rejected := map[string]string{}
 	for index, name := range *args.NodeNames {
-		if index%2 == 0 {
-			passed = append(passed, name)
-		} else {
+		if index%*rejectEvery == 0 {
 			rejected[name] = reason
+		} else {
+			passed = append(passed, name)
 		}
 	}
 	answer(w, filterResult{NodeNames: &passed, FailedAndUnresolvableNodes: rejected})
@@ -93,6 +96,7 @@ func prioritize(w http.ResponseWriter, r *http.Request) {
 }
 
 func main() {
+	flag.Parse()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
