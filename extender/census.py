@@ -33,6 +33,8 @@ class Census:
         self._changed: set[WorkloadKey] = set()
         self._elephants: dict[WorkloadKey, tuple[int, float]] = {}
         """Workload → pods, bit/s of each in its busier direction."""
+        self._filled: dict[float, float] = {}
+        """Links filled, for the last size of links asked about; empty: to be summed again."""
 
     def put(self, pod: PodInfo) -> None:
         """The pod exists, waiting or bound."""
@@ -57,17 +59,28 @@ class Census:
             taught = learned.get(key)
             wishes = next(iter(live.values()), Wishes())  # copies of one workload wish alike
             demand = predict(wishes, taught, self._default_rate)
+            expected = None
             if demand.hurts:
                 # Pods measured within the retention time count: a workload that came once comes again.
-                self._elephants[key] = (max(len(live), taught.pods if taught else 0), max(demand.tx, demand.rx))
-            else:
-                self._elephants.pop(key, None)
+                expected = max(len(live), taught.pods if taught else 0), max(demand.tx, demand.rx)
+            self._expect(key, expected)
         self._changed.clear()
+
+    def _expect(self, key: WorkloadKey, expected: tuple[int, float] | None) -> None:
+        if expected == self._elephants.get(key):
+            return
+        self._filled = {}
+        if expected is not None:
+            self._elephants[key] = expected
+        else:
+            del self._elephants[key]
 
     def links_to_keep(self, capacity: float, links: int) -> int:
         """Links of ``capacity`` bit/s, out of ``links``, to keep free of mice; 0 while no elephants are known."""
         usable = SATURATED * capacity
         if usable <= 0:
             return 0
-        filled = sum(pods * min(rate / usable, 1.0) for pods, rate in self._elephants.values())
-        return min(math.ceil(HEADROOM * filled), math.floor(LARGEST_SHARE * links))
+        if usable not in self._filled:
+            shares = (pods * min(rate / usable, 1.0) for pods, rate in self._elephants.values())
+            self._filled = {usable: math.fsum(shares)}
+        return min(math.ceil(HEADROOM * self._filled[usable]), math.floor(LARGEST_SHARE * links))

@@ -2,7 +2,9 @@
 
 Enters: Nodes, Leases, Pods and TrafficFootprints, from the watches' threads. Leaves: an immutable Snapshot,
 swapped as a whole. Only what changed is worked out again: one node's event costs one node, not the cluster.
-Guarantees: taking in an object never raises over its data; readers take no lock.
+Guarantees: taking in an object never raises over its data; readers take no lock. Requests that count a pod where
+it was just sent take one, which nobody holds for longer than ``AT_ONCE`` views take: what workloads are measured
+to do is worked out under another.
 """
 
 from __future__ import annotations
@@ -19,11 +21,11 @@ from typing import Final
 import structlog
 
 from extender.census import Census
-from extender.demand import DEFAULT_ELEPHANT_RATE, Tally, predict
+from extender.demand import DEFAULT_ELEPHANT_RATE, Tally, predict, tally_node
 from extender.layered import Layered
 from extender.learning.record import Record
 from extender.ledger import HOLD_SECONDS, NEVER, BoundPod
-from extender.lessons import Lessons
+from extender.lessons import Lessons, Taught
 from extender.pods import PodInfo, WorkloadKey
 from extender.snapshot import REMEMBERED_CHANGES, NodeFacts, NodeView, Snapshot, teaches, view_node
 from footprint.codec import FootprintError, decode
@@ -40,9 +42,16 @@ ASSUME_SECONDS: Final = 2.0
 """How long a pod counts where it was sent before its bind is seen: binds are seen within some tens of
 milliseconds, and an attempt that failed elsewhere must not keep others away for long."""
 
-AT_ONCE: Final = 256
-"""Views worked out in one go: readers in other threads, and answers that count a pod where it was just sent, wait
-for no more than that, whatever a list or a minute without Leases has changed."""
+AT_ONCE: Final = 32
+"""Views worked out in one go, some milliseconds: readers in other threads, and answers that count a pod where it
+was just sent, wait for no more than that, whatever a list or a minute without Leases has changed."""
+
+_DUE_AT_ONCE: Final = 512
+"""Moments passed in one go, which is much less work."""
+
+_LET_IN_SECONDS: Final = 0.0001
+"""A lock that is let go belongs to whoever asks next, and that is the thread that has just let it go, unless it
+sleeps for a moment."""
 
 _GONE_LIMIT: Final = 512
 """Ended pods remembered per node; more only gather where no agent rewrites the footprint."""
@@ -66,6 +75,18 @@ class LeaseInfo:
     marker: str
 
 
+@dataclass(frozen=True, slots=True)
+class _Said:
+    """What an annotation says."""
+
+    footprint: NodeFootprint | None = None
+    taught: Taught | None = None
+    problem: str = ""
+
+
+_NOTHING_SAID: Final = _Said()
+
+
 @dataclass(slots=True)
 class _Node:
     """One node's facts as they stand."""
@@ -73,6 +94,10 @@ class _Node:
     present: bool = False
     annotation: str | None = None
     footprint: NodeFootprint | None = None
+    taught: Taught | None = None
+    """What the footprint says of workloads."""
+    counted: bool = False
+    """That is in the lessons."""
     problem: str = ""
     heartbeat: Heartbeat | None = None
     pods: dict[str, PodInfo] = field(default_factory=dict)
@@ -85,9 +110,10 @@ class _Node:
     look_at: float = NEVER
     """The next moment noted for this node (``_Moments``)."""
 
-    def read(self, annotation: str | None, footprint: NodeFootprint | None, problem: str) -> None:
+    def read(self, annotation: str | None, said: _Said) -> None:
         """Take in the Node object."""
-        self.present, self.annotation, self.footprint, self.problem = True, annotation, footprint, problem
+        self.present, self.annotation = True, annotation
+        self.footprint, self.taught, self.problem = said.footprint, said.taught, said.problem
         self.forget_gone()
 
     def forget_gone(self) -> None:
@@ -106,15 +132,15 @@ class _Links:
 
     known: int = 0
     mice_free: int = 0
-    capacity: float = 0.0
-    """Sum over known links, busier direction, bit/s."""
+    capacity: int = 0
+    """Sum over known links, busier direction, whole bit/s: added and taken away again, floats would drift."""
 
     def swap(self, before: NodeView | None, after: NodeView | None) -> None:
         for view, sign in ((before, -1), (after, 1)):
             if view is not None and view.known:
                 self.known += sign
                 self.mice_free += sign * (view.link.mice <= 0)
-                self.capacity += sign * max(view.link.cap_tx, view.link.cap_rx)
+                self.capacity += sign * int(max(view.link.cap_tx, view.link.cap_rx))
 
     def to_keep(self, census: Census) -> int:
         """How many links to keep free of mice; 0 while no elephants are known."""
@@ -134,6 +160,8 @@ class ClusterState:
     ) -> None:
         self._stale_after, self._hold, self._default_rate, self._clock = stale_after, hold, default_rate, clock
         self._lock = threading.Lock()
+        self._lessons_lock = threading.Lock()
+        """For ``_lessons``, and teaching in order; taken before ``_lock`` where both are needed."""
         self._changed = threading.Event()
         self._nodes: dict[str, _Node] = {}
         self._pods: dict[str, PodInfo] = {}
@@ -145,6 +173,11 @@ class ClusterState:
         self._assumed: dict[str, tuple[str, float]] = {}
         """Pod UID → the node it was sent to, and the moment until which that counts."""
         self._dirty: set[str] = set()
+        """Nodes whose views are to be worked out."""
+        self._untaught: set[str] = set()
+        """Nodes that may teach something else than what is in the lessons."""
+        self.rounds = 0
+        """Times that nothing was left to take in."""
         self._lessons = Lessons(default_rate)
         self._census = Census(default_rate)
         self._links = _Links()
@@ -154,7 +187,9 @@ class ClusterState:
         """Heap: when assumptions end, by pod UID; those that ended before are passed over."""
         self._open: dict[WorkloadKey, set[str]] = {}
         self._views: Layered[NodeView] = Layered()
-        self.snapshot = Snapshot(self._views, default_rate=default_rate)
+        self.snapshot = Snapshot(
+            self._views, self._lessons.demands, default_rate=default_rate, records=self._lessons.records
+        )
         """The current state; read it once per request."""
         self.malformed_footprints: Counter[str] = Counter()
         """Annotations that were no footprint, by the codec's reason."""
@@ -167,17 +202,21 @@ class ClusterState:
         self._dirty.add(name)
         self._changed.set()
 
+    def _touch_lessons(self, name: str) -> None:
+        self._untaught.add(name)
+        self._touch(name)
+
     def _entry(self, name: str) -> _Node:
         return self._nodes.setdefault(name, _Node())
 
     def put_nodes(self, nodes: Sequence[NodeInfo], *, complete: bool = False) -> None:
         """Take in nodes; ``complete`` means that there are no others."""
-        decoded = [(node, *self._decode(node)) for node in nodes if self._differs(node)]
-        if decoded:
-            with self._lock:
-                for node, footprint, problem in decoded:
-                    self._entry(node.name).read(node.annotation, footprint, problem)
-                    self._touch(node.name)
+        for node in nodes:
+            if self._differs(node):
+                said = self._decode(node)
+                with self._lock:
+                    self._entry(node.name).read(node.annotation, said)
+                    self._touch_lessons(node.name)
         if complete:
             with self._lock:
                 present = {name for name, entry in self._nodes.items() if entry.present}
@@ -189,23 +228,24 @@ class ClusterState:
         entry = self._nodes.get(node.name)
         return entry is None or not entry.present or entry.annotation != node.annotation
 
-    def _decode(self, node: NodeInfo) -> tuple[NodeFootprint | None, str]:
+    def _decode(self, node: NodeInfo) -> _Said:
         if node.annotation is None:
-            return None, ""
+            return _NOTHING_SAID
         try:
-            return decode(node.annotation), ""
+            footprint = decode(node.annotation)
         except FootprintError as error:
             self.malformed_footprints[error.reason.value] += 1
             _log.warning("annotation passed over", node=node.name, reason=error.reason.value, problem=str(error))
-            return None, f"{error.reason.value}: {error}"
+            return _Said(problem=f"{error.reason.value}: {error}")
+        return _Said(footprint, tally_node(footprint))
 
     def drop_node(self, name: str) -> None:
         """The Node object is gone. Its Lease and pods may follow later, or not."""
         with self._lock:
             if (entry := self._nodes.get(name)) is not None:
-                entry.read(None, None, "")
+                entry.read(None, _NOTHING_SAID)
                 entry.present = False
-                self._touch(name)
+                self._touch_lessons(name)
 
     def put_lease(self, lease: LeaseInfo) -> None:
         """A sign of life, if the marker changed."""
@@ -214,13 +254,13 @@ class ClusterState:
             heartbeat = observe(entry.heartbeat, lease.marker, self._clock())
             if heartbeat is not entry.heartbeat:
                 entry.heartbeat = heartbeat
-                self._touch(lease.node)
+                self._touch_lessons(lease.node)
 
     def drop_lease(self, node: str) -> None:
         with self._lock:
             if (entry := self._nodes.get(node)) is not None:
                 entry.heartbeat = None
-                self._touch(node)
+                self._touch_lessons(node)
 
     def leased(self) -> set[str]:
         """Nodes whose Lease is known."""
@@ -279,7 +319,7 @@ class ClusterState:
             self._entry(node).assumed[pod.uid] = pod
             self._assumed[pod.uid] = (node, until)
             heapq.heappush(self._ends, (until, pod.uid))
-            self._apply({node})
+            self._show({node})
 
     def reconsider(self, uid: str) -> None:
         """A new question about the pod: its last attempt is void, and must not stand in its own way."""
@@ -287,7 +327,7 @@ class ClusterState:
             with self._lock:
                 if (assumed := self._assumed.get(uid)) is not None:
                     self._forget_assumed(uid)
-                    self._apply({assumed[0]})
+                    self._show({assumed[0]})
 
     def _forget_assumed(self, uid: str) -> None:
         if (assumed := self._assumed.pop(uid, None)) is not None:
@@ -302,7 +342,8 @@ class ClusterState:
     def find_pod(self, namespace: str, name: str) -> PodInfo | None:
         """The pod as the watch shows it; looks through all of them."""
         with self._lock:
-            return next((pod for pod in self._pods.values() if (pod.ns, pod.name) == (namespace, name)), None)
+            pods = list(self._pods.values())
+        return next((pod for pod in pods if (pod.ns, pod.name) == (namespace, name)), None)
 
     def pod_uids(self) -> set[str]:
         with self._lock:
@@ -310,13 +351,14 @@ class ClusterState:
 
     def write_down(self, changes: Mapping[WorkloadKey, Record | None]) -> None:
         """Take in what TrafficFootprints say of some workloads; None: nothing any more."""
-        with self._lock:
+        with self._lessons_lock:
             self._lessons.write_down(changes)
-            self._changed.set()
+            with self._lock:
+                self._changed.set()
 
     def measured(self) -> dict[WorkloadKey, Tally]:
         """What is measured of each workload, over all nodes whose data is fresh."""
-        with self._lock:
+        with self._lessons_lock:
             return dict(self._lessons.totals)
 
     def _count(self, known: PodInfo | None, pod: PodInfo) -> None:
@@ -363,30 +405,43 @@ class ClusterState:
     def apply(self) -> bool:
         """Work out what changed and swap the snapshot; False when nothing did."""
         different = False
-        with self._lock:
-            self._dirty |= self._overdue(self._clock())
+        while self._pass_moments():
+            time.sleep(_LET_IN_SECONDS)
         while True:
+            self._learn()
             with self._lock:
                 some = set(itertools.islice(self._dirty, AT_ONCE))
-                if not some and not self._waiting_changed and not self._lessons.pending:
+                if some or self._waiting_changed or self._lessons_differ:
+                    different = True
+                    if self._waiting_changed:
+                        self._waiting, self._waiting_changed = dict(self._waiting_since), False
+                    self._show(some)
+                elif not self._untaught and not self._lessons.pending:
                     self._changed.clear()
+                    self.rounds += 1
                     return different
-                self._take_waiting()
-                self._apply(some)
-            different = True
+            if len(some) == AT_ONCE:
+                time.sleep(_LET_IN_SECONDS)
 
-    def _take_waiting(self) -> None:
-        if self._waiting_changed:
-            self._waiting, self._waiting_changed = dict(self._waiting_since), False
+    @property
+    def settled(self) -> bool:
+        """The snapshot shows all that was taken in."""
+        with self._lock:
+            return not (
+                self._dirty or self._untaught or self._lessons.pending
+                or self._waiting_changed or self._lessons_differ
+            )  # fmt: skip
 
-    def _apply(self, names: set[str]) -> None:
-        """Swap the snapshot for one in which ``names`` are as they are now."""
-        now = self._clock()
-        self._learn(names, now)
+    @property
+    def _lessons_differ(self) -> bool:
+        """From those that the snapshot shows."""
+        shown = self.snapshot
+        return shown.learned is not self._lessons.demands or shown.records is not self._lessons.records
+
+    def _show(self, names: set[str]) -> None:
+        """Swap the snapshot for one in which ``names`` are as they are now, by what was learned so far."""
         self._dirty -= names
-        if not self._dirty and not self._waiting_changed:
-            self._changed.clear()
-        self._update_views(names, now)
+        self._update_views(names, self._clock())
         before, keep = self.snapshot, self._links.to_keep(self._census)
         scarce = 0 < keep >= self._links.mice_free
         self.snapshot = Snapshot(
@@ -395,26 +450,31 @@ class ClusterState:
             elephants_known=keep > 0, records=self._lessons.records,
         )  # fmt: skip
 
-    def _overdue(self, now: float) -> set[str]:
-        """Ends old assumptions. Nodes whose views time alone has changed."""
-        while self._ends and self._ends[0][0] <= now:
-            until, uid = heapq.heappop(self._ends)
-            if uid in self._assumed and self._assumed[uid][1] == until:
-                self._forget_assumed(uid)
-        overdue = set()
-        while self._moments and self._moments[0][0] <= now:
-            moment, name = heapq.heappop(self._moments)
-            entry = self._nodes.get(name)
-            if entry is None or entry.look_at != moment:
-                continue
-            entry.look_at = NEVER
-            if (view := self._views.get(name)) is None:
-                continue
-            if view.changes_at <= now:
-                overdue.add(name)  # its next view notes the next moment
-            else:
-                self._look_again(name, entry, view.changes_at)
-        return overdue
+    def _pass_moments(self) -> bool:
+        """End old assumptions; note nodes whose views time alone has changed. True when more may be due."""
+        with self._lock:
+            now = self._clock()
+            while self._ends and self._ends[0][0] <= now:
+                until, uid = heapq.heappop(self._ends)
+                if uid in self._assumed and self._assumed[uid][1] == until:
+                    self._forget_assumed(uid)
+            for _ in range(_DUE_AT_ONCE):
+                if not self._moments or self._moments[0][0] > now:
+                    return False
+                self._pass_moment(*heapq.heappop(self._moments), now)
+            return True
+
+    def _pass_moment(self, moment: float, name: str, now: float) -> None:
+        entry = self._nodes.get(name)
+        if entry is None or entry.look_at != moment:
+            return
+        entry.look_at = NEVER
+        if (view := self._views.get(name)) is None:
+            return
+        if view.changes_at <= now:
+            self._touch_lessons(name)  # its next view notes the next moment
+        else:
+            self._look_again(name, entry, view.changes_at)
 
     def _look_again(self, name: str, entry: _Node, moment: float) -> None:
         """Note ``moment``, unless an earlier look is due that will note the next one."""
@@ -422,17 +482,32 @@ class ClusterState:
             entry.look_at = moment
             heapq.heappush(self._moments, (moment, name))
 
-    def _learn(self, names: set[str], now: float) -> None:
+    def _learn(self) -> None:
         """Update workloads' demands; nodes that expect pods of a changed one become dirty."""
-        changed: set[WorkloadKey] = set()
-        for name in names:
-            entry = self._nodes.get(name, _Node())
-            counts = teaches(entry.footprint, entry.heartbeat, now, self._stale_after)
-            changed |= self._lessons.teach(name, entry.footprint if counts else None)
-        different = self._lessons.update(changed) if changed or self._lessons.pending else set()
-        self._census.update(self._lessons.demands, different)
-        for key in different:
-            self._dirty.update(self._open.get(key, ()))
+        with self._lessons_lock:
+            with self._lock:
+                names, self._untaught = self._untaught, set()
+            changed: set[WorkloadKey] = set()
+            for name in names:
+                changed |= self._lessons.teach(name, self._taught(name))
+            different = self._lessons.update(changed)
+            with self._lock:
+                self._census.update(self._lessons.demands, ())
+            for key in different:
+                with self._lock:
+                    self._census.update(self._lessons.demands, (key,))
+                    self._dirty.update(self._open.get(key, ()))
+
+    def _taught(self, name: str) -> Taught | None:
+        """What the node teaches now; counts as done."""
+        with self._lock:
+            if (entry := self._nodes.get(name)) is None:
+                return None
+            entry.counted = self._counts(entry, self._clock())
+            return entry.taught if entry.counted else None
+
+    def _counts(self, entry: _Node, now: float) -> bool:
+        return teaches(entry.footprint, entry.heartbeat, now, self._stale_after)
 
     def _update_views(self, names: set[str], now: float) -> None:
         changed, gone = {}, set()
@@ -440,6 +515,9 @@ class ClusterState:
             entry = self._nodes.get(name)
             if entry is None:
                 continue
+            if entry.counted is not self._counts(entry, now):
+                self._untaught.add(name)
+                self._changed.set()
             bound = self._bound(entry, now)
             self._reopen(name, entry, frozenset(b.pod.key for b in bound))
             before = self._views.get(name)

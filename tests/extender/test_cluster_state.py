@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from extender.cluster_state import AT_ONCE, ClusterState, LeaseInfo, NodeInfo
-from extender.pods import PodInfo, decode_pod
+from extender.lessons import Lessons
+from extender.pods import PodInfo, WorkloadKey, decode_pod
 from extender.snapshot import NodeState
 from extender.watches import LeaseSink, NodeSink, PodSink, decode_lease, decode_node
 from footprint.classes import TrafficClass
@@ -301,6 +302,46 @@ def test_counting_a_pod_where_it_was_sent_does_not_wait_for_what_else_changed(st
     assert (expected(state, "a"), expected(state, "b")) == (150 * M, 0)
     assert state.apply()
     assert (expected(state, "a"), expected(state, "b")) == (150 * M, 100 * M)
+
+
+def test_a_request_neither_learns_nor_waits_for_what_is_being_learned(
+    state: ClusterState, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish(state, "a")
+    publish(state, "b")
+    learning, go_on, update = threading.Event(), threading.Event(), Lessons.update
+
+    def slowly(lessons: Lessons, changed: set[WorkloadKey]) -> set[WorkloadKey]:
+        learning.set()
+        go_on.wait(60)
+        return update(lessons, changed)
+
+    monkeypatch.setattr(Lessons, "update", slowly)
+    state.put_nodes([NodeInfo("b", annotation(elephant("e", tx=100 * M)))])
+    builder = threading.Thread(target=state.apply)
+    request = threading.Thread(target=state.assume, args=(declared_elephant("u1"), "a"))
+    builder.start()
+    try:
+        assert learning.wait(60)
+        request.start()
+        request.join(30)
+        assert not request.is_alive()
+        assert (expected(state, "a"), state.snapshot.learned) == (150 * M, {})
+    finally:
+        go_on.set()
+        builder.join(60)
+    assert state.snapshot.learned[BULK].tx == 100 * M
+
+
+def test_what_a_node_taught_is_withdrawn_also_when_a_request_finds_it_stale_first(
+    state: ClusterState, clock: Clock
+) -> None:
+    publish(state, "a", elephant("e"))
+    clock.now += 181
+    state.assume(pod_info("u1"), "a")
+    assert state.snapshot.nodes["a"].state is NodeState.STALE
+    state.apply()
+    assert state.snapshot.learned == {}
 
 
 def test_one_call_takes_in_more_changes_than_are_worked_out_at_once(state: ClusterState) -> None:
