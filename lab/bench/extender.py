@@ -2,12 +2,14 @@
 
 ``python -m lab.bench.extender [--output json]``: filter and prioritize over loopback, one request at a time over
 one kept-alive connection as kube-scheduler asks, at 50, 500 and 5,000 candidate names against 5,000 annotated
-nodes with 30 pods each. Beside it a Go program with net/http and encoding/json, and a FastAPI handler with
-pydantic models, that only parse and answer: they reject as many nodes as the extender does here on the average, so
-that answers are of one size (*bytes*: of the two answers about a pod). Subjects take turns of 20 pods, so that
-they share whatever else the machine does. Every request has its names in another order and its pod of another
-workload; before the figures are taken every subject has answered for each workload once. CPU time is what all
-threads of a subject used, from the kernel's scheduler statistics: it depends less on what else the machine does.
+nodes with 30 pods each; in a second process also while binds arrive and nodes rewrite their footprints, as often
+as 5,000 nodes do that write once a minute. Beside it a Go program with net/http and encoding/json, and a FastAPI
+handler with pydantic models, that only parse and answer: they reject as many nodes as the extender does here on
+the average, so that answers are of one size (*bytes*: of the two answers about a pod). Subjects take turns of 20
+pods, so that they share whatever else the machine does. Every request has its names in another order and its pod
+of another workload; before the figures are taken every subject has answered for each workload once. CPU time is
+what all threads of a subject used, from the kernel's scheduler statistics: it depends less on what else the
+machine does.
 """
 
 from __future__ import annotations
@@ -286,6 +288,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--nodes", type=int, default=5000)
     parser.add_argument("--pods", type=int, default=30, help="measured pods per node")
     parser.add_argument("--churn", type=float, default=20.0, help="binds per second while asked (second row)")
+    parser.add_argument("--rewrites", type=float, default=80.0, help="footprints written per second, likewise")
     parser.add_argument("--rounds", type=int, default=400, help="requests per verb, size and subject")
     parser.add_argument("--output", choices=("table", "json"), default="table")
     options = parser.parse_args(argv)
@@ -293,10 +296,12 @@ def main(argv: list[str] | None = None) -> int:
     cluster = ["ours", "--nodes", str(options.nodes), "--pods", str(options.pods)]
     subjects = {
         "extender": [*made, *cluster],
-        f"extender, {options.churn:g} binds/s": [*made, *cluster, "--churn", str(options.churn)],
+        f"extender, {options.churn:g} binds/s, {options.rewrites:g} writes/s": [
+            *made, *cluster, "--churn", str(options.churn), "--rewrites", str(options.rewrites),
+        ],
         FLOOR: [str(build_go()), *_REJECT_EVERY],
         "fastapi+pydantic": [*made, "plain", *_REJECT_EVERY],
-    }
+    }  # fmt: skip
     with ExitStack() as stack:
         running = {name: stack.enter_context(subject(command)) for name, command in subjects.items()}
         results = measure(running, options.nodes, options.rounds)
