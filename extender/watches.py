@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from kubernetes.client import ApiClient
 
@@ -16,6 +16,9 @@ from extender.cluster_state import ClusterState, LeaseInfo, NodeInfo
 from extender.pods import PodInfo, decode_pod
 from footprint.cluster.reflector import Reflector
 from footprint.keys import NODE_FOOTPRINT, node_of_lease
+
+WORKED_OUT: Final = "nodes to be worked out"
+"""What is waited for when everything is listed."""
 
 
 def decode_node(obj: Mapping[str, Any]) -> NodeInfo:
@@ -101,16 +104,21 @@ class Watches:
         }  # fmt: skip
         self._stop = threading.Event()
         self._threads: list[threading.Thread] = []
-
-    @property
-    def synced(self) -> bool:
-        """Every collection was listed once."""
-        return not self.waiting_for
+        self._rounds: int | None = None
+        """Of the state, when every collection was first seen to be listed."""
+        self._shown = False
+        """A snapshot held everything once that was listed at first."""
 
     @property
     def waiting_for(self) -> list[str]:
-        """Collections not listed yet."""
-        return [name for name, reflector in self.by_resource.items() if not reflector.synced.is_set()]
+        """Collections not listed yet, or what is left to do with them before a snapshot shows all of them."""
+        missing = [name for name, reflector in self.by_resource.items() if not reflector.synced.is_set()]
+        if not missing and not self._shown:
+            if self._rounds is None:
+                self._rounds = self._state.rounds
+            # In a busy cluster something is always about to be taken in: what counts is that nothing was, once.
+            self._shown = self._state.rounds > self._rounds or self._state.settled
+        return missing or ([] if self._shown else [WORKED_OUT])
 
     def start(self) -> None:
         self._threads = [reflector.start(self._stop) for reflector in self.by_resource.values()]
