@@ -24,7 +24,7 @@ from extender.census import Census
 from extender.demand import DEFAULT_ELEPHANT_RATE, Tally, predict, tally_node
 from extender.layered import Layered
 from extender.learning.record import Record
-from extender.ledger import HOLD_SECONDS, NEVER, BoundPod
+from extender.ledger import HOLD_SECONDS, NEVER, BoundPod, mice_cut
 from extender.lessons import Lessons, Taught
 from extender.pods import PodInfo, WorkloadKey
 from extender.snapshot import REMEMBERED_CHANGES, NodeFacts, NodeView, Snapshot, teaches, view_node
@@ -536,7 +536,7 @@ class ClusterState:
 
     def _bound(self, entry: _Node, now: float) -> tuple[BoundPod, ...]:
         """The node's pods that may count by prediction."""
-        learned, cut = self._lessons.demands, entry.footprint is not None and entry.footprint.cut > 0
+        learned, cut = self._lessons.demands, entry.footprint is not None and mice_cut(entry.footprint)
         bound = []
         for pod in (*entry.pods.values(), *entry.assumed.values()):
             since = self._running_since.get(pod.uid)

@@ -9,8 +9,12 @@ One rule: a prediction counts until measurement can be believed. That is
 - at once, when the pod was measured with elephants, or was not expected to have any;
 - after it has been running for ``hold`` seconds otherwise: a transfer needs seconds to become an elephant and
   the agent writes at most every ten, so that the first measurements of an elephant still show a mouse;
-- never while the pod is not running yet (it pulls its image), and never for a pod left out of a footprint that
-  had to be cut.
+- never while the pod is not running yet (it pulls its image).
+
+A pod that was left out of a footprint which had to be cut is never measured. Its elephants need no exception: the
+node's own sum of elephants has them, whoever was left out, and what counted on would count twice. Its mice are in
+no sum. They count as long as the pod runs, unless the footprint shows ended pods: those are left out first, so
+that no running pod is missing.
 """
 
 from __future__ import annotations
@@ -60,31 +64,38 @@ class Ledger:
 NOTHING_EXPECTED: Final = Ledger()
 
 
-def counts_until(bound: BoundPod, measured: PodFootprint | None, cut: bool, hold: float) -> float:
+def mice_cut(node: NodeFootprint) -> bool:
+    """Running pods may have been left out of the footprint."""
+    return node.cut > 0 and not node.ended
+
+
+def counts_until(bound: BoundPod, measured: PodFootprint | None, hold: float) -> float:
     """Moment until which the prediction counts: NEVER for no end in sight, minus infinity for not at all."""
     if bound.demand.neutral or bound.pod.ended:
         return -NEVER
-    if measured is not None and measured.cls is not TrafficClass.UNKNOWN:
-        if measured.cls.hurts or not bound.demand.hurts:
-            return -NEVER
-    elif measured is None and cut:
-        return NEVER
+    cls = measured.cls if measured is not None else TrafficClass.UNKNOWN
+    if cls is not TrafficClass.UNKNOWN and (cls.hurts or not bound.demand.hurts):
+        return -NEVER
     return NEVER if bound.running_since is None else bound.running_since + hold
 
 
 def pending_load(node: NodeFootprint, bound: Iterable[BoundPod], now: float, hold: float = HOLD_SECONDS) -> Ledger:
     """The ledger of one node at ``now`` (own monotonic seconds)."""
-    measured = {pod.uid: pod for pod in node.pods}
+    measured, cut = {pod.uid: pod for pod in node.pods}, mice_cut(node)
     tx = rx = mice = 0.0
     elephants = mouse_pods = pods = 0
     until = NEVER
     for entry in bound:
-        seen = measured.get(entry.pod.uid)
-        end = counts_until(entry, seen, node.cut > 0, hold)
-        if end <= now:
+        seen, demand = measured.get(entry.pod.uid), entry.demand
+        end = counts_until(entry, seen, hold)
+        waits = end > now
+        stays = cut and seen is None and demand.suffers and not entry.pod.ended
+        if not waits and not stays:
             continue
-        until, pods, demand = min(until, end), pods + 1, entry.demand
-        if demand.hurts:
+        pods += 1
+        if waits:
+            until = min(until, end)
+        if waits and demand.hurts:
             tx += max(0.0, demand.tx - (seen.etx if seen else 0.0))
             rx += max(0.0, demand.rx - (seen.erx if seen else 0.0))
             elephants += 1

@@ -1,12 +1,16 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 import pytest
 
 from extender.demand import Demand, Origin
 from extender.ledger import NEVER, BoundPod, Ledger, pending_load
 from footprint.classes import TrafficClass
+from footprint.codec import decode, encode
 from footprint.models import PodFootprint
-from tests.extender.builders import A_MOUSE, AN_ELEPHANT, M, elephant, footprint, mouse, other, pod_info
+from tests.extender.builders import A_MOUSE, AN_ELEPHANT, MIXED, M, elephant, footprint, mouse, other, pod_info
 
 HOLD = 60.0
 UNKNOWN = TrafficClass.UNKNOWN
@@ -14,10 +18,10 @@ UNKNOWN = TrafficClass.UNKNOWN
 
 def load(
     demand: Demand, *measured: PodFootprint, running_since: float | None = None, now: float = 10.0,
-    phase: str = "Running", cut: int = 0,
+    phase: str = "Running", cut: int = 0, ended: Sequence[PodFootprint] = (),
 ) -> Ledger:  # fmt: skip
     bound = BoundPod(pod_info("p", node="n", phase=phase), demand, running_since)
-    return pending_load(footprint(*measured, cut=cut), [bound], now, HOLD)
+    return pending_load(footprint(*measured, cut=cut, ended=ended), [bound], now, HOLD)
 
 
 def test_a_bound_pod_counts_before_it_runs_however_long_that_takes() -> None:
@@ -55,6 +59,28 @@ def test_a_mouse_counts_until_it_is_measured() -> None:
 def test_a_pod_cut_from_the_footprint_keeps_counting() -> None:
     assert load(A_MOUSE, running_since=9.0, now=1e6, cut=1).mice == 1.0
     assert load(A_MOUSE, running_since=9.0, now=1e6, cut=0).mice == 0.0
+
+
+def test_elephants_cut_from_the_footprint_are_in_the_nodes_own_sum_and_stop_counting() -> None:
+    assert load(AN_ELEPHANT, running_since=9.0, cut=1).tx == 150 * M
+    assert load(AN_ELEPHANT, running_since=9.0, cut=1).until == 9.0 + HOLD
+    assert load(AN_ELEPHANT, running_since=9.0, now=9.0 + HOLD, cut=1) == Ledger()
+    both = load(MIXED, running_since=9.0, now=9.0 + HOLD, cut=1)
+    assert (both.tx, both.elephants, both.mice, both.mouse_pods) == (0, 0, 0.5, 1)
+
+
+def test_where_ended_pods_are_shown_no_running_one_was_cut() -> None:
+    assert load(A_MOUSE, running_since=9.0, now=1e6, cut=1, ended=[mouse("gone")]) == Ledger()
+
+
+def test_ended_pods_are_cut_before_running_ones() -> None:
+    long = "x" * 200
+    running = tuple(replace(mouse(f"{long}{n}"), tx=1.0) for n in range(100))
+    ended = tuple(replace(elephant(f"{long}{n}"), tx=1e9) for n in range(100))
+    shown = decode(encode(replace(footprint(*running), ended=ended)).text)
+    assert shown.cut > 0
+    assert shown.ended
+    assert len(shown.pods) == len(running)
 
 
 @pytest.mark.parametrize("demand", [Demand(), Demand(TrafficClass.QUIET, origin=Origin.LEARNED, pods=1)])
