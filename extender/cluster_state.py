@@ -218,9 +218,7 @@ class ClusterState:
                     self._entry(node.name).read(node.annotation, said)
                     self._touch_lessons(node.name)
         if complete:
-            with self._lock:
-                present = {name for name, entry in self._nodes.items() if entry.present}
-            for name in present - {node.name for node in nodes}:
+            for name in self.node_names() - {node.name for node in nodes}:
                 self.drop_node(name)
 
     def _differs(self, node: NodeInfo) -> bool:
@@ -261,6 +259,11 @@ class ClusterState:
             if (entry := self._nodes.get(node)) is not None:
                 entry.heartbeat = None
                 self._touch_lessons(node)
+
+    def node_names(self) -> set[str]:
+        """Nodes that are there."""
+        with self._lock:
+            return {name for name, entry in self._nodes.items() if entry.present}
 
     def leased(self) -> set[str]:
         """Nodes whose Lease is known."""

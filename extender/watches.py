@@ -7,7 +7,8 @@ fields used here as they are read. Guarantees of the reflector hold: never raise
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
 from typing import Any, Final
 
 from kubernetes.client import ApiClient
@@ -42,7 +43,15 @@ class NodeSink:
         self._state = state
 
     def replace(self, items: Sequence[NodeInfo]) -> None:
-        self._state.put_nodes(items, complete=True)
+        self.replace_paged([items])
+
+    def replace_paged(self, pages: Iterable[Sequence[NodeInfo]]) -> None:
+        listed: set[str] = set()
+        for page in pages:
+            self._state.put_nodes(page)
+            listed.update(node.name for node in page)
+        for gone in self._state.node_names() - listed:
+            self._state.drop_node(gone)
 
     def upsert(self, item: NodeInfo) -> None:
         self._state.put_nodes([item])
@@ -58,10 +67,15 @@ class LeaseSink:
         self._state = state
 
     def replace(self, items: Sequence[LeaseInfo]) -> None:
-        for gone in self._state.leased() - {lease.node for lease in items}:
-            self._state.drop_lease(gone)
-        for lease in items:
+        self.replace_paged([items])
+
+    def replace_paged(self, pages: Iterable[Sequence[LeaseInfo]]) -> None:
+        listed: set[str] = set()
+        for lease in chain.from_iterable(pages):
             self._state.put_lease(lease)
+            listed.add(lease.node)
+        for gone in self._state.leased() - listed:
+            self._state.drop_lease(gone)
 
     def upsert(self, item: LeaseInfo) -> None:
         self._state.put_lease(item)
@@ -77,10 +91,15 @@ class PodSink:
         self._state = state
 
     def replace(self, items: Sequence[PodInfo]) -> None:
-        for gone in self._state.pod_uids() - {pod.uid for pod in items}:
-            self._state.drop_pod(gone)
-        for pod in items:
+        self.replace_paged([items])
+
+    def replace_paged(self, pages: Iterable[Sequence[PodInfo]]) -> None:
+        listed: set[str] = set()
+        for pod in chain.from_iterable(pages):
             self._state.put_pod(pod)
+            listed.add(pod.uid)
+        for gone in self._state.pod_uids() - listed:
+            self._state.drop_pod(gone)
 
     def upsert(self, item: PodInfo) -> None:
         self._state.put_pod(item)

@@ -1,10 +1,10 @@
 """Follow one collection of the API: paged list, then watch, for ever.
 
 Enters: a collection's path and a ``decode`` that keeps only what its reader uses. Leaves: calls on a Sink, from
-the reflector's thread: one ``replace`` with the whole collection after each list, then ``upsert`` and
-``delete`` as events arrive. Guarantees: never raises; lists again when the server says the version is too old,
-or says nothing for long; backs off while the server is away, or ends watches as soon as they are opened; counts
-what went wrong and what could not be decoded.
+the reflector's thread: one ``replace`` with the whole collection after each list, or ``replace_paged`` while it is
+read, then ``upsert`` and ``delete`` as events arrive. Guarantees: never raises; lists again when the server says
+the version is too old, or says nothing for long; backs off while the server is away, or ends watches as soon as
+they are opened; counts what went wrong and what could not be decoded.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from http import HTTPStatus
-from typing import Any, Final, Generic, Protocol, TypeVar
+from typing import Any, Final, Generic, Protocol, TypeVar, runtime_checkable
 
 import orjson
 import structlog
@@ -44,6 +44,18 @@ class Sink(Protocol[T_contra]):
     def replace(self, items: Sequence[T_contra]) -> None: ...
     def upsert(self, item: T_contra) -> None: ...
     def delete(self, item: T_contra) -> None: ...
+
+
+@runtime_checkable
+class PagedSink(Protocol[T_contra]):
+    """A sink of a collection that is too large to be there twice, once as listed and once as kept."""
+
+    def replace_paged(self, pages: Iterable[Sequence[T_contra]]) -> None:
+        """Take in each page before the next one is read; what no page had is gone, once they were all read.
+
+        Reading raises where a page fails. That is to be passed on, with nothing dropped: what was kept and what
+        was taken in stays, and everything is listed anew.
+        """
 
 
 class _Gone(Exception):  # noqa: N818 - not a fault: the version we asked for is compacted
@@ -81,6 +93,7 @@ class Reflector(Generic[T]):
         self._api, self._path, self._decode, self._sink = api, path, decode, sink
         self._query, self._page_size = dict(query or {}), page_size
         self._version: str | None = None
+        self._listed = ""
         self._response: RESTResponse | None = None
         self._progress = False
         """This attempt has shown something, or lasted."""
@@ -152,8 +165,16 @@ class Reflector(Generic[T]):
             _log.warning("watch failed, trying again", path=self._path, error=str(error), failures=failures)
 
     def _list(self) -> None:
-        items: list[T] = []
-        version, token = "", ""
+        if isinstance(self._sink, PagedSink):
+            self._sink.replace_paged(self._pages())
+        else:
+            self._sink.replace([item for page in self._pages() for item in page])
+        self._version = self._listed
+        self.synced.set()
+
+    def _pages(self) -> Iterator[list[T]]:
+        """The collection, read page by page; ``_listed`` is its version afterwards."""
+        token = ""
         while True:
             query = {**self._query, "limit": str(self._page_size)} | ({"continue": token} if token else {})
             try:
@@ -162,14 +183,11 @@ class Reflector(Generic[T]):
                 if error.status == HTTPStatus.GONE:  # the list took longer than the server keeps its version
                     raise _Gone from error
                 raise
-            items.extend(item for raw in page.get("items") or () if (item := self._slim(raw)) is not None)
             metadata = page.get("metadata") or {}
-            version, token = str(metadata.get("resourceVersion") or ""), str(metadata.get("continue") or "")
+            self._listed, token = str(metadata.get("resourceVersion") or ""), str(metadata.get("continue") or "")
+            yield [item for raw in page.get("items") or () if (item := self._slim(raw)) is not None]
             if not token:
-                break
-        self._sink.replace(items)
-        self._version = version
-        self.synced.set()
+                return
 
     def _watch(self, stop: threading.Event) -> None:
         seconds = WATCH_SECONDS + random.randrange(WATCH_SECONDS)  # noqa: S311 - spreads load, guards nothing

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from extender.pods import PodInfo, WorkloadKey, decode_pod
 from extender.snapshot import NodeState
 from extender.watches import LeaseSink, NodeSink, PodSink, decode_lease, decode_node
 from footprint.classes import TrafficClass
+from footprint.cluster.reflector import PagedSink
 from footprint.keys import lease_name
 from footprint.models import PodFootprint
 from footprint.wishes import Wishes
@@ -192,6 +194,34 @@ def test_a_relist_replaces_everything(state: ClusterState) -> None:
     assert list(state.snapshot.nodes) == ["b"]
     assert state.snapshot.nodes["b"].state is NodeState.NO_LEASE
     assert state.pod_uids() == set()
+
+
+def test_a_list_that_breaks_off_drops_nothing_and_keeps_what_it_has_shown(state: ClusterState) -> None:
+    publish(state, "a", elephant("e"))
+    bind(state, "p", "a")
+
+    def pages(page: list[Any]) -> Iterator[list[Any]]:
+        yield page
+        raise OSError("page 2")
+
+    for sink, page in (
+        (NodeSink(state), [NodeInfo("b", annotation(mouse("m")))]),
+        (LeaseSink(state), [LeaseInfo("b", "1")]),
+        (PodSink(state), [pod_info("q", node="b")]),
+    ):
+        assert isinstance(sink, PagedSink)
+        with pytest.raises(OSError, match="page 2"):
+            sink.replace_paged(pages(page))
+    state.apply()
+    assert all(state.snapshot.nodes[name].known for name in "ab")
+    assert state.pod_uids() == {"p", "q"}
+
+
+def test_a_relist_keeps_the_pods_it_had_and_no_others(state: ClusterState) -> None:
+    kept, *_ = [bind(state, uid, "a") for uid in ("p", "q", "gone")]
+    PodSink(state).replace_paged([pod_info(uid, node="a")] for uid in ("p", "q", "new"))
+    assert state.pod_uids() == {"p", "q", "new"}
+    assert state.find_pod("default", "p") is kept, "not a second one beside it"
 
 
 def test_events_of_the_api_reach_the_snapshot(state: ClusterState) -> None:

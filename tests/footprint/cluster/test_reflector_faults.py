@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -45,6 +45,23 @@ class Names:
     def wait_for(self, *names: str) -> bool:
         with self._changed:
             return self._changed.wait_for(lambda: self.names == set(names), 30)
+
+
+class PagedNames(Names):
+    """Takes names in page by page."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[set[str]] = []
+        """All names after each page."""
+
+    def replace_paged(self, pages: Iterable[Sequence[str]]) -> None:
+        listed: set[str] = set()
+        for page in pages:
+            listed |= set(page)
+            self._keep(self.names | listed)
+            self.seen.append(set(self.names))
+        self._keep(listed)
 
 
 def thing(name: str, version: str) -> dict[str, Any]:
@@ -112,7 +129,7 @@ def items(*things: dict[str, Any], version: str, more: str = "") -> dict[str, An
 
 
 @contextmanager
-def following(script: Script, folder: Path) -> Iterator[tuple[Reflector[str], Names]]:
+def following(script: Script, folder: Path, sink: Names | None = None) -> Iterator[tuple[Reflector[str], Names]]:
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler(script))
     threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
     config = folder / "kubeconfig"
@@ -124,7 +141,7 @@ def following(script: Script, folder: Path) -> Iterator[tuple[Reflector[str], Na
             "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
         })
     )  # fmt: skip
-    sink, stop = Names(), threading.Event()
+    sink, stop = sink or Names(), threading.Event()
     reflector = Reflector[str](
         connect(str(config), user_agent="test"), PATH, decode=lambda raw: str(raw["metadata"]["name"]), sink=sink
     )
@@ -195,6 +212,43 @@ def test_a_list_whose_version_goes_between_two_pages_begins_anew(tmp_path: Path,
         assert sink.wait_for("b")
         assert reflector.relists == 1
     assert pauses == [1]
+
+
+@pytest.mark.usefixtures("pauses")
+def test_a_large_collection_is_taken_in_page_by_page_and_what_went_away_meanwhile_is_dropped_at_the_end(
+    tmp_path: Path,
+) -> None:
+    pages: list[Answer] = [
+        (200, items(thing("a", "1"), thing("gone", "1"), version="1")),
+        (200, items(thing("a", "1"), version="9", more="next")), (200, items(thing("b", "9"), version="9")),
+    ]  # fmt: skip
+    sink = PagedNames()
+    script = Script(pages, [(200, [GONE]), (200, [Script.HOLD])])
+    with following(script, tmp_path, sink) as (reflector, _):
+        assert sink.wait_for("a", "b")
+        assert until(lambda: reflector.connected)
+    assert sink.seen == [{"a", "gone"}, {"a", "gone"}, {"a", "b", "gone"}]
+    assert "resourceVersion=9" in script.asked[-1]
+
+
+@pytest.mark.parametrize("failed", [(503, {"message": "busy"}), (410, {"message": "continue token expired"})])
+def test_a_page_that_fails_in_the_middle_leaves_what_was_known_and_everything_is_listed_anew(
+    tmp_path: Path, pauses: list[int], failed: Answer
+) -> None:
+    pages: list[Answer] = [
+        (200, items(thing("a", "1"), thing("gone", "1"), version="1")),
+        (200, items(thing("b", "9"), version="9", more="next")), failed,
+        (200, items(thing("b", "10"), version="10", more="next")), (200, items(thing("c", "10"), version="10")),
+    ]  # fmt: skip
+    sink = PagedNames()
+    script = Script(pages, [(200, [event("ADDED", "a", "2"), GONE]), (200, [Script.HOLD])])
+    with following(script, tmp_path, sink) as (reflector, _):
+        assert sink.wait_for("b", "c")
+        assert until(lambda: reflector.connected)
+    known = {"a", "b", "gone"}
+    assert sink.seen == [{"a", "gone"}, known, known, {*known, "c"}], "nothing is dropped before the end"
+    assert pauses == [1]
+    assert "resourceVersion=10" in script.asked[-1]
 
 
 def test_watches_that_end_as_soon_as_they_are_opened_are_opened_less_and_less_often(
