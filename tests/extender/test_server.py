@@ -7,6 +7,7 @@ import socket
 import ssl
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -191,9 +192,11 @@ def test_new_certificates_are_used_without_dropping_connections(
             connection.close()
 
 
-def test_draining_answers_on_but_ends_each_connection_and_says_not_ready() -> None:
+def test_draining_answers_on_but_ends_each_connection_and_says_not_ready(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [1000.0]
+    monkeypatch.setattr(server_module, "time", SimpleNamespace(monotonic=lambda: now[0]))
     with served(drain=2.0) as (port, server):
-        held = http.client.HTTPConnection("127.0.0.1", port)
+        held = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
         held.request("GET", "/readyz")
         assert held.getresponse().read() == b"ok"
         server.begin_drain()
@@ -201,11 +204,13 @@ def test_draining_answers_on_but_ends_each_connection_and_says_not_ready() -> No
         answer = held.getresponse()
         assert (answer.status, answer.getheader("connection")) == (503, "close")
         held.close()
-        fresh = http.client.HTTPConnection("127.0.0.1", port)
+        fresh = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
         assert ask(fresh) == SUITS
         fresh.close()
-        deadline = time.monotonic() + 10
-        while server.started and not server.should_exit and time.monotonic() < deadline:
+        assert not server.should_exit
+        now[0] += 2.0
+        deadline = time.monotonic() + 60
+        while not server.should_exit and time.monotonic() < deadline:
             time.sleep(0.05)
         assert server.should_exit, "it ends by itself"
 
