@@ -9,7 +9,8 @@ cluster is full; then, ``--turnover`` times over, a random pod ends and a new on
 are candidates each time, as kube-scheduler samples 1,000; among the best scores the node with the fewest pods is
 taken, as its own spreading would.
 
-Beside the extender: random nodes, spreading alone, and what no placement can beat. Each term of the cost model
+Beside the extender: random nodes and spreading alone; where all pods of the end are known beforehand, a packing
+that can be had, and what no placement can beat that carries as much as the links can. Each term of the cost model
 is also switched off alone, and the price of slowing elephants varied, with mode ``score``, in which nothing but
 costs decides.
 """
@@ -20,7 +21,7 @@ import argparse
 import math
 import random
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field
 from itertools import pairwise
@@ -54,6 +55,11 @@ _MOUSE: Final = 128 * 2**10
 _SAMPLED: Final = 0.42
 _PODS_PER_NODE: Final = 110
 """What a kubelet accepts by default."""
+_ROUNDING: Final = 1 + 1e-9
+"""Elephants that fill a link exactly fit."""
+
+PACKED: Final = "offline packing, achievable"
+LOWER_BOUND: Final = "lower bound"
 
 Choose = Callable[["Nodes", Demand, list[str], random.Random], str]
 
@@ -193,44 +199,90 @@ def without(term: str) -> Iterator[None]:
 
 
 def fill(nodes: Nodes, choose: Choose, demands: list[Demand], full: int, draw: random.Random) -> list[Demand]:
-    """Place ``demands`` one after the other, at most ``full`` at a time; those that are left at the end."""
+    """Place ``demands`` one after the other, at most ``full`` at a time; those that are left at the end.
+
+    Who ends and which nodes are candidates does not depend on what is chosen: all policies end with the same pods.
+    """
+    course = random.Random(draw.random())
     live: list[tuple[str, BoundPod]] = []
     everyone = list(nodes.bound)
     for number, demand in enumerate(demands):
         if len(live) == full:
-            at = draw.randrange(full)
+            at = course.randrange(full)
             live[at], live[-1] = live[-1], live[at]
             nodes.end(*live.pop())
-        names = draw.sample(everyone, round(_SAMPLED * len(everyone)))
+        names = course.sample(everyone, round(_SAMPLED * len(everyone)))
         name = choose(nodes, demand, names, draw)
         live.append((name, nodes.place(name, demand, number)))
     return [placed.demand for _, placed in live]
 
 
-def judged(policy: str, nodes: Nodes) -> Quality:
-    """The figures of a filled cluster."""
+def quality(policy: str, placed: Iterable[Sequence[Demand]], link: float) -> Quality:
+    """The figures of pods, node by node."""
     pairs, waits, wanted, unmet = 0, list[float](), 0.0, 0.0
-    for bound in nodes.bound.values():
-        elephants = [pod.demand.tx for pod in bound if pod.demand.hurts]
-        mice = sum(pod.demand.suffers for pod in bound)
+    for there in placed:
+        elephants = [demand.tx for demand in there if demand.hurts]
+        mice = sum(demand.suffers for demand in there)
         pairs += mice * len(elephants)
-        waits += [waiting(sum(elephants) / nodes.link)] * mice
+        waits += [waiting(sum(elephants) / link)] * mice
         wanted += sum(elephants)
-        unmet += max(0.0, sum(elephants) - SATURATED * nodes.link)
+        unmet += max(0.0, sum(elephants) - SATURATED * link)
     long = sum(wait >= 1 for wait in waits)
     mean = sum(waits) / max(len(waits), 1)
     return Quality(policy, pairs, mean, 100 * long / max(len(waits), 1), 100 * unmet / max(wanted, 1.0))
 
 
-def bound(demands: list[Demand], nodes: int, link: float) -> Quality:
-    """What no placement can beat: bandwidth that all links together cannot carry, and no pairs where the fewest
-    links that could carry the elephants leave nodes enough for all other pods."""
-    wanted = sum(demand.tx for demand in demands if demand.hurts)
-    links = math.ceil(wanted / (SATURATED * link))
-    others = sum(not demand.hurts for demand in demands)
-    apart = links + math.ceil(others / _PODS_PER_NODE) <= nodes
-    unmet = max(0.0, wanted - nodes * SATURATED * link)
-    return Quality("no placement beats", 0 if apart else -1, 0.0, 0.0, 100 * unmet / max(wanted, 1.0))
+def judged(policy: str, nodes: Nodes) -> Quality:
+    """The figures of a filled cluster."""
+    return quality(policy, ([pod.demand for pod in bound] for bound in nodes.bound.values()), nodes.link)
+
+
+def packed(demands: list[Demand], nodes: int, link: float, full: int = _PODS_PER_NODE) -> list[list[Demand]]:
+    """Pods by node, as somebody could place them who knows them all: elephants onto as few links as first-fit
+    decreasing needs (those that fit nowhere onto the least loaded), quiet pods beside them, mice on the other
+    nodes, and where these are full where they wait least. No node gets more than ``full`` pods, if all fit so."""
+    full = max(full, math.ceil(len(demands) / nodes))
+    there: list[list[Demand]] = [[] for _ in range(nodes)]
+    used, usable = [0.0] * nodes, SATURATED * link * _ROUNDING
+
+    def put(demand: Demand, node: int) -> None:
+        there[node].append(demand)
+        used[node] += demand.tx
+
+    def open_nodes() -> list[int]:
+        return [node for node in range(nodes) if len(there[node]) < full]
+
+    for demand in sorted((d for d in demands if d.hurts), key=lambda d: -d.tx):
+        fits = (node for node in open_nodes() if used[node] + demand.tx <= usable)
+        put(demand, next(fits, min(open_nodes(), key=used.__getitem__)))
+    quiet = [d for d in demands if not d.hurts and not d.suffers]
+    mice = [d for d in demands if not d.hurts and d.suffers]
+    for others, best_first in ((quiet, -1.0), (mice, 1.0)):
+        room = sorted(open_nodes(), key=lambda node: best_first * used[node])
+        places = [node for node in room for _ in range(full - len(there[node]))]
+        for demand, node in zip(others, places, strict=False):
+            put(demand, node)
+    return there
+
+
+def lower_bound(demands: list[Demand], nodes: int, link: float, full: int = _PODS_PER_NODE) -> Quality:
+    """What no placement beats that carries as much as all links can.
+
+    As if elephants could be cut to fill links to the brim: that leaves the most nodes to mice. The mice that these
+    cannot take live beside one elephant each at least, and wait as long as the smallest one makes them.
+    """
+    rates = [demand.tx for demand in demands if demand.hurts]
+    mice = sum(demand.suffers and not demand.hurts for demand in demands)
+    full, usable = max(full, math.ceil(len(demands) / nodes)), SATURATED * link
+    carried = min(sum(rates), nodes * usable)
+    links = max(math.ceil(carried / (usable * _ROUNDING)), math.ceil(len(rates) / full))
+    beside = max(0, mice - (nodes - links) * full)
+    wait = waiting(min(rates) / link) if rates else 0.0
+    share = beside / max(mice, 1)
+    unmet = sum(rates) - carried
+    return Quality(
+        LOWER_BOUND, beside, share * wait, 100 * share * (wait >= 1), 100 * unmet / max(sum(rates), 1.0)
+    )
 
 
 def simulate(options: argparse.Namespace) -> tuple[dict[str, Any], list[Quality]]:
@@ -259,7 +311,9 @@ def simulate(options: argparse.Namespace) -> tuple[dict[str, Any], list[Quality]
         "elephants": sum(demand.hurts for demand in live), "mice": sum(demand.suffers for demand in live),
         "elephants_percent_of_links": 100 * sum(demand.tx for demand in live) / (options.nodes * link),
     }  # fmt: skip
-    return about, [*found, bound(live, options.nodes, link)]
+    return about, [
+        *found, quality(PACKED, packed(live, options.nodes, link), link), lower_bound(live, options.nodes, link),
+    ]  # fmt: skip
 
 
 def main(argv: list[str] | None = None) -> int:

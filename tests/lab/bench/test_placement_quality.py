@@ -1,8 +1,12 @@
 from __future__ import annotations
 
+import math
 import random
+from itertools import product
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from extender.cost import Link
 from extender.demand import Demand, Origin
@@ -15,20 +19,22 @@ from lab.bench.placement_quality import (
     Choose,
     Nodes,
     at_random,
-    bound,
     demand_of,
     extender,
     fill,
     flow_size,
     judged,
+    lower_bound,
+    packed,
     priced,
+    quality,
     spread,
     without,
 )
 
 G = 1e9
 LINK = 2.5 * G
-MOUSE = demand_of(1000.0, LINK)
+MOUSE, QUIET = demand_of(1000.0, LINK), demand_of(2**20, LINK)
 
 
 def elephant(rate: float) -> Demand:
@@ -80,9 +86,81 @@ def test_pods_that_end_leave_nothing_behind() -> None:
     assert used == pytest.approx(sum(demand.tx for demand in live))
 
 
+def test_every_policy_ends_with_the_same_pods() -> None:
+    demands = [demand_of(flow_size(random.Random(number)), LINK) for number in range(60)]
+    ends = [
+        [id(demand) for demand in fill(Nodes(4, LINK), choose, demands, 20, random.Random(1))]
+        for choose in (at_random, spread, extender(Placement.SCORE))
+    ]
+    assert ends[0] == ends[1] == ends[2]
+
+
+def shape(placed: list[list[Demand]]) -> list[tuple[float, int]]:
+    """Of each node: its elephants' bit/s, in links, and its mice."""
+    return [(round(sum(d.tx for d in there) / LINK, 6), sum(d.suffers for d in there)) for there in placed]
+
+
+@pytest.mark.parametrize(
+    ("demands", "nodes", "full", "expected"),
+    [
+        # the largest first: 0.5 + 0.4 and 0.5 + 0.3
+        ([elephant(r * LINK) for r in (0.3, 0.5, 0.4, 0.5)] + [MOUSE] * 3, 3, 110, [(0.9, 0), (0.8, 0), (0, 3)]),
+        # one too many: onto the least loaded
+        ([elephant(r * LINK) for r in (0.9, 0.5, 0.5)], 2, 110, [(0.9, 0), (1.0, 0)]),
+        # mice for whom no node is left share the emptier link
+        ([elephant(0.9 * LINK), elephant(0.5 * LINK)] + [MOUSE] * 2, 2, 3, [(0.9, 0), (0.5, 2)]),
+        ([elephant(0.9 * LINK), elephant(0.5 * LINK)] + [MOUSE] * 3, 2, 3, [(0.9, 1), (0.5, 2)]),
+        # quiet pods leave the other nodes to mice
+        ([elephant(0.9 * LINK), QUIET, QUIET] + [MOUSE] * 3, 2, 3, [(0.9, 0), (0, 3)]),
+        # more pods than nodes may have: alike on all
+        ([MOUSE] * 8, 2, 3, [(0, 4), (0, 4)]),
+    ],
+)
+def test_a_packing_keeps_elephants_together_and_mice_away_from_them(
+    demands: list[Demand], nodes: int, full: int, expected: list[tuple[float, int]]
+) -> None:
+    assert shape(packed(demands, nodes, LINK, full)) == expected
+
+
+def test_a_packing_is_judged_like_any_placement() -> None:
+    found = quality("packed", packed([elephant(LINK / 2), MOUSE], 1, LINK), LINK)
+    assert (found.pairs, found.waiting_mice) == (1, 100)
+    assert found.mean_wait == pytest.approx(1)
+
+
 def test_no_placement_carries_more_than_all_links_together() -> None:
-    assert bound([elephant(LINK)] * 4, 2, LINK).unmet == pytest.approx(100 * (4 - 1.8) / 4)
-    assert bound([elephant(G), MOUSE], 2, LINK).pairs == 0
+    assert lower_bound([elephant(LINK)] * 4, 2, LINK).unmet == pytest.approx(100 * (4 - 1.8) / 4)
+    assert lower_bound([elephant(G), MOUSE], 2, LINK).pairs == 0
+
+
+demands = st.lists(
+    st.sampled_from([MOUSE, QUIET, *(elephant(rate * LINK) for rate in (0.2, 0.45, 0.5, 0.9))]),
+    min_size=1,
+    max_size=5,
+)
+
+
+@given(demands, st.integers(1, 3), st.integers(1, 3))
+@settings(max_examples=60, deadline=None)
+def test_no_placement_beats_the_lower_bound(pods: list[Demand], nodes: int, full: int) -> None:
+    bound = lower_bound(pods, nodes, LINK, full)
+    at_most = max(full, math.ceil(len(pods) / nodes))
+    for choice in product(range(nodes), repeat=len(pods)):
+        there = [[pod for pod, at in zip(pods, choice, strict=True) if at == node] for node in range(nodes)]
+        if max(map(len, there)) > at_most:
+            continue
+        found = quality("any", there, LINK)
+        assert found.unmet >= bound.unmet - 1e-6
+        if found.unmet <= bound.unmet + 1e-6:
+            assert found.pairs >= bound.pairs
+            assert found.mean_wait >= bound.mean_wait - 1e-9
+            assert found.waiting_mice >= bound.waiting_mice - 1e-9
+
+
+@given(demands, st.integers(1, 3), st.integers(1, 3))
+def test_a_packing_places_every_pod_once(pods: list[Demand], nodes: int, full: int) -> None:
+    placed = [id(pod) for there in packed(pods, nodes, LINK, full) for pod in there]
+    assert sorted(placed) == sorted(map(id, pods))
 
 
 @pytest.mark.parametrize("choose", [at_random, spread, extender(Placement.PREFER), extender(Placement.SCORE)])
