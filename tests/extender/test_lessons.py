@@ -15,7 +15,7 @@ from extender.lessons import Lessons, Taught
 from extender.pods import WorkloadKey
 from extender.totals import Total
 from footprint.classes import TrafficClass
-from footprint.models import PodFootprint
+from footprint.models import NodeFootprint, PodFootprint
 from footprint.units import quantise
 from tests.extender.builders import M, elephant, footprint, mouse
 
@@ -56,11 +56,11 @@ footprints = st.builds(
 
 @given(st.lists(st.tuples(st.sampled_from("abcd"), st.none() | footprints), max_size=30))
 def test_whatever_nodes_write_in_whatever_order_totals_and_demands_are_those_of_what_is_left(
-    writes: list[tuple[str, object]],
+    writes: list[tuple[str, NodeFootprint | None]],
 ) -> None:
     lessons, left = Lessons(), dict[str, Taught]()
     for node, written in writes:
-        taught = None if written is None else tally_node(written)  # type: ignore[arg-type]
+        taught = None if written is None else tally_node(written)
         lessons.update(lessons.teach(node, taught))
         left.pop(node, None)
         if taught is not None:
