@@ -1,4 +1,4 @@
-"""``traffic-footprint-extender run``: settings in, a serving process out; ``cleanup``: a cluster without
+"""``traffic-footprint-extender [run]``: settings in, a serving process out; ``cleanup``: a cluster without
 what agents left in it. One clear line for what the operator can mend."""
 
 from __future__ import annotations
@@ -142,10 +142,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if given[:1] == ["cleanup"]:
         clean(_read(CleanupSettings, "cleanup", given[1:]))
         return
-    if given[:1] != ["run"]:
-        usage = f"usage: {PROGRAM} run|cleanup [--help] [FLAGS]"
-        if given[:1] in (["-h"], ["--help"]):
-            print(usage)
-            return
+    usage = f"usage: {PROGRAM} [run]|cleanup [--help] [FLAGS]"
+    if given[:1] in (["-h"], ["--help"]):
+        print(usage)
+        return
+    if given[:1] == ["run"]:
+        given = given[1:]
+    elif not given or not given[0].startswith("-"):  # flags alone mean ``run``: there is nothing else to serve
         fail(f"unknown command {given[0]!r}" if given else "no command given", usage)
-    serve(read_settings(given[1:]))
+    serve(read_settings(given))

@@ -1,15 +1,23 @@
 from __future__ import annotations
 
 import socket
+import subprocess
+import sys
+import time
 from pathlib import Path
+from urllib.error import URLError
+from urllib.request import urlopen
 
 import pytest
 
+from extender import cli
 from extender.cli import main, read_settings
 from extender.connections import KEEP_ALIVE_SECONDS
 from extender.server import listen
 from extender.settings import DEFAULT_PORT, Settings
 from footprint.wishes import Placement
+
+PATIENCE_SECONDS = 60.0
 
 
 def error_of(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
@@ -21,6 +29,18 @@ def error_of(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     assert text.count("\n") == 1
     assert text.startswith("error: ")
     return text
+
+
+def answer_of(url: str) -> str:
+    """What ``url`` answers as soon as somebody listens there."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        try:
+            with urlopen(url, timeout=PATIENCE_SECONDS) as answer:  # noqa: S310 - our own
+                return str(answer.read().decode())
+        except URLError:
+            assert time.monotonic() < deadline, "nobody listens"
+            time.sleep(0.05)
 
 
 def test_flags_win_over_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -83,7 +103,40 @@ def test_an_unreadable_kubeconfig_is_one_line(capsys: pytest.CaptureFixture[str]
 def test_another_command_is_refused_with_the_usage(
     capsys: pytest.CaptureFixture[str], arguments: list[str]
 ) -> None:
-    assert "usage: traffic-footprint-extender run" in error_of(capsys, *arguments)
+    assert "usage: traffic-footprint-extender [run]|cleanup" in error_of(capsys, *arguments)
+
+
+@pytest.mark.parametrize("command", [[], ["run"]])
+def test_flags_without_a_command_serve(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, command: list[str]
+) -> None:
+    served: list[Settings] = []
+    monkeypatch.setattr(cli, "serve", served.append)
+    state = tmp_path / "state.json"
+    main([*command, "--state", str(state), "--host", "127.0.0.1", "--port", "8123"])
+    assert [(s.state, s.host, s.port) for s in served] == [(state, "127.0.0.1", 8123)]
+
+
+@pytest.mark.parametrize("flag", ["-h", "--help"])
+def test_help_alone_shows_every_command(capsys: pytest.CaptureFixture[str], flag: str) -> None:
+    main([flag])
+    assert capsys.readouterr().out.startswith("usage: traffic-footprint-extender [run]|cleanup")
+
+
+def test_a_saved_cluster_is_served_by_the_installed_program(tmp_path: Path) -> None:
+    """The command as documented, in a process of its own, until it is told to end."""
+    state = tmp_path / "state.json"
+    state.write_text('{"items":[]}')
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    program = [sys.executable, "-c", "from extender.cli import main; main()"]
+    flags = ["--state", str(state), "--host", "127.0.0.1", "--port", str(port), "--drain", "0"]
+    with subprocess.Popen([*program, *flags]) as process:
+        try:
+            assert answer_of(f"http://127.0.0.1:{port}/readyz") == "ok"
+        finally:
+            process.terminate()
+        assert process.wait(PATIENCE_SECONDS) == 0
 
 
 def test_a_port_in_use_names_the_remedy(capsys: pytest.CaptureFixture[str]) -> None:
