@@ -16,7 +16,7 @@ import structlog
 
 from extender import protocol
 from extender.cluster_state import ClusterState
-from extender.commitment import commit
+from extender.commitment import commit_known, commits
 from extender.demand import Demand
 from extender.explain import explain
 from extender.filtering import effective_placement, filter_nodes
@@ -145,7 +145,7 @@ class Verbs:
         self._metrics.demands.labels(demand.cls.value, demand.origin.value).inc()
         if answer.rejected:
             self._metrics.rejections.labels(placement.value).inc(answer.rejected)
-            if answer.only is not None and _commits(demand, snapshot):
+            if answer.only is not None and commits(demand, snapshot):
                 # kube-scheduler asks for no scores when one node is left of several: the pod goes there.
                 self._sent.append((request.pod, answer.only))
         return answer.body
@@ -155,7 +155,7 @@ class Verbs:
         if self._placement(request) is Placement.IGNORE:
             return protocol.encode_scores(names, [NEUTRAL] * len(names))
         demand = snapshot.demand(request.pod)
-        uid = request.pod.uid if _commits(demand, snapshot) else None
+        uid = request.pod.uid if commits(demand, snapshot) else None
         if request.nodes is None:
             scores = self._tables.prioritize(names, demand, snapshot, arrived + self._policy.deadline, uid)
         else:
@@ -199,12 +199,6 @@ class Verbs:
         return placement
 
 
-def _commits(demand: Demand, snapshot: Snapshot) -> bool:
-    """Whether it matters where the pod goes before its bind is seen: an elephant always takes a link; a mouse may
-    take one of the last without mice."""
-    return demand.hurts or (demand.suffers and snapshot.elephants_known)
-
-
 def _plain_filter(request: Request, demand: Demand, placement: Placement, snapshot: Snapshot) -> FilterAnswer:
     """For candidates that came as whole Nodes, which kube-scheduler is not told to send."""
     verdict = filter_nodes(request.names, demand, placement, snapshot)
@@ -217,7 +211,5 @@ def _plain_scores(names: list[str], demand: Demand, snapshot: Snapshot, uid: str
     scores = score_nodes(names, demand, snapshot)
     if uid is None:
         return Scores(protocol.encode_scores(names, scores), None)
-    committed, chosen = commit(names, scores, uid)
-    if chosen is None or not snapshot.view(chosen).known:  # nothing speaks for a node of which nothing is known
-        return Scores(protocol.encode_scores(names, scores), None)
+    committed, chosen = commit_known(names, scores, uid, snapshot)
     return Scores(protocol.encode_scores(names, committed), chosen)

@@ -11,7 +11,9 @@ from __future__ import annotations
 import zlib
 from collections.abc import Sequence
 
+from extender.demand import Demand
 from extender.scoring import BEST
+from extender.snapshot import Snapshot
 
 
 def pick(uid: str, equals: int) -> int:
@@ -32,3 +34,19 @@ def commit(names: Sequence[str], scores: Sequence[int], uid: str) -> tuple[list[
     if top < BEST:
         return [score + (name == chosen) for name, score in zip(names, scores, strict=True)], chosen
     return [score - (score == top and name != chosen) for name, score in zip(names, scores, strict=True)], chosen
+
+
+def commits(demand: Demand, snapshot: Snapshot) -> bool:
+    """Whether it matters where the pod goes before its bind is seen: an elephant always takes a link; a mouse may
+    take one of the last without mice."""
+    return demand.hurts or (demand.suffers and snapshot.elephants_known)
+
+
+def commit_known(
+    names: Sequence[str], scores: list[int], uid: str, snapshot: Snapshot
+) -> tuple[list[int], str | None]:
+    """``commit``, unless it would choose a node of which nothing is known: nothing speaks for that one."""
+    committed, chosen = commit(names, scores, uid)
+    if chosen is None or not snapshot.view(chosen).known:
+        return scores, None
+    return committed, chosen

@@ -1,7 +1,8 @@
 """Why a pod would go where it would go: every step of a verdict as JSON.
 
 Enters: a decoded request, the snapshot, the policy and the time. Leaves: a plain dict. Pure; it calls the same
-functions as filter and prioritize, so that it cannot tell another story.
+functions as filter and prioritize, so that it cannot tell another story: kube-scheduler asks for the scores of
+those nodes only that the filter lets pass, so that no other has one.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
+from extender.commitment import commit_known, commits
 from extender.cost import placement_cost
 from extender.demand import Demand
 from extender.filtering import effective_placement, filter_nodes, unsuitable
@@ -50,6 +52,16 @@ def _record(record: Record | None) -> dict[str, Any] | None:
     }  # fmt: skip
 
 
+def _scores(
+    pod: PodInfo, passed: list[str], demand: Demand, snapshot: Snapshot
+) -> tuple[dict[str, int], str | None]:
+    """What prioritize answers about ``passed``, and the node that it commits the pod to."""
+    scores, chosen = score_nodes(passed, demand, snapshot), None
+    if pod.uid and commits(demand, snapshot):  # which of equals it is depends on the UID: a manifest has none yet
+        scores, chosen = commit_known(passed, scores, pod.uid, snapshot)
+    return dict(zip(passed, scores, strict=True)), chosen
+
+
 def explain(pod: PodInfo, names: list[str], snapshot: Snapshot, policy: Policy, now: float) -> dict[str, Any]:
     """The verdict on ``pod`` over ``names``, with everything it rests on."""
     demand = snapshot.demand(pod)
@@ -58,8 +70,7 @@ def explain(pod: PodInfo, names: list[str], snapshot: Snapshot, policy: Policy, 
     placement = effective_placement(pod, default, waited, policy.relax_after)
     verdict = filter_nodes(names, demand, placement, snapshot)
     neutral = Demand() if placement is Placement.IGNORE else demand
-    passed = set(verdict.passed)
-    scores = dict(zip(names, score_nodes(names, neutral, snapshot), strict=True))
+    scores, chosen = _scores(pod, verdict.passed, neutral, snapshot)
     return {
         "pod": {"namespace": pod.ns, "name": pod.name, "workload": pod.workload, "exempt": pod.exempt},
         "problems": [problem.message for problem in pod.wishes.problems],
@@ -68,11 +79,12 @@ def explain(pod: PodInfo, names: list[str], snapshot: Snapshot, policy: Policy, 
         "placement": placement.value,
         "mice_free_links_scarce": snapshot.scarce,
         "waited_seconds": round(waited, 1),
+        "committed_to": chosen,
         "nodes": {
             name: {
                 **_node(demand, snapshot.view(name), snapshot.scarce),
-                "score": scores[name],
-                "passes": name in passed,
+                "score": scores.get(name),
+                "passes": name in scores,
             }
             for name in names
         },

@@ -151,6 +151,12 @@ def _record(record: dict[str, Any]) -> str:
     return "; ".join(part for part in parts if part)
 
 
+def _rank(item: tuple[str, dict[str, Any]]) -> tuple[int, str]:
+    """The best first, those that were rejected last."""
+    name, node = item
+    return (1 if node["score"] is None else -node["score"], name)
+
+
 def rendered(told: dict[str, Any]) -> Group:
     """The explanation for people."""
     pod = told["pod"]
@@ -161,12 +167,15 @@ def rendered(told: dict[str, Any]) -> Group:
     lines += told["problems"]
     if told["mice_free_links_scarce"]:
         lines.append("links without mice are scarce: mice are kept together")
-    table = Table("NODE", "SCORE", "PASSES", "WAITING", "HARM", "UNMET", "ROOM", "WHY", box=None)
-    for name, node in sorted(told["nodes"].items(), key=lambda item: (-item[1]["score"], item[0])):
+    if (chosen := told["committed_to"]) is not None:
+        lines.append(f"committed to {chosen}: one of the nodes that suit it best, so that the next pod knows")
+    table = Table("NODE", "SCORE", "PASSES", "WAITING", "HARM", "SLOWDOWN", "ROOM", "WHY", box=None)
+    for name, node in sorted(told["nodes"].items(), key=_rank):
         cost = node.get("cost") or {}
         terms = [f"{cost[term]:.2f}" if cost else "-" for term in ("waiting", "harm", "slowdown", "room")]
         why = node.get("unsuitable") or node.get("load") or f"{node['state']}: {node['why']}"
-        table.add_row(name, str(node["score"]), "yes" if node["passes"] else "no", *terms, why)
+        score = "-" if node["score"] is None else str(node["score"])  # kube-scheduler asks for none
+        table.add_row(name, score, "yes" if node["passes"] else "no", *terms, why)
     return Group(*map(Text, lines), table)
 
 

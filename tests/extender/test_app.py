@@ -235,12 +235,51 @@ def test_metrics_show_nodes_by_state(client: Client) -> None:
     assert metric(client, 'traffic_footprint_extender_malformed_footprints_total{reason="not-json"}') == 1
 
 
-def test_an_explanation_agrees_with_the_answers(client: Client) -> None:
-    told = client.post("/explain", json=ask()).json()
-    passed = client.post("/filter", json=ask()).json()["NodeNames"]
-    scores = {e["Host"]: e["Score"] for e in client.post("/prioritize", json=ask()).json()}
+def asked_in_turn(client: Client, sent: dict[str, Any]) -> tuple[list[str], dict[str, int]]:
+    """What kube-scheduler learns: which names pass the filter, and the scores of those."""
+    passed = client.post("/filter", json=sent).json()["NodeNames"]
+    scored = client.post("/prioritize", json={**sent, "NodeNames": passed}).json()
+    return passed, {entry["Host"]: entry["Score"] for entry in scored}
+
+
+WISHES: list[dict[str, str]] = [
+    {}, {"class": "mouse"}, {"class": "elephant", "expected-bandwidth": "50M"},
+    {"class": "elephant", "placement": "strict"}, {"placement": "score"}, {"placement": "ignore"},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("wishes", WISHES, ids=str)
+@pytest.mark.parametrize("names", [NODES, ["busy"], ["busy", "mice"], ["free", "broken"]], ids=",".join)
+def test_an_explanation_agrees_with_filter_and_then_prioritize(
+    state: ClusterState, feed: Feed, names: list[str], wishes: dict[str, str]
+) -> None:
+    state.put_nodes([NodeInfo("idle", annotation())])  # as good as the other one: an elephant is committed to one
+    state.put_lease(LeaseInfo("idle", "1"))
+    state.apply()
+    sent = ask([*names, "idle"], annotations={f"traffic-footprint.io/{key}": wish for key, wish in wishes.items()})
+    client = Client(create_app(state, feed, Policy()))
+    told = client.post("/explain", json=sent).json()
+    passed, scores = asked_in_turn(client, sent)
     assert [name for name, node in told["nodes"].items() if node["passes"]] == passed
-    assert {name: node["score"] for name, node in told["nodes"].items()} == scores
+    assert {name: node["score"] for name, node in told["nodes"].items() if node["score"] is not None} == scores
+    best = [name for name, score in scores.items() if score == max(scores.values())]
+    assert told["committed_to"] is None or best == [told["committed_to"]]
+
+
+def test_a_node_that_the_filter_rejects_has_no_score(client: Client) -> None:
+    told = client.post("/explain", json=ask()).json()["nodes"]
+    assert {name: (node["passes"], node["score"]) for name, node in told.items()} == {
+        "busy": (False, None), "broken": (True, 5), "mice": (False, None), "free": (True, 5),
+    }  # fmt: skip
+
+
+def test_of_a_pod_without_a_uid_it_is_not_told_which_of_equals_it_takes(client: Client) -> None:
+    told = client.post("/explain", json=ask(["free"], uid="")).json()
+    assert (told["committed_to"], told["nodes"]["free"]["score"]) == (None, 5)
+
+
+def test_an_explanation_names_what_it_rests_on(client: Client) -> None:
+    told = client.post("/explain", json=ask()).json()
     assert told["demand"]["text"] == "elephant, tx 180 Mbit/s, learned from 1 pods"
     assert told["nodes"]["mice"]["cost"]["harm"] == pytest.approx(19.0)
     assert told["nodes"]["broken"]["why"].startswith("not-json")

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -60,8 +61,15 @@ def test_people_read_scores_terms_and_reasons(capsys: pytest.CaptureFixture[str]
     assert "default/bulk-x, workload Job/bulk: elephant, tx 180 Mbit/s, learned from 1 pods" in text
     [busy] = [line for line in text.splitlines() if line.strip().startswith("busy")]
     assert "elephants use 90 percent of the link" in busy
+    assert re.findall(r"[A-Z]+", text[text.index("WAITING") :])[:4] == ["WAITING", "HARM", "SLOWDOWN", "ROOM"]
     assert "malformed-footprint" in text
     assert "no-footprint" in text
+
+
+def test_a_rejected_node_stands_last_and_has_no_score(capsys: pytest.CaptureFixture[str], state: Path) -> None:
+    rows = run(capsys, "bulk-x", "--state", state, "--placement", "strict").splitlines()
+    assert [row.split()[:3] for row in rows[-2:]] == [["busy", "-", "no"], ["mice", "-", "no"]]
+    assert all(row.split()[1:3] == ["5", "yes"] for row in rows[-5:-2])
 
 
 def test_a_workloads_manifest_is_asked_about_as_its_pod(
