@@ -15,7 +15,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import structlog
@@ -27,7 +27,7 @@ from extender.learning.record import Record
 from extender.ledger import HOLD_SECONDS, NEVER, BoundPod, mice_cut
 from extender.lessons import Lessons, Taught
 from extender.pods import PodInfo, WorkloadKey
-from extender.snapshot import REMEMBERED_CHANGES, NodeFacts, NodeView, Snapshot, teaches, view_node
+from extender.snapshot import REMEMBERED_CHANGES, NodeFacts, NodeView, Snapshot, teaches, unplaced, view_node
 from footprint.codec import FootprintError, decode
 from footprint.models import NodeFootprint
 from footprint.staleness import Heartbeat, observe
@@ -145,6 +145,15 @@ class _Links:
     def to_keep(self, census: Census) -> int:
         """How many links to keep free of mice; 0 while no elephants are known."""
         return census.links_to_keep(self.capacity / self.known, self.known) if self.known else 0
+
+
+def _scarce(keep: int, links: _Links) -> bool:
+    """Links without mice are no more than are to be kept."""
+    return 0 < keep >= links.mice_free
+
+
+def _facts(name: str, entry: _Node, bound: tuple[BoundPod, ...]) -> NodeFacts:
+    return NodeFacts(name, entry.footprint, entry.problem, entry.heartbeat, bound, entry.gone)
 
 
 class ClusterState:
@@ -342,9 +351,28 @@ class ClusterState:
         with self._lock:
             return {uid: pod.node for uid in uids if (pod := self._pods.get(uid)) is not None and pod.node}
 
+    def now(self) -> float:
+        """Seconds of the clock that everything here is timed by."""
+        return self._clock()
+
+    def without(self, pod: PodInfo) -> Snapshot:
+        """The snapshot as it would be had ``pod`` not been placed yet: it must not stand in its own way when it is
+        asked why it went where it went. What it has taught of its workload stays known."""
+        with self._lock:
+            snapshot, now = self.snapshot, self._clock()
+            name = self._pods.get(pod.uid, pod).node or self._assumed.get(pod.uid, ("", now))[0]
+            entry, before = self._nodes.get(name), snapshot.nodes.get(name)
+            if not pod.uid or entry is None or not entry.present or before is None:
+                return snapshot
+            facts = unplaced(_facts(name, entry, self._bound(entry, now)), pod.uid)
+            view, links = view_node(facts, now, self._stale_after, self._hold), replace(self._links)
+            links.swap(before, view)
+            scarce = _scarce(links.to_keep(self._census), links)
+            return replace(snapshot, nodes=self._views.after({name: view}), scarce=scarce)
+
     def find_pod(self, namespace: str, name: str) -> PodInfo | None:
         """The pod as the watch shows it; looks through all of them."""
-        with self._lock:
+        with self._lock:  # held for no longer than a copy takes: answers wait for it
             pods = list(self._pods.values())
         return next((pod for pod in pods if (pod.ns, pod.name) == (namespace, name)), None)
 
@@ -446,7 +474,7 @@ class ClusterState:
         self._dirty -= names
         self._update_views(names, self._clock())
         before, keep = self.snapshot, self._links.to_keep(self._census)
-        scarce = 0 < keep >= self._links.mice_free
+        scarce = _scarce(keep, self._links)
         self.snapshot = Snapshot(
             self._views, self._lessons.demands, self._waiting, self._default_rate, scarce,
             before.version + 1, (*before.recent[1 - REMEMBERED_CHANGES :], frozenset(names)),
@@ -525,7 +553,7 @@ class ClusterState:
             self._reopen(name, entry, frozenset(b.pod.key for b in bound))
             before = self._views.get(name)
             if entry.present:
-                facts = NodeFacts(name, entry.footprint, entry.problem, entry.heartbeat, bound, entry.gone)
+                facts = _facts(name, entry, bound)
                 view = changed[name] = view_node(facts, now, self._stale_after, self._hold)
                 self._look_again(name, entry, view.changes_at)
                 self._links.swap(before, view)

@@ -8,7 +8,7 @@ data makes that node "unknown", with the reason named, and changes nothing for t
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Final
 
@@ -179,6 +179,12 @@ def view_node(facts: NodeFacts, now: float, stale_after: float, hold: float = HO
         facts.name, NodeState.KNOWN, "", link, mouse_pods, ledger, link.utilisation, waiting(link.utilisation),
         describe_load(link), min(stale_at, ledger.until),
     )  # fmt: skip
+
+
+def unplaced(facts: NodeFacts, uid: str) -> NodeFacts:
+    """The node as it would be had the pod ``uid`` never come there: neither measured nor expected."""
+    bound = tuple(bound for bound in facts.bound if bound.pod.uid != uid)
+    return replace(facts, bound=bound, gone={*facts.gone, uid})
 
 
 def teaches(footprint: NodeFootprint | None, heartbeat: Heartbeat | None, now: float, stale_after: float) -> bool:
