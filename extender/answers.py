@@ -1,4 +1,4 @@
-"""The two verbs and their explanation, without HTTP.
+"""The two verbs, without HTTP.
 
 Enters: a decoded request and when it arrived. Leaves: the answer's JSON, made of the current snapshot. Guarantees:
 whatever goes wrong inside, and whenever an answer would come too late, filter lets every node pass and prioritize
@@ -11,14 +11,12 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-import orjson
 import structlog
 
 from extender import protocol
 from extender.cluster_state import ClusterState
 from extender.commitment import commit_known, commits
 from extender.demand import Demand
-from extender.explain import explain
 from extender.filtering import effective_placement, filter_nodes
 from extender.metrics import Metrics
 from extender.pods import PodInfo
@@ -71,19 +69,6 @@ class Verbs:
         """HostPriorityList."""
         act = self._prioritize if self.shadow is None else self._neutral
         return self._guarded("prioritize", act, protocol.equal_scores, request, arrived)
-
-    def explain(self, request: Request, _arrived: float) -> bytes:
-        """Everything the two answers rest on."""
-        self.count_sent()
-        return orjson.dumps(explain(request.pod, request.names, self._state.snapshot, self._policy, self._clock()))
-
-    def explain_known(self, namespace: str, name: str) -> bytes | None:
-        """The same for a pod that the watch has shown, over all nodes; None when there is no such pod."""
-        pod = self._state.find_pod(namespace, name)
-        if pod is None:
-            return None
-        snapshot = self._state.snapshot
-        return orjson.dumps(explain(pod, sorted(snapshot.nodes), snapshot, self._policy, self._clock()))
 
     def count_sent(self) -> None:
         """Count pods where they were sent: after the answer has left, before the next question is looked at."""

@@ -26,8 +26,11 @@ from extender import protocol
 from extender.answers import Act, Verbs
 from extender.cluster_state import ClusterState
 from extender.connections import Arrival
+from extender.explainer import BusyError, Explainer
+from extender.explanation import Explanation
 from extender.metrics import Metrics, WatchCounters
 from extender.protocol import ArgsError, ArgsReason, ExtenderArgs, ExtenderFilterResult, HostPriority
+from extender.question import MANIFEST
 from extender.settings import Policy
 
 BODY_SECONDS: Final = 5.0
@@ -48,6 +51,22 @@ _BODY: Final[dict[str, Any]] = {
         "required": True,
         "content": {
             _JSON: {"schema": ExtenderArgs.model_json_schema(ref_template="#/components/schemas/{model}")}
+        },
+    }
+}
+_QUESTION: Final[dict[str, Any]] = {
+    "requestBody": {
+        "required": True,
+        "description": "The body of /filter, the same without candidates (all nodes then), or a Pod's manifest.",
+        "content": {
+            _JSON: {
+                "schema": {
+                    "anyOf": [
+                        ExtenderArgs.model_json_schema(ref_template="#/components/schemas/{model}"),
+                        MANIFEST,
+                    ]
+                }
+            }
         },
     }
 }
@@ -178,6 +197,28 @@ class Gate:
         if not self._in_flight and self._verbs.work_ahead():
             self._ahead = asyncio.get_running_loop().call_later(0, self._use_idle_time)
 
+    async def explained(self, request: Request, explainer: Explainer) -> Response:
+        """Like ``answer``, for people: nothing that kube-scheduler would have to wait for."""
+        arrived = self._clock()
+        try:
+            async with explainer.room():
+                body = await read_body(request, protocol.MAX_BODY, BODY_SECONDS, self._room)
+                told = await explainer.about(body)
+        except ArgsError as error:
+            return self._refuse("explain", error, _bad_request)
+        except BusyError as error:
+            return self.busy(error)
+        except ClientDisconnect:
+            self._metrics.requests.labels("explain", "gone").inc()
+            return Response(status_code=_CLIENT_CLOSED)
+        self._seconds["explain"].observe(self._clock() - arrived)
+        return Answer(told)
+
+    def busy(self, error: BusyError) -> Response:
+        """One explanation too many."""
+        self._metrics.requests.labels("explain", "shed").inc()
+        return Response(protocol.encode_filter_error(str(error)), 503, _CLOSE, media_type=_JSON)
+
     def _refuse(self, verb: str, error: ArgsError, malformed: Callable[[ArgsError], Response]) -> Response:
         status = _STATUS.get(error.reason)
         self._metrics.requests.labels(verb, error.reason.value if status else "malformed").inc()
@@ -230,6 +271,7 @@ def create_app(
     verbs = Verbs(state, policy, metrics)
     if verbs.shadow is not None:
         metrics.show(verbs.shadow)
+    explainer = Explainer(state, policy, verbs.count_sent)
     gate = Gate(metrics, verbs, policy.max_in_flight)
 
     @asynccontextmanager
@@ -256,17 +298,24 @@ def create_app(
         """Score nodes 0-10 by what the pod's placement would cost."""
         return await gate.answer(request, "prioritize", verbs.prioritize, verbs.shed_prioritize, _no_scores)
 
-    @app.post("/explain", openapi_extra=_BODY, responses={**_REFUSED, 400: _PROBLEM})
+    @app.post(
+        "/explain", response_model=Explanation, openapi_extra=_QUESTION,
+        responses={**_REFUSED, 400: _PROBLEM},
+    )  # fmt: skip
     async def explain_(request: Request) -> Response:
-        """Say what filter and prioritize would answer, and why."""
-        return await gate.answer(request, "explain", verbs.explain, verbs.explain, _bad_request)
+        """Say what filter and prioritize would answer about a pod that is not placed yet, and why."""
+        return await gate.explained(request, explainer)
 
-    @app.get("/explain", responses={404: _PROBLEM})
-    def explain_known(namespace: str, pod: str) -> Response:
-        """The same for a pod that exists, by its name, over all nodes."""
-        told = verbs.explain_known(namespace, pod)
+    @app.get("/explain", response_model=Explanation, responses={404: _PROBLEM, 503: _PROBLEM})
+    async def explain_known(namespace: str, pod: str) -> Response:
+        """The same for a pod that exists, by its name, over all nodes: as if it had not been placed yet."""
+        try:
+            async with explainer.room():
+                told = await explainer.about_known(namespace, pod)
+        except BusyError as error:
+            return gate.busy(error)
         if told is None:
-            problem = f"no pod {namespace}/{pod} seen; POST its manifest as ExtenderArgs instead"
+            problem = f"no pod {namespace}/{pod} seen; POST its manifest instead"
             return Response(protocol.encode_filter_error(problem), 404, media_type=_JSON)
         return Response(told, media_type=_JSON)
 

@@ -72,7 +72,13 @@ def explain(pod: PodInfo, names: list[str], snapshot: Snapshot, policy: Policy, 
     neutral = Demand() if placement is Placement.IGNORE else demand
     scores, chosen = _scores(pod, verdict.passed, neutral, snapshot)
     return {
-        "pod": {"namespace": pod.ns, "name": pod.name, "workload": pod.workload, "exempt": pod.exempt},
+        "pod": {
+            "namespace": pod.ns,
+            "name": pod.name,
+            "workload": pod.workload,
+            "exempt": pod.exempt,
+            "node": pod.node or None,
+        },
         "problems": [problem.message for problem in pod.wishes.problems],
         "demand": {**asdict(demand), "text": demand.describe()},
         "traffic_footprint": _record(snapshot.records.get(pod.key)),

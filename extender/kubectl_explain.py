@@ -22,7 +22,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from extender.explain import explain
+from extender.explainer import explained
 from extender.learning.record import API_VERSION, KIND, PLURAL
 from extender.offline import SavedCluster, StateFileError, read_objects, state_of
 from extender.pods import PodInfo, decode_pod
@@ -138,9 +138,9 @@ def told(arguments: argparse.Namespace, items: Callable[[], Items]) -> dict[str,
         fail("explain needs a pod's name or a manifest, not both", "kubectl footprint explain POD, or -f FILE")
     with _without_logs():
         cluster = _cluster(arguments, items)
-        snapshot = state_of(cluster).snapshot
+        state = state_of(cluster)
     pod = _asked(arguments, cluster)
-    return explain(pod, sorted(snapshot.nodes), snapshot, Policy(Placement(arguments.placement)), 0.0)
+    return explained(pod, None, state, Policy(Placement(arguments.placement)))
 
 
 def _record(record: dict[str, Any]) -> str:
@@ -162,6 +162,8 @@ def rendered(told: dict[str, Any]) -> Group:
     pod = told["pod"]
     lines = [f"{pod['namespace']}/{pod['name']}, workload {pod['workload']}: {told['demand']['text']}"]
     lines.append(f"placement {told['placement']}" + (f": {pod['exempt']}" if pod["exempt"] else ""))
+    if pod["node"]:
+        lines.append(f"runs on {pod['node']}, which is shown as it would be without this pod")
     if (record := told["traffic_footprint"]) is not None:
         lines.append(f"TrafficFootprint {record['name']}: {_record(record)}")
     lines += told["problems"]
