@@ -175,7 +175,7 @@ class Verbs:
 
     def _placement(self, request: Request) -> Placement:
         pod = request.pod
-        waited = self._state.snapshot.waited(pod, self._clock())
+        waited = self._state.snapshot.waited(pod, self._state.now())
         default = self._state.snapshot.placement(pod, self._policy.placement)
         placement = effective_placement(pod, default, waited, self._policy.relax_after)
         wished = pod.wishes.placement or default

@@ -74,7 +74,10 @@ def _source(settings: Settings) -> tuple[ClusterState, Feed]:
         except StateFileError as error:
             fail(f"--state {error}")
         configure_logging(settings.log_format, settings.log_level)
-        return state_of(SavedCluster(objects), stale=settings.stale_after, default_rate=default_rate), StateFeed()
+        saved = SavedCluster(objects, learn=settings.learn)
+        return state_of(
+            saved, stale=settings.stale_after, default_rate=default_rate, hold=settings.ledger_hold
+        ), StateFeed()
     try:
         api = connect(settings.kubeconfig, user_agent=PROGRAM)
     except ClusterConfigError as error:

@@ -1,7 +1,8 @@
 """``kubectl footprint explain``: what the extender would say of a pod, and why.
 
 Enters: a pod (by name, or a manifest) and a cluster (live, or saved in a file). Leaves: the verdict as a table
-or as JSON. The same functions answer as in the extender; only heartbeats are judged by Leases alone.
+or as JSON. The same functions answer as in the extender, by the same settings, whose flags have the same names and
+defaults here; only how old something is is judged by the cluster's own clocks.
 """
 
 from __future__ import annotations
@@ -12,12 +13,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 from urllib.parse import quote
 
 import orjson
 import structlog
 import yaml
+from pydantic import BaseModel, ValidationError, create_model
 from rich.console import Group
 from rich.table import Table
 from rich.text import Text
@@ -26,10 +28,35 @@ from extender.explainer import explained
 from extender.learning.record import API_VERSION, KIND, PLURAL
 from extender.offline import SavedCluster, StateFileError, read_objects, state_of
 from extender.pods import PodInfo, decode_pod
-from extender.settings import Policy
+from extender.settings import PlacementName, Policy, Settings
 from footprint.cluster.client import ApiError
+from footprint.keys import DEFAULT_NAMESPACE
 from footprint.service import fail
+from footprint.units import parse_bandwidth
 from footprint.wishes import Placement
+
+SHARED: Final = (
+    "placement", "relax_after", "stale_after", "ledger_hold", "default_elephant_bandwidth", "learn",
+)  # fmt: skip
+"""Settings of the extender on which a verdict rests."""
+
+_FIELDS: Final[dict[str, Any]] = {
+    name: (field.annotation, field) for name, field in Settings.model_fields.items() if name in SHARED
+}
+
+
+class _Shared(BaseModel):
+    """What the checks of ``extender.settings`` leave of flags."""
+
+    placement: PlacementName
+    relax_after: float
+    stale_after: float
+    ledger_hold: float
+    default_elephant_bandwidth: str
+    learn: bool
+
+
+_Used: Final[type[_Shared]] = create_model("_Used", __base__=_Shared, **_FIELDS)
 
 Items = Callable[[str], list[dict[str, Any]]]
 """All objects of an API path."""
@@ -44,12 +71,38 @@ def add_parser(commands: Any, common: argparse.ArgumentParser) -> None:
         "-f", "--filename", type=Path, help="a manifest of a pod, or of a workload with a template"
     )
     parser.add_argument("--state", type=Path, help="a saved `kubectl get nodes,pods,leases -A -o json`")
-    parser.add_argument("--placement", choices=[p.value for p in Placement], default=Policy().placement.value,
-                        help="the extender's --placement (%(default)s)")  # fmt: skip
-    parser.add_argument(
-        "--lease-namespace", default="traffic-footprint", help="of the agents' Leases (%(default)s)"
-    )
+    parser.add_argument("--lease-namespace", default=DEFAULT_NAMESPACE, help="of the agents' Leases (%(default)s)")
     parser.add_argument("-o", "--output", choices=("table", "json"), default="table")
+    same = parser.add_argument_group("the extender's settings", "Give those that the extender was started with.")
+    for name in SHARED:
+        default, flag = Settings.model_fields[name].default, _flag(name)
+        if isinstance(default, bool):
+            same.add_argument(flag, action=argparse.BooleanOptionalAction, default=default,
+                              help=f"the extender's {flag} (on)")  # fmt: skip
+        else:
+            same.add_argument(flag, default=default, help=f"the extender's {flag} (%(default)s)")
+
+
+def _flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
+
+
+def _used(arguments: argparse.Namespace) -> _Shared:
+    """The settings as the extender reads them. Ends the program when one cannot be understood."""
+    try:
+        return _Used.model_validate({name: getattr(arguments, name) for name in SHARED})
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False)[0]
+        fail(
+            f"{_flag(str(first['loc'][0]))} {first.get('input')!r}: {first['msg']}",
+            "see `traffic-footprint-extender run --help`",
+        )
+
+
+def _unusual(used: _Shared) -> dict[str, Any]:
+    """Settings that are not the default ones."""
+    values = {name: getattr(used, name) for name in SHARED}
+    return {name: value for name, value in values.items() if value != Settings.model_fields[name].default}
 
 
 def manifest(path: Path, namespace: str) -> dict[str, Any]:
@@ -83,7 +136,7 @@ def _pod_of(workload: dict[str, Any]) -> dict[str, Any]:
     return {"metadata": metadata, "spec": template.get("spec") or {}}
 
 
-def _live(items: Items, lease_namespace: str) -> SavedCluster:
+def _live(items: Items, lease_namespace: str) -> list[dict[str, Any]]:
     paths = {
         "Node": "/api/v1/nodes",
         "Lease": f"/apis/coordination.k8s.io/v1/namespaces/{quote(lease_namespace, safe='')}/leases",
@@ -96,13 +149,15 @@ def _live(items: Items, lease_namespace: str) -> SavedCluster:
     except ApiError as error:
         if error.status not in (HTTPStatus.NOT_FOUND, HTTPStatus.FORBIDDEN):  # as the extender: goes without
             raise
-    return SavedCluster(found)
+    return found
 
 
 def _asked(arguments: argparse.Namespace, cluster: SavedCluster) -> PodInfo:
     if arguments.filename is not None:
         try:
-            return decode_pod(manifest(arguments.filename, arguments.namespace))
+            named = decode_pod(manifest(arguments.filename, arguments.namespace))
+            f"{named.ns}{named.name}".encode()  # YAML can spell what nothing can print
+            return named
         except (ValueError, TypeError) as error:
             fail(f"{arguments.filename}: {error}", "give the pod a metadata.name")
     pod = cluster.pod(arguments.namespace, arguments.pod)
@@ -123,11 +178,11 @@ def _without_logs() -> Iterator[None]:
         structlog.configure(**before)
 
 
-def _cluster(arguments: argparse.Namespace, items: Callable[[], Items]) -> SavedCluster:
+def _cluster(arguments: argparse.Namespace, learn: bool, items: Callable[[], Items]) -> SavedCluster:
     if arguments.state is None:
-        return _live(items(), arguments.lease_namespace)
+        return SavedCluster(_live(items(), arguments.lease_namespace), learn=learn)
     try:
-        return SavedCluster(read_objects(arguments.state))
+        return SavedCluster(read_objects(arguments.state), learn=learn)
     except StateFileError as error:
         fail(f"--state {error}")
 
@@ -136,11 +191,16 @@ def told(arguments: argparse.Namespace, items: Callable[[], Items]) -> dict[str,
     """The explanation. ``items`` connects to the API server; it is called only without ``--state``."""
     if (arguments.pod is None) is (arguments.filename is None):
         fail("explain needs a pod's name or a manifest, not both", "kubectl footprint explain POD, or -f FILE")
+    used = _used(arguments)
     with _without_logs():
-        cluster = _cluster(arguments, items)
-        state = state_of(cluster)
-    pod = _asked(arguments, cluster)
-    return explained(pod, None, state, Policy(Placement(arguments.placement)))
+        cluster = _cluster(arguments, used.learn, items)
+        state = state_of(
+            cluster, stale=used.stale_after, hold=used.ledger_hold,
+            default_rate=parse_bandwidth(used.default_elephant_bandwidth),
+        )  # fmt: skip
+    policy = Policy(Placement(used.placement), used.relax_after, hold=used.ledger_hold)
+    told = explained(_asked(arguments, cluster), None, state, policy)
+    return told | ({"settings": unusual} if (unusual := _unusual(used)) else {})
 
 
 def _record(record: dict[str, Any]) -> str:
@@ -161,6 +221,12 @@ def rendered(told: dict[str, Any]) -> Group:
     """The explanation for people."""
     pod = told["pod"]
     lines = [f"{pod['namespace']}/{pod['name']}, workload {pod['workload']}: {told['demand']['text']}"]
+    if "settings" in told:
+        values = [
+            _flag(f"no-{name}") if value is False else f"{_flag(name)} {value}"
+            for name, value in told["settings"].items()
+        ]
+        lines.append(f"not by default: {', '.join(values)}")
     lines.append(f"placement {told['placement']}" + (f": {pod['exempt']}" if pod["exempt"] else ""))
     if pod["node"]:
         lines.append(f"runs on {pod['node']}, which is shown as it would be without this pod")

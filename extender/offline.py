@@ -3,13 +3,14 @@
 With ``,trafficfootprints`` where the cluster has them.
 
 Enters: the file, or the same objects from an API server. Leaves: a filled ClusterState whose time stands still,
-and each pod's own JSON for explanations. Guarantees: the same decoding, snapshot and verdicts as against a live
-cluster. How old a heartbeat is can only be told from the file: Leases are compared with the newest one in it, so
-that agents' clocks count here, unlike in a running extender.
+and its pods by name. Guarantees: the same decoding, snapshot and verdicts as against a live cluster; a strange
+object, string or number costs no other object. How old something is can only be told from the file: the newest
+Lease in it stands for now, so that agents' clocks count here, unlike in a running extender.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from pathlib import Path
@@ -22,11 +23,16 @@ from extender.cluster_state import ClusterState, LeaseInfo, NodeInfo
 from extender.demand import DEFAULT_ELEPHANT_RATE
 from extender.learning.book import Book
 from extender.learning.record import KIND, Record, decode_record
+from extender.ledger import HOLD_SECONDS, NEVER
 from extender.pods import PodInfo, decode_pod
 from extender.watches import decode_lease, decode_node
 from footprint.staleness import stale_after
 
 COMMAND: Final = "kubectl get nodes,pods,leases -A -o json"
+
+_MANY_DIGITS: Final = 1000
+"""Far below what Python refuses to read as an integer."""
+
 _log = structlog.get_logger()
 
 
@@ -44,13 +50,41 @@ class StoppedClock:
         return self.now
 
 
+def printable(value: Any) -> Any:
+    """JSON's ``value`` with halves of surrogate pairs replaced in every string, as Go reads them: text with them
+    can neither be written as JSON again nor be printed."""
+    if isinstance(value, str):
+        return value if value.isascii() else value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    if isinstance(value, list):
+        return [printable(item) for item in value]
+    if isinstance(value, dict):
+        return {printable(key): printable(item) for key, item in value.items()}
+    return value
+
+
+def _whole(digits: str) -> int | float:
+    """Of any size: no integer that we read has more digits than that."""
+    return int(digits) if len(digits) < _MANY_DIGITS else float(digits)
+
+
+def _loads(text: bytes) -> Any:
+    """JSON, also with what only some programs read: NaN, integers of any size, halves of surrogate pairs, broken
+    UTF-8. Raises ValueError or RecursionError."""
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return printable(json.loads(text.decode("utf-8-sig", "replace"), parse_int=_whole))
+
+
 def read_objects(path: Path) -> list[dict[str, Any]]:
     """The objects in a saved List. Raises StateFileError."""
     try:
-        saved = orjson.loads(path.read_bytes())
+        text = path.read_bytes()
     except OSError as error:
         raise StateFileError(f"{path} cannot be read ({error.strerror}); save one with `{COMMAND}`") from error
-    except orjson.JSONDecodeError as error:
+    try:
+        saved = _loads(text)
+    except (ValueError, RecursionError) as error:
         raise StateFileError(f"{path} is not JSON ({error}); save one with `{COMMAND}`") from error
     items = saved.get("items") if isinstance(saved, dict) else None
     if not isinstance(items, list):
@@ -58,22 +92,51 @@ def read_objects(path: Path) -> list[dict[str, Any]]:
     return [item for item in items if isinstance(item, dict)]
 
 
-def _renewed(lease: Mapping[str, Any]) -> float | None:
-    text = (lease.get("spec") or {}).get("renewTime")
+def _moment(text: object) -> float | None:
     try:
         return datetime.fromisoformat(text).timestamp() if isinstance(text, str) else None
     except (ValueError, OverflowError):
         return None
 
 
-class SavedCluster:
-    """Objects sorted by kind. What cannot be decoded is passed over and counted in ``undecodable``."""
+def _renewed(lease: Mapping[str, Any]) -> float | None:
+    return _moment((lease.get("spec") or {}).get("renewTime"))
 
-    def __init__(self, objects: Iterable[Mapping[str, Any]]) -> None:
+
+def _since(pod: Mapping[str, Any], running: bool) -> float | None:
+    """When a pod began to run, or to wait; None when that cannot be told."""
+    try:
+        if not running:
+            return _moment(pod["metadata"].get("creationTimestamp"))
+        status = pod["status"]
+        states = [container.get("state") or {} for container in status.get("containerStatuses") or ()]
+        started = [_moment((state.get("running") or {}).get("startedAt")) for state in states]
+        return min((at for at in started if at is not None), default=_moment(status.get("startTime")))
+    except (AttributeError, KeyError, TypeError):  # of any shape
+        return None
+
+
+def _decode_node(obj: Mapping[str, Any]) -> NodeInfo:
+    """Like a watch's, for what no API server would send."""
+    node = decode_node(obj)
+    if not (isinstance(node.name, str) and node.name):
+        raise ValueError("a node without metadata.name")
+    # What is no string is no footprint: the empty one counts as malformed.
+    return node if node.annotation is None or isinstance(node.annotation, str) else NodeInfo(node.name, "")
+
+
+class SavedCluster:
+    """Objects sorted by kind. What cannot be decoded is passed over and counted in ``undecodable``; without
+    ``learn`` TrafficFootprints are not looked at."""
+
+    def __init__(self, objects: Iterable[Mapping[str, Any]], *, learn: bool = True) -> None:
+        self._learn = learn
         self.nodes: list[NodeInfo] = []
         self.leases: list[tuple[LeaseInfo, float | None]] = []
         """Heartbeats, and when they were renewed by their agent's clock."""
         self.pods: list[PodInfo] = []
+        self._since: dict[str, float | None] = {}
+        """Pod UID → when it began to run, or to wait, by the cluster's clocks."""
         self.records: list[Record] = []
         self.undecodable = 0
         for obj in objects:
@@ -86,24 +149,32 @@ class SavedCluster:
     def _take(self, obj: Mapping[str, Any]) -> None:
         kind = obj.get("kind")
         if kind == "Node":
-            self.nodes.append(decode_node(obj))
+            self.nodes.append(_decode_node(obj))
         elif kind == "Pod":
-            self.pods.append(decode_pod(obj))
-        elif kind == KIND:
+            pod = decode_pod(obj)
+            self._since[pod.uid] = _since(obj, pod.running)
+            self.pods.append(pod)
+        elif kind == KIND and self._learn:
             self.records.append(decode_record(obj))
         elif kind == "Lease" and (lease := decode_lease(obj)) is not None:
             self.leases.append((lease, _renewed(obj)))
 
     def fill(self, state: ClusterState, clock: StoppedClock) -> None:
         """Show everything to ``state``, whose clock ``clock`` is; it stands at 0 afterwards."""
-        newest = max((at for _, at in self.leases if at is not None), default=0.0)
+        newest = max((at for _, at in self.leases if at is not None), default=None)
+
+        def ago(at: float | None, unknown: float) -> float:
+            return min(at - newest, 0.0) if at is not None and newest is not None else unknown
+
         for lease, at in self.leases:
-            clock.now = at - newest if at is not None else 0.0
+            clock.now = ago(at, 0.0)
             state.put_lease(lease)
+        for pod in self.pods:
+            # One that runs since nobody knows when was measured long ago; one that waits came just now.
+            clock.now = ago(self._since[pod.uid], -NEVER if pod.running else 0.0)
+            state.put_pod(pod)
         clock.now = 0.0
         state.put_nodes(self.nodes, complete=True)
-        for pod in self.pods:
-            state.put_pod(pod)
         Book(state.write_down).replace(self.records)
         state.apply()
 
@@ -112,13 +183,17 @@ class SavedCluster:
 
 
 def state_of(
-    saved: SavedCluster, *, stale: float | None = None, default_rate: float = DEFAULT_ELEPHANT_RATE
-) -> ClusterState:
-    """A ClusterState of ``saved`` in which no time passes. ``stale`` is seconds, ``default_rate`` bit/s."""
+    saved: SavedCluster, *, stale: float | None = None, default_rate: float = DEFAULT_ELEPHANT_RATE,
+    hold: float = HOLD_SECONDS,
+) -> ClusterState:  # fmt: skip
+    """A ClusterState of ``saved`` in which no time passes. ``stale`` and ``hold`` are seconds, ``default_rate``
+    bit/s."""
     clock = StoppedClock()
-    # Pods that run in a saved state have been running for an unknown time: measurement is believed at once.
     state = ClusterState(
-        stale_after=stale if stale is not None else stale_after(), hold=0.0, default_rate=default_rate, clock=clock
+        stale_after=stale if stale is not None else stale_after(),
+        hold=hold,
+        default_rate=default_rate,
+        clock=clock,
     )
     saved.fill(state, clock)
     return state

@@ -7,10 +7,14 @@ from typing import Any
 
 import pytest
 
+from extender import cli
 from extender.app import create_app
-from extender.kubectl import main
+from extender.cli import read_settings
+from extender.kubectl import _parser, main
+from extender.kubectl_explain import SHARED
 from extender.offline import SavedCluster, StateFeed, state_of
 from extender.settings import Policy
+from footprint.keys import POD_CLASS
 from tests.extender.builders import pod_json
 from tests.extender.client import Client
 from tests.extender.test_offline import saved
@@ -49,11 +53,69 @@ def test_offline_and_the_extender_tell_the_same(capsys: pytest.CaptureFixture[st
     names = sorted(told["nodes"])
     posted = client.post("/explain", json={"Pod": pod_json("bulk-x", uid="p"), "NodeNames": names}).json()
     known = client.get("/explain?namespace=default&pod=bulk-x").json()
-    for answer in (posted, known):
-        answer.pop("waited_seconds")
-    told.pop("waited_seconds")
     assert told == posted == known
     assert client.get("/explain?namespace=default&pod=none").status_code == 404
+
+
+def busy_evening() -> list[dict[str, Any]]:
+    """A saved cluster in which each setting matters: a pod that came 5 s ago, and a TrafficFootprint."""
+    young = pod_json("young", uid="y", owner=("Job", "young"), node="mice", phase="Running",
+                     annotations={POD_CLASS: "elephant"})  # fmt: skip
+    young["status"]["containerStatuses"] = [{"state": {"running": {"startedAt": "2026-01-01T11:59:55Z"}}}]
+    record = {"kind": "TrafficFootprint", "metadata": {"name": "bulk", "namespace": "default"},
+              "spec": {"workload": "Job/bulk", "class": "mouse"}}  # fmt: skip
+    return [*saved(), {"kind": "Pod", **young}, record]
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ["--placement", "score"], ["--placement", "strict", "--relax-after", "1e9"], ["--stale-after", "20"],
+        ["--ledger-hold", "4"], ["--default-elephant-bandwidth", "50M"], ["--no-learn"],
+    ],
+    ids=" ".join,
+)  # fmt: skip
+def test_offline_reproduces_an_extender_that_was_started_with_the_same_flags(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, flags: list[str]
+) -> None:
+    monkeypatch.setattr(cli, "configure_logging", lambda *_: None)
+    state = tmp_path / "state.json"
+    state.write_text(json.dumps({"items": busy_evening()}))
+    settings = cli.read_settings(["--state", str(state), *flags])
+    extender = create_app(*cli._source(settings), settings.policy)
+    capsys.readouterr()  # what it logged
+    usual = json.loads(run(capsys, "bulk-x", "--state", state, "-o", "json"))
+    told = json.loads(run(capsys, "bulk-x", "--state", state, "-o", "json", *flags))
+    used = told.pop("settings")
+    assert told == Client(extender).get("/explain?namespace=default&pod=bulk-x").json()
+    assert told != usual, "the flag matters"
+    assert "settings" not in usual
+    assert set(used) == {
+        flag.removeprefix("--no-").strip("-").replace("-", "_") for flag in flags if flag[0] == "-"
+    }
+    [line] = [
+        row for row in run(capsys, "bulk-x", "--state", state, *flags).splitlines() if row.startswith("not by")
+    ]
+    assert all(flag in line for flag in flags if flag.startswith("--"))
+
+
+def test_the_extenders_flags_have_its_names_and_defaults() -> None:
+    arguments = _parser().parse_args(["explain", "p"])
+    settings = read_settings([])
+    assert {name: getattr(arguments, name) for name in SHARED} == {n: getattr(settings, n) for n in SHARED}
+
+
+def test_a_pod_that_runs_is_explained_as_if_it_did_not_yet(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    state = tmp_path / "state.json"
+    alone = pod_json("e", uid="e", node="busy", phase="Running")
+    state.write_text(json.dumps({"items": [*saved(), {"kind": "Pod", **alone}]}))
+    told = json.loads(run(capsys, "e", "--state", state, "-o", "json"))
+    assert (told["pod"]["node"], told["nodes"]["busy"]["unsuitable"]) == ("busy", None)
+    assert told["nodes"]["busy"]["link"]["tx"] == 0
+    text = run(capsys, "e", "--state", state)
+    assert "runs on busy, which is shown as it would be without this pod" in text
 
 
 def test_people_read_scores_terms_and_reasons(capsys: pytest.CaptureFixture[str], state: Path) -> None:
@@ -67,7 +129,7 @@ def test_people_read_scores_terms_and_reasons(capsys: pytest.CaptureFixture[str]
 
 
 def test_a_rejected_node_stands_last_and_has_no_score(capsys: pytest.CaptureFixture[str], state: Path) -> None:
-    rows = run(capsys, "bulk-x", "--state", state, "--placement", "strict").splitlines()
+    rows = run(capsys, "bulk-x", "--state", state, "--placement", "strict", "--relax-after", 1e9).splitlines()
     assert [row.split()[:3] for row in rows[-2:]] == [["busy", "-", "no"], ["mice", "-", "no"]]
     assert all(row.split()[1:3] == ["5", "yes"] for row in rows[-5:-2])
 
@@ -93,6 +155,10 @@ def test_a_workloads_manifest_is_asked_about_as_its_pod(
         (["x", "-f", "y"], "not both"),
         (["-f", "/nonexistent.yaml"], "cannot be read"),
         (["x", "--state", "/nonexistent.json"], "kubectl get nodes,pods,leases -A -o json"),
+        (["x", "--placement", "sometimes"], "--placement 'sometimes'"),
+        (["x", "--stale-after", "0"], "--stale-after '0'"),
+        (["x", "--ledger-hold", "nan"], "--ledger-hold 'nan'"),
+        (["x", "--default-elephant-bandwidth", "lots"], "such as 400M"),
     ],
 )
 def test_what_cannot_be_explained_is_one_line_with_the_remedy(
@@ -104,7 +170,9 @@ def test_what_cannot_be_explained_is_one_line_with_the_remedy(
     assert part in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("text", ["", "- a", "kind: Deployment\nspec: {}", "{", "\x00"])
+@pytest.mark.parametrize(
+    "text", ["", "- a", "kind: Deployment\nspec: {}", "{", "\x00", 'metadata: {name: "\\ud800"}\nspec: {}']
+)
 def test_a_manifest_without_a_pod_is_one_line(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, state: Path, text: str
 ) -> None:
