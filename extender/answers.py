@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from typing import Final
 
+import orjson
 import structlog
 
 from extender import protocol
@@ -23,7 +24,7 @@ from extender.pods import PodInfo
 from extender.protocol import Reader, Request
 from extender.scoring import NEUTRAL, score_nodes
 from extender.settings import Policy
-from extender.shadow import Shadow
+from extender.shadow import Shadow, WouldBe
 from extender.snapshot import Snapshot
 from extender.tables import FilterAnswer, LateError, Scores, Tables
 from footprint.wishes import Placement
@@ -155,13 +156,18 @@ class Verbs:
         self._state.reconsider(pod.uid)
         return self._state.snapshot
 
-    def _watch(self, request: Request, _arrived: float) -> bytes:
+    def _watch(self, request: Request, arrived: float) -> bytes:
         """Let every node pass, and remember what the answers would have been."""
         snapshot = self._state.snapshot
         demand, placement = snapshot.demand(request.pod), self._placement(request)
-        if self.shadow is not None and placement is not Placement.IGNORE:
-            verdict = filter_nodes(request.names, demand, placement, snapshot)
-            self.shadow.asked(request.pod, demand, request.names, verdict.rejected, snapshot)
+        if self.shadow is not None and placement is not Placement.IGNORE and not demand.neutral:
+            names, deadline = request.names, arrived + self._policy.deadline
+            answer = self._tables.filter(names, demand, placement, snapshot, deadline, written=request.written)
+            passed = names if answer.passed is None else answer.passed
+            scores = orjson.loads(self._tables.prioritize(passed, demand, snapshot, deadline).body)
+            top = max((entry["Score"] for entry in scores), default=0)
+            best = [entry["Host"] for entry in scores if entry["Score"] == top]
+            self.shadow.asked(request.pod, demand, WouldBe(names, passed, best), snapshot)
             self.look()
         return protocol.everything_passes(request)
 

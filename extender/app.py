@@ -32,6 +32,7 @@ from extender.metrics import Metrics, WatchCounters
 from extender.protocol import ArgsError, ArgsReason, ExtenderArgs, ExtenderFilterResult, HostPriority
 from extender.question import MANIFEST
 from extender.settings import Policy
+from extender.shadow import ShadowReport
 
 BODY_SECONDS: Final = 5.0
 """Time for a body to arrive: ten times what kube-scheduler waits for the whole answer."""
@@ -319,7 +320,7 @@ def create_app(
             return Response(protocol.encode_filter_error(problem), 404, media_type=_JSON)
         return Response(told, media_type=_JSON)
 
-    @app.get("/shadow", responses={404: _PROBLEM})
+    @app.get("/shadow", response_model=ShadowReport, responses={404: _PROBLEM})
     async def shadow() -> Response:
         """What acting would have done, while --shadow only watches."""
         if verbs.shadow is None:

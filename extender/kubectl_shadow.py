@@ -101,6 +101,8 @@ def rendered(found: Mapping[str, Any]) -> Group:
     avoidable, pending = found.get("avoidable_collisions", 0), found.get("pending", 0)
     pods = "pod collides" if avoidable == 1 else "pods collide"
     gain = f"{avoidable} {pods} that acting would have sent elsewhere; {pending} not judged yet."
+    if never := found.get("never_judged", 0):
+        gain += f" {never} will not be: too many came after them."
     return Group(table, Text(gain))
 
 

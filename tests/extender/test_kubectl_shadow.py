@@ -10,8 +10,10 @@ from pathlib import Path
 from urllib.parse import unquote
 
 import pytest
+from rich.console import Console
 
 from extender.kubectl import main
+from extender.kubectl_shadow import rendered
 from extender.settings import Policy
 from tests.extender.builders import pod_info, pod_json
 from tests.extender.serving import served, small_state
@@ -106,6 +108,15 @@ def test_without_an_url_the_api_servers_proxy_is_asked(capsys: pytest.CaptureFix
         text = run(capsys, "--kubeconfig", str(kubeconfig), "-n", "net")
     assert asked == ["/api/v1/namespaces/net/services/traffic-footprint-extender:metrics/proxy/shadow"]
     assert "1 pod collides that acting would have sent elsewhere; 2 not judged yet." in text
+    assert "will not be" not in text
+
+
+def test_pods_that_will_not_be_judged_are_told_apart() -> None:
+    report = {"pods": {"agreed": 5}, "collided": {}, "avoidable_collisions": 0, "pending": 2, "never_judged": 3}
+    console = Console(width=200)
+    with console.capture() as shown:
+        console.print(rendered(report))
+    assert "2 not judged yet. 3 will not be: too many came after them." in shown.get()
 
 
 def test_an_extender_that_acts_has_no_report(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
