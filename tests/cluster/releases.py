@@ -77,10 +77,10 @@ class Release:
         listed: list[Object] = get(self.lab, "pods", "-n", NAME, "-l", selector)["items"]
         return [p for p in listed if p["spec"].get("nodeName") and not p["metadata"].get("deletionTimestamp")]
 
-    def run(self, made: Object, netns: str) -> Process:
-        """The container of one of its pods, in a namespace of the lab."""
+    def run(self, made: Object, netns: str, extender: str = node_v4(1)) -> Process:
+        """The container of one of its pods, in a namespace of the lab; ``extender`` is the extender's address."""
         name = made["metadata"]["name"]
-        hosts = {HOST: node_v4(1)}
+        hosts = {HOST: extender}
         directory = Path(tempfile.mkdtemp(prefix=f"{name}-", dir=self.home))  # a new one for another try
         container = Container(self.lab, made, directory, netns, hosts)
         process = container.start()

@@ -196,7 +196,6 @@ def test_a_rollback_brings_the_values_back_and_keeps_the_certificates(release: R
     [container] = release.template_of("deployment", "-extender")["spec"]["containers"]
     assert "--placement=prefer" in container["args"]
     assert release.secret("-extender-tls") == before
-    eventually("a rolling update leaves two pods", lambda: len(release.pods("extender")) >= 2)
 
 
 def test_an_upgrade_renews_a_certificate_that_ends_soon_and_nothing_else(release: Release) -> None:
