@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -113,7 +113,11 @@ def granted(lab: Lab, account: str) -> set[Permission]:
 def _of_role(lab: Lab, binding: Mapping[str, Any]) -> set[Permission]:
     role = binding["roleRef"]
     where = "" if role["kind"] == "ClusterRole" else f"/namespaces/{binding['metadata']['namespace']}"
-    rules = request(lab.api, "GET", f"{RBAC}{where}/{role['kind'].lower()}s/{role['name']}")["rules"]
+    return permissions(request(lab.api, "GET", f"{RBAC}{where}/{role['kind'].lower()}s/{role['name']}")["rules"])
+
+
+def permissions(rules: Iterable[Mapping[str, Any]]) -> set[Permission]:
+    """What a role's rules allow."""
     return {
         (verb, group, resource)
         for rule in rules
@@ -124,19 +128,37 @@ def _of_role(lab: Lab, binding: Mapping[str, Any]) -> set[Permission]:
 
 
 def used(lab: Lab, account: str, program: str) -> set[Permission]:
-    """What ``program`` (its user agent) asked as ``account`` and was answered, from the API server's audit log."""
-    found: set[Permission] = set()
+    """What ``program`` asked as ``account`` and was answered."""
+    answered = [event for event in asked_by(lab, account, program) if event["responseStatus"]["code"] < 400]
+    return {permission_of(event) for event in answered if "objectRef" in event}
+
+
+def refused(lab: Lab, account: str, program: str) -> list[str]:
+    """What it asked without a right to (403), or not as it has to be (422)."""
+    return [
+        f"{event['verb']} {event['requestURI']}: {event['responseStatus'].get('message', '')}"
+        for event in asked_by(lab, account, program)
+        if event["responseStatus"]["code"] in (403, 422)
+    ]
+
+
+def asked_by(lab: Lab, account: str, program: str) -> Iterator[dict[str, Any]]:
+    """The requests of ``program`` (how its user agent begins) as ``account``, from the API server's audit log."""
     for line in lab.audit_log.read_text().splitlines():
         try:
             event = json.loads(line)
         except json.JSONDecodeError:  # the last line, half written
             continue
-        target = event.get("objectRef")
-        asked_by = event["user"]["username"] == f"system:serviceaccount:{HERE}:{account}"
-        if asked_by and target and event.get("userAgent") == program and event["responseStatus"]["code"] < 400:
-            resource = "/".join(filter(None, (target["resource"], target.get("subresource"))))
-            found.add((event["verb"], target.get("apiGroup", ""), resource))
-    return found
+        mine = event["user"]["username"] == f"system:serviceaccount:{HERE}:{account}"
+        if mine and event.get("userAgent", "").startswith(program):
+            yield event
+
+
+def permission_of(event: Mapping[str, Any]) -> Permission:
+    """What allowed a request."""
+    target = event["objectRef"]
+    resource = "/".join(filter(None, (target["resource"], target.get("subresource"))))
+    return event["verb"], target.get("apiGroup", ""), resource
 
 
 def matches(pattern: str, text: str) -> bool:
