@@ -15,12 +15,14 @@ import ssl
 import subprocess
 import tempfile
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
+
+import yaml
 
 from footprint.cluster.client import ApiError, request
 from footprint.keys import PREFIX
@@ -195,15 +197,33 @@ def key(each: Object) -> tuple[str, str]:
     return each["kind"], each["metadata"]["name"]
 
 
-def content(each: Object) -> Object:
-    """All but labels and annotations of the object itself; base and chart label differently."""
-    return {k: one_spaced(v) for k, v in each.items() if k != "metadata"}
+HELMS_OWN: Final = frozenset({"helm.sh/chart", "helm.sh/resource-policy", "app.kubernetes.io/managed-by"})
+"""Labels and annotations that only mean something where Helm is."""
+OF_A_RELEASE: Final = frozenset(
+    f"app.kubernetes.io/{what}" for what in ("name", "instance", "component", "version")
+)
+"""Labels of the chart that the base has none of, which is no release."""
+UNSCOPED: Final = frozenset({"ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"})
+"""Kinds without a namespace that Kustomize gives one all the same; the API server's clients drop it."""
 
 
-def one_spaced(value: Any) -> Any:
-    """Kustomize writes some folded texts with further blank lines, which mean nothing in expressions."""
+def content(each: Object, without: Set[str] = frozenset()) -> Object:
+    """All of an object but the labels and annotations ``without``; texts that are YAML as what they say."""
+    metadata = dict(each["metadata"])
+    if each["kind"] in UNSCOPED:
+        metadata.pop("namespace", None)
+    for kept in ("labels", "annotations"):
+        metadata[kept] = {k: v for k, v in metadata.get(kept, {}).items() if k not in without}
+    rest = {k: one_spaced(v) for k, v in each.items() if k not in ("metadata", "data")}
+    data = each.get("data") or {}
+    read = {k: yaml.safe_load(v) for k, v in data.items()} if each["kind"] == "ConfigMap" else data
+    return {**rest, "metadata": metadata, "data": read}
+
+
+def one_spaced(value: Any, name: str = "") -> Any:
+    """Kustomize writes folded expressions with further blank lines, which mean nothing in them."""
     if isinstance(value, dict):
-        return {k: one_spaced(v) for k, v in value.items()}
+        return {k: one_spaced(v, k) for k, v in value.items()}
     if isinstance(value, list):
         return [one_spaced(v) for v in value]
-    return " ".join(value.split()) if isinstance(value, str) else value
+    return " ".join(value.split()) if name == "expression" else value

@@ -19,16 +19,22 @@ import pytest
 import yaml
 
 from extender.cleanup import ANNOTATIONS
+from extender.settings import PROGRAM
 from footprint.keys import NODE_FOOTPRINT, PREFIX, lease_name
 from lab import manifests
 from lab.config import LabConfig
+from lab.controlplane import build, pins
 from lab.controlplane.plane import answers
 from lab.errors import LabError
+from lab.manifests import render
 from lab.network.addresses import node_v4
 from tests.cluster.conftest import logs_of, running
+from tests.cluster.identities import permissions, refused, used
 from tests.cluster.releases import (
+    HELMS_OWN,
     INSTANCE,
     NAME,
+    OF_A_RELEASE,
     VALUES,
     Release,
     asked,
@@ -44,7 +50,9 @@ from tests.cluster.releases import (
     run_the_hook,
     status_of,
 )
+from tests.cluster.replicas import FAILED_CALLS
 from tests.cluster.workloads import eventually, get, metrics, pod
+from tests.helm.rendering import EVERY_API, SCENARIOS
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1200)]
 
@@ -57,7 +65,7 @@ CLUSTER_WIDE: Final = (
 @pytest.fixture(scope="module")
 def release(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Release]:
     """A bare cluster of two nodes with the chart installed, and nothing of the lab's own installation."""
-    config = LabConfig(nodes=2, agents=False, extender=False, keep_dir=logs_of("test_install"))
+    config = LabConfig(nodes=2, agents=False, extender=False, audit=True, keep_dir=logs_of("test_install"))
     for lab in running(config):
         lab.kubectl("delete", "-k", str(manifests.BASE), "--wait", "--timeout=120s")
         made = Release(lab, tmp_path_factory.mktemp("install"), {})
@@ -134,6 +142,17 @@ def test_when_the_leading_scheduler_ends_another_places_the_next_pod(release: Re
     wanted["spec"]["schedulerName"] = NAME
     lab.kubectl("apply", "-f", "-", input=json.dumps(wanted))
     eventually("placed", lambda: get(lab, "pod", "placed-by-the-second")["spec"].get("nodeName"), 90)
+
+
+def test_every_verb_of_the_schedulers_own_role_is_used_by_it(release: Release) -> None:
+    """What else it may do is the cluster's own role for kube-schedulers."""
+    account = f"{NAME}-scheduler"
+    own = permissions(release.get("role", "-scheduler")["rules"])
+    assert own == {(verb, "coordination.k8s.io", "leases") for verb in ("create", "get", "update")}
+    eventually("all are used", lambda: own <= used(release.lab, account, "kube-scheduler/"), 60)
+    asked_of_leases = {p for p in used(release.lab, account, "kube-scheduler/") if p[2] == "leases"}
+    assert asked_of_leases == own
+    assert refused(release.lab, account, "") == []
 
 
 def test_only_the_releases_own_scheduler_is_answered(release: Release) -> None:
@@ -290,6 +309,9 @@ def test_the_pods_pass_the_pod_security_levels_that_are_stated(release: Release)
 def test_uninstalling_leaves_nothing_behind(release: Release) -> None:
     lab = release.lab
     assert all(NODE_FOOTPRINT in ours_on(lab, node) for node in ("node1", "node2"))
+    hooks = by_key(release.helm("get", "hooks", NAME).stdout)
+    account = f"{NAME}-cleanup"
+    granted = {p for kind in ("ClusterRole", "Role") for p in permissions(hooks[(kind, account)]["rules"])}
     over, seen = threading.Event(), list[int]()
     runtime = threading.Thread(target=run_the_hook, args=(release, over, seen))
     runtime.start()
@@ -300,6 +322,8 @@ def test_uninstalling_leaves_nothing_behind(release: Release) -> None:
         runtime.join(300)
     assert done.returncode == 0, done.stderr
     assert seen == [0], "the hook's program ran once and ended well"
+    assert used(lab, account, PROGRAM) == granted, "every verb of the hook's roles is used by it"
+    assert refused(lab, account, "") == []
     assert [ours_on(lab, node) for node in ("node1", "node2")] == [{}, {}]
     assert leases(lab) == []
 
@@ -327,11 +351,17 @@ OVERLAYS: Final = {
 }
 
 
+def by_key(text: str) -> dict[tuple[str, str], dict[str, Any]]:
+    """The objects of a text of YAML documents."""
+    return {key(each): each for each in yaml.safe_load_all(text) if each}
+
+
 @pytest.mark.parametrize("overlay", OVERLAYS)
 def test_an_overlay_is_the_chart_and_is_accepted(release: Release, overlay: str) -> None:
-    """Object for object; except for Secrets, hooks, and what only Helm needs."""
+    """Object for object, labels and all; except for Secrets, hooks, and what only Helm needs."""
     folder = str(manifests.CHECKOUT / "manifests" / "overlays" / overlay)
-    built = {key(o): o for o in yaml.safe_load_all(release.lab.kubectl("kustomize", folder)) if o}
+    built = by_key(release.lab.kubectl("kustomize", folder))
+    base = by_key(release.lab.kubectl("kustomize", str(manifests.BASE)))
     assert built.pop(("Namespace", NAME))
     secrets = {"serverSecret": f"{NAME}-extender-tls", "clientSecret": f"{NAME}-scheduler-tls"}
     given = {"certificates": {"mode": "existing", "existing": secrets}, **OVERLAYS[overlay]}
@@ -339,10 +369,11 @@ def test_an_overlay_is_the_chart_and_is_accepted(release: Release, overlay: str)
         "template", NAME, str(manifests.CHART), "--kube-version", "v1.37.2", "--no-hooks", values=given
     )
     assert done.returncode == 0, done.stderr
-    charts = {key(o): o for o in yaml.safe_load_all(done.stdout) if o}
+    charts = by_key(done.stdout)
     assert set(built) == set(charts)
     for name, each in charts.items():
-        assert content(built[name]) == content(each), name
+        only_there = HELMS_OWN | (OF_A_RELEASE if name in base else set())
+        assert content(built[name]) == content(each, only_there), name
     with suppress(LabError):  # a dry run does not make the namespace that the rest is in
         release.lab.kubectl("create", "namespace", NAME)
     dry = ["apply", "-k", folder, "--server-side", "--force-conflicts", "--dry-run=server"]
@@ -371,3 +402,87 @@ def test_an_overlay_installs_and_its_cleanup_runs_where_helm_is_not(release: Rel
     lab.kubectl("delete", "-k", folder)
     assert get(lab, "node", "node1")["metadata"]["annotations"].get("somebody-elses") == "kept"
     assert ours_on(lab, "node1") == {}
+
+
+STUBS: Final = {
+    "monitoring.coreos.com": ("ServiceMonitor", "PodMonitor"),
+    "cert-manager.io": ("Certificate", "Issuer", "ClusterIssuer"),
+}
+"""Kinds of other projects that the chart can make: known to the server by name alone, whatever is in them."""
+
+
+def stub(group: str, kind: str) -> dict[str, Any]:
+    """A definition of a kind that takes everything."""
+    plural = f"{kind.lower()}s"
+    anything = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+    version = {"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": anything}}
+    scope = "Cluster" if kind.startswith("Cluster") else "Namespaced"
+    names = {"kind": kind, "plural": plural, "singular": kind.lower(), "listKind": f"{kind}List"}
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+        "metadata": {"name": f"{plural}.{group}"},
+        "spec": {"group": group, "names": names, "scope": scope, "versions": [version]},
+    }  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def everything(release: Release) -> Release:
+    """A cluster that knows every kind the chart can make, and a namespace for what is only tried."""
+    definitions = [stub(group, kind) for group, kinds in STUBS.items() for kind in kinds]
+    listing = json.dumps({"apiVersion": "v1", "kind": "List", "items": definitions})
+    release.lab.kubectl("apply", "-f", "-", input=listing)
+    names = [f"crd/{each['metadata']['name']}" for each in definitions]
+    release.lab.kubectl("wait", "--for=condition=Established", *names, "--timeout=60s")
+    release.lab.kubectl("create", "namespace", "scenarios")
+    return release
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda path: path.name.removesuffix("-values.yaml"))
+def test_every_scenario_of_the_chart_is_accepted_by_the_server(everything: Release, scenario: Path) -> None:
+    """Hooks too, and field by field: the server refuses what it does not know."""
+    lab = everything.lab
+    made = render("--values", str(scenario), *EVERY_API, release="tried", namespace="scenarios")
+    objects = [value for value in yaml.safe_load_all(made) if value]
+    dry = ["apply", "-f", "-", "--server-side", "--force-conflicts", "--validate=strict", "--dry-run=server"]
+    said = lab.kubectl(*dry, input=made)
+    assert said.count("serverside-applied (server dry run)") == len(objects) > 10
+    assert get(lab, "all,secrets,leases", "-n", "scenarios")["items"] == [], "nothing was kept"
+
+
+def test_a_kube_scheduler_starts_with_the_strict_scenarios_configuration_and_places_a_pod(
+    everything: Release,
+) -> None:
+    """Its extender's name leads nowhere here, which is no reason not to place pods."""
+    lab, home = everything.lab, everything.home / "strict"
+    scenario = next(path for path in SCENARIOS if path.name == "strict-values.yaml")
+    objects = by_key(render("--values", str(scenario), release="tried", namespace="scenarios"))
+    home.mkdir()
+    for name, text in objects[("Secret", "tried-traffic-footprint-scheduler-tls")]["data"].items():
+        (home / name).write_bytes(base64.b64decode(text))
+    text = objects[("ConfigMap", "tried-traffic-footprint-scheduler")]["data"]["config.yaml"]
+    config = yaml.safe_load(text.replace("/etc/traffic-footprint/tls", str(home)))
+    [profile], [extender] = config["profiles"], config["extenders"]
+    assert (profile["pluginConfig"][0]["args"]["scoringStrategy"]["type"], extender["weight"]) == (
+        "MostAllocated",
+        20,
+    )
+    config["clientConnection"]["kubeconfig"] = str(lab.kubeconfig)
+    (home / "config.yaml").write_text(json.dumps(config))
+    program = str(build.ensure()[pins.KUBE_SCHEDULER].path)
+    argv = [
+        program,
+        f"--config={home / 'config.yaml'}",
+        "--secure-port=10359",
+        "--bind-address=127.0.0.1",
+        "--v=2",
+    ]
+    process = lab.spawn_in("cp", argv, name="kube-scheduler-strict")
+    try:
+        wanted = pod("by-the-strict-one", ["sleep", "600"])
+        wanted["spec"]["schedulerName"] = profile["schedulerName"]
+        lab.kubectl("apply", "-f", "-", input=json.dumps(wanted))
+        eventually("placed", lambda: get(lab, "pod", "by-the-strict-one")["spec"].get("nodeName"), 60)
+        assert FAILED_CALLS[0] in process.log.read_text(), "it did ask"
+    finally:
+        lab.kubectl("delete", "pod", "by-the-strict-one", "--ignore-not-found")
+        process.stop()
