@@ -25,7 +25,7 @@ from lab.processes import Process
 from lab.programs import EXTENDER_PORT
 from tests.cluster import workloads
 from tests.cluster.conftest import running
-from tests.extender.builders import annotation, elephant, pod_json
+from tests.extender.builders import M, annotation, elephant, pod_json
 
 T = TypeVar("T")
 
@@ -168,9 +168,9 @@ def send(lab: Lab, method: str, path: str, **arguments: Any) -> dict[str, Any]:
     return answers[0]
 
 
-def publish(lab: Lab, node: str, *busy_pods: str) -> None:
-    """Write ``node``'s footprint, each of ``busy_pods`` an elephant of 190 Mbit/s, and its Lease."""
-    footprint = annotation(*(elephant(uid) for uid in busy_pods))
+def publish(lab: Lab, node: str, *busy_pods: str, tx: float = 190 * M) -> None:
+    """Write ``node``'s footprint, each of ``busy_pods`` an elephant that sends ``tx`` bit/s, and its Lease."""
+    footprint = annotation(*(elephant(uid, tx) for uid in busy_pods))
     patch(lab, f"/api/v1/nodes/{node}", {"metadata": {"annotations": {NODE_FOOTPRINT: footprint}}})
     lease = {"metadata": {"name": lease_name(node)}, "spec": {"renewTime": "2026-01-01T00:00:00.000000Z"}}
     send(lab, "POST", _LEASES, body=lease)
@@ -209,6 +209,20 @@ def _template(app: str, annotations: Mapping[str, str]) -> dict[str, Any]:
             "containers": [{"name": "main", "image": "none"}],
         },
     }  # fmt: skip
+
+
+@contextmanager
+def at_once(lab: Lab, app: str, count: int, annotations: Mapping[str, str], **spec: Any) -> Iterator[None]:
+    """``count`` pods of nobody, so that kube-scheduler does not spread them for being alike; gone afterwards."""
+    template = _template(app, annotations)
+    for number in range(count):
+        metadata = {**template["metadata"], "name": f"{app}-{number}"}
+        send(lab, "POST", PODS, body={"metadata": metadata, "spec": {**template["spec"], **spec}})
+    try:
+        yield
+    finally:
+        lab.kubectl("delete", "pods", "-l", f"app={app}", "--wait=false")
+        gone(lab, app)
 
 
 @contextmanager

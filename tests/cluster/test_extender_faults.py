@@ -6,38 +6,50 @@ Real etcd, kube-apiserver and kube-scheduler. What went wrong is read from the c
 from __future__ import annotations
 
 import signal
+import time
+from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 
-from footprint.keys import POD_CLASS, POD_EXPECTED_BANDWIDTH
+from extender.cost import SATURATED
+from footprint.keys import POD_CLASS, POD_EXPECTED_BANDWIDTH, POD_PLACEMENT
 from lab.lab import Lab, LabConfig
 from lab.programs import EXTENDER_PORT
 from tests.cluster.conftest import logs_of
 from tests.cluster.replicas import (
+    MOUSE,
     PATIENT,
     PODS,
     SCHEDULER,
     TELLING,
     Creation,
+    Page,
     Replica,
     Scheduler,
     a_lab,
     all_bound,
+    at_once,
     begin,
     bound,
     burst,
     eventually,
     extender,
+    mouse_question,
+    patch,
     publish,
     read,
     scale,
     send,
 )
+from tests.extender.builders import LINK, M
 
 pytestmark = pytest.mark.cluster
 
 BUSY = {"node1", "node2"}
+HALF = {"node3", "node4"}
+EVENTS = "/api/v1/namespaces/default/events"
 RESOURCES = ("nodes", "leases", "pods")
 
 
@@ -221,3 +233,93 @@ def test_in_shadow_mode_placement_is_the_default_one_and_the_counters_say_what_w
             )
             assert replica.count("shadow_collisions_total", collided="yes") == collided
             assert f'"avoidable_collisions":{collided}' in read(f"http://127.0.0.1:{replica.port}/shadow")
+
+
+def test_a_burst_of_100_declared_elephants_fills_links_as_if_their_traffic_were_visible_already(
+    cluster: Lab,
+) -> None:
+    """All capacities are equal, 200 Mbit/s; on two links there are 190 of elephants, on two others 90."""
+    count, rate, usable = 100, 8 * M, SATURATED * LINK
+    measured = {node: 190 * M if node in BUSY else 90 * M if node in HALF else 0.0 for node in cluster.node_names}
+    for node in HALF:
+        publish(cluster, node, "half", tx=90 * M)
+    wish = {POD_CLASS: "elephant", POD_EXPECTED_BANDWIDTH: "8M"}
+    try:
+        with extender(cluster) as replica:
+            eventually("what is measured is known", lambda: links(replica, cluster) == measured)
+            cluster.stop_scheduler()  # until all of them wait
+            with at_once(cluster, "declared", count, wish):
+                cluster.start_scheduler(extender=True, changes=SCHEDULER, flags=TELLING)
+                nodes = Counter(all_bound(cluster, "declared", count).values())
+                assert replica.count("requests_total", verb="filter", result="ok") >= count
+    finally:
+        for node in HALF:
+            publish(cluster, node)
+    assert not set(nodes) & BUSY, nodes
+    loads = {node: measured[node] + nodes[node] * rate for node in measured if node not in BUSY}
+    # A link takes elephants until it is full, the last one to nine tenths of what it wants. What then is on the
+    # emptiest is at least what the others, full, cannot take. Without counting bound pods all six get 17 of them.
+    fullest = usable + rate
+    assert max(loads.values()) <= fullest, nodes
+    total = sum(loads.values())
+    assert min(loads.values()) >= total - (len(loads) - 1) * fullest, nodes
+
+
+def test_a_strict_pod_that_no_node_suits_waits_and_is_placed_when_it_has_waited_long_enough(cluster: Lab) -> None:
+    with all_links_full(cluster), extender(cluster, flags=(*PATIENT, "--relax-after", "10")) as replica:
+        eventually("every link is full", lambda: set(links(replica, cluster).values()) == {190 * M})
+        scheduler = Scheduler.now(cluster)
+        with at_once(cluster, "strict", 1, {**MOUSE, POD_PLACEMENT: "strict"}):
+            eventually("it waits", lambda: scheduler.since()["unschedulable"] >= 1)
+
+            def placed() -> str:
+                # What nodes' agents write now and then makes kube-scheduler try again.
+                patch(cluster, "/api/v1/nodes/node1", {"metadata": {"annotations": {"tick": str(time.time())}}})
+                return bound(cluster, "strict")["strict-0"]
+
+            assert eventually("it is placed", placed) in cluster.node_names
+        assert replica.count("relaxed_total") >= 1
+        assert scheduler.failed_calls() == []
+
+
+def test_a_pod_of_high_priority_that_only_traffic_keeps_off_evicts_nobody(cluster: Lab) -> None:
+    important = {"metadata": {"name": "important"}, "value": 1000}
+    send(cluster, "POST", "/apis/scheduling.k8s.io/v1/priorityclasses", body=important)
+    with all_links_full(cluster), extender(cluster) as replica:
+        eventually("every link is full", lambda: set(links(replica, cluster).values()) == {190 * M})
+        with burst(cluster, "unimportant", 16, {POD_PLACEMENT: "ignore"}):
+            before = all_bound(cluster, "unimportant", 16)
+            assert set(before.values()) == set(cluster.node_names), "there is somebody to evict on every node"
+            strict = {**MOUSE, POD_PLACEMENT: "strict"}
+            with at_once(cluster, "urgent", 1, strict, priorityClassName="important"):
+                query = {"fieldSelector": "involvedObject.name=urgent-0,reason=FailedScheduling"}
+                events = eventually("it is refused", lambda: send(cluster, "GET", EVENTS, query=query)["items"])
+                not_helpful = "preemption: 0/8 nodes are available: 8 Preemption is not helpful"
+                assert not_helpful in events[0]["message"]
+                question = {"Pod": send(cluster, "GET", f"{PODS}/urgent-0"), "NodeNames": cluster.node_names}
+                answer = replica.post("filter", question)
+                assert set(answer["FailedAndUnresolvableNodes"]) == set(cluster.node_names)
+                assert not answer.get("FailedNodes")
+                page = Page(cluster.scheduler_metrics())
+                assert page.total("scheduler_preemption_attempts_total") >= 1, "it was considered"
+                assert page.total("scheduler_preemption_victims_sum") == 0
+                assert bound(cluster, "unimportant") == before
+                assert bound(cluster, "urgent") == {"urgent-0": ""}
+
+
+@contextmanager
+def all_links_full(cluster: Lab) -> Iterator[None]:
+    """Elephants on every node while the block lasts."""
+    for node in cluster.node_names:
+        publish(cluster, node, "bulk")
+    try:
+        yield
+    finally:
+        for node in set(cluster.node_names) - BUSY:
+            publish(cluster, node)
+
+
+def links(replica: Replica, cluster: Lab) -> dict[str, float | None]:
+    """What elephants send on each node's link, as the extender has it: bit/s; None where it knows nothing."""
+    shown = replica.post("explain", mouse_question(cluster.node_names))["nodes"]
+    return {name: node["link"]["tx"] if "link" in node else None for name, node in shown.items()}
