@@ -258,7 +258,8 @@ def test_a_burst_of_100_declared_elephants_fills_links_as_if_their_traffic_were_
     assert not set(nodes) & BUSY, nodes
     loads = {node: measured[node] + nodes[node] * rate for node in measured if node not in BUSY}
     # A link takes elephants until it is full, the last one to nine tenths of what it wants. What then is on the
-    # emptiest is at least what the others, full, cannot take. Without counting bound pods all six get 17 of them.
+    # emptiest is at least what the others, full, cannot take. Were bound pods not counted, each of
+    # the six would get about 17.
     fullest = usable + rate
     assert max(loads.values()) <= fullest, nodes
     total = sum(loads.values())
