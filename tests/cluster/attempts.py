@@ -5,9 +5,11 @@ The agent of these tests is node1's, where no other agent runs; on node2 a real 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from extender.learning.record import API_VERSION, PLURAL, new_object
 from footprint.cluster.client import request
 from footprint.keys import NODE_ELEPHANT_SHARE, NODE_FOOTPRINT, NODE_SUMMARY, POD_CLASS, lease_name
 from footprint.models import LinkRates, NodeFootprint
@@ -58,6 +60,12 @@ def owner(lab: Lab, node: str, **changes: str) -> list[dict[str, Any]]:
 def own_event(*, node: str = OWN, message: str = "m", **changes: Any) -> dict[str, Any]:
     """The Event that the agent of ``node`` sends, with changes."""
     return {**event(_POD, Problem(POD_CLASS, message), node, datetime.now(UTC)), **changes}
+
+
+def own_footprint(*, spec: Mapping[str, str] | None = None, **metadata: Any) -> dict[str, Any]:
+    """The TrafficFootprint that the extender creates, with changes."""
+    made = new_object(("default", "Deployment/intruder"))
+    return {**made, "metadata": {**made["metadata"], **metadata}, "spec": {**made["spec"], **(spec or {})}}
 
 
 # Refused by the policy although RBAC allows them; ``because`` is part of the message.
@@ -179,7 +187,23 @@ WRITES: Final = [
     Ask("a role", "POST", f"{RBAC}/clusterroles", {"metadata": {"name": "r"}, "rules": []}, "clusterroles"),
 ]  # fmt: skip
 
+FOOTPRINTS: Final = f"/apis/{API_VERSION}/namespaces/default/{PLURAL}"
+_OWN_FOOTPRINT: Final = f"{FOOTPRINTS}/{own_footprint()['metadata']['name']}"
+
+EXTENDER_FOOTPRINTS: Final = [
+    Ask("a stated class", "POST", FOOTPRINTS, own_footprint(spec={"class": "mouse"}),
+        r"states nothing in a TrafficFootprint, .* \(class\): CREATE TrafficFootprint default/"),
+    Ask("a stated placement", "POST", FOOTPRINTS, own_footprint(spec={"placement": "strict"}),
+        r"states nothing in a TrafficFootprint, .* \(placement\)"),
+    Ask("one that is not labelled", "POST", FOOTPRINTS, own_footprint(labels={}), "labelled as its own"),
+    Ask("a finalizer", "POST", FOOTPRINTS, own_footprint(finalizers=["a.b/c"]), "no finalizers"),
+    Ask("an owner", "POST", FOOTPRINTS, own_footprint(ownerReferences=[_NAMESPACE]), "no ownerReferences"),
+    Ask("a spec", "PATCH", _OWN_FOOTPRINT, {"spec": {"class": "mouse"}}, "cannot patch resource"),
+]  # fmt: skip
+"""Of TrafficFootprints: refused by the extender's policy although RBAC allows it; the last one by RBAC."""
+
 EXTENDER_REFUSED: Final = [
+    *EXTENDER_FOOTPRINTS,
     SECRETS,
     Ask("a Node's annotations", "PATCH", NODE, published(), 'cannot patch resource "nodes"'),
     Ask("one Node", "GET", NODE, None, 'cannot get resource "nodes"'),

@@ -11,7 +11,9 @@ from pydantic_settings import CliApp
 
 from extender.cleanup import CleanupSettings
 from extender.cli import read_settings
+from extender.learning.record import MANAGED_BY
 from extender.settings import Settings
+from footprint.keys import PREFIX
 from lab import manifests
 from nodeagent.settings import parse as parse_agent_settings
 from tests.helm.rendering import (
@@ -163,7 +165,8 @@ def test_the_resource_definition_outlives_the_release_unless_told_otherwise() ->
 
 
 def test_the_policy_speaks_of_this_releases_account_and_the_programs_own_name() -> None:
-    policy = one(rendered(release="other", namespace="elsewhere"), "ValidatingAdmissionPolicy")["spec"]
+    objects = rendered(release="other", namespace="elsewhere")
+    policy = one(objects, "ValidatingAdmissionPolicy", "-nodeagent")["spec"]
     [condition] = policy["matchConditions"]
     assert "endsWith(':other-traffic-footprint-nodeagent')" in condition["expression"]
     [events] = [v["expression"] for v in policy["validations"] if "reportingController" in v["expression"]]
@@ -171,7 +174,37 @@ def test_the_policy_speaks_of_this_releases_account_and_the_programs_own_name() 
     assert "ValidatingAdmissionPolicy" not in kinds(rendered({"policy": {"enabled": False}}))
 
 
+def test_the_extender_is_held_to_trafficfootprints_of_its_own_making() -> None:
+    """What it says to a real API server is in tests/cluster; here: whom and what it is about, in every release."""
+    objects = rendered(release="other", namespace="elsewhere")
+    policy = one(objects, "ValidatingAdmissionPolicy", "-extender")["spec"]
+    assert policy["failurePolicy"] == "Fail"
+    [condition] = policy["matchConditions"]
+    account = one(objects, "ServiceAccount", "-extender")["metadata"]["name"]
+    assert f"endsWith(':{account}')" in condition["expression"]
+    [watched] = policy["matchConstraints"]["resourceRules"]
+    assert (watched["resources"], watched["operations"]) == (["trafficfootprints"], ["CREATE", "UPDATE", "DELETE"])
+    assert watched["apiGroups"] == [PREFIX.rstrip("/")]
+    label, value = MANAGED_BY
+    assert any(f"'{label}'" in v["expression"] and f"'{value}'" in v["expression"] for v in policy["validations"])
+    binding = one(objects, "ValidatingAdmissionPolicyBinding", "-extender")["spec"]
+    assert binding == {"policyName": f"{account}", "validationActions": ["Deny"]}
+
+
+def test_what_rbac_grants_on_trafficfootprints_a_policy_narrows_or_nobody_does() -> None:
+    """Without the extender there is neither; without policies the grant is as wide as RBAC can say."""
+    for values, expected in (
+        ({"extender": {"enabled": False}, "scheduler": {"enabled": False}}, {"-nodeagent"}),
+        ({"policy": {"enabled": False}}, set()),
+        ({}, {"-nodeagent", "-extender"}),
+    ):
+        policies = [o for o in rendered(values) if o["kind"] == "ValidatingAdmissionPolicy"]
+        assert {o["metadata"]["name"].removeprefix("tf-traffic-footprint") for o in policies} == expected
+
+
 @pytest.mark.parametrize("choice", ["refuse", "allow"])
 def test_the_policy_is_told_what_to_do_with_tokens_that_name_no_node(choice: str) -> None:
-    policy = one(rendered({"policy": {"unboundTokens": choice}}), "ValidatingAdmissionPolicy")["spec"]
+    policy = one(rendered({"policy": {"unboundTokens": choice}}), "ValidatingAdmissionPolicy", "-nodeagent")[
+        "spec"
+    ]
     assert {"name": "unboundTokens", "expression": f"'{choice}'"} in policy["variables"]
