@@ -158,6 +158,27 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ),
     ({"routing": {"namespaceLabel": {"value": "on, please"}}}, "at '/routing/namespaceLabel/value'"),
     ({"networkPolicy": {"extenderFrom": [{"cidr": "10.0.0.0/8"}]}}, "additional properties 'cidr' not allowed"),
+    (
+        {"networkPolicy": {"enabled": True}, "scheduler": {"enabled": False}},
+        "name where your kube-scheduler asks from in networkPolicy.extenderFrom",
+    ),
+    (
+        {"extender": {"replicas": 1}},
+        "extender.podDisruptionBudget.minAvailable must be below extender.replicas",
+    ),
+    (
+        {"scheduler": {"podDisruptionBudget": {"minAvailable": 2}}},
+        "set it to less than 2, raise the replicas, or set scheduler.podDisruptionBudget.enabled=false",
+    ),
+    (
+        {"extender": {"replicas": 3, "podDisruptionBudget": {"minAvailable": "67%"}}},  # 2.01 of 3 is 3
+        "extender.podDisruptionBudget.minAvailable must be below extender.replicas",
+    ),
+    (
+        {"nodeagent": {"settings": {"leaseRenew": 180}}},
+        "at least twice nodeagent.settings.leaseRenew (180 s)",
+    ),
+    ({"extender": {"settings": {"staleAfter": 60}}}, "three times is the default: set staleAfter to 180"),
     ({"cleanup": {"timeoutSeconds": 1}}, "at '/cleanup/timeoutSeconds': minimum: got 1, want 30"),
     ({"fullnameOverride": "Not A Name"}, "at '/fullnameOverride': 'Not A Name' does not match"),
 ]
@@ -168,3 +189,25 @@ def test_wrong_values_are_refused_by_name(values: dict[str, Any], said: str) -> 
     refused = template(values)
     assert refused.returncode != 0, "accepted"
     assert said in refused.stderr, refused.stderr
+
+
+ODD: list[dict[str, Any]] = [
+    {"networkPolicy": {"enabled": True}},
+    {
+        "networkPolicy": {"enabled": True},
+        "scheduler": {"enabled": False},
+        "extender": {"enabled": False},
+    },
+    {"extender": {"replicas": 1, "podDisruptionBudget": {"minAvailable": 0}}},
+    {"extender": {"replicas": 3, "podDisruptionBudget": {"minAvailable": "66%"}}},  # 1.98 of 3 is 2
+    {"nodeagent": {"settings": {"leaseRenew": 90}}},
+    {"nodeagent": {"settings": {"leaseRenew": 600}}, "extender": {"settings": {"staleAfter": 1800}}},
+    {"nodeagent": {"settings": {"leaseRenew": None}}, "extender": {"settings": {"staleAfter": None}}},
+]
+"""Beside wrong ones, and right."""
+
+
+@pytest.mark.parametrize("values", ODD, ids=[json.dumps(values)[:60] for values in ODD])
+def test_what_only_looks_wrong_is_accepted(values: dict[str, Any]) -> None:
+    accepted = template(values)
+    assert accepted.returncode == 0, accepted.stderr

@@ -74,6 +74,7 @@ def test_two_extenders_keep_apart_and_one_stays_when_nodes_are_drained() -> None
         assert deployment["spec"]["strategy"]["rollingUpdate"]["maxUnavailable"] == 0
         selector = deployment["spec"]["selector"]["matchLabels"]
         assert budget["spec"]["selector"]["matchLabels"] == selector
+        assert budget["spec"]["unhealthyPodEvictionPolicy"] == "AlwaysAllow"
         labels = deployment["spec"]["template"]["metadata"]["labels"]
         assert selector.items() <= labels.items()
         [apart] = pod_spec(deployment)["affinity"]["podAntiAffinity"][
