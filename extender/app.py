@@ -28,7 +28,7 @@ from extender.cluster_state import ClusterState
 from extender.connections import Arrival
 from extender.explainer import BusyError, Explainer
 from extender.explanation import Explanation
-from extender.metrics import Metrics, WatchCounters
+from extender.metrics import CertificateFigures, Metrics, WatchCounters
 from extender.protocol import ArgsError, ArgsReason, ExtenderArgs, ExtenderFilterResult, HostPriority
 from extender.question import MANIFEST
 from extender.settings import Policy
@@ -258,11 +258,11 @@ class _Extender(FastAPI):
 
 def create_app(
     state: ClusterState, feed: Feed, policy: Policy, refused: Mapping[str, int] | None = None,
-    certificates: Mapping[str, int] | None = None,
+    certificates: CertificateFigures | None = None,
 ) -> FastAPI:  # fmt: skip
     """The application over ``state``; ``feed`` runs while the application does.
 
-    ``refused`` are connections not let in, by reason; ``certificates`` changes of their files, by result.
+    ``refused`` are connections not let in, by reason; ``certificates`` what is counted and known of them.
     ``app.state.leave()`` makes it call itself not ready, ``app.state.answered()`` says what it has answered.
     """
     watches: dict[str, WatchCounters] = feed.by_resource

@@ -2,22 +2,30 @@
 
 Enters: paths. Leaves: a TLS context for each new connection. Guarantees: files that cannot be used are an error
 with the remedy at start; later they leave the last good context in place, and are counted. Connections that are
-open keep what they were opened with.
+open keep what they were opened with. From 30 days before an end on, the log says so once a day.
 """
 
 from __future__ import annotations
 
 import ssl
+import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
 import structlog
 
+from extender.expiry import ends
+
 _log = structlog.get_logger()
 
 _MISMATCH: Final = "KEY_VALUES_MISMATCH"
+_DAY: Final = 86400
+_REMIND_DAYS: Final = 30
+"""Long enough for a maintenance window, and below the chart's renewal at 180 days: nobody who upgrades is told."""
 Signature = tuple[tuple[int, int, int], ...]
 
 
@@ -90,13 +98,33 @@ def tls_context(files: TlsFiles) -> ssl.SSLContext:
     return context
 
 
+def not_after(files: TlsFiles) -> dict[str, float]:
+    """When what is in use ends, seconds since 1970: ``server`` with the first of its chain, ``client-ca`` with the
+    last of its certificates. What cannot be read is left out: OpenSSL has judged the files already."""
+    found: dict[str, float] = {}
+    for which, path, choose in (("server", files.cert, min), ("client-ca", files.client_ca, max)):
+        try:
+            moments = ends(path.read_text(encoding="latin-1")) if path else []
+        except (OSError, ValueError) as error:
+            _log.warning(
+                "it is not known when a certificate ends", which=which, path=str(path), problem=str(error)
+            )
+            continue
+        if moments:
+            found[which] = choose(moments)
+    return found
+
+
 class Certificates:
     """The context for new connections; ``refresh`` follows the files."""
 
-    def __init__(self, files: TlsFiles) -> None:
-        """Raises CertificateError."""
-        self._files = files
+    def __init__(self, files: TlsFiles, clock: Callable[[], float] = time.time) -> None:
+        """``clock``: seconds since 1970. Raises CertificateError."""
+        self._files, self._clock = files, clock
         self.context = tls_context(files)
+        self.not_after = not_after(files)
+        """When what is in use ends, by ``server`` and ``client-ca``."""
+        self._remind_at = 0.0
         self._signature = self._sign()
         self.changes: Counter[str] = Counter(used=0, unusable=0)
         """Changes of the files, by what became of them."""
@@ -109,6 +137,24 @@ class Certificates:
 
     def refresh(self) -> bool:
         """Load the files again if they changed; whether the context is another one now."""
+        loaded = self._load_again()
+        self._remind(self._clock())
+        return loaded
+
+    def _remind(self, now: float) -> None:
+        if now < self._remind_at:
+            return
+        self._remind_at = now + _DAY
+        for which, moment in self.not_after.items():
+            if moment - now <= _REMIND_DAYS * _DAY:
+                _log.warning(
+                    "a certificate ends soon" if moment > now
+                    else "a certificate has ended: pods are placed without the network",
+                    which=which, until=datetime.fromtimestamp(moment, UTC).isoformat(),
+                    remedy="run `helm upgrade`, which renews what the chart has made, or replace the files",
+                )  # fmt: skip
+
+    def _load_again(self) -> bool:
         signature = self._sign()
         if signature == self._signature:
             return False
@@ -119,6 +165,7 @@ class Certificates:
             self.changes["unusable"] += 1
             _log.warning("new certificates not used, the last good ones stay", problem=str(error))
             return False
+        self.not_after, self._remind_at = not_after(self._files), 0.0
         self.changes["used"] += 1
         _log.info("certificates loaded again", certificate=str(self._files.cert))
         return True

@@ -102,7 +102,7 @@ def serve(settings: Settings) -> None:
     certificates, (state, feed) = _certificates(settings), _source(settings)
     stop = stop_on_signals()
     refused: Counter[str] = Counter()
-    app = create_app(state, feed, settings.policy, refused, certificates.changes if certificates else None)
+    app = create_app(state, feed, settings.policy, refused, certificates)
     with ExitStack() as sockets:
         listener = sockets.enter_context(listen(settings.host, settings.port))
         observers = listen(settings.host, settings.metrics_port) if settings.metrics_port else None

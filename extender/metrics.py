@@ -33,10 +33,19 @@ class WatchCounters(Protocol):
     undecodable: int
 
 
+class CertificateFigures(Protocol):
+    """What is known of the certificates in use (``extender.certificates``)."""
+
+    changes: Tallies[str]
+    """Of their files, by what became of them."""
+    not_after: dict[str, float]
+    """Seconds since 1970, by ``server`` and ``client-ca``."""
+
+
 class _StateCollector(Collector):
     def __init__(
         self, state: ClusterState, watches: Mapping[str, WatchCounters], refused: Mapping[str, int],
-        certificates: Mapping[str, int],
+        certificates: CertificateFigures | None,
     ) -> None:  # fmt: skip
         self._state, self._watches, self._refused, self._certificates = state, watches, refused, certificates
 
@@ -60,7 +69,8 @@ class _StateCollector(Collector):
             self._state.annotation_problems,
         )  # fmt: skip
         yield _labelled("connections_refused", "Connections not let in", "reason", self._refused)
-        yield _labelled("certificate_changes", "Changes of the certificates' files", "result", self._certificates)
+        if self._certificates is not None:
+            yield from self._certificate_figures(self._certificates)
         yield from self._watch_counters()
 
     def _nodes(self) -> Metric:
@@ -69,6 +79,18 @@ class _StateCollector(Collector):
         for state in NodeState:
             family.add_metric([state.value], counts[state])
         return family
+
+    def _certificate_figures(self, certificates: CertificateFigures) -> Iterable[Metric]:
+        changes = certificates.changes
+        yield _labelled("certificate_changes", "Changes of the certificates' files", "result", changes)
+        family = GaugeMetricFamily(
+            _P + "certificate_not_after_seconds",
+            "When a certificate in use ends, seconds since 1970: the server's chain, the CA of its clients",
+            labels=["which"],
+        )
+        for which, moment in sorted(certificates.not_after.items()):
+            family.add_metric([which], moment)
+        yield family
 
     def _watch_counters(self) -> Iterable[Metric]:
         connected = GaugeMetricFamily(
@@ -116,11 +138,11 @@ class Metrics:
 
     def __init__(
         self, state: ClusterState, watches: Mapping[str, WatchCounters], refused: Mapping[str, int] | None = None,
-        certificates: Mapping[str, int] | None = None,
+        certificates: CertificateFigures | None = None,
     ) -> None:  # fmt: skip
         self.registry = CollectorRegistry()
-        known = ({} if counts is None else counts for counts in (refused, certificates))
-        self.registry.register(_StateCollector(state, watches, *known))
+        known = {} if refused is None else refused
+        self.registry.register(_StateCollector(state, watches, known, certificates))
         self.requests = Counter(
             _P + "requests", "Answered requests", ["verb", "result"], registry=self.registry
         )  # result: ok, late, shed, malformed, too-large, too-slow, too-many, gone, failed

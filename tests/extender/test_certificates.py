@@ -5,8 +5,12 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
-from extender.certificates import CertificateError, Certificates, TlsFiles, tls_context
+from extender.certificates import CertificateError, Certificates, TlsFiles, not_after, tls_context
+from extender.cluster_state import ClusterState
+from extender.expiry import ends
+from extender.metrics import Metrics
 from lab.controlplane import pki
 
 
@@ -69,3 +73,79 @@ def test_bad_new_files_leave_the_last_good_ones_in_place(tmp_path: Path, keys: p
     os.utime(cert)
     assert certificates.refresh()
     assert certificates.context is not good
+
+
+DAY = 86400.0
+
+
+def ending(path: Path, days: int, key: Path | None = None) -> Path:
+    """A self-signed certificate that is valid for so many days, of a new key or of ``key``."""
+    new = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", str(path) + ".key"]
+    signed = ["-key", str(key)] if key else new
+    rest = ["-subj", "/CN=x", "-days", str(days), "-out", str(path)]
+    subprocess.run(["openssl", "req", "-x509", *signed, *rest], check=True, capture_output=True)
+    return path
+
+
+class Clock:
+    def __init__(self, now: float) -> None:
+        self.now = now
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_a_bundle_of_cas_ends_with_its_last_and_a_chain_with_its_first(tmp_path: Path, keys: pki.Pki) -> None:
+    short, long = ending(tmp_path / "short", 5), ending(tmp_path / "long", 50)
+    both = tmp_path / "both"
+    both.write_text(short.read_text() + long.read_text())
+    [first], [last] = ends(short.read_text()), ends(long.read_text())
+    own = keys.certificate("apiserver")
+    assert not_after(TlsFiles(own, keys.key("apiserver"), both))["client-ca"] == last
+    assert not_after(TlsFiles(both, keys.key("apiserver"))) == {"server": first}
+
+
+def test_the_log_reminds_once_a_day_from_thirty_days_before_the_end_until_new_files_come(
+    tmp_path: Path, keys: pki.Pki
+) -> None:
+    cert, key = tmp_path / "cert", tmp_path / "key"
+    cert.write_bytes(keys.certificate("apiserver").read_bytes())
+    key.write_bytes(keys.key("apiserver").read_bytes())
+    [end] = ends(cert.read_text())
+    clock = Clock(end - 40 * DAY)
+    certificates = Certificates(TlsFiles(cert, key), clock)
+    with capture_logs() as logs:
+        certificates.refresh()
+        assert logs == []
+        clock.now = end - 29.5 * DAY
+        certificates.refresh()
+        certificates.refresh()
+        clock.now += 0.9 * DAY
+        certificates.refresh()
+        [reminder] = logs
+        assert (reminder["log_level"], reminder["which"]) == ("warning", "server")
+        assert reminder["event"] == "a certificate ends soon"
+        assert "helm upgrade" in reminder["remedy"]
+        clock.now = end + 1
+        certificates.refresh()
+        assert "placed without the network" in logs[-1]["event"]
+        cert.write_text(ending(tmp_path / "new", 4000, key).read_text())
+        assert certificates.refresh()
+        logs.clear()
+        clock.now += DAY
+        certificates.refresh()
+        assert logs == []
+    assert certificates.not_after["server"] > end
+
+
+def test_scrapers_read_when_each_certificate_ends(keys: pki.Pki) -> None:
+    authority = keys.ca
+    files = TlsFiles(keys.certificate("apiserver"), keys.key("apiserver"), authority)
+    metrics = Metrics(ClusterState(stale_after=180.0), {}, certificates=Certificates(files))
+    name = "traffic_footprint_extender_certificate_not_after_seconds"
+    for which, path in (("server", files.cert), ("client-ca", authority)):
+        [end] = ends(path.read_text())
+        assert metrics.registry.get_sample_value(name, {"which": which}) == end
+    assert metrics.registry.get_sample_value(
+        "traffic_footprint_extender_certificate_changes_total", {"result": "used"}
+    ) == 0  # fmt: skip
