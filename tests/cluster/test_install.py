@@ -12,6 +12,7 @@ import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
@@ -241,19 +242,35 @@ def test_another_name_makes_another_certificate(release: Release) -> None:
     assert release.secret("-ca")["tls.crt"] in client["ca.crt"]
 
 
-def test_a_new_ca_restarts_both_sides_and_still_lets_the_old_certificates_in(release: Release) -> None:
-    old = release.secret("-ca")
-    scheduler = release.template_of("deployment", "-scheduler")["metadata"]["annotations"]
-    expire(release, "-ca", 100)
+def test_a_ca_is_replaced_in_two_upgrades_of_which_the_first_only_adds_trust(release: Release) -> None:
+    def annotations() -> dict[str, str]:
+        found: dict[str, str] = release.template_of("deployment", "-scheduler")["metadata"]["annotations"]
+        return found
+
+    old, leaf, before = release.secret("-ca"), release.secret("-extender-tls")["tls.crt"], annotations()
+    expire(release, "-ca", 300)
     release.upgrade()
-    new = release.secret("-ca")
-    assert new["tls.crt"] != old["tls.crt"]
-    assert new["previous.crt"] == old["tls.crt"]
+    first = release.secret("-ca")
+    assert first["tls.crt"] == old["tls.crt"]
     for side in ("-extender-tls", "-scheduler-tls"):
-        assert release.secret(side)["ca.crt"] == new["tls.crt"] + old["tls.crt"], side
-    after = release.template_of("deployment", "-scheduler")["metadata"]["annotations"]
-    assert after[f"{PREFIX}trust"] != scheduler[f"{PREFIX}trust"]
-    assert after[f"{PREFIX}configuration"] == scheduler[f"{PREFIX}configuration"]
+        assert release.secret(side)["ca.crt"] == old["tls.crt"] + first["next.crt"], side
+    between = annotations()
+    assert between[f"{PREFIX}trust"] != before[f"{PREFIX}trust"]
+    assert between[f"{PREFIX}configuration"] == before[f"{PREFIX}configuration"]
+    release.upgrade()
+    assert release.secret("-ca") == first, "not within the hour"
+    since = (datetime.now(UTC) - timedelta(hours=2)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    release.lab.kubectl(
+        "-n", NAME, "annotate", "--overwrite", "secret", f"{NAME}-ca", f"{PREFIX}next-since={since}"
+    )
+    release.upgrade()
+    second = release.secret("-ca")
+    assert (second["tls.crt"], second["previous.crt"]) == (first["next.crt"], old["tls.crt"])
+    assert "next.key" not in second
+    assert release.secret("-extender-tls")["tls.crt"] != leaf
+    for side in ("-extender-tls", "-scheduler-tls"):
+        assert release.secret(side)["ca.crt"] == second["tls.crt"] + old["tls.crt"], side
+    assert annotations() == between, "kube-scheduler trusts it already"
 
 
 def test_pods_of_a_labelled_namespace_ask_for_the_charts_scheduler(release: Release) -> None:

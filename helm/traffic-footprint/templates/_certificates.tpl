@@ -3,20 +3,60 @@ The certificates of certificates.mode selfSigned, made once per rendering and ke
 
 What the cluster has is kept while it is valid for more than renewBeforeDays, was made for the same names, and by the
 present CA. So an upgrade changes nothing unless something is due. Without a cluster (helm template) all are new.
+
+A CA is replaced in two upgrades, for neither side learns of it in the moment that the other does: kubelets bring files up
+to date within minutes, kube-scheduler reads its CA when it starts. The first upgrade makes the next CA and lets both
+sides trust it; the second issues from it. The first is due twice renewBeforeDays before the end, so that both come in
+time where upgrades are at most renewBeforeDays apart.
 */}}
+
+{{/* Seconds from now until a moment; negative when it is over. */}}
+{{- define "traffic-footprint.secondsUntil" -}}
+{{- sub (toDate "2006-01-02T15:04:05Z" . | unixEpoch | int64) (now | unixEpoch | int64) -}}
+{{- end }}
 
 {{/* Whether a Secret exists and is valid for long enough. (dict "secret" SECRET "days" N) gives "yes" or nothing. */}}
 {{- define "traffic-footprint.keeps" -}}
 {{- $until := dig "metadata" "annotations" "traffic-footprint.io/valid-until" "" .secret -}}
 {{- if and $until (get (default (dict) (get .secret "data")) "tls.key") -}}
-{{- $left := sub (toDate "2006-01-02T15:04:05Z" $until | unixEpoch | int64) (now | unixEpoch | int64) -}}
-{{- if gt $left (mul .days 86400 | int64) -}}yes{{- end -}}
+{{- if gt (include "traffic-footprint.secondsUntil" $until | int64) (mul .days 86400 | int64) -}}yes{{- end -}}
 {{- end -}}
 {{- end }}
 
 {{/* Moment in so many days, as RFC 3339 in UTC. */}}
 {{- define "traffic-footprint.inDays" -}}
 {{- dateInZone "2006-01-02T15:04:05Z" (now | dateModify (printf "+%dh" (mul . 24))) "UTC" -}}
+{{- end }}
+
+{{/*
+The CA to issue from, as YAML: crt, key, until; next, of the same form and with its moment of being made (since), while both
+sides learn to trust it; previous, the certificate of the one before. (dict "own" VALUES "name" COMMON-NAME "secret" SECRET)
+*/}}
+{{- define "traffic-footprint.authority" -}}
+{{- $said := dig "metadata" "annotations" (dict) .secret -}}
+{{- $data := default (dict) (get .secret "data") -}}
+{{- $ca := dict -}}
+{{- if include "traffic-footprint.keeps" (dict "secret" .secret "days" 1) -}}
+{{- $ca = dict "crt" (get $data "tls.crt" | b64dec) "key" (get $data "tls.key" | b64dec) "until" (get $said "traffic-footprint.io/valid-until") "previous" (get $data "previous.crt" | default "" | b64dec) -}}
+{{- if get $data "next.key" -}}
+{{- $next := dict "crt" (get $data "next.crt" | b64dec) "key" (get $data "next.key" | b64dec) "until" (get $said "traffic-footprint.io/next-valid-until") "since" (get $said "traffic-footprint.io/next-since") -}}
+{{- if lt (include "traffic-footprint.secondsUntil" $next.since | int64) -3600 -}}
+{{- $ca = dict "crt" $next.crt "key" $next.key "until" $next.until "previous" $ca.crt -}}
+{{- else -}}
+{{- $_ := set $ca "next" $next -}}
+{{- end -}}
+{{- else if not (include "traffic-footprint.keeps" (dict "secret" .secret "days" (mul 2 .own.renewBeforeDays))) -}}
+{{- $new := genCAWithKey .name (int .own.caDays) (genPrivateKey "ecdsa") -}}
+{{- $_ := set $ca "next" (dict "crt" $new.Cert "key" $new.Key "until" (include "traffic-footprint.inDays" .own.caDays) "since" (include "traffic-footprint.inDays" 0)) -}}
+{{- end -}}
+{{- else -}}
+{{- /* None yet, or one that has ended: nothing that it signed is worth a second upgrade. */ -}}
+{{- $new := genCAWithKey .name (int .own.caDays) (genPrivateKey "ecdsa") -}}
+{{- $ca = dict "crt" $new.Cert "key" $new.Key "until" (include "traffic-footprint.inDays" .own.caDays) "previous" "" -}}
+{{- end -}}
+{{- $trusted := list $ca.crt -}}
+{{- with $ca.next }}{{ $trusted = append $trusted .crt }}{{ else }}{{ with $ca.previous }}{{ $trusted = append $trusted . }}{{ end }}{{ end -}}
+{{- toYaml (set $ca "trusted" $trusted) -}}
 {{- end }}
 
 {{- define "traffic-footprint.makeCertificates" -}}
@@ -27,23 +67,9 @@ present CA. So an upgrade changes nothing unless something is due. Without a clu
 {{- $names := concat (list $host (printf "%s.cluster.local" $host) (printf "%s-extender" $fullname)) .Values.certificates.extraNames -}}
 {{- $addresses := concat (default (list) (compact (list .Values.extender.service.clusterIP))) .Values.certificates.extraAddresses -}}
 
-{{- $ca := dict -}}
-{{- $caSecret := default (dict) (lookup "v1" "Secret" .Release.Namespace (printf "%s-ca" $fullname)) -}}
-{{- if include "traffic-footprint.keeps" (dict "secret" $caSecret "days" $own.renewBeforeDays) -}}
-{{- $_ := set $ca "crt" (get $caSecret.data "tls.crt" | b64dec) -}}
-{{- $_ := set $ca "key" (get $caSecret.data "tls.key" | b64dec) -}}
-{{- $_ := set $ca "previous" (get $caSecret.data "previous.crt" | default "" | b64dec) -}}
-{{- $_ := set $ca "until" (get $caSecret.metadata.annotations "traffic-footprint.io/valid-until") -}}
-{{- else -}}
-{{- $new := genCAWithKey (printf "%s-ca" $fullname) (int $own.caDays) (genPrivateKey "ecdsa") -}}
-{{- $_ := set $ca "crt" $new.Cert -}}
-{{- $_ := set $ca "key" $new.Key -}}
-{{- /* While both roll over, who still shows a certificate of the old CA is let in. */ -}}
-{{- $_ := set $ca "previous" (get (default (dict) (get $caSecret "data")) "tls.crt" | default "" | b64dec) -}}
-{{- $_ := set $ca "until" (include "traffic-footprint.inDays" $own.caDays) -}}
-{{- end -}}
+{{- $ca := include "traffic-footprint.authority" (dict "own" $own "name" (printf "%s-ca" $fullname) "secret" (default (dict) (lookup "v1" "Secret" .Release.Namespace (printf "%s-ca" $fullname)))) | fromYaml -}}
 {{- $authority := buildCustomCert (b64enc $ca.crt) (b64enc $ca.key) -}}
-{{- $caDaysLeft := div (sub (toDate "2006-01-02T15:04:05Z" $ca.until | unixEpoch | int64) (now | unixEpoch | int64)) 86400 -}}
+{{- $caDaysLeft := div (include "traffic-footprint.secondsUntil" $ca.until | int64) 86400 -}}
 {{- $days := min (int $own.days) $caDaysLeft -}}
 
 {{- $made := dict "ca" $ca -}}
@@ -73,11 +99,11 @@ present CA. So an upgrade changes nothing unless something is due. Without a clu
 {{- end -}}
 {{- end }}
 
-{{/* Changes with what kube-scheduler and extender trust, which kube-scheduler reads only at its start. */}}
+{{/* Changes with the CAs that kube-scheduler trusts, in whichever order: it reads them only at its start. */}}
 {{- define "traffic-footprint.trust" -}}
 {{- if eq .Values.certificates.mode "selfSigned" -}}
 {{- include "traffic-footprint.makeCertificates" . -}}
-{{- sha256sum .Values._certificates.ca.crt | trunc 16 -}}
+{{- .Values._certificates.ca.trusted | sortAlpha | join "" | sha256sum | trunc 16 -}}
 {{- else -}}
 {{ .Values.certificates.mode }}
 {{- end -}}
