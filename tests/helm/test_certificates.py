@@ -1,5 +1,7 @@
-"""Certificates that the chart makes, in a real handshake; and a CA's replacement, upgrade by upgrade. That Helm finds
-them again on a real API server is shown in tests/cluster."""
+"""Certificates that the chart makes, in a real handshake; and how a CA is replaced, upgrade by upgrade.
+
+That Helm finds them again on a real API server is shown in tests/cluster.
+"""
 
 from __future__ import annotations
 

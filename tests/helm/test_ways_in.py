@@ -131,6 +131,13 @@ def test_what_the_cluster_does_not_serve_is_refused_with_the_remedy() -> None:
         assert remedy in refused.stderr
 
 
+def test_a_monitor_of_agents_that_serve_nothing_is_refused() -> None:
+    values = {"monitoring": {"podMonitor": {"enabled": True}}, "nodeagent": {"settings": {"metricsPort": 0}}}
+    refused = template(values, *EVERY_API)
+    assert refused.returncode != 0
+    assert "monitoring.podMonitor.enabled needs nodeagent.settings.metricsPort" in refused.stderr
+
+
 def test_routing_gives_pods_of_labelled_namespaces_the_charts_scheduler() -> None:
     objects = rendered(
         {"routing": {"namespaceLabel": {"enabled": True}}, "scheduler": {"schedulerName": "by-traffic"}},
