@@ -26,7 +26,7 @@ API: Final = "/api/v1"
 TOKEN_DIRECTORY: Final = "/run/secrets/kubernetes.io/serviceaccount"  # noqa: S105 - a path
 _CAPABILITIES: Final = {"NET_ADMIN": 12, "SYS_ADMIN": 21, "PERFMON": 38, "BPF": 39}
 _SCRATCH: Final = "/tmp"  # noqa: S108 - an emptyDir's usual place
-_HOST: Final = ("/proc/sys/net",)
+_HOST: Final = ("/proc/sys/net/netfilter",)
 """Host paths that mean the same here; a node's /sys/fs/bpf is this machine's own, and left alone."""
 
 Object = dict[str, Any]

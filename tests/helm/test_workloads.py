@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from nodeagent.sources.ctnetlink.kernel import NODE_SYSCTLS
+from nodeagent.sources.ctnetlink.kernel import NODE_SYSCTLS, writable_paths
+from nodeagent.sources.ctnetlink.source import ACCOUNTING, TIMESTAMPS
 from nodeagent.sources.ebpf import pins
 from tests.helm.rendering import (
     CHART,
@@ -32,16 +35,39 @@ def test_the_agent_has_four_capabilities_and_nothing_else_of_the_node() -> None:
     assert context["readOnlyRootFilesystem"] is True
     assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
     paths = {v["hostPath"]["path"] for v in spec["volumes"] if "hostPath" in v}
-    assert paths == {"/sys/fs/bpf", "/proc/sys/net"}
+    assert paths == {"/sys/fs/bpf", "/proc/sys/net/netfilter"}
     mounts = {m["mountPath"] for m in agent["volumeMounts"]}
-    assert mounts == {str(pins.ROOT.parent), str(NODE_SYSCTLS), "/tmp"}  # noqa: S108 - an emptyDir
+    assert mounts == {str(pins.ROOT.parent), str(NODE_SYSCTLS / "netfilter"), "/tmp"}  # noqa: S108 - an emptyDir
 
 
 def test_without_ebpf_the_agent_needs_one_capability() -> None:
     spec = pod_spec(one(rendered(scenario(CHART / "ci" / "ctnetlink-values.yaml")), "DaemonSet"))
     assert spec["containers"][0]["securityContext"]["capabilities"]["add"] == ["NET_ADMIN"]
-    assert {v["hostPath"]["path"] for v in spec["volumes"] if "hostPath" in v} == {"/proc/sys/net"}
+    assert {v["hostPath"]["path"] for v in spec["volumes"] if "hostPath" in v} == {"/proc/sys/net/netfilter"}
     assert spec["containers"][0]["startupProbe"]["httpGet"]["host"] == "127.0.0.1"
+
+
+def test_without_sys_admin_the_other_three_remain() -> None:
+    spec = pod_spec(one(rendered(scenario(CHART / "ci" / "modest-values.yaml")), "DaemonSet"))
+    assert spec["containers"][0]["securityContext"]["capabilities"]["add"] == ["BPF", "PERFMON", "NET_ADMIN"]
+    arguments = spec["containers"][0]["args"]
+    assert "--source=auto" in arguments, "kprobe or ctnetlink, whichever the node allows"
+    assert "/proc/sys/net/netfilter" in {v["hostPath"]["path"] for v in spec["volumes"] if "hostPath" in v}
+
+
+def test_the_switches_that_ctnetlink_may_turn_are_where_the_chart_mounts_them() -> None:
+    spec = pod_spec(one(rendered(), "DaemonSet"))
+    [node] = [v["hostPath"]["path"] for v in spec["volumes"] if v["name"] == "node-sysctls"]
+    [inside] = [m["mountPath"] for m in spec["containers"][0]["volumeMounts"] if m["name"] == "node-sysctls"]
+    for name in (ACCOUNTING, TIMESTAMPS):
+        own, mounted = writable_paths(name)
+        assert Path(node, mounted.relative_to(inside)) == own
+
+
+def test_with_ebpf_alone_nothing_of_the_nodes_sysctls_is_mounted() -> None:
+    spec = pod_spec(one(rendered({"nodeagent": {"settings": {"source": "ebpf"}}}), "DaemonSet"))
+    assert {v["hostPath"]["path"] for v in spec["volumes"] if "hostPath" in v} == {"/sys/fs/bpf"}
+    assert "node-sysctls" not in {m["name"] for m in spec["containers"][0]["volumeMounts"]}
 
 
 def test_every_other_pod_passes_the_restricted_pod_security_level() -> None:
