@@ -59,6 +59,9 @@ COMPONENTS: Final = (
     Component("components/extender/extender.yaml", ("extender.yaml",)),
     Component("components/scheduler/scheduler.yaml", ("scheduler.yaml",)),
     Component(
+        "components/networkpolicy/networkpolicy.yaml", ("networkpolicy.yaml",), ("networkPolicy.enabled=true",)
+    ),
+    Component(
         "overlays/existing-scheduler/snippet.yaml", ("existing-scheduler.yaml",), ("scheduler.enabled=false",)
     ),
     Component("cleanup/cleanup.yaml", ("cleanup.yaml",)),

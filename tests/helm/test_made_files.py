@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import yaml
 
 from lab import manifests
 from lab.errors import LabError
@@ -13,6 +14,21 @@ pytestmark = pytest.mark.timeout(1800)  # the first test may build Helm
 
 def test_chart_and_manifests_are_made_from_what_they_say() -> None:
     assert manifests.stale() == [], "run `python -m lab.manifests`"
+
+
+def test_the_kustomize_network_policy_covers_the_extender_of_the_kustomize_overlays() -> None:
+    folder = manifests.CHECKOUT / "manifests" / "components"
+    policy = yaml.safe_load((folder / "networkpolicy" / "networkpolicy.yaml").read_text())["spec"]
+
+    def labels(part: str) -> dict[str, str]:
+        objects = yaml.safe_load_all((folder / part / f"{part}.yaml").read_text())
+        [found] = [o["spec"]["template"]["metadata"]["labels"] for o in objects if o["kind"] == "Deployment"]
+        return dict(found)
+
+    assert policy["podSelector"]["matchLabels"].items() <= labels("extender").items()
+    [peer] = policy["ingress"][0]["from"]
+    assert peer["podSelector"]["matchLabels"].items() <= labels("scheduler").items()
+    assert [port["port"] for rule in policy["ingress"] for port in rule["ports"]] == ["https", "metrics"]
 
 
 def test_a_comment_belongs_to_the_value_below_it() -> None:
