@@ -157,6 +157,13 @@ class Cluster:
         self.secrets = {each["metadata"]["name"]: each for each in found.values()}
         return found
 
+    def notes(self) -> str:
+        """What Helm would print with these Secrets in the cluster."""
+        (self._chart / "secrets.json").write_text(json.dumps(self.secrets))
+        done = helm("install", "tf", str(self._chart), "--namespace", "space", "--dry-run=client")
+        assert done.returncode == 0, done.stderr
+        return done.stdout.rpartition("NOTES:")[2]
+
     def say(self, end: str, annotation: str, **from_now: float) -> None:
         """Put a moment beside a Secret."""
         [secret] = [each for name, each in self.secrets.items() if name.endswith(end)]
@@ -226,6 +233,7 @@ def test_the_first_upgrade_of_a_replacement_changes_trust_and_the_second_who_iss
     assert cluster.trust() != trust, "kube-scheduler reads its CA when it starts"
     trust = cluster.trust()
     assert data(cluster.upgrade()) == first, "an upgrade within the hour waits"
+    assert "an upgrade from an hour after" in " ".join(cluster.notes().split())
     cluster.say("-ca", "next-since", minutes=-61)
     second = data(cluster.upgrade())
     assert second["-ca"]["tls.crt"] == first["-ca"]["next.crt"]
@@ -236,6 +244,7 @@ def test_the_first_upgrade_of_a_replacement_changes_trust_and_the_second_who_iss
         assert second[end]["tls.crt"] != first[end]["tls.crt"]
     assert cluster.trust() == trust, "nothing new to trust, nobody to restart"
     assert data(cluster.upgrade()) == second
+    assert "an upgrade from" not in cluster.notes()
     until = cluster.secrets["tf-traffic-footprint-ca"]["metadata"]["annotations"][f"{PREFIX}valid-until"]
     assert (datetime.fromisoformat(until) - datetime.now(UTC)).days >= 3648
 

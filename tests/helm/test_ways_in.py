@@ -7,12 +7,14 @@ from pathlib import Path
 import pytest
 import yaml
 
+from extender.kubectl import _parser as plugin
 from footprint.keys import PREFIX
 from lab import manifests
 from tests.helm.rendering import (
     CHART,
     EVERY_API,
     container,
+    helm,
     kinds,
     one,
     pod_spec,
@@ -129,6 +131,28 @@ def test_what_the_cluster_does_not_serve_is_refused_with_the_remedy() -> None:
         refused = template(values)
         assert refused.returncode != 0
         assert remedy in refused.stderr
+
+
+@pytest.mark.parametrize(
+    ("release", "namespace", "placement"),
+    [("traffic-footprint", "traffic-footprint", "prefer"), ("tf", "space", "strict")],
+)
+def test_the_notes_name_the_plugins_commands_with_what_this_release_needs(
+    release: str, namespace: str, placement: str
+) -> None:
+    values = {"extender": {"settings": {"shadow": True, "placement": placement}}}
+    shown = helm(
+        "install", release, str(CHART), "--namespace", namespace, "--dry-run=client", values=values
+    ).stdout
+    lines = [line.split() for line in shown.rpartition("NOTES:")[2].splitlines()]
+    commands = {line[2]: plugin().parse_args(line[2:]) for line in lines if line[:2] == ["kubectl", "footprint"]}
+    assert commands["nodes"].lease_namespace == commands["explain"].lease_namespace == namespace
+    assert commands["explain"].placement == placement
+    service = one(rendered(values, release=release, namespace=namespace), "Service")
+    assert commands["shadow"].namespace == service["metadata"]["namespace"]
+    name, _, port = commands["shadow"].service.partition(":")
+    assert name == service["metadata"]["name"]
+    assert port in {each["name"] for each in service["spec"]["ports"]}
 
 
 def test_a_monitor_of_agents_that_serve_nothing_is_refused() -> None:

@@ -117,3 +117,24 @@ def test_pods_are_only_replaced_for_what_concerns_them() -> None:
         labels = workload["spec"]["template"]["metadata"]["labels"]
         assert "helm.sh/chart" not in labels
         assert "app.kubernetes.io/version" not in labels
+
+
+MIB = 2**20
+MEASURED = {"ebpf": 76 * MIB, "ctnetlink": 96 * MIB, "extender": 90 * MIB}
+"""Most that was resident (docs/measurements.md): agents with 100,000 connections, an extender of 50 nodes."""
+COMPILER = 217e6
+"""Beside the agent, for a second at its start."""
+
+
+def mebibytes(text: str) -> int:
+    assert text.endswith("Mi"), text
+    return int(text.removesuffix("Mi")) * MIB
+
+
+def test_requests_and_limits_have_room_above_what_was_measured() -> None:
+    objects = rendered()
+    agent = container(one(objects, "DaemonSet"))["resources"]
+    extender = container(one(objects, "Deployment", "-extender"))["resources"]
+    assert mebibytes(agent["requests"]["memory"]) >= 1.3 * max(MEASURED["ebpf"], MEASURED["ctnetlink"])
+    assert mebibytes(agent["limits"]["memory"]) >= 1.3 * (MEASURED["ebpf"] + COMPILER)
+    assert mebibytes(extender["requests"]["memory"]) >= 1.3 * MEASURED["extender"]
