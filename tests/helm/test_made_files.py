@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 import yaml
 
@@ -29,6 +31,20 @@ def test_the_kustomize_network_policy_covers_the_extender_of_the_kustomize_overl
     [peer] = policy["ingress"][0]["from"]
     assert peer["podSelector"]["matchLabels"].items() <= labels("scheduler").items()
     assert [port["port"] for rule in policy["ingress"] for port in rule["ports"]] == ["https", "metrics"]
+
+
+def test_the_commands_for_kustomize_name_the_images_that_the_overlay_has() -> None:
+    """`kustomize edit set image` accepts a name that occurs nowhere, and changes nothing."""
+    text = (manifests.CHECKOUT / "docs" / "install.md").read_text()
+    block = text[text.index("kustomize edit set image") : text.index("kubectl apply -k .")]
+    named = set(re.findall(r"(\S+?)(?:=REGISTRY/\1)?:(?:0\.1\.0|vCLUSTER)", block))
+    folder = manifests.CHECKOUT / "manifests" / "components"
+    used = {
+        match
+        for part in ("nodeagent", "extender", "scheduler")
+        for match in re.findall(r"image: (\S+):", (folder / part / f"{part}.yaml").read_text())
+    }
+    assert named == used
 
 
 def test_a_comment_belongs_to_the_value_below_it() -> None:
