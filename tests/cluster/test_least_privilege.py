@@ -21,7 +21,7 @@ from kubernetes.client import ApiClient
 from extender.learning.profile import NOTHING_YET
 from extender.learning.record import API_VERSION, PLURAL, new_object, status_of
 from footprint.classes import TrafficClass
-from footprint.cluster.client import MERGE_PATCH, request
+from footprint.cluster.client import MERGE_PATCH, ApiError, request
 from footprint.keys import NODE_ELEPHANT_SHARE, NODE_FOOTPRINT, NODE_SUMMARY, POD_CLASS, lease_name
 from lab import cluster, programs
 from lab.lab import Lab, LabConfig
@@ -33,6 +33,7 @@ from tests.cluster.attempts import (
     EVENT_CHANGES,
     EVENTS_DEFAULT,
     EXTENDER_REFUSED,
+    FOOTPRINTS,
     LEASE_CHANGES,
     LEASES_HERE,
     NODE,
@@ -46,6 +47,7 @@ from tests.cluster.attempts import (
     annotate,
     leases_created,
     own_event,
+    own_footprint,
     own_lease,
     published,
 )
@@ -255,22 +257,29 @@ def test_rbac_refuses_the_agent_everything_that_it_does_not_use(agent: ApiClient
     assert matches(ask.because, why), why
 
 
-@pytest.fixture
-def almighty(lab: Lab, agent: ApiClient) -> Iterator[ApiClient]:
-    """The agent's token, while somebody has made its account an administrator."""
+@contextmanager
+def administrator(lab: Lab, account: str, api: ApiClient) -> Iterator[None]:
+    """While it lasts, somebody has made the account, whose token ``api`` has, an administrator."""
     bindings = f"{RBAC}/clusterrolebindings"
     body = {
         "metadata": {"name": "mistake"},
         "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin"},
-        "subjects": [{"kind": "ServiceAccount", "name": AGENT, "namespace": HERE}],
+        "subjects": [{"kind": "ServiceAccount", "name": account, "namespace": HERE}],
     }
     request(lab.api, "POST", bindings, body=body)
     try:
-        settle(SECRETS, agent, refused=False)
-        yield agent
+        settle(SECRETS, api, refused=False)
+        yield
     finally:
         request(lab.api, "DELETE", f"{bindings}/mistake")
-        settle(SECRETS, agent, refused=True)
+        settle(SECRETS, api, refused=True)
+
+
+@pytest.fixture
+def almighty(lab: Lab, agent: ApiClient) -> Iterator[ApiClient]:
+    """The agent's token, while somebody has made its account an administrator."""
+    with administrator(lab, AGENT, agent):
+        yield agent
 
 
 def test_the_policy_refuses_every_write_although_somebody_granted_them_all(lab: Lab, almighty: ApiClient) -> None:
@@ -295,6 +304,42 @@ def test_others_are_not_held_to_the_agents_rules(lab: Lab, extender: ApiClient) 
 def test_rbac_refuses_the_extender_everything_that_it_does_not_use(extender: ApiClient, ask: Ask) -> None:
     why = ask.refusal(extender)
     assert matches(ask.because, why), why
+
+
+def test_the_extender_creates_its_own_objects_and_deletes_none_in_which_somebody_stated_something(
+    lab: Lab, extender: ApiClient
+) -> None:
+    plain = own_footprint()
+    path = f"{FOOTPRINTS}/{plain['metadata']['name']}"
+
+    def write(**changes: Any) -> None:
+        request(lab.api, "PATCH", path, body=changes, content_type=MERGE_PATCH)
+
+    request(extender, "POST", FOOTPRINTS, body=plain)
+    deleted(extender, path)
+    request(lab.api, "POST", FOOTPRINTS, body=own_footprint(spec={"class": "mouse"}))
+    try:
+        seen = {"status": status_of(replace(NOTHING_YET, cls=TrafficClass.QUIET, samples=2), time.time())}
+        request(extender, "PATCH", f"{path}/status", body=seen, content_type=MERGE_PATCH)
+        assert "deletes none in which somebody did (class)" in Ask("stated", "DELETE", path).refusal(extender)
+        write(spec={"class": None}, metadata={"labels": dict.fromkeys(plain["metadata"]["labels"])})
+        assert "labelled as its own" in Ask("somebody else's", "DELETE", path).refusal(extender)
+        with administrator(lab, EXTENDER, extender):
+            change = Ask("a spec", "PATCH", path, {"spec": {"class": "elephant"}})
+            assert "status, not its spec" in change.refusal(extender)
+        write(metadata={"labels": plain["metadata"]["labels"]})
+        deleted(extender, path)
+    finally:
+        deleted(lab.api, path)
+
+
+def deleted(api: ApiClient, path: str) -> None:
+    """By ``api``, unless the lab's own extender was faster: here it forgets after a second."""
+    try:
+        request(api, "DELETE", path)
+    except ApiError as error:
+        if error.status != 404:
+            raise
 
 
 # Every verb that is granted is used, by the real programs.
