@@ -130,7 +130,8 @@ class Reading:
     """Monotonic seconds."""
     epoch: int
     owners: Mapping[str, Counters]
-    """Per owner with any traffic in this epoch. A pod that left Locality stays for at least one more reading."""
+    """Per owner with any traffic in this epoch. A pod that left Locality stays for at least one more reading. One
+    that was left out and is there again, for something was counted for it after all, begins at zero."""
     elephants: tuple[Elephant, ...] = ()
     lost: Mapping[LossKind, int] = field(default_factory=dict)
     """Cumulative since the source started, across epochs."""

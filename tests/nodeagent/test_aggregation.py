@@ -133,6 +133,21 @@ def test_an_owner_seen_first_within_an_epoch_began_at_zero() -> None:
     assert only(node.after(1.0)).tx > 0
 
 
+def test_an_owner_that_was_left_out_adds_only_what_it_is_shown_with_again() -> None:
+    node = Node()
+    node.read()
+    node.send("u1", tx=10**9)
+    node.idle(2)
+    counted = node.aggregator.link_bytes
+    assert counted == 10**9
+    del node.owners["u1"]  # it left, and nothing was counted for it for a while
+    node.known = pods()
+    node.idle(2)
+    node.send("u1", tx=100)
+    node.idle(2)
+    assert node.aggregator.link_bytes == counted + 100
+
+
 @pytest.mark.parametrize("pace", [[1.0], [0.4, 1.6], [0.2, 0.3, 2.5]], ids=["regular", "uneven", "ragged"])
 def test_a_steady_elephant_reads_within_a_tenth_after_three_seconds_at_any_pace(pace: list[float]) -> None:
     node = Node()

@@ -70,7 +70,7 @@ def test_the_agents_program_in_the_kernel_is_neither_taken_over_nor_left_behind(
     source = watch._sources()["ebpf"](FlowThresholds(), Locality())
     assert isinstance(source, EbpfSource)
     assert source._options.pins is None
-    assert not source._keep
+    assert not source.keep
 
 
 def test_once_ends_with_the_first_picture() -> None:

@@ -48,7 +48,6 @@ class _Command(IntEnum):
     OBJ_PIN = 6
     OBJ_GET = 7
     PROG_RUN = 10
-    PROG_FD_BY_ID = 13
     OBJ_INFO = 15
     RAW_TRACEPOINT_OPEN = 17
     BTF_FD_BY_ID = 19
@@ -269,11 +268,6 @@ def object_info(fd: int, size: int = 256) -> bytes:
     return info.raw[: struct.unpack_from("=I", attr, 4)[0]].ljust(size, b"\0")
 
 
-def program_by_id(number: int) -> int:
-    """A descriptor of a loaded program."""
-    return _bpf(_Command.PROG_FD_BY_ID, struct.pack("=III", number, 0, 0))[0]
-
-
 def module_btf(module: str) -> int:
     """A descriptor of a loaded module's BTF. Raises FileNotFoundError when there is none, PermissionError
     without CAP_SYS_ADMIN: the kernel lists its objects to nobody else.
@@ -313,6 +307,6 @@ def program_run(program: int, data: bytes, *, repeat: int) -> Run:
 
 
 def possible_cpus(path: Path = Path("/sys/devices/system/cpu/possible")) -> int:
-    """How many values a per-CPU map returns."""
-    last = path.read_text().strip().rsplit(",", 1)[-1].rsplit("-", 1)[-1]
-    return int(last) + 1
+    """How many values a per-CPU map returns: one for each possible CPU, whatever numbers the list leaves out."""
+    spans = [[int(number) for number in span.split("-")] for span in path.read_text().strip().split(",")]
+    return sum(span[-1] - span[0] + 1 for span in spans)

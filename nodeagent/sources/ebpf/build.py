@@ -9,10 +9,11 @@ from __future__ import annotations
 import base64
 import hashlib
 import os
+import re
 import signal
 import subprocess
 import sys
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -24,9 +25,15 @@ from nodeagent.sources.ebpf.hooks import Hook, Mode, Plan, Role
 from nodeagent.sources.ebpf.problems import EbpfUnavailable, Kind, Problem
 
 TIMEOUT: Final = 120.0
-"""Seconds; a compilation takes about two, and minutes only on an emulated machine."""
+"""Seconds, unless a request says otherwise; a compilation takes about two, and minutes only on an emulated
+machine."""
 
+PROGRAM: Final = "footprint.bpf.c"
 _SOURCES_VARIABLE: Final = "TRAFFIC_FOOTPRINT_BPF_SOURCES"
+_LITERAL: Final = re.compile(r'"(?:\\.|[^"\\\n])*"' r"|'(?:\\.|[^'\\\n])*'")
+_NOT_CODE: Final = re.compile(rf"{_LITERAL.pattern}|/\*.*?\*/|//[^\n]*", re.DOTALL)
+"""Comments, and the literals that could be mistaken for some."""
+_SPACES: Final = re.compile(r"\s+")
 
 
 def sources() -> Path:
@@ -54,19 +61,40 @@ class Request:
     """Functions that cannot be attached to here."""
     defines: Mapping[str, str] = field(default_factory=dict)
     sources: Path = field(default_factory=sources)
-    file: str = "footprint.bpf.c"
+    file: str = PROGRAM
     functions: Mapping[str, str] = field(default_factory=dict)
     """Key → function to take from the file; none: each hook's."""
     btf: Path = DIRECTORY
     python: str = sys.executable
+    timeout: float | None = None
+    """Seconds; None: ``TIMEOUT``."""
 
 
-def fingerprint(directory: Path) -> int:
-    """32 bits that change with the sources: another program must not take over these maps."""
+def fingerprint(directory: Path, file: str = PROGRAM) -> int:
+    """32 bits that change with the code of the program and its headers: another program must not take over these
+    maps. Comments, blank lines and spacing are no code."""
     digest = hashlib.sha256()
-    for path in sorted([*directory.glob("*.h"), *directory.glob("*.c")]):
-        digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    for path in (directory / file, *sorted(directory.rglob("*.h"))):
+        name = path.relative_to(directory).as_posix()
+        digest.update(f"{name}\0{code_of(path.read_text())}\0".encode())
     return int.from_bytes(digest.digest()[:4], "little")
+
+
+def code_of(source: str) -> str:
+    """C without comments; each line's spaces one, its ends trimmed, empty lines left out. Literals stay."""
+    bare = _NOT_CODE.sub(lambda found: found[0] if found[0][0] in "\"'" else " ", source)
+    lines = ("".join(_spaced(line)) for line in bare.replace("\\\n", " ").splitlines())
+    return "\n".join(line for line in lines if line)
+
+
+def _spaced(line: str) -> Iterator[str]:
+    """The line's literals as they are, and between them single spaces."""
+    at = 0
+    for literal in _LITERAL.finditer(line := line.strip()):
+        yield _SPACES.sub(" ", line[at : literal.start()])
+        yield literal[0]
+        at = literal.end()
+    yield _SPACES.sub(" ", line[at:])
 
 
 def build(request: Request) -> Build:
@@ -77,11 +105,13 @@ def build(request: Request) -> Build:
         "file": request.file, "functions": dict(request.functions),
     }  # fmt: skip
     command = [request.python, "-m", "nodeagent.sources.ebpf.build_child"]
+    limit = TIMEOUT if request.timeout is None else request.timeout
     try:
-        done = subprocess.run(
-            command, input=orjson.dumps(asked), capture_output=True, timeout=TIMEOUT, check=False
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
+        done = subprocess.run(command, input=orjson.dumps(asked), capture_output=True, timeout=limit, check=False)
+    except subprocess.TimeoutExpired as error:
+        fact = f"compiling took longer than {limit:g} seconds"
+        raise EbpfUnavailable(Problem(Kind.COMPILE_TIMED_OUT, fact)) from error
+    except OSError as error:
         raise EbpfUnavailable(Problem(Kind.COMPILE_FAILED, f"the compiling process: {error}")) from error
     if done.returncode == -signal.SIGKILL:
         fact = "the compiling process was killed, as the kernel does where memory runs out"
@@ -100,7 +130,7 @@ def build(request: Request) -> Build:
 
 def _problem(found: dict[str, Any], said: str) -> Problem:
     kind, fact = Kind(found["kind"]), str(found["fact"])
-    if kind is Kind.COMPILE_FAILED and said:
+    if kind in (Kind.COMPILE_FAILED, Kind.BCC_TOO_OLD) and said:
         fact = f"{fact}: {_first_error(said)}"
     return Problem(kind, fact, found["detail"] or said)
 

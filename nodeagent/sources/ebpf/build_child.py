@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import os
 import platform
+import re
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -22,6 +23,8 @@ from nodeagent.btf.kernel import load_kernel, load_module
 from nodeagent.sources.ebpf.hooks import Mode, Plan, plan
 from nodeagent.sources.ebpf.problems import EbpfUnavailable, Kind, Problem
 
+_OLDEST_BCC: Final = (0, 26)
+"""The oldest version that the program has been compiled with."""
 _CONNTRACK: Final = "nf_conntrack"
 _LOADABLE: Final = Path("/sys/module", _CONNTRACK, "initstate")
 """There while conntrack is a loaded module; not when it is built into the kernel."""
@@ -69,9 +72,20 @@ def _compile(source: Path, functions: dict[str, str], chosen: Plan, extra: dict[
         compiled = bcc.BPF(src_file=str(source), cflags=flags)
         code = {key: compiled.dump_func(name.encode()) for key, name in functions.items()}
     except Exception as error:  # bcc raises bare Exception
-        version = getattr(bcc, "__version__", "unknown")
-        raise EbpfUnavailable(Problem(Kind.COMPILE_FAILED, f"bcc {version}: {error}")) from error
+        raise EbpfUnavailable(failure(bcc, error)) from error
     return {key: base64.b64encode(instructions).decode() for key, instructions in code.items()}
+
+
+def failure(bcc: Any, error: Exception) -> Problem:
+    """Why the module ``bcc`` did not compile. One that is older than any known to serve, or lacks what is called,
+    is too old; an older one that compiles is not asked for its age."""
+    version = str(getattr(bcc, "__version__", "unknown"))
+    binding = getattr(bcc, "BPF", None)
+    numbers = re.match(r"v?(\d+)\.(\d+)", version)
+    old = numbers is not None and (int(numbers[1]), int(numbers[2])) < _OLDEST_BCC
+    if binding is not None and (old or not hasattr(binding, "dump_func")):
+        return Problem(Kind.BCC_TOO_OLD, f"bcc {version} is too old: {error}")
+    return Problem(Kind.COMPILE_FAILED, f"bcc {version}: {error}")
 
 
 if __name__ == "__main__":

@@ -31,7 +31,9 @@ _SAME_IN_EVERY_MODE: Final = frozenset(
     {
         Kind.NO_BTF,
         Kind.BCC_MISSING,
+        Kind.BCC_TOO_OLD,
         Kind.COMPILE_FAILED,
+        Kind.COMPILE_TIMED_OUT,
         Kind.COMPILER_KILLED,
         Kind.UNKNOWN_LAYOUT,
         Kind.NO_CONNTRACK,
@@ -51,6 +53,8 @@ class Options:
     """Functions not to hook."""
     pins: Path | None = pins.ROOT
     """Where maps and hooks outlive the agent; None: they do not."""
+    compile_timeout: float | None = None
+    """Seconds for one compilation; None: ``build.TIMEOUT``."""
 
 
 @dataclass(slots=True)
@@ -60,13 +64,11 @@ class Session:
     maps: Maps
     programs: Programs
     mode: str
-    """``fentry`` or ``kprobe``; ``adopted`` for a predecessor's, which may be either."""
+    """``fentry`` or ``kprobe``."""
     functions: tuple[str, ...] = ()
     pinned: Path | None = None
-
-    @property
-    def adopted(self) -> bool:
-        return self.mode == ADOPTED
+    adopted: bool = False
+    """A predecessor's."""
 
     def close(self, *, keep: bool) -> None:
         """Let go of everything; unless ``keep``, unpin and so unload it."""
@@ -74,9 +76,6 @@ class Session:
             pins.discard(self.pinned)
         self.programs.close()
         self.maps.close()
-
-
-ADOPTED: Final = "adopted"
 
 
 def own_namespace() -> int:
@@ -105,18 +104,53 @@ def adopt(options: Options) -> Session | None:
     if not path.is_dir():
         return None
     try:
-        maps, links = pins.open_all(path, [spec.name for spec in specs(options.sizes)])
+        found = pins.open_all(path, [spec.name for spec in specs(options.sizes)])
     except OSError as error:
         _log.warning("a predecessor's program cannot be taken over; unloading it", problem=str(error))
         pins.discard(path)
         return None
-    session = Session(Maps(maps, options.sizes), Programs.adopt(links), ADOPTED, pinned=path)
-    config = session.maps.read_config()
-    if config.fingerprint == identity(options.sizes) and config.netns == own_namespace():
+    running = Programs(found.links, found.programs)
+    session = Session(Maps(found.maps, options.sizes), running, "", pinned=path, adopted=True)
+    try:
+        other = _otherness(session, options)
+    except OSError as error:
+        other = str(error)
+    if not other:
         return session
-    _log.info("a predecessor of another version is unloaded")
+    _log.info("a predecessor's program is not this agent's; unloading it", differs=other)
     session.close(keep=False)
     return None
+
+
+def _otherness(session: Session, options: Options) -> str:
+    """In what a predecessor's program differs from the one this agent would start; empty: in nothing, and the
+    session says by then how it is attached. Raises OSError."""
+    if different := session.maps.differences():  # before anything is read from them
+        return f"the maps {', '.join(different)}"
+    config = session.maps.read_config()
+    if config.fingerprint != identity(options.sizes):
+        return "the program"
+    if config.netns != own_namespace():
+        return "the network namespace"
+    mode, hooks, functions = (*session.maps.note().split(" "), "", "", "")[:3]
+    if mode not in tuple(Mode):
+        return "how it is attached"
+    roles = sorted(hooks.split(","))
+    if not roles == sorted(session.programs.links) == sorted(session.programs.loaded):
+        return f"hooks: {', '.join(sorted(session.programs.links)) or 'none'} of {', '.join(roles)}"
+    session.mode, session.functions = mode, tuple(functions.split(","))
+    return ""
+
+
+def _note(session: Session) -> str:
+    """What ``_otherness`` reads: a program that lacks a hook counts wrong, and looks as if it were right."""
+    return f"{session.mode} {','.join(sorted(session.programs.links))} {','.join(session.functions)}"
+
+
+def disown(options: Options) -> None:
+    """Unload what a predecessor left here, for nobody takes it over."""
+    if options.pins is not None:
+        pins.discard(pins.directory(own_namespace(), options.pins))
 
 
 def start(options: Options) -> Session:
@@ -151,8 +185,9 @@ def pin(session: Session, options: Options) -> None:
         return
     path = pins.directory(own_namespace(), options.pins)
     try:
-        pins.pin_all(path, session.maps.fds, session.programs.links)
-    except OSError as error:
+        session.maps.write_note(_note(session))
+        pins.pin_all(path, pins.Pinned(session.maps.fds, session.programs.links, session.programs.loaded))
+    except (OSError, ValueError) as error:
         _log.info(
             "a restart of the agent will begin anew: nothing can be pinned", path=str(path), problem=str(error)
         )
@@ -165,7 +200,7 @@ def _start_mode(mode: Mode, options: Options) -> Session:
     maps = _create_maps(options.sizes)
     try:
         while True:
-            built = build(Request(mode, frozenset(without)))
+            built = build(Request(mode, frozenset(without), timeout=options.compile_timeout))
             try:
                 running = programs.attach(built.plan, programs.load(built, maps.numbered()))
             except FunctionRefused as refused:

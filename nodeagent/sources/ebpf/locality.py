@@ -19,8 +19,10 @@ class Residents:
     def __init__(self, maps: Maps, owners: OwnerTable) -> None:
         self._maps, self._owners = maps, owners
         self._addresses: dict[bytes, int] = {}
+        self._without_slot: set[str] = set()
+        self._without_room: set[bytes] = set()
         self.refused = 0
-        """Pods and addresses there was no room for."""
+        """Pods and addresses there was no room for, each counted once until it has room or leaves."""
 
     def adopt(self) -> None:
         """Take over what a predecessor told the kernel. Raises ValueError when that makes no sense."""
@@ -35,23 +37,29 @@ class Residents:
     def change(self, locality: Locality) -> bool:
         """Bring the kernel in step; whether any address appeared, or changed hands."""
         self._leave(locality)
+        tags = {uid: self._tag(uid) for uid in dict.fromkeys(locality.pods.values())}
+        refused = {uid for uid, tag in tags.items() if tag is None}
+        self.refused += len(refused - self._without_slot)
+        self._without_slot = refused
         wanted = {wide(address): HOST_TAG for address in locality.node}
-        for address, uid in locality.pods.items():
-            tag = self._tag(uid)
-            if tag is not None:
-                wanted[wide(address)] = tag
+        wanted |= {wide(address): tag for address, uid in locality.pods.items() if (tag := tags[uid]) is not None}
         for address in self._addresses.keys() - wanted.keys():
             self._maps.forget_address(address)
             del self._addresses[address]
+        self._without_room.intersection_update(wanted)
         appeared = {address: tag for address, tag in wanted.items() if self._addresses.get(address) != tag}
+        told = False
         for address, tag in appeared.items():
             try:
                 self._maps.write_address(address, tag)
             except OSError:
-                self.refused += 1
+                self.refused += address not in self._without_room
+                self._without_room.add(address)
                 continue
             self._addresses[address] = tag
-        return bool(appeared)
+            self._without_room.discard(address)
+            told = True
+        return told
 
     def _leave(self, locality: Locality) -> None:
         living = set(locality.pods.values())
@@ -66,7 +74,6 @@ class Residents:
             return known.tag
         arrived = self._owners.arrive(uid)
         if arrived is None:
-            self.refused += 1
             return None
         slot, fresh = arrived
         if fresh:

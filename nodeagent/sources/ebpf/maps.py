@@ -7,6 +7,7 @@ bpf/state.h.
 from __future__ import annotations
 
 import ctypes
+import hashlib
 import os
 import struct
 import sys
@@ -15,12 +16,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final, cast
 
+from nodeagent.sources import base
 from nodeagent.sources.base import HISTOGRAM_BUCKETS
 from nodeagent.sources.ebpf import bpf
 from nodeagent.sources.ebpf.bpf import MapType
 from nodeagent.sources.ebpf.layout import (
     SLOT_MASK,
     STATS,
+    UNATTRIBUTED_TAG,
     Address,
     Config,
     Counters,
@@ -40,6 +43,9 @@ _TAG: Final = 8
 _COUNTED: Final = struct.Struct(f"={(ctypes.sizeof(Counters) - _TAG) // 8}Q")
 Counted = tuple[int, int, int, int, int, int, int, int, int, int]
 """The figures of struct counters, which are those that a reading's Counters begin with."""
+_FIGURES: Final = tuple(name for name, *_ in Counters._fields_[2:])
+_UID_BYTES: Final = ctypes.sizeof(Owner) - Owner.uid.offset
+_MAP_INFO: Final = struct.Struct("=IIIII")  # bpf_map_info: type, id, key_size, value_size, max_entries
 _BUCKETS: Final = struct.Struct(f"={2 * HISTOGRAM_BUCKETS}Q")
 
 
@@ -116,6 +122,11 @@ class Maps:
             raise
         return cls(made, sizes)
 
+    def differences(self) -> list[str]:
+        """Maps that are not what ``specs`` describes: reading them would mistake bytes, or overrun a buffer.
+        Raises OSError."""
+        return [spec.name for spec in specs(self.sizes) if not _is(spec, self.fds[spec.name])]
+
     def numbered(self) -> dict[int, int]:
         """Map number → descriptor, for the programs."""
         return {spec.number: self.fds[spec.name] for spec in specs(self.sizes)}
@@ -175,7 +186,17 @@ class Maps:
         bpf.map_update(self.fds["counters"], _slot(slot), bytes(Counters(tag=tag)) * self._cpus)
 
     def write_owner(self, slot: int, tag: int, uid: str, *, present: bool) -> None:
-        bpf.map_update(self.fds["owners"], _slot(slot), bytes(Owner(tag, present, uid.encode())))
+        bpf.map_update(self.fds["owners"], _slot(slot), bytes(Owner(tag, present, stored(uid))))
+
+    def write_note(self, text: str) -> None:
+        """Leave a word for a successor, in the slot of UNATTRIBUTED, who is no pod and needs no name. Raises
+        ValueError for more than fits."""
+        bpf.map_update(self.fds["owners"], _slot(UNATTRIBUTED_TAG), bytes(Owner(uid=text.encode())))
+
+    def note(self) -> str:
+        """What a predecessor left; empty: nothing."""
+        text: bytes = self.owner(UNATTRIBUTED_TAG).uid
+        return text.decode("utf-8", "replace")
 
     def owner(self, slot: int) -> Owner:
         return Owner.from_buffer_copy(self._value("owners", _slot(slot), ctypes.sizeof(Owner)))
@@ -234,10 +255,28 @@ def counted(row: bytes) -> Counted:
     return cast(Counted, _COUNTED.unpack(sum(rows).to_bytes(size, sys.byteorder)))
 
 
+def less(values: Counted, before: base.Counters) -> Counted:
+    """What was counted besides ``before``."""
+    return cast(
+        Counted, tuple(value - getattr(before, name) for name, value in zip(_FIGURES, values, strict=True))
+    )
+
+
 def buckets(histograms: bytes) -> tuple[list[int], list[int]]:
     """Sizes and lifetimes."""
     values = _BUCKETS.unpack(histograms)
     return list(values[:HISTOGRAM_BUCKETS]), list(values[HISTOGRAM_BUCKETS:])
+
+
+def stored(uid: str) -> bytes:
+    """A UID as the kernel keeps it for a successor: itself, or a digest of one that is longer than any pod's."""
+    text = uid.encode()
+    return text if len(text) <= _UID_BYTES else hashlib.sha256(text).hexdigest().encode()
+
+
+def _is(spec: MapSpec, fd: int) -> bool:
+    kind, _id, *sizes = _MAP_INFO.unpack_from(bpf.object_info(fd))
+    return (kind, *sizes) == (spec.kind, spec.key_size, spec.value_size, spec.max_entries)
 
 
 def _create(spec: MapSpec) -> int:

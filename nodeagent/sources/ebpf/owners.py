@@ -32,7 +32,13 @@ class Slot:
     row: bytes = b""
     """Its counters as last read from the kernel ..."""
     shown: Counters | None = None
-    """... and as a reading shows them."""
+    """... and as a reading shows them: what was counted since ``hidden``."""
+    hidden: Counters | None = None
+    """All that was counted until it was last left out of readings: whoever is shown again begins at zero."""
+
+    def hide(self, whole: Counters) -> None:
+        """Leave it out of readings until something is counted besides ``whole``, all that was so far."""
+        self.shown, self.hidden = None, whole
 
 
 class OwnerTable:

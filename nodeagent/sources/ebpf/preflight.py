@@ -7,6 +7,7 @@ raises; what was attached for the trial is detached again; a program that is run
 from __future__ import annotations
 
 import platform
+from dataclasses import replace
 from typing import Final
 
 from nodeagent.findings import Answer, Finding
@@ -25,10 +26,18 @@ _COMPILER: Final = "bcc"
 _UNTRIED: Final = "not tried, because of what is missing above"
 
 
-def findings(sizes: Sizes = TRIAL) -> tuple[Finding, ...]:
-    """In the order in which they build on each other, with maps of ``sizes``."""
+_COMPILERS: Final = frozenset(
+    {Kind.BCC_MISSING, Kind.BCC_TOO_OLD, Kind.COMPILE_FAILED, Kind.COMPILE_TIMED_OUT, Kind.COMPILER_KILLED}
+)
+"""What only the compiler is to blame for: the types were read before."""
+
+
+def findings(sizes: Sizes = TRIAL, *, compile_timeout: float | None = None) -> tuple[Finding, ...]:
+    """In the order in which they build on each other, with maps of ``sizes`` and so many seconds per compilation
+    (None: the default)."""
+    options = Options(sizes=sizes, pins=None, compile_timeout=compile_timeout)
     try:
-        built = build(Request(Mode.KPROBE))
+        built = build(Request(Mode.KPROBE, timeout=compile_timeout))
     except EbpfUnavailable as unavailable:
         return (*_not_built(unavailable.problem), *(_untried(mode) for mode in Mode))
     names = ", ".join(hook.function for hook in built.plan.hooks)
@@ -36,21 +45,21 @@ def findings(sizes: Sizes = TRIAL) -> tuple[Finding, ...]:
     return (
         Finding(_TYPES, Answer.YES, f"{names} ({where})", required=False),
         Finding(_COMPILER, Answer.YES, "compiles the program", required=False),
-        *(_attached(mode, sizes) for mode in Mode),
+        *(_attached(mode, options) for mode in Mode),
     )
 
 
 def _not_built(problem: Problem) -> tuple[Finding, Finding]:
-    if problem.kind in (Kind.BCC_MISSING, Kind.COMPILE_FAILED, Kind.COMPILER_KILLED):
+    if problem.kind in _COMPILERS:
         types = Finding(_TYPES, Answer.YES, "readable", required=False)
         return types, _missing(_COMPILER, problem)
     compiler = Finding(_COMPILER, Answer.UNKNOWN, _UNTRIED, required=False)
     return _missing(_TYPES, problem), compiler
 
 
-def _attached(mode: Mode, sizes: Sizes) -> Finding:
+def _attached(mode: Mode, options: Options) -> Finding:
     try:
-        session = loader.start(Options(sizes=sizes, modes=(mode,), pins=None))
+        session = loader.start(replace(options, modes=(mode,)))
     except EbpfUnavailable as unavailable:
         return _missing(_name(mode), unavailable.problem)
     except OSError as error:

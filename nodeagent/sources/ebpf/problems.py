@@ -18,7 +18,9 @@ class Kind(StrEnum):
     UNKNOWN_PROTOTYPE = "unknown-prototype"
     UNKNOWN_LAYOUT = "unknown-layout"
     BCC_MISSING = "bcc-missing"
+    BCC_TOO_OLD = "bcc-too-old"
     COMPILE_FAILED = "compile-failed"
+    COMPILE_TIMED_OUT = "compile-timed-out"
     COMPILER_KILLED = "compiler-killed"
     NOT_PORTED = "not-ported"
     MAP_REFUSED = "map-refused"
@@ -37,7 +39,10 @@ REMEDY: Final[dict[Kind, str]] = {
     Kind.UNKNOWN_LAYOUT: "report the kernel's version and this line; until then use --source ctnetlink",
     Kind.BCC_MISSING: "install the distribution's package: `apt-get install python3-bpfcc` (never bcc from PyPI, "
     "which is another project), and use a Python that sees it",
-    Kind.COMPILE_FAILED: "install bcc 0.26 or later: `apt-get install python3-bpfcc`",
+    Kind.BCC_TOO_OLD: "install bcc 0.26 or later: `apt-get install python3-bpfcc` on a newer distribution",
+    Kind.COMPILE_FAILED: "report this line with the versions of bcc and kernel; until then use --source ctnetlink",
+    Kind.COMPILE_TIMED_OUT: "give it more processor time (the container's CPU limit), or more seconds with "
+    "--compile-timeout; or use --source ctnetlink",
     Kind.COMPILER_KILLED: "raise the memory limit of the container: compiling takes up to 220 MiB for a moment",
     Kind.NOT_PORTED: "use --source ctnetlink on this machine",
     Kind.MAP_REFUSED: "raise the memory limit of the container, or lower the number of flows tracked",

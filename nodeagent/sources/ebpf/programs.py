@@ -29,7 +29,6 @@ _HELPER_WITHHELD: Final = re.compile(r"(?:unknown func|cannot use helper) bpf_pr
 _LOAD_64: Final = 0x18
 _PSEUDO_MAP: Final = 1
 _MISSES_AT: Final = 208  # bpf_prog_info.recursion_misses
-_LINK_PROGRAM_AT: Final = 8  # bpf_link_info.prog_id
 
 
 class FunctionRefused(Exception):  # noqa: N818 - leads to another choice, not to a report
@@ -45,37 +44,22 @@ class Programs:
 
     def __init__(self, links: Mapping[str, int], programs: Mapping[str, int], events: Iterable[int] = ()) -> None:
         self.links = dict(links)
-        self._programs = dict(programs)
+        self.loaded = dict(programs)
         self._events = list(events)
-
-    @classmethod
-    def adopt(cls, links: Mapping[str, int]) -> Programs:
-        """Hold hooks that are attached already. Raises OSError; the caller keeps the links then."""
-        programs: dict[str, int] = {}
-        try:
-            for name, link in links.items():
-                number = struct.unpack_from("=I", bpf.object_info(link), _LINK_PROGRAM_AT)[0]
-                programs[name] = bpf.program_by_id(number)
-        except OSError:
-            # Without CAP_SYS_ADMIN nobody may open a program by its number: its misses stay unknown then.
-            for fd in programs.values():
-                os.close(fd)
-            programs = {}
-        return cls(links, programs)
 
     def misses(self) -> int:
         """Calls the kernel did not hand to us because the program was running on that CPU already."""
         total = 0
-        for fd in self._programs.values():
+        for fd in self.loaded.values():
             with suppress(OSError):
                 total += struct.unpack_from("=Q", bpf.object_info(fd), _MISSES_AT)[0]
         return total
 
     def close(self) -> None:
         """Detach, unless links are pinned."""
-        for fd in (*self.links.values(), *self._programs.values(), *self._events):
+        for fd in (*self.links.values(), *self.loaded.values(), *self._events):
             os.close(fd)
-        self.links, self._programs, self._events = {}, {}, []
+        self.links, self.loaded, self._events = {}, {}, []
 
 
 def load(build: Build, maps: Mapping[int, int]) -> dict[Role, int]:

@@ -10,6 +10,7 @@ import time
 from collections import Counter
 from contextlib import suppress
 from dataclasses import replace
+from operator import sub
 from pathlib import Path
 from typing import Final
 
@@ -29,8 +30,8 @@ from nodeagent.sources.ebpf.elephants import ElephantView
 from nodeagent.sources.ebpf.layout import FLOW_ELEPHANT, Config, Event, Flow
 from nodeagent.sources.ebpf.loader import Options, Session
 from nodeagent.sources.ebpf.locality import Residents
-from nodeagent.sources.ebpf.maps import buckets, counted
-from nodeagent.sources.ebpf.owners import OwnerTable
+from nodeagent.sources.ebpf.maps import buckets, counted, less
+from nodeagent.sources.ebpf.owners import OwnerTable, Slot
 from nodeagent.sources.ebpf.ring import RingBuffer
 from nodeagent.sources.ebpf.seeding import Seeder
 from nodeagent.sources.ebpf.values import configure
@@ -53,7 +54,8 @@ _ENTRIES: Final = Path("/proc/sys/net/netfilter/nf_conntrack_count")
 
 
 class EbpfSource:
-    """A program on conntrack's functions. ``keep`` leaves it running at close, for a successor to take over."""
+    """A program on conntrack's functions. ``keep`` leaves it running at close, for a successor to take over;
+    without pins it ends all the same."""
 
     name = "ebpf"
 
@@ -68,13 +70,14 @@ class EbpfSource:
         self._thresholds = thresholds or FlowThresholds()
         self._locality = locality or Locality()
         self._options = options or Options()
-        self._keep = keep
+        self.keep = keep
         self._session: Session | None = None
         self._ring: RingBuffer | None = None
         self._config = Config()
         self._epoch = 0
         self._lost: Counter[LossKind] = Counter()
         self._lost_here: Counter[LossKind] = Counter()
+        self._inherited: Counter[LossKind] = Counter()
         self._refused_seeds = self._evicted = 0
         self._owners = OwnerTable(self._options.sizes.slots)
         self._view = ElephantView(self._thresholds)
@@ -85,6 +88,7 @@ class EbpfSource:
         session = loader.adopt(self._options)
         if session is not None:
             try:
+                self._reset()
                 self._begin(session)
             except (OSError, ValueError) as error:
                 _log.warning("a predecessor's state makes no sense; starting anew", problem=str(error))
@@ -131,18 +135,28 @@ class EbpfSource:
         return reading
 
     def close(self) -> None:
-        """Unload the program, unless it is to be kept."""
+        """Unload the program, unless it is to be kept and can be."""
         if self._ring is not None:
             self._ring.close()
             self._ring = None
         if self._session is not None:
-            self._session.close(keep=self._keep)
+            self._session.close(keep=self.keep)
             self._session = None
 
     @property
     def mode(self) -> str:
-        """How the hooks are attached: ``fentry``, ``kprobe``, ``adopted``; empty while closed."""
+        """How the hooks are attached: ``fentry`` or ``kprobe``; empty while closed."""
         return self._session.mode if self._session is not None else ""
+
+    @property
+    def adopted(self) -> bool:
+        """Whether a predecessor's program was taken over."""
+        return self._session is not None and self._session.adopted
+
+    @property
+    def pinned(self) -> bool:
+        """Whether the program can outlive this process."""
+        return self._session is not None and self._session.pinned is not None
 
     def _start_fresh(self) -> None:
         session = loader.start(self._options)
@@ -173,6 +187,8 @@ class EbpfSource:
         self._session, self._ring, self._config = session, ring, config
         self._owners, self._residents = owners, residents
         self._epoch += 1
+        if session.adopted:  # what a predecessor lost, and published, is no news
+            self._inherited = self._missing(session)
         session.maps.forget_namespace()
         residents.change(self._locality)
         if session.adopted:
@@ -204,7 +220,7 @@ class EbpfSource:
     def _read(self, session: Session, now: float) -> Reading:
         self.events()  # what is in the ring is in the map of elephants as well; this makes room
         self._count(session)
-        owners = {slot.uid: slot.shown for slot in self._owners if slot.shown and slot.absent <= KEPT_READINGS}
+        owners = {slot.uid: slot.shown for slot in self._owners if slot.shown}
         elephants = self._view.look(self._standing(session), self._owners.uid_of, now)
         return Reading(
             taken_at=now, epoch=self._epoch, owners=owners, elephants=elephants,
@@ -214,14 +230,17 @@ class EbpfSource:
     def _count(self, session: Session) -> None:
         """Take over what was counted since the last reading: an owner for whom nothing was costs a comparison."""
         rows = session.maps.all_counters(self._owners.used)
-        ended: list[tuple[int, Counters]] = []
+        ended: list[tuple[Slot, Counters]] = []
         for slot in self._owners:
             row = rows[slot.number]
             if row == slot.row:
-                slot.absent += not slot.present
+                if not slot.present:
+                    self._note_absence(session, slot)
                 continue
             slot.row, slot.absent = row, 0
             values = counted(row)
+            if slot.hidden is not None:
+                values = less(values, slot.hidden)
             before = slot.shown
             if before is None and not any(values):
                 continue
@@ -229,11 +248,21 @@ class EbpfSource:
             sizes, lifetimes = (before.sizes, before.lifetimes) if before is not None else _NONE_ENDED
             slot.shown = shown = Counters(*values, sizes, lifetimes)
             if shown.flows_ended != (before.flows_ended if before is not None else 0):
-                ended.append((slot.number, shown))
+                ended.append((slot, shown))
         if ended:
             histograms = session.maps.all_histograms(self._owners.used)
-            for number, shown in ended:
-                shown.sizes, shown.lifetimes = buckets(histograms[number])
+            for slot, shown in ended:
+                shown.sizes, shown.lifetimes = buckets(histograms[slot.number])
+                if (hidden := slot.hidden) is not None:
+                    shown.sizes = list(map(sub, shown.sizes, hidden.sizes))
+                    shown.lifetimes = list(map(sub, shown.lifetimes, hidden.lifetimes))
+
+    @staticmethod
+    def _note_absence(session: Session, slot: Slot) -> None:
+        """One more reading of an owner that left, and for whom nothing was counted."""
+        slot.absent += 1
+        if slot.shown is not None and slot.absent > KEPT_READINGS:
+            slot.hide(Counters(*counted(slot.row), *buckets(bytes(session.maps.histograms(slot.number)))))
 
     def _standing(self, session: Session) -> list[tuple[Event, Flow]]:
         found = []
@@ -247,6 +276,12 @@ class EbpfSource:
         return found
 
     def _losses(self, session: Session) -> dict[LossKind, int]:
+        self._lost_here = self._missing(session) - self._inherited
+        total = self._lost + self._lost_here
+        return {kind: total[kind] for kind in LossKind if total[kind]}
+
+    def _missing(self, session: Session) -> Counter[LossKind]:
+        """All that this program and its tables lost, a predecessor's share included."""
         stats = session.maps.stats()
         lost: Counter[LossKind] = Counter()
         # The kernel evicts without a word. An evicted flow is noticed when it returns or ends; before that, what
@@ -260,9 +295,7 @@ class EbpfSource:
         )  # fmt: skip
         lost[LossKind.EVENTS_OVERRUN] = stats["STAT_LOST_EVENT"]
         lost[LossKind.HOOKS_MISSED] = session.programs.misses()
-        self._lost_here = lost
-        total = self._lost + lost
-        return {kind: total[kind] for kind in LossKind if total[kind]}
+        return lost
 
     def _never_called(self, session: Session, reading: Reading) -> bool:
         """The compiler copied the accounting function into its callers: connections begin, nothing is counted."""
@@ -288,6 +321,7 @@ class EbpfSource:
     def _reset(self) -> None:
         self._owners = OwnerTable(self._options.sizes.slots)
         self._lost_here = Counter()
+        self._inherited = Counter()
         self._refused_seeds = self._evicted = 0
         self._config = Config()
         self._view = ElephantView(self._thresholds)

@@ -148,6 +148,32 @@ def test_a_pod_that_left_is_shown_for_some_readings_and_for_as_long_as_it_counts
     assert shown == [True] * (KEPT_READINGS + 1) + [False] * 2
 
 
+def test_a_pod_that_was_left_out_and_counts_again_begins_at_zero(unhooked: Unhooked, source: EbpfSource) -> None:
+    unhooked.count("a", source, tx_bytes=10**9, flows_ended=1)
+    unhooked.histogram("a", source, size=7)
+    source.read(1.0)
+    source.set_locality(Locality(pods={B: "b"}))
+    while "a" in source.read(2.0).owners:
+        pass
+    unhooked.count("a", source, tx_bytes=10**9, flows_ended=2)  # its conntrack entry expires
+    unhooked.histogram("a", source, size=8)
+    late = source.read(3.0).owners["a"]
+    assert (late.tx_bytes, late.flows_ended) == (0, 1)
+    while "a" in source.read(4.0).owners:
+        pass
+    source.set_locality(Locality(pods={A: "a", B: "b"}))  # it comes back
+    assert "a" not in source.read(5.0).owners
+    unhooked.count("a", source, tx_bytes=10**9 + 3, flows_ended=2)
+    assert source.read(6.0).owners["a"].tx_bytes == 3
+
+
+def test_a_name_of_any_length_owns_its_traffic(unhooked: Unhooked, source: EbpfSource) -> None:
+    name = "shop/" + "long-" * 50
+    source.set_locality(Locality(pods={A: name}))
+    unhooked.count(name, source, tx_bytes=5)
+    assert source.read(1.0).owners[name].tx_bytes == 5
+
+
 def test_pods_beyond_the_slots_are_counted_as_refused(source: EbpfSource) -> None:
     source.set_locality(Locality(pods={A: "a", B: "b", b"\x0a\0\0\3": "c", b"\x0a\0\0\4": "d"}))
     assert source.read(1.0).lost == {LossKind.UPDATES_FAILED: 1}
