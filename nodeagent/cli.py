@@ -1,4 +1,4 @@
-"""``traffic-footprint-nodeagent``: the subcommands ``run`` (the default), ``preflight`` and ``watch``.
+"""``traffic-footprint-nodeagent``: the subcommands ``run`` (the default), ``preflight``, ``watch`` and ``unload``.
 
 Enters: the command line. Leaves: an exit status: 0 after a stop by signal, 1 when measuring could not go on,
 2 with one line naming the remedy for everything the operator can mend before measuring began.
@@ -9,7 +9,9 @@ from __future__ import annotations
 import gc
 import sys
 import threading
+import time
 from functools import partial
+from pathlib import Path
 from typing import Any, Final, NoReturn
 
 import orjson
@@ -34,16 +36,22 @@ from nodeagent.pods import PodInfo, PodStore, decode_pod, pods_path, pods_query
 from nodeagent.publishing import WritePolicy
 from nodeagent.settings import AgentSettings, BadSettingError, parse, parse_preflight, parse_watch
 from nodeagent.sources.base import FlowSource, SourceUnavailable
-from nodeagent.sources.select import choose
+from nodeagent.sources.ebpf import loader, pins
+from nodeagent.sources.ebpf.loader import Options
+from nodeagent.sources.ebpf.source import EbpfSource
+from nodeagent.sources.select import SOURCES, choose
+from nodeagent.succession import is_followed
 
 _PROGRAM: Final = "traffic-footprint-nodeagent"
 _USAGE: Final = f"""usage: {_PROGRAM} [run] [options]
        {_PROGRAM} preflight [--output text|json] [--uplink INTERFACE]
        {_PROGRAM} watch [--pods FILE] [--once] [--output text|json] [options]
+       {_PROGRAM} unload
 
 run (default)  measure this node's traffic and publish it on its Node; see `{_PROGRAM} run --help`
 preflight      say what this machine can measure, and what to do where it cannot
 watch          show this machine's elephants and footprints live, no cluster needed; see `{_PROGRAM} watch --help`
+unload         remove the programs that agents left in this machine's kernel for their successors
 """
 _FIRST_SYNC: Final = 3.0
 """Seconds to wait for the pods before measuring starts without them."""
@@ -62,8 +70,10 @@ def main() -> NoReturn:
         sys.exit(_preflight(arguments[1:]))
     if command == "watch":
         sys.exit(_watch(arguments[1:]))
+    if command == "unload":
+        sys.exit(_unload(arguments[1:]))
     if command not in ("", "run"):
-        fail(f"unknown command {command[:60]!r}", "use run, preflight or watch")
+        fail(f"unknown command {command[:60]!r}", "use run, preflight, watch or unload")
     try:
         settings = parse(arguments[1:] if command else arguments)
     except BadSettingError as error:
@@ -79,7 +89,7 @@ def _preflight(arguments: list[str]) -> int:
         settings = parse_preflight(arguments)
     except BadSettingError as error:
         fail(str(error), error.remedy)
-    findings = preflight.run(settings.uplink)
+    findings = preflight.run(settings.uplink, compile_timeout=settings.compile_timeout)
     if settings.output == "json":
         print(orjson.dumps(preflight.as_json(findings), option=orjson.OPT_INDENT_2).decode())
     else:
@@ -96,6 +106,24 @@ def _watch(arguments: list[str]) -> int:
     except BadSettingError as error:
         fail(str(error), error.remedy)
     return watch.run(settings)
+
+
+def _unload(arguments: list[str], root: Path = pins.ROOT) -> int:
+    """Remove what agents left behind; 0 when nothing is left. An agent that runs goes on, and leaves nothing then
+    when it ends."""
+    if arguments:
+        fail(f"unload takes no {arguments[0][:60]!r}", f"run `{_PROGRAM} unload` alone")
+    try:
+        gone, left = pins.discard_all(root)
+    except OSError as error:
+        fail(f"{root} cannot be read: {error.strerror}", "run as root, with the machine's /sys/fs/bpf")
+    for path in gone:
+        print(f"unloaded {path}")
+    for path in left:
+        print(f"error: {path} cannot be removed; run as root, with the machine's /sys/fs/bpf", file=sys.stderr)
+    if not gone and not left:
+        print("nothing was left behind")
+    return 1 if left else 0
 
 
 def run(settings: AgentSettings) -> int:
@@ -119,7 +147,9 @@ def run(settings: AgentSettings) -> int:
     reporter = EventReporter(api, settings.node_name)
     heart = Heartbeat(
         api, node=settings.node_name, namespace=settings.namespace, renew=settings.lease_renew,
-        may_renew=lambda: figures.alive(settings.poll_interval) and writer.pending_age() < settings.lease_renew,
+        may_renew=lambda: (
+            figures.measuring(settings.poll_interval) and writer.pending_age() < settings.lease_renew
+        ),
     )  # fmt: skip
     registry.register(_collector(figures, writer, heart, reporter, pods))
     aggregator = Aggregator(
@@ -127,7 +157,7 @@ def run(settings: AgentSettings) -> int:
         retention=settings.retention,
         thresholds=ClassThresholds(elephant_rate=settings.elephant_rate),
     )
-    aggregator.restore(taught, now=figures.beat_at)
+    aggregator.restore(taught, now=time.monotonic())
     agent = Agent(
         source=source, store=store, synced=pods.synced, writer=writer, reporter=reporter, aggregator=aggregator,
         policy=_policy(settings), find_link=partial(_look_for_link, settings), figures=figures,
@@ -147,6 +177,7 @@ def run(settings: AgentSettings) -> int:
     gc.freeze()  # what is loaded by now stays: 60,000 objects that no later collection need look through
     try:
         agent.run(stop)
+        _leave_program(source, settings, api)
     except SourceUnavailable as error:
         _log.error("measuring cannot go on", error=str(error))
         return 1
@@ -193,7 +224,8 @@ def _serve(settings: AgentSettings, registry: Any, figures: Figures) -> MetricsS
     try:
         return MetricsServer(
             registry, settings.metrics_host, settings.metrics_port,
-            lambda: figures.alive(settings.poll_interval),
+            alive=lambda: figures.alive(settings.poll_interval),
+            ready=lambda: figures.measuring(settings.poll_interval),
         )  # fmt: skip
     except OSError as error:
         fail(
@@ -218,10 +250,27 @@ def _check_node(api: ApiClient, node: str) -> tuple[PodFootprint, ...]:
 
 
 def _open_source(settings: AgentSettings) -> FlowSource:
+    options = Options(compile_timeout=settings.compile_timeout)
+    sources = dict(SOURCES)
+    if EbpfSource.name in sources:
+        sources[EbpfSource.name] = partial(EbpfSource, options=options)
     try:
-        return choose(settings.source, settings.flow_thresholds())
+        source = choose(settings.source, settings.flow_thresholds(), sources=sources)
     except SourceUnavailable as error:
         fail(str(error))
+    if not isinstance(source, EbpfSource):  # nobody would read what a predecessor's program counts
+        loader.disown(options)
+    return source
+
+
+def _leave_program(source: FlowSource, settings: AgentSettings, api: ApiClient) -> None:
+    """Let the program outlive this agent where another one will take it over."""
+    if not (
+        isinstance(source, EbpfSource) and source.pinned and settings.keep_program and not settings.kubeconfig
+    ):
+        return
+    source.keep = is_followed(api, settings.node_name)
+    _log.info("the program stays for a successor" if source.keep else "no successor is expected, unloading")
 
 
 def _policy(settings: AgentSettings) -> WritePolicy:

@@ -1,8 +1,9 @@
-"""The agent's figures for Prometheus, and its liveness.
+"""The agent's figures for Prometheus, its liveness and its readiness.
 
-Enters: ``Figures`` that the loop keeps, counts of the threads beside it. Leaves: ``/metrics`` and ``/healthz``
-(503 once the loop has stood still for longer than ``stuck_after``). Collected when scraped, so that measuring
-pays nothing for it.
+Enters: ``Figures`` that the loop keeps, counts of the threads beside it. Leaves: ``/metrics``, ``/healthz`` (503
+once the loop has stood still for longer than ``stuck_after``; compiling before the first reading is no
+standstill) and ``/readyz`` (503 until the first reading as well). Collected when scraped, so that measuring pays
+nothing for it.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final
 from wsgiref.simple_server import WSGIRequestHandler, make_server
 
@@ -40,14 +41,20 @@ class Figures:
     readings: int = 0
     overruns: int = 0
     refused: int = 0
-    beat_at: float = field(default_factory=time.monotonic)
+    beat_at: float | None = None
+    """Monotonic seconds of the last reading; None before the first one."""
     reading: Reading | None = None
     footprint: NodeFootprint | None = None
     coverage: float | None = None
     elephants_begun: int = 0
 
     def alive(self, poll_interval: float) -> bool:
-        return time.monotonic() - self.beat_at < stuck_after(poll_interval)
+        """False once readings have stopped; how long the first one may take is the startup probe's to say."""
+        return self.beat_at is None or self.measuring(poll_interval)
+
+    def measuring(self, poll_interval: float) -> bool:
+        """Whether a reading was taken lately."""
+        return self.beat_at is not None and time.monotonic() - self.beat_at < stuck_after(poll_interval)
 
 
 Counts = Callable[[], Mapping[str, float]]
@@ -155,17 +162,30 @@ class _Quiet(WSGIRequestHandler):
 class MetricsServer:
     """Serves until closed. Raises OSError when the port cannot be had."""
 
-    def __init__(self, registry: CollectorRegistry, host: str, port: int, alive: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        registry: CollectorRegistry,
+        host: str,
+        port: int,
+        *,
+        alive: Callable[[], bool],
+        ready: Callable[[], bool],
+    ) -> None:
         metrics = make_wsgi_app(registry)
+        probes = {
+            "/healthz": (alive, b"the measuring loop stands still\n"),
+            "/readyz": (ready, b"nothing is measured yet, or the measuring loop stands still\n"),
+        }
 
         def app(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
-            if environ.get("PATH_INFO") != "/healthz":
+            probe = probes.get(environ.get("PATH_INFO", ""))
+            if probe is None:
                 answer: Iterable[bytes] = metrics(environ, start_response)
                 return answer
-            healthy = alive()
-            status = "200 OK" if healthy else "503 Service Unavailable"
+            well, otherwise = probe[0](), probe[1]
+            status = "200 OK" if well else "503 Service Unavailable"
             start_response(status, [("Content-Type", "text/plain; charset=utf-8")])
-            return [b"ok\n" if healthy else b"the measuring loop stands still\n"]
+            return [b"ok\n" if well else otherwise]
 
         self._server = make_server(host, port, app, _server_class(host), handler_class=_Quiet)
         self._thread = threading.Thread(target=self._server.serve_forever, name="metrics", daemon=True)

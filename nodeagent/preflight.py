@@ -31,14 +31,16 @@ from nodeagent.sources.ebpf import preflight as ebpf
 SYS: Final = Path("/sys")
 
 
-def run(uplink: str | None = None, *, proc: Path = PROC, sys: Path = SYS) -> tuple[Finding, ...]:
+def run(
+    uplink: str | None = None, *, compile_timeout: float | None = None, proc: Path = PROC, sys: Path = SYS
+) -> tuple[Finding, ...]:
     """Every probe in this network namespace, in the order in which they build on each other."""
     return (
         probe_privilege(proc),
         probe_conntrack(proc),
         probe_accounting(proc),
         *probe_ctnetlink(),
-        *ebpf.findings(),
+        *ebpf.findings(compile_timeout=compile_timeout),
         *probe_uplink(uplink, proc=proc, sys=sys),
     )
 

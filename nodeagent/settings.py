@@ -19,6 +19,7 @@ from footprint.service import LogFormat
 from footprint.staleness import LEASE_RENEW_SECONDS
 from footprint.units import MAX_RATE, parse_bandwidth
 from nodeagent.sources.base import FlowThresholds
+from nodeagent.sources.ebpf.build import TIMEOUT
 
 _PROGRAM: Final = "traffic-footprint-nodeagent"
 ENV_PREFIX: Final = "TRAFFIC_FOOTPRINT_"
@@ -71,6 +72,7 @@ _CONFIG: Final = SettingsConfigDict(
     extra="ignore",
 )
 Interface = Annotated[str, Field(pattern=r"^[^/\s:]{1,15}$")]
+CompileTimeout = Annotated[float, _seconds(1, 3600)]
 
 
 class MeasuringSettings(BaseSettings):
@@ -99,6 +101,10 @@ class MeasuringSettings(BaseSettings):
 
     mouse_bytes: Size = _FLOWS.mouse_bytes
     """A flow that ends below this was a mouse."""
+
+    compile_timeout: CompileTimeout = TIMEOUT
+    """Seconds that compiling the eBPF program may take for one way to attach it: it takes about two, but a node
+    without processor time to spare is not one without eBPF. Then the next source is tried."""
 
     def flow_thresholds(self) -> FlowThresholds:
         """What the flow source is told. Its rate window follows the poll interval, which it cannot undercut."""
@@ -139,11 +145,16 @@ class AgentSettings(MeasuringSettings):
     lease_renew: Annotated[float, _seconds(1, 3600)] = LEASE_RENEW_SECONDS
     """Seconds between heartbeats; three missed ones make the data stale for the extender."""
 
+    keep_program: CliImplicitFlag[bool] = True
+    """In a DaemonSet (without --kubeconfig): leave the eBPF program in the kernel when another agent is expected
+    to follow, which takes it over with every flow; `traffic-footprint-nodeagent unload` removes it. Otherwise, and
+    where nothing can be pinned below /sys/fs/bpf, the program ends with the agent."""
+
     metrics_host: str = "0.0.0.0"  # noqa: S104 - scraped from other nodes; --metrics-host narrows it
-    """Address that serves /metrics and /healthz."""
+    """Address that serves /metrics, /healthz and /readyz."""
 
     metrics_port: Annotated[int, Field(ge=0, le=65535)] = 9101
-    """Port that serves /metrics and /healthz. 0: off."""
+    """Port that serves /metrics, /healthz and /readyz. 0: off."""
 
     log_format: LogFormat = "json"
     """json for collectors, text for people."""
@@ -162,6 +173,9 @@ class PreflightSettings(BaseSettings):
 
     uplink: Interface | None = None
     """Interface whose link is shared. Absent: the one that carries the default route."""
+
+    compile_timeout: CompileTimeout = TIMEOUT
+    """Seconds that compiling the eBPF program may take for one way to attach it."""
 
 
 class WatchSettings(MeasuringSettings):

@@ -230,16 +230,17 @@ def run(settings: WatchSettings) -> int:
 
 def _open(settings: WatchSettings) -> FlowSource:
     try:
-        return choose(settings.source, settings.flow_thresholds(), sources=_sources())
+        return choose(settings.source, settings.flow_thresholds(), sources=_sources(settings.compile_timeout))
     except SourceUnavailable as error:
         fail(str(error))
 
 
-def _sources() -> dict[str, Factory]:
+def _sources(compile_timeout: float | None = None) -> dict[str, Factory]:
     """Those of the agent, but nothing that outlives the process: an agent on the same machine keeps its own."""
     sources = dict(SOURCES)
     if EbpfSource.name in sources:
-        sources[EbpfSource.name] = partial(EbpfSource, options=Options(pins=None))
+        options = Options(pins=None, compile_timeout=compile_timeout)
+        sources[EbpfSource.name] = partial(EbpfSource, options=options)
     return sources
 
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from nodeagent.metrics import stuck_after
 from nodeagent.sources.ctnetlink.kernel import NODE_SYSCTLS, writable_paths
 from nodeagent.sources.ctnetlink.source import ACCOUNTING, TIMESTAMPS
 from nodeagent.sources.ebpf import pins
+from nodeagent.sources.ebpf.build import TIMEOUT
+from nodeagent.sources.ebpf.hooks import Mode
 from tests.helm.rendering import (
     CHART,
     container,
@@ -90,6 +94,27 @@ def test_the_agent_serves_on_its_nodes_address_and_is_probed_there() -> None:
     assert "host" not in agent["livenessProbe"]["httpGet"]
     off = container(one(rendered({"nodeagent": {"settings": {"metricsPort": 0}}}), "DaemonSet"))
     assert not {"ports", "livenessProbe", "readinessProbe", "startupProbe"} & set(off)
+
+
+def seconds(probe: dict[str, Any]) -> int:
+    """Until the probe has failed for good."""
+    return int(probe["periodSeconds"]) * int(probe["failureThreshold"])
+
+
+@pytest.mark.parametrize(("value", "limit"), [(None, TIMEOUT), (120, 120), (299.5, 299.5), (1800, 1800)])
+def test_the_agent_may_compile_for_as_long_as_it_is_allowed_to(value: float | None, limit: float) -> None:
+    agent = container(one(rendered({"nodeagent": {"settings": {"compileTimeout": value}}}), "DaemonSet"))
+    assert agent["startupProbe"]["httpGet"]["path"] == agent["readinessProbe"]["httpGet"]["path"] == "/readyz"
+    assert agent["livenessProbe"]["httpGet"]["path"] == "/healthz"
+    assert seconds(agent["startupProbe"]) > len(Mode) * limit, "every way to attach is compiled for"
+    assert stuck_after(1.0) + seconds(agent["livenessProbe"]) > limit, "it may have to compile again"
+
+
+def test_the_agent_keeps_its_program_unless_it_is_told_not_to() -> None:
+    for keep in (True, False):
+        agent = container(one(rendered({"nodeagent": {"settings": {"keepProgram": keep}}}), "DaemonSet"))
+        found = next(v for v in agent["env"] if v["name"] == "TRAFFIC_FOOTPRINT_KEEP_PROGRAM")
+        assert found["value"] == str(keep).lower()
 
 
 def test_two_extenders_keep_apart_and_one_stays_when_nodes_are_drained() -> None:

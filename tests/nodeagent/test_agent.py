@@ -272,7 +272,10 @@ def metrics() -> Iterator[tuple[Figures, MetricsServer]]:
     registry, _durations = new_registry()
     figures = Figures(source="t")
     registry.register(AgentCollector(figures, lambda: {"node_writes": 3}, lambda: {"write_pending_seconds": 1.5}))
-    found = MetricsServer(registry, "127.0.0.1", 0, lambda: figures.alive(1.0))
+    found = MetricsServer(
+        registry, "127.0.0.1", 0,
+        alive=lambda: figures.alive(1.0), ready=lambda: figures.measuring(1.0),
+    )  # fmt: skip
     yield figures, found
     found.close()
 
@@ -291,10 +294,35 @@ def test_metrics_are_served_before_and_after_the_first_footprint(metrics: tuple[
     assert 'traffic_footprint_agent_losses_total{kind="events-overrun"} 0.0' in text
 
 
-def test_liveness_fails_once_the_loop_stands_still(metrics: tuple[Figures, MetricsServer]) -> None:
+def refused(server: MetricsServer, path: str) -> bool:
+    """Whether the probe fails."""
+    try:
+        return fetch(server, path) != "ok\n"
+    except urllib.error.HTTPError as error:
+        error.close()
+        return error.code == 503
+
+
+def test_before_the_first_reading_the_agent_lives_and_is_not_ready(metrics: tuple[Figures, MetricsServer]) -> None:
     figures, server = metrics
     assert fetch(server, "/healthz") == "ok\n"
+    assert refused(server, "/readyz")
+    figures.beat_at = time.monotonic()
+    assert fetch(server, "/readyz") == "ok\n"
+
+
+def test_liveness_and_readiness_fail_once_the_loop_stands_still(metrics: tuple[Figures, MetricsServer]) -> None:
+    figures, server = metrics
+    figures.beat_at = time.monotonic()
+    assert fetch(server, "/healthz") == fetch(server, "/readyz") == "ok\n"
     figures.beat_at -= 1000
-    with pytest.raises(urllib.error.HTTPError, match="503") as caught:
-        fetch(server, "/healthz")
-    caught.value.close()
+    assert refused(server, "/healthz")
+    assert refused(server, "/readyz")
+
+
+def test_a_reading_is_what_makes_the_agent_ready(server: Server) -> None:
+    looping, writer, figures, _store, _source = agent(server)
+    assert not figures.measuring(1.0)
+    looping.tick()
+    assert figures.measuring(1.0)
+    writer.close(5)

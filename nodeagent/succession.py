@@ -1,0 +1,48 @@
+"""Whether an agent that was told to end is expected to be followed by another one on its node.
+
+Enters: the API, asked with rights the agent has anyway. Leaves: yes, and its program may stay in the kernel for
+the successor; or no. An agent cannot see whether it is being replaced or removed for good, but an uninstall takes
+away what it may do, within moments of its DaemonSet (Helm) or before it (kustomize). So the answer is yes only
+when the API server still lets it read its Node ``SETTLED`` seconds later; no answer is no. Not noticed: a
+DaemonSet deleted alone, a node that its selector leaves out. There ``traffic-footprint-nodeagent unload`` removes
+the program.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import Final
+
+from kubernetes.client import ApiClient
+
+from footprint.cluster.client import ApiError, request
+from nodeagent.kubernetes_writer import LAST_TIMEOUT, node_path
+
+SETTLED: Final = 3.0
+"""Seconds after which rights that go with the DaemonSet are gone."""
+_BETWEEN: Final = 0.5
+_TAKEN_AWAY: Final = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND})
+
+
+def is_followed(
+    api: ApiClient,
+    node: str,
+    *,
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+) -> bool:
+    """Asks until ``SETTLED`` seconds have passed, or until the rights are gone; the last answer counts."""
+    end = clock() + SETTLED
+    while True:
+        last = clock() >= end
+        try:
+            request(api, "GET", node_path(node), timeout=LAST_TIMEOUT)
+        except ApiError as error:
+            if last or error.status in _TAKEN_AWAY:
+                return False
+        else:
+            if last:
+                return True
+        sleep(_BETWEEN)
