@@ -30,10 +30,13 @@ def main() -> None:
     parser.add_argument("source", choices=SOURCES)
     parser.add_argument("--elephant-rate", type=float, default=LENIENT.elephant_rate)
     parser.add_argument("--flows", type=int, help="size of the flow table")
+    parser.add_argument("--keep", action="store_true", help="end as one that another agent follows")
     options = parser.parse_args()
     sizes = {"flows": options.flows} if options.flows else {}
     thresholds = replace(LENIENT, elephant_rate=options.elephant_rate)
     source = make(options.source, thresholds, LOCALITY, pins=pins.ROOT, **sizes)
+    if options.keep and isinstance(source, EbpfSource):
+        source.keep = True
     try:
         source.open()
     except SourceUnavailable as refusal:
@@ -51,6 +54,7 @@ def _answer(source: FlowSource) -> dict[str, Any]:
     return {
         "epoch": reading.epoch,
         "mode": source.mode if isinstance(source, EbpfSource) else "",
+        "adopted": isinstance(source, EbpfSource) and source.adopted,
         "owners": {uid: [owner.tx_bytes, owner.rx_bytes] for uid, owner in reading.owners.items()},
         "born": sum(owner.flows_born for owner in reading.owners.values()),
         "elephants": [[elephant.owners[0], elephant.since] for elephant in reading.elephants],

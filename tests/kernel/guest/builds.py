@@ -45,7 +45,7 @@ def remember(damaged: Callable[[Build], Build] = lambda made: made) -> None:
 
 
 def share(mode: Mode, sources: Path) -> None:
-    """``sources`` differ from the project's by comments: the program is the same, and need not be compiled."""
+    """``sources`` differ from the project's in nothing that is compiled: the program is the same."""
     loader.build(Request(mode))  # type: ignore[attr-defined]
     shutil.copyfile(_place(Request(mode)), _place(Request(mode, sources=sources)))
 

@@ -1,8 +1,9 @@
 """Agents that are killed, ended in order and replaced, while traffic goes on.
 
-An agent ends by SIGKILL without putting anything in order: an eBPF program that is pinned counts on, and the next
-agent of the same build takes it over. One of another build unloads it and begins anew. ctnetlink leaves nothing
-behind, and its successor begins with the connections that are there.
+An agent ends by SIGKILL without putting anything in order, or in order and followed by another one: an eBPF
+program that is pinned counts on, and the next agent of the same build takes it over. One of another build unloads
+it and begins anew, and `unload` removes it for good. ctnetlink leaves nothing behind, and its successor begins
+with the connections that are there.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -82,11 +84,12 @@ def assert_counts_on(running: Agent, net: Network) -> None:
 
 
 @pytest.mark.parametrize("source", EBPF)
-def test_a_killed_agents_program_counts_on_and_the_next_agent_takes_it_over_without_losing_a_byte(
-    net: Network, source: str
+@pytest.mark.parametrize("ending", ["killed", "replaced"])
+def test_a_killed_or_replaced_agents_program_counts_on_and_the_next_takes_it_over_without_losing_a_byte(
+    net: Network, source: str, ending: str
 ) -> None:
     before, truth = loaded(), net.counted()
-    with agent(net, source) as first:
+    with agent(net, source, *(["--keep"] if ending == "replaced" else [])) as first:
         assert first.read()["mode"] == MODES[source]
         with stream(net) as running:
             seen = first.until_elephant()
@@ -94,13 +97,17 @@ def test_a_killed_agents_program_counts_on_and_the_next_agent_takes_it_over_with
             assert owner == "uid-1"
             programs = loaded() - before
             assert len(programs) == 3
-            first.kill()
+            if ending == "killed":
+                first.kill()
+            else:
+                assert first.end() == 0
             assert loaded() - before == programs, "the program must go on without its agent"
             with Connection(net.pod1, net.server, SERVER4, listen=SERVER4, port=PORT + 1) as unattended:
                 unattended.send(200_000)
             with agent(net, source) as second:
                 taken = second.read()
-                assert taken["mode"] == loader.ADOPTED
+                assert taken["adopted"]
+                assert taken["mode"] == MODES[source]
                 assert loaded() - before == programs
                 assert taken["elephants"] == seen["elephants"]  # since when, included: the flow's state was kept
                 running.stop()
@@ -131,7 +138,7 @@ def test_an_agent_with_other_thresholds_takes_the_program_over_and_judges_by_its
             time.sleep(1)
             assert first.read()["elephants"] == []
         with agent(net, source) as second:
-            assert second.read()["mode"] == loader.ADOPTED
+            assert second.read()["adopted"]
             assert second.until_elephant()["elephants"][0][0] == "uid-1"
             running.stop()
             assert second.end() == 0
@@ -146,7 +153,7 @@ def test_an_agent_of_another_build_or_size_replaces_the_program_and_sees_the_run
     if other == "build":
         changed = shutil.copytree(c_sources(), tmp_path / "bpf")
         with (changed / "state.h").open("a") as header:
-            header.write("/* another build */\n")
+            header.write("#define ANOTHER_BUILD 1\n")
         builds.share(MODES[source], changed)
         environment = {"TRAFFIC_FOOTPRINT_BPF_SOURCES": str(changed)}
     before = loaded()
@@ -155,13 +162,44 @@ def test_an_agent_of_another_build_or_size_replaces_the_program_and_sees_the_run
             first.read()
             predecessors = loaded() - before
         with agent(net, source, *options, environment=environment) as second:
-            assert second.read()["mode"] == MODES[source]
+            taken = second.read()
+            assert (taken["mode"], taken["adopted"]) == (MODES[source], False)
             assert len(predecessors) == len(loaded() - before) == 3
             assert not predecessors & loaded()
             assert second.until_elephant()["elephants"][0][0] == "uid-1"
             running.stop()
             assert_counts_on(second, net)
             assert second.end() == 0
+
+
+@pytest.mark.parametrize("source", EBPF)
+def test_what_was_left_for_a_successor_that_never_comes_is_unloaded_when_asked(net: Network, source: str) -> None:
+    before = loaded()
+    with agent(net, source, "--keep") as running:
+        running.read()
+        assert running.end() == 0
+    assert len(loaded() - before) == 3
+    with netns.entered(net.node):
+        done = subprocess.run(
+            [sys.executable, "-c", "from nodeagent.cli import main; main()", "unload"],
+            stdout=subprocess.PIPE, text=True, check=True,
+        )  # fmt: skip
+    assert done.stdout == f"unloaded {pinned(net)}\n"  # and the fixture looks for what is left
+
+
+@pytest.mark.parametrize("source", EBPF)
+def test_of_a_program_that_lost_a_hook_nothing_is_taken_over(net: Network, source: str) -> None:
+    before = loaded()
+    with agent(net, source, "--keep") as first:
+        first.read()
+        assert first.end() == 0
+    (pinned(net) / "link-birth").unlink()
+    predecessors = loaded() - before
+    with agent(net, source) as second:
+        assert not second.read()["adopted"]
+        assert not predecessors & loaded()
+        assert_counts_on(second, net)
+        assert second.end() == 0
 
 
 @pytest.mark.parametrize("source", EBPF)
