@@ -18,6 +18,9 @@ from nodeagent.sources.base import Locality
 
 _RTM_NEWADDR: Final = 20
 _RTM_GETADDR: Final = 22
+_GET_TO_NEW: Final = 2
+"""RTM_GETx is RTM_NEWx and two more."""
+_TYPE: Final = 0x3FFF
 _NLMSG_ERROR: Final = 2
 _NLMSG_DONE: Final = 3
 _DUMP_REQUEST: Final = 0x301  # NLM_F_REQUEST | NLM_F_DUMP
@@ -44,10 +47,14 @@ def _attributes(data: bytes) -> Iterator[tuple[int, bytes]]:
         offset += _padded(length)
 
 
-def parse_addresses(datagram: bytes) -> tuple[list[bytes], bool]:
-    """Addresses in one datagram of an address dump, and whether the dump ends with it.
+def attributes(data: bytes) -> dict[int, bytes]:
+    """Values by type, without the flags in the type's high bits."""
+    return {kind & _TYPE: value for kind, value in _attributes(data)}
 
-    On a point-to-point interface IFA_ADDRESS is the peer's: IFA_LOCAL is taken where there is one.
+
+def parse_dump(datagram: bytes, wanted: int) -> tuple[list[bytes], bool]:
+    """The bodies of the messages of one kind in one datagram of a dump, and whether the dump ends with it.
+
     Raises OSError when the kernel answers with an error.
     """
     found: list[bytes] = []
@@ -60,31 +67,51 @@ def parse_addresses(datagram: bytes) -> tuple[list[bytes], bool]:
         if kind == _NLMSG_ERROR:
             code = -struct.unpack_from("=i", body)[0]
             raise OSError(code, os.strerror(code))
-        if kind == _RTM_NEWADDR:
-            values = dict(_attributes(body[_IFADDRMSG.size :]))
-            address = values.get(_IFA_LOCAL) or values.get(_IFA_ADDRESS)
-            if address is not None and len(address) in (4, 16):
-                found.append(address)
+        if kind == wanted:
+            found.append(body)
         offset += _padded(length)
     return found, False
 
 
-def node_addresses() -> frozenset[bytes]:
-    """All addresses of this network namespace, loopback included. Raises OSError."""
+def parse_addresses(datagram: bytes) -> tuple[list[bytes], bool]:
+    """Addresses in one datagram of an address dump, and whether the dump ends with it.
+
+    On a point-to-point interface IFA_ADDRESS is the peer's: IFA_LOCAL is taken where there is one.
+    Raises OSError when the kernel answers with an error.
+    """
+    bodies, done = parse_dump(datagram, _RTM_NEWADDR)
+    return list(_addresses(bodies)), done
+
+
+def _addresses(bodies: Iterable[bytes]) -> Iterator[bytes]:
+    for body in bodies:
+        values = attributes(body[_IFADDRMSG.size :])
+        address = values.get(_IFA_LOCAL) or values.get(_IFA_ADDRESS)
+        if address is not None and len(address) in (4, 16):
+            yield address
+
+
+def dump(kind: int, request: bytes) -> list[bytes]:
+    """What rtnetlink lists in this network namespace: the bodies of its answers to a GET of this kind. Raises
+    OSError."""
     found: list[bytes] = []
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE) as route:
         route.settimeout(_TIMEOUT)
         route.bind((0, 0))
-        request = _IFADDRMSG.pack(socket.AF_UNSPEC, 0, 0, 0, 0)
-        route.send(_HEADER.pack(_HEADER.size + len(request), _RTM_GETADDR, _DUMP_REQUEST, 1, 0) + request)
+        route.send(_HEADER.pack(_HEADER.size + len(request), kind, _DUMP_REQUEST, 1, 0) + request)
         done = False
         while not done:
             datagram = route.recv(_BUFFER)
             if not datagram:
-                raise OSError(errno.EIO, "the kernel closed the address dump")
-            addresses, done = parse_addresses(datagram)
-            found += addresses
-    return frozenset(found)
+                raise OSError(errno.EIO, "the kernel closed the dump")
+            bodies, done = parse_dump(datagram, kind - _GET_TO_NEW)
+            found += bodies
+    return found
+
+
+def node_addresses() -> frozenset[bytes]:
+    """All addresses of this network namespace, loopback included. Raises OSError."""
+    return frozenset(_addresses(dump(_RTM_GETADDR, _IFADDRMSG.pack(socket.AF_UNSPEC, 0, 0, 0, 0))))
 
 
 def locality(pods: Iterable[PodInfo], node: frozenset[bytes]) -> Locality:

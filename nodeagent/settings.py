@@ -183,8 +183,9 @@ class WatchSettings(MeasuringSettings):
     nothing but the byte accounting of connections, which the ctnetlink source switches on and leaves on.
 
     Without --pods, elephants are shown with their addresses, and traffic is told apart into the machine's own
-    (host) and what passes through it (unattributed). On a terminal the picture is refreshed in place; elsewhere
-    lines are appended. The first one comes with the third reading: a rate needs two intervals. Ctrl-C ends it."""
+    (host) and what passes through it (unattributed); --addresses names owners by their addresses. On a terminal
+    the picture is refreshed in place; elsewhere lines are appended. The first one comes with the third reading: a
+    rate needs two intervals. Ctrl-C ends it."""
 
     model_config = SettingsConfigDict(
         **_CONFIG, cli_prog_name=f"{_PROGRAM} watch", cli_shortcuts={"for-seconds": "for"}
@@ -195,6 +196,11 @@ class WatchSettings(MeasuringSettings):
     changes: lines `ADDRESS NAME` (# begins a comment), or what `kubectl get pods -A -o json` prints, of which
     pods of other machines are left out. An address elsewhere must not be in it: traffic between two addresses of
     this machine does not use the link."""
+
+    addresses: CliImplicitFlag[bool] = False
+    """Without --pods: show everyone behind this machine's virtual interfaces (veth, taps, bridges of them) as an
+    owner that is called by its address, as the kernel's neighbours and host routes tell. Who hides behind another
+    router is not among them."""
 
     once: CliImplicitFlag[bool] = False
     """Show one picture and end."""
@@ -209,6 +215,8 @@ class WatchSettings(MeasuringSettings):
     def _long_enough(self) -> Self:
         if self.for_seconds is not None and self.for_seconds < 2 * self.poll_interval:
             raise ValueError("--for is shorter than two of --poll-interval, and no rate could be shown")
+        if self.addresses and self.pods is not None:
+            raise ValueError("--addresses and --pods both say who the owners are: give one of them")
         return self
 
 

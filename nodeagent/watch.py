@@ -40,6 +40,7 @@ from nodeagent.sources.ebpf.source import EbpfSource
 from nodeagent.sources.select import SOURCES, Factory, choose
 from nodeagent.watching import lines, pods_file, table
 from nodeagent.watching.meter import LinkMeter
+from nodeagent.watching.neighbours import Neighbours
 from nodeagent.watching.notes import Notebook, hints
 from nodeagent.watching.view import View, build
 
@@ -93,6 +94,15 @@ class PodsFile:
             raise pods_file.PodsFileError(f"{self._path}: {error}") from error
 
 
+class Named(Protocol):
+    """Who says who lives here."""
+
+    residents: tuple[pods_file.Resident, ...]
+
+    def changed(self) -> bool:
+        """Whether others are named now. Raises PodsFileError; those named before stay then."""
+
+
 class Watcher:
     """Readings → views."""
 
@@ -100,7 +110,7 @@ class Watcher:
         self,
         source: FlowSource,
         *,
-        named: PodsFile | None,
+        named: Named | None,
         find_link: Callable[[], Link],
         thresholds: ClassThresholds,
         notebook: Notebook,
@@ -209,7 +219,7 @@ def run(settings: WatchSettings) -> int:
     notebook.configure()
     stop = stop_on_signals()
     try:
-        named = PodsFile(settings.pods) if settings.pods else None
+        named = _named(settings)
     except pods_file.PodsFileError as error:
         fail(str(error), "see `traffic-footprint-nodeagent watch --help`")
     source = _open(settings)
@@ -226,6 +236,13 @@ def run(settings: WatchSettings) -> int:
         return 1
     finally:
         source.close()
+
+
+def _named(settings: WatchSettings) -> Named | None:
+    """Raises PodsFileError."""
+    if settings.addresses:
+        return Neighbours(lambda: find_link(settings.uplink, settings.link_capacity).interface)
+    return PodsFile(settings.pods) if settings.pods else None
 
 
 def _open(settings: WatchSettings) -> FlowSource:

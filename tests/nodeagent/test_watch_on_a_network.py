@@ -126,6 +126,24 @@ def test_without_names_an_elephant_has_its_addresses_and_nobody_as_owner(net: Ne
         assert owner(reading, "host")["tx_bytes"] == 0
 
 
+def test_without_names_everyone_behind_a_virtual_interface_can_be_called_by_address(net: Network) -> None:
+    arguments = [*QUICK, *ELEPHANTS, "--addresses", "--output", "json"]
+    with watching(net.node, *arguments) as program, connected(program, net, SERVER4) as (shown, pair):
+        next(reading for reading in shown if any(row["name"] == POD4 for row in reading["owners"]))
+        reading = next(r for r in _fed(shown, pair) if any(e["owners"] == [POD4] for e in r["elephants"]))
+        assert owner(reading, POD4)["tx_bytes"] > 0
+        assert not any(row["name"] == SERVER4 for row in reading["owners"]), "it is beyond the uplink"
+        program.send_signal(signal.SIGTERM)
+        assert program.wait(PATIENCE) == 0
+
+
+def _fed(shown: Iterator[dict[str, Any]], pair: TcpPair) -> Iterator[dict[str, Any]]:
+    """Readings, while the pod sends."""
+    for reading in shown:
+        yield reading
+        pair.send(3_000_000)
+
+
 def test_a_name_that_comes_later_owns_the_traffic_from_then_on(net: Network, tmp_path: Path) -> None:
     file = tmp_path / "pods"
     file.write_text("")

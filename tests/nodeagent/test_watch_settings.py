@@ -48,6 +48,7 @@ def test_flags_of_watching_and_of_measuring_are_both_taken() -> None:
         (["--for", "soon"], "--for"),
         (["--for", "1.5"], "--for is shorter than two of --poll-interval"),
         (["--output", "xml"], "--output"),
+        (["--addresses", "--pods", "p"], "--addresses and --pods"),
         (["--node-name", "n1"], "--node-name"),
         (["--source", "magic"], "--source"),
     ],
