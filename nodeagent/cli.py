@@ -19,7 +19,7 @@ import structlog
 from kubernetes.client import ApiClient
 
 from footprint.classes import ClassThresholds
-from footprint.cluster.client import ApiError, ClusterConfigError, connect
+from footprint.cluster.client import ApiError, ClusterConfigError, connect, request
 from footprint.cluster.reflector import Reflector
 from footprint.codec import FootprintError, decode
 from footprint.keys import NODE_FOOTPRINT
@@ -29,7 +29,7 @@ from nodeagent.agent import Agent
 from nodeagent.aggregation import Aggregator
 from nodeagent.events import EventReporter
 from nodeagent.heartbeat import Heartbeat
-from nodeagent.kubernetes_writer import NodeProblemError, NodeWriter, read_node
+from nodeagent.kubernetes_writer import LAST_TIMEOUT, NodeProblemError, NodeWriter, node_path, read_node
 from nodeagent.link import Link, LinkError, find_link
 from nodeagent.metrics import AgentCollector, Figures, MetricsServer, new_registry
 from nodeagent.pods import PodInfo, PodStore, decode_pod, pods_path, pods_query
@@ -269,7 +269,7 @@ def _leave_program(source: FlowSource, settings: AgentSettings, api: ApiClient) 
         isinstance(source, EbpfSource) and source.pinned and settings.keep_program and not settings.kubeconfig
     ):
         return
-    source.keep = is_followed(api, settings.node_name)
+    source.keep = is_followed(partial(request, api, "GET", node_path(settings.node_name), timeout=LAST_TIMEOUT))
     _log.info("the program stays for a successor" if source.keep else "no successor is expected, unloading")
 
 

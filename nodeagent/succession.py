@@ -15,10 +15,7 @@ from collections.abc import Callable
 from http import HTTPStatus
 from typing import Final
 
-from kubernetes.client import ApiClient
-
-from footprint.cluster.client import ApiError, request
-from nodeagent.kubernetes_writer import LAST_TIMEOUT, node_path
+from footprint.cluster.client import ApiError
 
 SETTLED: Final = 3.0
 """Seconds after which rights that go with the DaemonSet are gone."""
@@ -27,18 +24,18 @@ _TAKEN_AWAY: Final = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, H
 
 
 def is_followed(
-    api: ApiClient,
-    node: str,
+    read_node: Callable[[], object],
     *,
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> bool:
-    """Asks until ``SETTLED`` seconds have passed, or until the rights are gone; the last answer counts."""
+    """Asks (``read_node`` raises ApiError) until ``SETTLED`` seconds have passed, or the rights are gone; the last
+    answer counts."""
     end = clock() + SETTLED
     while True:
         last = clock() >= end
         try:
-            request(api, "GET", node_path(node), timeout=LAST_TIMEOUT)
+            read_node()
         except ApiError as error:
             if last or error.status in _TAKEN_AWAY:
                 return False

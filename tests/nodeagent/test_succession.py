@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from footprint.cluster.client import ApiError
-from nodeagent import cli, succession
+from nodeagent import cli
 from nodeagent.settings import parse
 from nodeagent.sources.ebpf.source import EbpfSource
 from nodeagent.succession import SETTLED, is_followed
@@ -20,7 +20,7 @@ class Server:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, answers: dict[float, int]) -> None:
         self.now, self.asked, self._answers = 0.0, 0, answers
-        monkeypatch.setattr(succession, "request", self.request)
+        monkeypatch.setattr(cli, "request", self.request)
 
     def request(self, _api: Any, method: str, path: str, **_: Any) -> dict[str, Any]:
         assert (method, path) == ("GET", "/api/v1/nodes/n1")
@@ -34,7 +34,10 @@ class Server:
         self.now += seconds
 
     def followed(self) -> bool:
-        return is_followed(API, "n1", clock=lambda: self.now, sleep=self.sleep)
+        return is_followed(self.read, clock=lambda: self.now, sleep=self.sleep)
+
+    def read(self) -> object:
+        return self.request(API, "GET", "/api/v1/nodes/n1")
 
 
 def test_who_may_still_read_its_node_after_a_while_is_followed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -82,7 +85,9 @@ def test_the_program_stays_only_where_a_successor_will_find_it(
     monkeypatch: pytest.MonkeyPatch, flags: list[str], source: EbpfSource, kept: bool
 ) -> None:
     server = Server(monkeypatch, {0.0: 200})
-    monkeypatch.setattr(cli, "is_followed", lambda *_: server.followed())
+    monkeypatch.setattr(
+        cli, "is_followed", lambda read: is_followed(read, clock=lambda: server.now, sleep=server.sleep)
+    )
     cli._leave_program(source, parse(["--node-name", "n1", *flags]), API)
     assert source.keep is kept
     assert bool(server.asked) is kept
