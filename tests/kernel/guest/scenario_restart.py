@@ -190,16 +190,19 @@ def test_what_was_left_for_a_successor_that_never_comes_is_unloaded_when_asked(n
 @pytest.mark.parametrize("source", EBPF)
 def test_of_a_program_that_lost_a_hook_nothing_is_taken_over(net: Network, source: str) -> None:
     before = loaded()
-    with agent(net, source, "--keep") as first:
-        first.read()
-        assert first.end() == 0
-    (pinned(net) / "link-birth").unlink()
-    predecessors = loaded() - before
-    with agent(net, source) as second:
-        assert not second.read()["adopted"]
-        assert not predecessors & loaded()
-        assert_counts_on(second, net)
-        assert second.end() == 0
+    with stream(net) as running:
+        with agent(net, source, "--keep") as first:
+            first.read()
+            assert first.end() == 0
+        (pinned(net) / "link-birth").unlink()
+        predecessors = loaded() - before
+        with agent(net, source) as second:
+            assert not second.read()["adopted"]
+            assert not predecessors & loaded()
+            assert second.until_elephant()["elephants"][0][0] == "uid-1"
+            running.stop()
+            assert_counts_on(second, net)
+            assert second.end() == 0
 
 
 @pytest.mark.parametrize("source", EBPF)
