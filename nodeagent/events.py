@@ -1,8 +1,8 @@
 """Annotations that were not understood, told to the people who wrote them: one Event per pod and value.
 
 Enters: pods with ``problems``. Leaves: Events of events.k8s.io/v1 on those pods, from a thread of its own.
-Guarantees: each pod UID and value once per process; a bounded queue whose overflow is counted; a pace, so that
-an annotation changed a hundred times a second does not become a hundred Events a second.
+Guarantees: each pod UID and value once per process; a bounded queue whose overflow is counted and offered again; a
+pace, so that an annotation changed a hundred times a second does not become a hundred Events a second.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from kubernetes.client import ApiClient
 from footprint.cluster.client import ApiError, request
 from footprint.wishes import Problem
 from nodeagent.heartbeat import micro_time
-from nodeagent.kubernetes_writer import explain
+from nodeagent.kubernetes_writer import explain, unforeseen
 from nodeagent.pods import PodInfo
 
 _QUEUE: Final = 256
@@ -73,6 +73,7 @@ class EventReporter:
     def __init__(self, api: ApiClient, node: str, pace: Pace | None = None) -> None:
         self._api, self._node, self._pace = api, node, pace or Pace()
         self._seen: set[tuple[str, str]] = set()
+        self._queued: set[tuple[str, str]] = set()
         self._queue: queue.Queue[tuple[PodInfo, Problem]] = queue.Queue(_QUEUE)
         self.problems = 0
         """Values found that were not understood."""
@@ -85,12 +86,15 @@ class EventReporter:
     def offer(self, pods: Iterable[PodInfo]) -> None:
         """Take the node's pods; never blocks. What is known of pods that left is forgotten."""
         found = {(pod.uid, problem.message): (pod, problem) for pod in pods for problem in pod.problems}
-        for key in found.keys() - self._seen:
-            self.problems += 1
+        self._queued &= found.keys()
+        for key in found.keys() - self._queued:
+            new = key not in self._seen
+            self.problems += new
             try:
                 self._queue.put_nowait(found[key])
-            except queue.Full:
-                self.errors += 1
+                self._queued.add(key)
+            except queue.Full:  # the next offer names all pods again; by then there may be room
+                self.errors += new
         self._seen = set(found)
 
     def _run(self) -> None:
@@ -99,11 +103,12 @@ class EventReporter:
             time.sleep(self._pace.wait(time.monotonic()))
             try:
                 self.send(pod, problem)
-            except ApiError as error:
+            except Exception as error:  # the thread lives on: the next value has to be told too
                 self.errors += 1
                 _log.warning(
-                    "event not sent", pod=f"{pod.ns}/{pod.name}", error=explain(error, "create", "events")
-                )
+                    "event not sent", pod=f"{pod.ns}/{pod.name}", error=explain(error, "create", "events"),
+                    **unforeseen(error),
+                )  # fmt: skip
 
     def send(self, pod: PodInfo, problem: Problem) -> None:
         """Raises ApiError, but not for an Event that is there already."""

@@ -22,7 +22,7 @@ from footprint.cluster.client import MERGE_PATCH, ApiError, request
 from footprint.cluster.reflector import backoff
 from footprint.keys import FIELD_MANAGER, lease_name
 from footprint.staleness import stale_after
-from nodeagent.kubernetes_writer import explain, node_path
+from nodeagent.kubernetes_writer import explain, node_path, unforeseen
 
 _JITTER: Final = 0.1
 """Part of the period by which renewals are early, drawn anew each time, so that agents spread out."""
@@ -84,7 +84,7 @@ class Heartbeat:
             try:
                 self.beat()
                 failures = 0
-            except ApiError as error:
+            except Exception as error:  # the thread lives on: a node without heartbeats counts as unknown
                 failures += 1
                 self._failed(error, failures)
                 pause = min(backoff(failures), pause)
@@ -115,11 +115,12 @@ class Heartbeat:
             _log.info("lease created", lease=lease_name(self._node), namespace=self._namespace)
         self.renewals += 1
 
-    def _failed(self, error: ApiError, failures: int) -> None:
+    def _failed(self, error: Exception, failures: int) -> None:
         self.errors += 1
         if failures in (1, 10) or failures % 100 == 0:
-            hint = f"; create it with `kubectl create namespace {self._namespace}`" if error.status == 404 else ""
+            absent = isinstance(error, ApiError) and error.status == HTTPStatus.NOT_FOUND
+            hint = f"; create it with `kubectl create namespace {self._namespace}`" if absent else ""
             _log.warning(
                 "lease not renewed", lease=lease_name(self._node), namespace=self._namespace, failures=failures,
-                error=explain(error, "create and patch", "leases") + hint,
+                error=explain(error, "create and patch", "leases") + hint, **unforeseen(error),
             )  # fmt: skip

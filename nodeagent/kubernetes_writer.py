@@ -2,7 +2,7 @@
 
 Enters: footprints that ``nodeagent.publishing`` decided to write. Leaves: one merge-patch each. Guarantees: an
 API server that is away never delays measuring; only the latest footprint is kept and sent when the server is
-back; failures are counted and retried with backoff.
+back; failures, whatever they are, are counted and retried with backoff.
 """
 
 from __future__ import annotations
@@ -41,13 +41,20 @@ def node_path(node: str) -> str:
     return f"/api/v1/nodes/{node}"
 
 
-def explain(error: ApiError, verb: str, resource: str) -> str:
+def explain(error: Exception, verb: str, resource: str) -> str:
     """The error, and for a refusal the RBAC rule that is missing; an admission policy's says itself what to do."""
+    if not isinstance(error, ApiError):
+        return f"{type(error).__name__}: {error}"
     if "ValidatingAdmissionPolicy" in str(error):
         return str(error)
     if error.status in (HTTPStatus.FORBIDDEN, HTTPStatus.UNAUTHORIZED):
         return f"{error}; grant the agent's service account the verb '{verb}' on '{resource}' (RBAC)"
     return str(error)
+
+
+def unforeseen(error: Exception) -> dict[str, Exception]:
+    """For a log line: the traceback of what is no failure of the API, so that it can be mended."""
+    return {} if isinstance(error, ApiError) else {"exc_info": error}
 
 
 def read_node(api: ApiClient, node: str) -> dict[str, Any]:
@@ -111,21 +118,25 @@ class NodeWriter:
             return self._pending is None
 
     def _run(self) -> None:
-        while (footprint := self._next()) is not None:
-            last = self._closing
+        last = False
+        while not last:
+            footprint, last = self._next()
+            if footprint is None:
+                return
             try:
                 self._write(footprint, LAST_TIMEOUT if last else PATCH_TIMEOUT)
-            except ApiError as error:
+            except Exception as error:  # the thread lives on: without it nothing would be written any more
                 self._failed(error)
-            if last:
-                return
 
-    def _next(self) -> NodeFootprint | None:
-        """What to write, once it is time to; None when closing with nothing to write."""
+    def _next(self) -> tuple[NodeFootprint | None, bool]:
+        """What to write, once it is time to, and whether it is the last; None when closing with nothing to write.
+
+        Both are from one moment: what is submitted after it is written in the next round.
+        """
         with self._condition:
             while True:
                 if self._closing or (self._pending is not None and time.monotonic() >= self._retry_at):
-                    return self._pending
+                    return self._pending, self._closing
                 wait = None if self._pending is None else self._retry_at - time.monotonic()
                 self._condition.wait(wait)
 
@@ -146,7 +157,7 @@ class NodeWriter:
             ended=len(footprint.ended), bytes=sum(map(len, annotations.values())), bad=footprint.bad,
         )  # fmt: skip
 
-    def _failed(self, error: ApiError) -> None:
+    def _failed(self, error: Exception) -> None:
         with self._condition:
             self._failures += 1
             self.errors += 1
@@ -154,5 +165,5 @@ class NodeWriter:
         if self._failures in (1, 10) or self._failures % 100 == 0:
             _log.warning(
                 "node not written, measuring goes on", node=self._node, failures=self._failures,
-                error=explain(error, "patch", "nodes"),
+                error=explain(error, "patch", "nodes"), **unforeseen(error),
             )  # fmt: skip

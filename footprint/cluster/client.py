@@ -14,6 +14,7 @@ import orjson
 import urllib3
 from kubernetes import config
 from kubernetes.client import ApiClient, Configuration
+from kubernetes.client.exceptions import ApiException
 from kubernetes.client.rest import RESTResponse
 
 MERGE_PATCH: Final = "application/merge-patch+json"
@@ -38,13 +39,19 @@ def _configuration(kubeconfig: str | None) -> Configuration:
     if kubeconfig is None:
         try:
             config.load_incluster_config(client_configuration=settings)
-        except config.ConfigException as error:
+        except (config.ConfigException, OSError) as error:
             raise ClusterConfigError(
                 f"not running in a pod ({error}), so there are no in-cluster credentials; "
                 "name a kubeconfig with --kubeconfig FILE"
             ) from error
         return settings
-    if not Path(kubeconfig).expanduser().is_file():
+    try:
+        found = Path(kubeconfig).expanduser().is_file()
+    except (OSError, RuntimeError, ValueError) as error:  # a folder closed to us, no such user, no such path
+        raise ClusterConfigError(
+            f"kubeconfig {kubeconfig!r} cannot be looked at ({error}); name a readable one with --kubeconfig FILE"
+        ) from error
+    if not found:
         raise ClusterConfigError(
             f"kubeconfig {kubeconfig} is not a file; name an existing one with --kubeconfig FILE"
         )
@@ -79,6 +86,17 @@ def _message(response: RESTResponse) -> str:
         return str(response.reason)
 
 
+def _unreachable(error: Exception) -> ApiError:
+    """Whatever kept a request from being answered, in one line."""
+    reason = error.reason if isinstance(error, ApiException) else error
+    text = ": ".join(str(reason).split("\n"))
+    if "CERTIFICATE_VERIFY_FAILED" in text:
+        text += (
+            "; check the CA in the kubeconfig, or the pod's service account's, against the server's certificate"
+        )
+    return ApiError(0, f"cannot reach the API server: {text}")
+
+
 def open_stream(
     api: ApiClient,
     method: str,
@@ -93,16 +111,16 @@ def open_stream(
     headers = {"Accept": "application/json"}
     if body is not None:
         headers["Content-Type"] = content_type
-    request = api.param_serialize(
-        method, path, query_params=list((query or {}).items()), header_params=headers, body=body,
-        auth_settings=["BearerToken"],
-    )  # fmt: skip
     try:
+        request = api.param_serialize(  # reads the service account's token anew now and then
+            method, path, query_params=list((query or {}).items()), header_params=headers, body=body,
+            auth_settings=["BearerToken"],
+        )  # fmt: skip
         response: RESTResponse = api.call_api(*request, _request_timeout=timeout)
         if not 200 <= response.status <= 299:
             raise ApiError(response.status, _message(response))
-    except (urllib3.exceptions.HTTPError, OSError) as error:
-        raise ApiError(0, f"cannot reach the API server: {error}") from error
+    except (urllib3.exceptions.HTTPError, OSError, ApiException, config.ConfigException) as error:
+        raise _unreachable(error) from error  # the client turns every failure of TLS into an ApiException
     return response
 
 

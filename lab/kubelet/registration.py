@@ -117,9 +117,10 @@ class Registrar:
                 for node in self._nodes:
                     self._keep(node)
                 failing = False
-            except ApiError as error:
+            except Exception as error:  # the thread lives on: without it every node of the lab is lost
                 if not failing:
-                    _log.warning("nodes cannot be kept alive, trying again", error=str(error))
+                    unforeseen = None if isinstance(error, ApiError) else error
+                    _log.warning("nodes cannot be kept alive, trying again", error=str(error), exc_info=unforeseen)
                 failing = True
             stop.wait(RETRY_SECONDS if failing else RENEW_SECONDS)
 

@@ -1,5 +1,10 @@
 from __future__ import annotations
 
+import threading
+from typing import Any
+
+import pytest
+
 from lab.kubelet import registration
 from lab.kubelet.registration import NodeDescription
 
@@ -27,3 +32,26 @@ def test_the_lease_goes_with_its_node() -> None:
     assert lease["metadata"]["ownerReferences"][0]["uid"] == "uid-2"
     assert lease["spec"]["renewTime"] == "1970-01-01T00:16:40.250000Z"
     assert lease["spec"]["leaseDurationSeconds"] > 2 * registration.RENEW_SECONDS
+
+
+def test_nodes_are_kept_alive_whatever_a_request_failed_with(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    renewed, stop = threading.Event(), threading.Event()
+
+    def request(_api: Any, _method: str, path: str, **_options: Any) -> dict[str, Any]:
+        asked.append(path)
+        if len(asked) <= 2:
+            raise RuntimeError("no failure that anybody foresaw")
+        if "/leases/" in path:
+            renewed.set()
+        return {"metadata": {"uid": "u"}}
+
+    monkeypatch.setattr(registration, "request", request)
+    monkeypatch.setattr(registration, "RETRY_SECONDS", 0.01)
+    registrar = registration.Registrar(object(), [NODE])  # type: ignore[arg-type]
+    thread = threading.Thread(target=registrar.run, args=(stop,), daemon=True)
+    thread.start()
+    assert renewed.wait(10)
+    stop.set()
+    thread.join(10)
+    assert not thread.is_alive()
