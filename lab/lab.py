@@ -59,6 +59,7 @@ class Lab:
 
     def __enter__(self) -> Self:
         preconditions.check()
+        preconditions.conntrack()
         binaries = build.ensure()
         state.clean_leftovers()
         self._stack.enter_context(sigterm_raises())

@@ -1,9 +1,13 @@
-"""What a lab needs of the machine before anything is started: root and a few programs; else one clear line."""
+"""What a lab needs of the machine before anything is started: root, a few programs and connection tracking in the
+kernel; else one clear line."""
 
 from __future__ import annotations
 
 import os
 import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
 from typing import Final
 
 from lab.errors import LabError
@@ -17,6 +21,9 @@ TOOLS: Final = {
 }
 """Program → Debian package. (Go is asked for only when the control plane has to be built.)"""
 
+MODULES: Final = ("nf_conntrack", "nf_conntrack_netlink")
+"""Connection tracking and its view from user space, where the kernel has them as modules."""
+
 
 def check() -> None:
     """Raise LabError naming what is missing and how to get it."""
@@ -26,3 +33,27 @@ def check() -> None:
     if missing:
         packages = " ".join(sorted({TOOLS[tool] for tool in missing}))
         raise LabError(f"not installed: {', '.join(missing)}; run `apt-get install -y {packages}`")
+
+
+def load_modules() -> str:
+    """Load MODULES; why they could not be, empty when they were."""
+    argv = ["modprobe", "-a", *MODULES]
+    try:
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return str(error)
+    return "; ".join(done.stderr.strip().splitlines()) if done.returncode else ""
+
+
+def conntrack(proc: Path = Path("/proc"), load: Callable[[], str] = load_modules) -> None:
+    """The kernel tracks connections, or does so now. Raises LabError when there is no getting it to."""
+    tracked = proc / "sys/net/netfilter/nf_conntrack_count"
+    if tracked.exists():
+        return
+    problem = load()
+    if not tracked.exists():
+        reason = problem or f"{tracked} is absent"
+        raise LabError(
+            f"this kernel tracks no connections ({reason}), and they are what is measured; "
+            f"run `modprobe -a {' '.join(MODULES)}` as root where modules may be loaded"
+        )

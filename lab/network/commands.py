@@ -9,9 +9,12 @@ from __future__ import annotations
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Final
 
 from lab.errors import LabError
 from lab.network import netns
+
+SYSCTLS: Final = Path("/proc/sys/net")
 
 
 class CommandError(LabError):
@@ -38,10 +41,15 @@ def nft(namespace: str, script: str) -> None:
         _run(["nft", "-f", "-"], script)
 
 
-def sysctl(namespace: str, settings: Mapping[str, str | Sequence[str]]) -> None:
-    """Write ``/proc/sys/net`` settings (paths below it) in ``namespace``; of several values the first allowed."""
+def sysctl(namespace: str, settings: Mapping[str, str | Sequence[str]], *, optional: bool = False) -> None:
+    """Write ``/proc/sys/net`` settings (paths below it) in ``namespace``; of several values the first allowed.
+
+    ``optional`` passes over settings that this kernel does not have.
+    """
     with netns.entered(namespace):
         for path, values in settings.items():
+            if optional and not (SYSCTLS / path).exists():
+                continue
             choices = [values] if isinstance(values, str) else values
             refusal = ""
             for value in choices:
@@ -55,7 +63,8 @@ def sysctl(namespace: str, settings: Mapping[str, str | Sequence[str]]) -> None:
 def _write(path: str, value: str) -> str:
     """Why it was refused; empty when it was not."""
     try:
-        Path("/proc/sys/net", path).write_text(value)
+        with (SYSCTLS / path).open("r+") as file:  # never makes a file
+            file.write(value)
     except OSError as error:
         return error.strerror or str(error)
     return ""

@@ -82,13 +82,14 @@ class Fabric:
         netns.create_all([self.fabric_namespace, *(host.namespace for host in hosts)])
         commands.ip_batch(self.fabric_namespace, bridge_script(hosts))
         commands.tc_batch(self.fabric_namespace, "".join(shaping.shape(h.port, h.rate) for h in hosts if h.rate))
-        commands.sysctl(self.fabric_namespace, sysctls.BRIDGE)
+        commands.sysctl(self.fabric_namespace, sysctls.BRIDGE, optional=True)
         for host in hosts:
+            if host.rate:  # first: where connection tracking is a module, these rules are what loads it
+                commands.nft(host.namespace, rules.node_rules())
             commands.sysctl(host.namespace, sysctls.NODE if host.index else sysctls.HOST)
             commands.ip_batch(host.namespace, host_script(host, hosts))
             if host.rate:
                 commands.tc_batch(host.namespace, shaping.shape("eth0", host.rate))
-                commands.nft(host.namespace, rules.node_rules())
 
     def _hosts(self) -> list[Host]:
         return [

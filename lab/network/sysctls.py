@@ -43,5 +43,6 @@ NODE: Final[dict[str, str | tuple[str, ...]]] = {
 }
 """For nodes: routers with connection tracking, byte counts and events."""
 
-# Bridged frames pass no IP hooks: the nodes' conntrack is the one that counts, and once is enough.
+# Bridged frames pass no IP hooks: the nodes' conntrack is the one that counts, and once is enough. Without
+# br_netfilter, a module that nothing here loads, these settings do not exist, and frames pass no IP hooks anyway.
 BRIDGE: Final = {"bridge/bridge-nf-call-iptables": "0", "bridge/bridge-nf-call-ip6tables": "0"}

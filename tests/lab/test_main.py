@@ -39,6 +39,50 @@ def test_missing_tools_are_named_with_their_packages(monkeypatch: pytest.MonkeyP
         preconditions.check()
 
 
+def kernel(proc: Path, *, tracks: bool) -> Path:
+    """A stand-in for /proc."""
+    settings = proc / "sys/net/netfilter"
+    settings.mkdir(parents=True, exist_ok=True)
+    if tracks:
+        (settings / "nf_conntrack_count").write_text("0\n")
+    return proc
+
+
+def test_connection_tracking_that_is_there_is_left_alone(tmp_path: Path) -> None:
+    preconditions.conntrack(kernel(tmp_path, tracks=True), lambda: pytest.fail("nothing to load"))
+
+
+def test_connection_tracking_is_loaded_where_it_is_a_module(tmp_path: Path) -> None:
+    def load() -> str:
+        kernel(tmp_path, tracks=True)
+        return ""
+
+    preconditions.conntrack(kernel(tmp_path, tracks=False), load)
+
+
+def test_a_kernel_without_connection_tracking_is_one_line_with_the_remedy(tmp_path: Path) -> None:
+    with pytest.raises(
+        LabError, match=r"no module here.*modprobe -a nf_conntrack nf_conntrack_netlink"
+    ) as refused:
+        preconditions.conntrack(kernel(tmp_path, tracks=False), lambda: "no module here")
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("script", ["exit 0", "echo FATAL: first >&2; echo FATAL: second >&2; exit 1", None])
+def test_what_modprobe_says_is_one_line_and_its_absence_no_error(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, script: str | None
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    if script is not None:
+        (tmp_path / "modprobe").write_text(
+            f'#!/bin/sh\n[ "$*" = "-a nf_conntrack nf_conntrack_netlink" ] || exit 9\n{script}\n'
+        )
+        (tmp_path / "modprobe").chmod(0o755)
+    said = preconditions.load_modules()
+    assert said == {"exit 0": "", None: said}.get(script, "FATAL: first; FATAL: second")
+    assert bool(said) is (script != "exit 0")
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

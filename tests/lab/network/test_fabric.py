@@ -1,8 +1,13 @@
 from __future__ import annotations
 
+import os
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
 import pytest
 
-from lab.network import netns
+from lab.network import commands, fabric, netns, sysctls
 from lab.network.fabric import Fabric, Host, NodeSpec, bridge_script, host_script
 from lab.network.pods import node_script, plan, pod_script
 from lab.network.shaping import FIFO_BYTES, shape
@@ -73,9 +78,58 @@ def test_a_pods_names_fit_an_interface() -> None:
     assert "addr add fd00:244:1::a/128 dev eth0 nodad" in pod_script(link)
 
 
+class Modular:
+    """A kernel whose bridge and connection tracking are modules: what ``commands`` would do there."""
+
+    def __init__(self) -> None:
+        self.tracking: set[str] = set()
+        self.written: list[tuple[str, str]] = []
+
+    def ip_batch(self, *_: object) -> None: ...
+    def tc_batch(self, *_: object) -> None: ...
+
+    def nft(self, namespace: str, script: str) -> None:
+        if "ct state" in script:
+            self.tracking.add(namespace)
+
+    def sysctl(self, namespace: str, settings: dict[str, Any], *, optional: bool = False) -> None:
+        for path in settings:
+            absent = path.startswith("bridge/") or (path.startswith("netfilter/") and not self.tracking)
+            if absent and not optional:
+                raise commands.CommandError(f"net/{path} in {namespace}: No such file or directory")
+            if not absent:
+                self.written.append((namespace, path))
+
+
+def test_a_fabric_is_made_on_a_kernel_whose_bridge_and_connection_tracking_are_modules(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    kernel = Modular()
+    monkeypatch.setattr(fabric, "commands", kernel)
+    monkeypatch.setattr(netns, "create_all", lambda _names: None)
+    made = Fabric("x", [NodeSpec("node1", 1, "10M"), NodeSpec("node2", 2, "10M")])
+    made.create()
+    nodes = {made.node_namespace("node1"), made.node_namespace("node2")}
+    assert kernel.tracking == nodes
+    assert {namespace for namespace, path in kernel.written if path == "netfilter/nf_conntrack_acct"} == nodes
+
+
+def test_only_settings_that_may_be_absent_are_passed_over(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(commands, "SYSCTLS", tmp_path)
+    monkeypatch.setattr(netns, "entered", nullcontext)
+    commands.sysctl("x", sysctls.BRIDGE, optional=True)
+    with pytest.raises(commands.CommandError, match="bridge-nf-call-iptables=0 in x: No such file"):
+        commands.sysctl("x", sysctls.BRIDGE)
+    for path in sysctls.BRIDGE:
+        (tmp_path / path).parent.mkdir(exist_ok=True)
+        (tmp_path / path).write_text("1")
+    commands.sysctl("x", sysctls.BRIDGE, optional=True)
+    assert [(tmp_path / path).read_text() for path in sysctls.BRIDGE] == ["0", "0"]
+
+
 @pytest.mark.netns
 def test_nothing_of_a_fabric_is_left_and_destroying_twice_is_no_error() -> None:
-    fabric = Fabric("tleave1", [NodeSpec("node1", 1, "10M")])
+    fabric = Fabric(f"tleave{os.getpid()}", [NodeSpec("node1", 1, "10M")])
     fabric.create()
     assert set(netns.list_names(fabric.prefix)) == {
         fabric.cp_namespace, fabric.outside_namespace, fabric.fabric_namespace, fabric.node_namespace("node1"),
@@ -87,11 +141,11 @@ def test_nothing_of_a_fabric_is_left_and_destroying_twice_is_no_error() -> None:
 
 @pytest.mark.netns
 def test_a_fabric_that_cannot_be_made_leaves_nothing_and_says_why() -> None:
-    first = Fabric("tleave2", [NodeSpec("node1", 1, "10M")])
+    first = Fabric(f"tagain{os.getpid()}", [NodeSpec("node1", 1, "10M")])
     first.create()
     try:
         with pytest.raises(netns.NamespaceError, match="delete leftovers"):
-            Fabric("tleave2", [NodeSpec("node1", 1, "10M")]).create()
+            Fabric(f"tagain{os.getpid()}", [NodeSpec("node1", 1, "10M")]).create()
     finally:
         first.destroy()
     assert netns.list_names(first.prefix) == []

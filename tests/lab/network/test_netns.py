@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
 from collections.abc import Iterator
@@ -11,7 +12,9 @@ from lab.network import netns
 
 pytestmark = pytest.mark.netns
 
-NAME = "tf-tnetns-a"
+PREFIX = f"tf-tnetns{os.getpid()}-"
+NAME = f"{PREFIX}a"
+NEVER = f"{PREFIX}never"
 
 
 @pytest.fixture
@@ -69,12 +72,12 @@ def test_deleting_ends_the_processes_inside(namespace: str) -> None:
 
 
 def test_deleting_what_is_not_there_is_no_error() -> None:
-    netns.delete("tf-tnetns-never")
+    netns.delete(NEVER)
 
 
 def test_a_missing_namespace_is_named_with_the_remedy() -> None:
-    with pytest.raises(netns.NamespaceError, match=r"tf-tnetns-never is not there.*start its lab"):
-        netns.enter("tf-tnetns-never")
+    with pytest.raises(netns.NamespaceError, match=rf"{NEVER} is not there.*start its lab"):
+        netns.enter(NEVER)
 
 
 def test_making_one_twice_is_refused(namespace: str) -> None:
@@ -83,4 +86,4 @@ def test_making_one_twice_is_refused(namespace: str) -> None:
 
 
 def test_names_are_listed_by_prefix(namespace: str) -> None:
-    assert netns.list_names("tf-tnetns-") == [namespace]
+    assert netns.list_names(PREFIX) == [namespace]
