@@ -52,16 +52,20 @@ class FlowTracker:
         self._graves: set[tuple[bytes, int]] = set()
         self._generation = self._seen = 0
         self._seeding = True
-        self._seed_overflowed = False
+        self._seed_partial = False
+        """Connections older than the epoch may be missing from the table ..."""
+        self._refused = self._refused_before = False
+        """... or ones that it had no room for, in this reading, or in one before it."""
         self._now = self._previous = now
 
     def __len__(self) -> int:
         return len(self._flows)
 
-    def seeded(self) -> None:
-        """What was observed and ended until now existed before the epoch: from here on, everything counts."""
+    def seeded(self, *, complete: bool = True) -> None:
+        """What was observed and ended until now existed before the epoch: from here on, everything counts.
+        ``complete`` is False when the dump may have missed some."""
         self._seeding = False
-        self._seed_overflowed = self.lost[LossKind.FLOWS_EVICTED] > 0
+        self._seed_partial = self._refused or not complete
         self._graves.clear()
 
     def begin(self, now: float) -> None:
@@ -69,6 +73,8 @@ class FlowTracker:
         self._previous, self._now = self._now, now
         self._generation += 1
         self._seen = 0
+        self._refused_before |= self._refused
+        self._refused = False
 
     def observe(self, samples: Iterable[Sample]) -> None:
         """Entries of the current dump."""
@@ -117,6 +123,8 @@ class FlowTracker:
             oldest = self._generation - _ABSENT_DUMPS
             for key in [key for key, flow in self._flows.items() if flow.generation <= oldest]:
                 self._bury(self._flows.pop(key), None)
+        if complete and not self._refused:  # whatever exists is in the table: what is met later is new
+            self._seed_partial = self._refused_before = False
         self._watch.judge(self._now)
 
     def set_thresholds(self, thresholds: FlowThresholds) -> None:
@@ -154,13 +162,15 @@ class FlowTracker:
             self._replaced[(key, known.ident)] = self._flows.pop(key)
         if len(self._flows) >= self._limit:
             self.lost[LossKind.FLOWS_EVICTED] += 1
+            self._refused = True
             return
         flow = self._new_flow(sample)
         if flow is None:
             return
         self._flows[key] = flow
         self._seen += 1
-        if self._seeding or (self._seed_overflowed and known is None):
+        perhaps_old = known is None and (self._seed_partial or self._refused_before)
+        if self._seeding or perhaps_old:  # its history is not what moved since the last reading
             self._rebase(flow, *sample[2:])
             return
         self._begin(flow, sample)
@@ -191,7 +201,7 @@ class FlowTracker:
         """A connection known only by its ending: it came and went between two dumps."""
         if self._seeding:
             return None
-        if self._seed_overflowed:  # perhaps an old one that the table had no room for: not this epoch's bytes
+        if self._seed_partial:  # perhaps an old one that the table had no room for: not this epoch's bytes
             self.lost[LossKind.FLOWS_EVICTED] += 1
             return None
         flow = self._new_flow(sample)

@@ -38,8 +38,10 @@ MAX_EVENT_READS: Final = 200_000
 
 _RECEIVE: Final = 256 * 1024
 """More than the kernel's largest part of a dump (32 KiB): a large offer makes it fill large parts."""
-_TIMEOUT: Final = struct.pack("@ll", 5, 0)
-"""Seconds the kernel may take for the next part of a dump."""
+SILENCE_SECONDS: Final = 0.5
+"""How long the kernel may take for the next part of a dump, which it makes while we ask for it. The last reading
+before the exit has no more: the exit has five seconds, and the last write needs most of them."""
+_TIMEOUT: Final = struct.pack("@ll", 0, int(SILENCE_SECONDS * 1e6))
 
 
 class ConntrackSockets:
@@ -67,12 +69,16 @@ class ConntrackSockets:
     def dump(self, sink: Callable[[list[Sample]], None]) -> bool:
         """Every entry of the table, in parts; False when some may be missing after all tries.
 
-        A repeated dump hands out entries again: the sink must take a sample twice without harm. Raises OSError
-        when the kernel refuses.
+        A repeated dump hands out entries again: the sink must take a sample twice without harm. A kernel that
+        falls silent is not asked again before the next reading. Raises OSError when the kernel refuses.
         """
         for _ in range(MAX_DUMP_TRIES):
-            if self._dump_once(sink):
-                return True
+            try:
+                if self._dump_once(sink):
+                    return True
+            except BlockingIOError:
+                self._lost[LossKind.DUMP_INTERRUPTED] += 1
+                return False
             self._lost[LossKind.DUMP_INTERRUPTED] += 1
         return False
 
@@ -96,6 +102,7 @@ class ConntrackSockets:
         self._events.close()
 
     def _dump_once(self, sink: Callable[[list[Sample]], None]) -> bool:
+        """Raises BlockingIOError for silence."""
         self._sequence = self._sequence % 0xFFFF_FFFF + 1
         self._dumper.send(dump_request(self._sequence))
         whole = True
@@ -106,6 +113,8 @@ class ConntrackSockets:
                 if error.errno not in (errno.ENOBUFS, errno.EAGAIN, errno.EINTR):
                     raise
                 self._renew_dumper()
+                if error.errno == errno.EAGAIN:
+                    raise
                 return False
             part = self._decoder.samples(self._buffer, size, self._sequence)
             sink(part.samples)

@@ -56,13 +56,13 @@ class CtnetlinkSource:
         except OSError as error:
             raise _refused(error) from error
         try:
-            sockets.dump(tracker.observe)
+            complete = sockets.dump(tracker.observe)
             for endings in sockets.endings():
                 tracker.end(endings)
         except OSError as error:
             sockets.close()
             raise _refused(error) from error
-        tracker.seeded()
+        tracker.seeded(complete=complete)
         self._sockets, self._tracker = sockets, tracker
         self._epoch += 1
         _log.info("measuring with ctnetlink", epoch=self._epoch, connections=len(tracker))
@@ -134,7 +134,7 @@ def _require_kernel() -> None:
     if not tracks_connections():
         raise SourceUnavailable(
             "ctnetlink: this kernel tracks no connections here; there is nothing to measure; "
-            "run `modprobe nf_conntrack nf_conntrack_netlink` on the node"
+            "run `modprobe -a nf_conntrack nf_conntrack_netlink` on the node"
         )
     before, problem = enable(ACCOUNTING)
     if problem:

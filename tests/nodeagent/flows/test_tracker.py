@@ -216,6 +216,35 @@ def test_flows_that_did_not_fit_at_the_beginning_never_count_bytes_from_before()
     assert read(tracker, 2, [sample(other, orig=65)])["uid"].tx_bytes == 10 + 5
 
 
+def test_a_flow_that_was_refused_is_measured_from_when_there_is_room_and_not_from_its_beginning() -> None:
+    other = key(POD, OUT, (5, 6))
+    tracker = new_tracker(limit=1)
+    read(tracker, 1, [sample(orig=100), sample(other, orig=50 * MIB)])
+    found = read(tracker, 2, [sample(other, orig=60 * MIB)], before=[Ending(sample(orig=100), None)])
+    assert found["uid"].tx_bytes == 100, "an hour's bytes are not this second's rate"
+    assert tracker.elephants() == ()
+    assert read(tracker, 3, [sample(other, orig=60 * MIB + 5)])["uid"].tx_bytes == 105
+
+
+def test_once_everything_fits_again_what_is_new_counts_from_its_beginning() -> None:
+    other, third = key(POD, OUT, (5, 6)), key(POD, OUT, (7, 8))
+    tracker = new_tracker(limit=1)
+    read(tracker, 1, [sample(orig=100), sample(other, orig=50)])
+    read(tracker, 2, [sample(orig=100)], before=[Ending(sample(other, orig=80), None)])
+    found = read(tracker, 3, [sample(third, orig=7)], before=[Ending(sample(orig=100), None)])
+    assert found["uid"].tx_bytes == 100 + 80 + 7
+
+
+@pytest.mark.parametrize("announced", [True, False])
+def test_what_an_incomplete_first_dump_missed_is_not_this_epochs(announced: bool) -> None:
+    tracker = FlowTracker(parse=parse_key, ends=ends_of, thresholds=FlowThresholds(), locality=HERE, now=0.0)
+    tracker.seeded(complete=False)
+    old = sample(orig=500)
+    found = read(tracker, 1, after=[Ending(old, None)]) if announced else read(tracker, 1, [old])
+    assert sum(counters.tx_bytes for counters in found.values()) == 0
+    assert read(tracker, 2, [sample(key(POD, OUT, (5, 6)), orig=7)])["uid"].tx_bytes == 7
+
+
 def test_a_pod_known_late_gets_its_flow_from_then_on() -> None:
     tracker = new_tracker(Locality())
     read(tracker, 1, [sample(orig=100)])
