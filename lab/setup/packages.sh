@@ -37,6 +37,13 @@ if [ "$(id -u)" -ne 0 ]; then
     exit 2
 fi
 echo "== installing$missing"
-apt-get update -qq
+log=$(mktemp -t traffic-footprint-apt.XXXXXX)
 # shellcheck disable=SC2086  # a list of words on purpose
-DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing >/dev/null 2>&1
+if ! { apt-get update -qq &&
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing; } >"$log" 2>&1; then
+    tail -n 15 "$log" >&2
+    echo "error: apt-get could not install$missing (all it said: $log); mend what it names, most often a mirror" \
+        "that cannot be reached or another apt that runs, then run this again" >&2
+    exit 1
+fi
+rm -f "$log"

@@ -1,4 +1,4 @@
-"""The five seconds after SIGTERM: what the last reading found is published, and every part has its share of them."""
+"""The five seconds after SIGTERM: what the last reading found is published, and each part has its share."""
 
 from __future__ import annotations
 
