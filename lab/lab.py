@@ -16,8 +16,8 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
@@ -230,6 +230,15 @@ class Lab:
     def start_apiserver(self) -> None:
         """The API comes back; returns when it is ready."""
         self._plane.start_apiserver()
+
+    @contextmanager
+    def apiserver_paused(self) -> Iterator[None]:
+        """The API hangs meanwhile: it takes connections and answers nothing."""
+        self._plane.send(pins.KUBE_APISERVER, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self._plane.send(pins.KUBE_APISERVER, signal.SIGCONT)
 
     def compact_etcd(self) -> int:
         """etcd forgets what was before; the revision that is left."""

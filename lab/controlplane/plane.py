@@ -89,6 +89,10 @@ class ControlPlane:
         if process is not None:
             process.stop(sig, _STOP_GRACE)
 
+    def send(self, component: str, sig: int) -> None:
+        """Send ``sig`` to one that runs, such as SIGSTOP: it is there and answers nobody."""
+        self._running[component].send(sig)
+
     def compact_etcd(self) -> int:
         """Forget every revision before the current one, as etcd is asked to every few minutes; which that is.
 

@@ -10,16 +10,18 @@ from typing import Any
 
 import pytest
 
+from footprint.codec import FootprintError, decode
 from footprint.keys import NODE_ELEPHANT_SHARE, NODE_FOOTPRINT, POD_CLASS, POD_EXPECTED_BANDWIDTH, POD_PLACEMENT
 from lab.lab import Lab
 from lab.network.addresses import OUTSIDE_V4
 from lab.traffic import argv
 from tests.cluster.workloads import (
+    agent_metrics,
     created,
     eventually,
     extender_metrics,
-    footprint,
     get,
+    measured,
     owner_bytes,
     pod,
     running,
@@ -29,7 +31,10 @@ pytestmark = pytest.mark.cluster
 
 BUSY = ("node1", "node2", "node3")
 FREE = "node4"
+FREE_INDEX = 4
 MOUSE = {POD_CLASS: "mouse"}
+EXIT_SECONDS = 5.0
+"""Within which an agent ends after SIGTERM, whatever the API does. The lab would kill it a second later."""
 
 
 def sleeper(name: str, **values: Any) -> dict[str, Any]:
@@ -65,7 +70,30 @@ def answered(verb: str) -> float:
 
 
 def nodes_in(state: str) -> float:
-    return extender_metrics()[f'traffic_footprint_extender_nodes{{state="{state}"}}']
+    return extender_metrics().get(f'traffic_footprint_extender_nodes{{state="{state}"}}', 0.0)
+
+
+def malformed(reason: str) -> float:
+    """Annotations that the extender has passed over for ``reason``."""
+    key = f'traffic_footprint_extender_malformed_footprints_total{{reason="{reason}"}}'
+    return extender_metrics().get(key, 0.0)
+
+
+def of_agent(name: str) -> float:
+    """A figure of the agent of FREE."""
+    return agent_metrics(FREE_INDEX).get(f"traffic_footprint_agent_{name}", 0.0)
+
+
+def waiting_elephant(name: str, port: int) -> dict[str, Any]:
+    """A pod on FREE that sends 120 Mbit/s from the moment that ``let_go`` gives it somebody to send to."""
+    return pod(name, argv("elephant", f"{OUTSIDE_V4}:{port}", "--rate", "120M"), node=FREE)
+
+
+def let_go(lab: Lab, port: int) -> None:
+    """Needs no API; returns when the agent of FREE has found the elephant."""
+    before = of_agent("elephants_begun_total")
+    lab.spawn_in("outside", argv("sink", "--port", str(port)), name=f"sink-{port}")
+    eventually("the agent finds the elephant", lambda: of_agent("elephants_begun_total") > before)
 
 
 def test_the_extender_knows_every_node(busy: Lab) -> None:
@@ -73,11 +101,20 @@ def test_the_extender_knows_every_node(busy: Lab) -> None:
 
 
 def test_mice_go_where_no_elephants_are_and_the_scheduler_really_asked(busy: Lab) -> None:
-    before = answered("filter"), answered("prioritize")
+    before = answered("filter")
     with created(busy, *(sleeper(f"mouse-{n}", annotations=MOUSE) for n in range(5))) as names:
         assert {node_of(busy, name) for name in names} == {FREE}
-    asked = answered("filter") - before[0]
+    asked = answered("filter") - before
     assert asked >= 5, "five pods, five questions"
+
+
+def test_mice_whose_placement_is_by_score_alone_go_where_the_score_is_best(busy: Lab) -> None:
+    before = answered("prioritize")
+    by_score = {**MOUSE, POD_PLACEMENT: "score"}
+    with created(busy, *(sleeper(f"scored-{n}", annotations=by_score) for n in range(5))) as names:
+        assert {node_of(busy, name) for name in names} == {FREE}
+    asked = answered("prioritize") - before
+    assert asked >= 5, "scores are asked for only where the filter left several nodes"
 
 
 def test_an_elephant_goes_where_its_bandwidth_fits(busy: Lab) -> None:
@@ -113,7 +150,12 @@ def test_a_malformed_annotation_changes_nothing_for_the_others(busy: Lab) -> Non
     good = get(busy, "node", "node2")["metadata"]["annotations"][NODE_FOOTPRINT]
     try:
         for hostile in ('{"v":1,', "[" * 50_000, '{"src":"x","cap":{"tx":-1}}', "\u0000"):
+            with pytest.raises(FootprintError) as refused:
+                decode(hostile)
+            reason = refused.value.reason.value
+            before = malformed(reason)
             busy.kubectl("patch", "node", "node2", "--type=merge", "-p", _patch(hostile))
+            eventually("it is seen and passed over", lambda r=reason, b=before: malformed(r) > b, 10)  # type: ignore[misc]
             eventually("one node is malformed", lambda: nodes_in("malformed-footprint") == 1, 10)
             assert nodes_in("known") == 3
         only = {"kubernetes.io/hostname": "node1"}
@@ -139,7 +181,7 @@ def test_an_annotation_nobody_understands_is_an_event_and_treated_as_absent(busy
 
         assert "use elephant or mouse" in json.dumps(eventually("an Event names the remedy", event, 20))
     key = f'traffic_footprint_extender_annotation_problems_total{{key="{POD_CLASS}"}}'
-    assert extender_metrics()[key] >= 1
+    eventually("the extender counts it", lambda: extender_metrics().get(key, 0.0) >= 1, 10)
 
 
 def test_killing_the_extender_does_not_stop_scheduling(busy: Lab) -> None:
@@ -154,27 +196,55 @@ def test_killing_the_extender_does_not_stop_scheduling(busy: Lab) -> None:
 
 
 def test_an_agent_measures_on_while_the_api_is_away_and_publishes_when_it_is_back(busy: Lab) -> None:
-    late = pod("late", argv("elephant", f"{OUTSIDE_V4}:5001", "--rate", "120M"), node=FREE)
-    with created(busy, late):
+    port, carried = 5002, 8 * 120e6 / 8 * 0.8
+    with created(busy, waiting_elephant("late", port)):
         eventually("it runs", lambda: get(busy, "pod", "late")["status"].get("phase") == "Running")
+        uid = get(busy, "pod", "late")["metadata"]["uid"]
+        before = measured(busy, FREE, "late")
+        assert before is None or not before.el
         busy.stop_apiserver()
-        time.sleep(8)  # long enough for the flow to become an elephant that nobody can be told of
-        busy.start_apiserver()
-
-        def shown() -> Any:
-            current = footprint(busy, FREE)
-            return current and any(p.name == "late" and p.el for p in current.pods)
-
-        eventually("the elephant is published", shown, 40)
-        assert owner_bytes(4, get(busy, "pod", "late")["metadata"]["uid"], "tx") > 8 * 120e6 / 8 * 0.8, (
-            "what was sent while nobody could be told is counted"
-        )
+        try:
+            writes, failures = of_agent("node_writes_total"), of_agent("node_write_failures_total")
+            let_go(busy, port)
+            eventually("nobody can be told", lambda: of_agent("node_write_failures_total") > failures)
+            eventually("it is measured on", lambda: owner_bytes(FREE_INDEX, uid, "tx") > carried)
+            assert of_agent("node_writes_total") == writes
+        finally:
+            busy.start_apiserver()
+        eventually("the elephant is published", lambda: shows_elephant(busy, "late"), 40)
+        assert owner_bytes(FREE_INDEX, uid, "tx") > carried, "what was sent while nobody could be told is counted"
         assert busy.ended() == []
 
 
+def shows_elephant(lab: Lab, name: str) -> bool:
+    shown = measured(lab, FREE, name)
+    return shown is not None and shown.el > 0
+
+
+def seconds_to_stop(lab: Lab, node: str) -> float:
+    """How long the agent of ``node`` takes to end by itself after SIGTERM."""
+    began = time.monotonic()
+    assert lab.stop_agent(node) == 0
+    return time.monotonic() - began
+
+
 def test_an_agent_ends_within_five_seconds_of_sigterm(busy: Lab) -> None:
-    assert busy.stop_agent("node3") == 0  # the lab kills it, with another status, when it takes longer
+    assert seconds_to_stop(busy, "node3") < EXIT_SECONDS
     busy.start_agent("node3")
+
+
+def test_an_agent_that_has_something_to_write_ends_within_five_seconds_while_the_api_hangs(busy: Lab) -> None:
+    port = 5003
+    with created(busy, waiting_elephant("unheard", port)):
+        eventually("it runs", lambda: get(busy, "pod", "unheard")["status"].get("phase") == "Running")
+        with busy.apiserver_paused():
+            let_go(busy, port)
+            eventually("a write waits", lambda: of_agent("write_pending_seconds") > 0)
+            taken = seconds_to_stop(busy, FREE)
+        assert taken < EXIT_SECONDS
+        busy.start_agent(FREE)
+        eventually("the next agent publishes it", lambda: shows_elephant(busy, "unheard"), 40)
+        assert busy.ended() == []
 
 
 def test_nobody_logged_a_traceback(busy: Lab) -> None:
