@@ -1,4 +1,8 @@
-"""``python -m lab.demo``: the same workload twice, with the default scheduler and with the extender."""
+"""``python -m lab.demo``: the same workload twice, with the default scheduler and with the extender.
+
+Exit status 0 when the runs fulfil the acceptance rule (``lab.demo.verdict``), 1 when they do not, 2 when the lab
+cannot run or its report cannot be written.
+"""
 
 from __future__ import annotations
 
@@ -10,10 +14,12 @@ from typing import Any
 
 from rich.console import Console
 
+from footprint.cluster.client import ApiError
 from footprint.service import fail
 from lab.demo.driver import run
-from lab.demo.report import RunReport, placement_table, table, write
+from lab.demo.report import placement_table, prepare, table, write
 from lab.demo.scenario import Scenario
+from lab.demo.verdict import judge
 from lab.errors import LabError
 
 
@@ -41,13 +47,23 @@ def _about(scenario: Scenario) -> dict[str, Any]:
     }
 
 
-def _complete(reports: list[RunReport]) -> bool:
-    return not any(report.unplaced for report in reports)
+def _prepare(options: argparse.Namespace) -> None:
+    """Folders are tried before two labs are run for what cannot be kept."""
+    for flag, folder in (("--output", options.output), ("--keep-logs", options.keep_logs)):
+        try:
+            if folder is not None:
+                prepare(folder)
+        except OSError as error:
+            fail(
+                f"nothing can be written in {folder}: {error.strerror or error}",
+                f"name another folder with {flag}",
+            )
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Exit status 0; 1 when a pod has no result (the figures are then incomplete); 2 when the lab cannot start."""
+    """The exit status, as the module says."""
     options = _arguments(argv)
+    _prepare(options)
     console = Console()
     scenario = Scenario(seed=options.seed, nodes=options.nodes)
     reports = []
@@ -56,7 +72,7 @@ def main(argv: list[str] | None = None) -> int:
             console.rule("with Traffic Footprint" if extender else "default scheduler", align="left")
             say = lambda text: console.print(text, highlight=False, markup=False)  # noqa: E731
             reports.append(run(scenario, extender=extender, say=say, keep=options.keep_logs))
-    except LabError as error:
+    except (LabError, ApiError) as error:
         fail(str(error))
     except KeyboardInterrupt:
         console.print("interrupted; the lab is gone")
@@ -66,10 +82,10 @@ def main(argv: list[str] | None = None) -> int:
     console.print(table(*reports))
     for path in write(reports, options.output, _about(scenario)):
         console.print(f"wrote {path}")
-    for report in reports:
-        for pod in report.unplaced:
-            console.print(f"[red]no result in run {report.scheduler}: {pod}[/red]")
-    return 0 if _complete(reports) else 1
+    checks = judge(*reports)
+    for check in checks:
+        console.print(str(check), style="" if check.passed else "red", highlight=False, markup=False)
+    return 0 if all(check.passed for check in checks) else 1
 
 
 if __name__ == "__main__":

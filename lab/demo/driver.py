@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from footprint.cluster.client import MERGE_PATCH, request
-from lab.demo.report import RunReport
+from lab.demo.report import DRAIN_SECONDS, RunReport
 from lab.demo.results import HISTORY, summarise
 from lab.demo.scenario import NAMESPACE, PHASE_LABEL, Arrival, Scenario, end_of, timeline
 from lab.demo.watcher import Watcher
@@ -28,8 +28,9 @@ Say = Callable[[str], None]
 def mouse(seconds: float) -> list[str]:
     """A mouse pod: 50 small requests a second, a fifth of them over a connection of their own."""
     return argv(
-        "mouse", f"{OUTSIDE_V4}:{MOUSE_PORT}", "--rate", "50", "--new-share", "0.2", "--seconds", f"{seconds:.1f}"
-    )
+        "mouse", f"{OUTSIDE_V4}:{MOUSE_PORT}", "--rate", "50", "--new-share", "0.2", "--seconds", f"{seconds:.1f}",
+        "--drain", f"{DRAIN_SECONDS:g}",
+    )  # fmt: skip
 
 
 def elephant(seconds: float) -> list[str]:

@@ -5,6 +5,7 @@ Enters: ``RunReport`` values. Leaves: text for the terminal and two files. Every
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,6 +16,9 @@ from rich.table import Table
 
 MICE_COLOUR: Final = "#1f77b4"
 ELEPHANT_COLOUR: Final = "#d95f02"
+DRAIN_SECONDS: Final = 5.0
+"""How long a mouse waits for its last answers, and the latency of a request that got none by then: it is at least
+that, and leaving it out would favour the run that lost it."""
 RUN_COLOURS: Final = {"default": "#8c8c8c", "extender": "#1b9e77"}
 
 
@@ -38,6 +42,8 @@ class Mouse:
     answered: int
     p99: float
     """Seconds."""
+    lost: int = 0
+    """Requests that were never answered; they count as DRAIN_SECONDS long, as long as was waited for the last."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +57,7 @@ class RunReport:
     p99: float
     p999: float
     latency: tuple[tuple[float, int], ...]
-    """Merged histogram of all mice: (upper bound of bucket in seconds, requests)."""
+    """Merged histogram of all mice, lost requests included: (middle of bucket in seconds, requests)."""
     node_writes: dict[str, int]
     seconds: float
     """Length of the run, to relate the writes to."""
@@ -62,6 +68,11 @@ class RunReport:
     def goodput(self) -> float:
         """Mean goodput of an elephant."""
         return sum(e.goodput for e in self.elephants) / len(self.elephants) if self.elephants else 0.0
+
+    @property
+    def lost(self) -> int:
+        """Requests of mice that were never answered."""
+        return sum(mouse.lost for mouse in self.mice)
 
     @property
     def detection(self) -> list[float]:
@@ -92,6 +103,10 @@ def _times(before: float, after: float) -> str:
     return f"{before / after:.1f}x lower" if 0 < after < before else f"{after / before:.2f}x" if before else "-"
 
 
+def _sent(report: RunReport) -> int:
+    return sum(mouse.sent for mouse in report.mice)
+
+
 def table(default: RunReport, extender: RunReport) -> Table:
     """Both runs side by side."""
     shown = Table(title="The same workload, placed by", title_justify="left")
@@ -106,6 +121,9 @@ def table(default: RunReport, extender: RunReport) -> Table:
     for name, (before, after) in zip(("mice p50", "mice p99", "mice p99.9"), pairs, strict=True):
         shown.add_row(name, _ms(before), _ms(after), _times(before, after))
     both = (default, extender)
+    shown.add_row(
+        f"mice requests never answered, as {DRAIN_SECONDS:g} s", *(f"{r.lost} of {_sent(r)}" for r in both)
+    )
     shown.add_row(
         "elephants' goodput, mean", *(f"{r.goodput / 1e6:.1f} Mbit/s" for r in both),
         f"{extender.goodput / default.goodput:.2f}x" if default.goodput else "-",
@@ -136,7 +154,7 @@ def placement_table(report: RunReport) -> Table:
 
 
 def as_json(reports: Sequence[RunReport], about: dict[str, Any]) -> bytes:
-    runs = [asdict(r) | {"goodput_mean": r.goodput, "nodes": r.nodes()} for r in reports]
+    runs = [asdict(r) | {"goodput_mean": r.goodput, "lost": r.lost, "nodes": r.nodes()} for r in reports]
     return orjson.dumps({"about": about, "runs": runs}, option=orjson.OPT_INDENT_2)
 
 
@@ -203,6 +221,13 @@ def plot(reports: Sequence[RunReport], path: Path) -> None:
     figure.axes[-1].legend(handles=marks, loc="lower right", fontsize=8, frameon=False)
     figure.savefig(path, dpi=130)
     plt.close(figure)
+
+
+def prepare(folder: Path) -> None:
+    """``folder``, made if need be. Raises OSError when nothing can be written there."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=folder):
+        pass
 
 
 def write(reports: Sequence[RunReport], folder: Path, about: dict[str, Any]) -> list[Path]:

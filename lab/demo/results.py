@@ -1,21 +1,22 @@
 """From what pods printed and what the API showed to a RunReport. Pure.
 
 Enters: the traffic programs' JSON lines, by pod, and ``Seen``. Guarantees: a pod without a result is named in
-``unplaced``, never left out silently.
+``unplaced``, a request without an answer is counted as slow, never left out silently.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
 import orjson
 
 from footprint.classes import TrafficClass
-from lab.demo.report import Elephant, Mouse, RunReport
+from lab.demo.report import DRAIN_SECONDS, Elephant, Mouse, RunReport
 from lab.demo.scenario import KIND_LABEL, PHASE_LABEL
 from lab.demo.watcher import PodSeen, Seen
-from lab.traffic.histogram import merge, midpoint, quantile
+from lab.traffic.histogram import bucket, merge, midpoint, quantile
 
 HISTORY = "history"
 
@@ -36,9 +37,15 @@ def _seconds(histogram: Mapping[Any, int], q: float) -> float:
     return (quantile(histogram, q) or 0.0) / 1e6
 
 
+def _latencies(result: Mapping[str, Any]) -> dict[int, int]:
+    """A mouse's histogram, with what was never answered at the bound that was waited for."""
+    lost = result["sent"] - result["answered"]
+    return merge([result["histogram"], {bucket(math.ceil(DRAIN_SECONDS * 1e6)): lost} if lost else {}])
+
+
 def _mouse(pod: PodSeen, result: Mapping[str, Any]) -> Mouse:
-    p99 = _seconds(result["histogram"], 0.99)
-    return Mouse(pod.name, pod.labels["app"], pod.node, result["sent"], result["answered"], p99)
+    sent, answered, p99 = result["sent"], result["answered"], _seconds(_latencies(result), 0.99)
+    return Mouse(pod.name, pod.labels["app"], pod.node, sent, answered, p99, sent - answered)
 
 
 def _elephant(pod: PodSeen, result: Mapping[str, Any], seen: Seen) -> Elephant:
@@ -59,7 +66,7 @@ def summarise(scheduler: str, seen: Seen, logs: Mapping[str, str], expected: int
             elephants.append(_elephant(pod, result, seen))
         else:
             mice.append(_mouse(pod, result))
-            histograms.append(result["histogram"])
+            histograms.append(_latencies(result))
     without += [f"pod {number + 1} of {expected}: never bound" for number in range(len(pods), expected)]
     merged = merge(histograms)
     return RunReport(

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from footprint.classes import TrafficClass
-from lab.demo.report import RunReport
+from lab.demo.report import DRAIN_SECONDS, RunReport
 from lab.demo.results import final_line, summarise
 from lab.demo.scenario import KIND_LABEL, PHASE_LABEL
 from lab.demo.watcher import PodSeen, Seen
@@ -68,6 +68,17 @@ def test_history_does_not_count_and_meetings_of_both_kinds_do() -> None:
     assert report.detection == [2.5]
     assert report.nodes() == {"node1": (1, 1), "node2": (0, 1)}
     assert report.shared_nodes == 1
+
+
+def test_a_request_that_was_never_answered_counts_as_long_as_was_waited_for_it() -> None:
+    log = json.loads(mouse_log({1: 97}).splitlines()[-1])
+    pods = {"m": seen_pod("m", TrafficClass.MOUSE, "node1")}
+    report = run(Seen(pods=pods), {"pod-m": json.dumps({**log, "sent": 100, "lost": 3})}, 1)
+    assert (report.lost, report.mice[0].lost, report.mice[0].answered) == (3, 3, 97)
+    assert report.p50 == pytest.approx(0.001, rel=0.01)
+    assert report.p99 == pytest.approx(DRAIN_SECONDS, rel=0.02)
+    assert report.mice[0].p99 == report.p99
+    assert sum(count for _, count in report.latency) == 100
 
 
 def test_a_pod_without_a_result_or_without_a_node_is_named() -> None:
