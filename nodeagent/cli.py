@@ -40,7 +40,7 @@ from nodeagent.sources.ebpf import loader, pins
 from nodeagent.sources.ebpf.loader import Options
 from nodeagent.sources.ebpf.source import EbpfSource
 from nodeagent.sources.select import SOURCES, choose
-from nodeagent.succession import is_followed
+from nodeagent.succession import Succession, is_followed
 
 _PROGRAM: Final = "traffic-footprint-nodeagent"
 _USAGE: Final = f"""usage: {_PROGRAM} [run] [options]
@@ -175,9 +175,10 @@ def run(settings: AgentSettings) -> int:
     _wait_for_pods(pods.synced, stop)
     gc.collect()
     gc.freeze()  # what is loaded by now stays: 60,000 objects that no later collection need look through
+    succession = _succession(source, settings, api, stop)
     try:
         agent.run(stop)
-        _leave_program(source, settings, api)
+        _leave_program(source, succession)
     except SourceUnavailable as error:
         _log.error("measuring cannot go on", error=str(error))
         return 1
@@ -263,13 +264,22 @@ def _open_source(settings: AgentSettings) -> FlowSource:
     return source
 
 
-def _leave_program(source: FlowSource, settings: AgentSettings, api: ApiClient) -> None:
+def _succession(
+    source: FlowSource, settings: AgentSettings, api: ApiClient, stop: threading.Event
+) -> Succession | None:
+    """Who says whether another agent will take over; None where there is nothing to take over."""
+    pinned = isinstance(source, EbpfSource) and source.pinned
+    if not (pinned and settings.keep_program and not settings.kubeconfig):
+        return None
+    read_node = partial(request, api, "GET", node_path(settings.node_name), timeout=LAST_TIMEOUT)
+    return Succession(stop, partial(is_followed, read_node))
+
+
+def _leave_program(source: FlowSource, succession: Succession | None) -> None:
     """Let the program outlive this agent where another one will take it over."""
-    if not (
-        isinstance(source, EbpfSource) and source.pinned and settings.keep_program and not settings.kubeconfig
-    ):
+    if succession is None or not isinstance(source, EbpfSource):
         return
-    source.keep = is_followed(partial(request, api, "GET", node_path(settings.node_name), timeout=LAST_TIMEOUT))
+    source.keep = succession.followed()
     _log.info("the program stays for a successor" if source.keep else "no successor is expected, unloading")
 
 

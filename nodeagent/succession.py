@@ -10,6 +10,7 @@ the program.
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from http import HTTPStatus
@@ -19,6 +20,8 @@ from footprint.cluster.client import ApiError
 
 SETTLED: Final = 3.0
 """Seconds after which rights that go with the DaemonSet are gone."""
+LIMIT: Final = 4.0
+"""Seconds after the order to end; no answer by then is no. Leaves an agent a second of the five it may take."""
 _BETWEEN: Final = 0.5
 _TAKEN_AWAY: Final = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND})
 
@@ -43,3 +46,26 @@ def is_followed(
             if last:
                 return True
         sleep(_BETWEEN)
+
+
+class Succession:
+    """``is_followed``, asked in a thread of its own from the order to end on: beside the last reading and write,
+    not after them."""
+
+    def __init__(self, stop: threading.Event, ask: Callable[[], bool]) -> None:
+        self._stop, self._ask = stop, ask
+        self._followed = False
+        self._until: float | None = None
+        self._thread = threading.Thread(target=self._run, name="succession", daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        self._stop.wait()
+        self._until = time.monotonic() + LIMIT
+        self._followed = self._ask()
+
+    def followed(self) -> bool:
+        """The answer, once the order to end was given: no, when there is none within ``LIMIT`` seconds of it."""
+        now = time.monotonic()
+        self._thread.join(max(0.0, (self._until or now + LIMIT) - now))
+        return self._followed

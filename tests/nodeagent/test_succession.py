@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import pytest
 
 from footprint.cluster.client import ApiError
 from nodeagent import cli
+from nodeagent import succession as succession_module
 from nodeagent.settings import parse
 from nodeagent.sources.ebpf.source import EbpfSource
-from nodeagent.succession import SETTLED, is_followed
+from nodeagent.succession import SETTLED, Succession, is_followed
 
 API: Any = object()
 
@@ -88,6 +90,30 @@ def test_the_program_stays_only_where_a_successor_will_find_it(
     monkeypatch.setattr(
         cli, "is_followed", lambda read: is_followed(read, clock=lambda: server.now, sleep=server.sleep)
     )
-    cli._leave_program(source, parse(["--node-name", "n1", *flags]), API)
+    ending = threading.Event()
+    ending.set()
+    cli._leave_program(source, cli._succession(source, parse(["--node-name", "n1", *flags]), API, ending))
     assert source.keep is kept
     assert bool(server.asked) is kept
+
+
+def test_the_question_is_asked_from_the_order_to_end_on_and_not_before() -> None:
+    ending, asked = threading.Event(), threading.Event()
+
+    def ask() -> bool:
+        asked.set()
+        return True
+
+    succession = Succession(ending, ask)
+    assert not asked.wait(0.05)
+    ending.set()
+    assert succession.followed()
+    assert asked.is_set()
+
+
+def test_an_answer_that_does_not_come_in_time_is_no(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(succession_module, "LIMIT", 0.05)
+    ending, never = threading.Event(), threading.Event()
+    ending.set()
+    assert not Succession(ending, lambda: never.wait(30)).followed()
+    never.set()
