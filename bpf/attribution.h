@@ -63,39 +63,47 @@ helper u32 pod_in(u32 end)
 	return end == HOST ? 0 : end;
 }
 
-/* Give the flow its owners. A stamp, once set, stays: a reused address teaches nobody else's footprint. */
+/* Give the flow its owners. A stamp, once set, stays: a reused address teaches nobody else's footprint.
+ * Other CPUs may be charging by what is there: only what changes is written, each word once.
+ */
 helper void attribute(struct flow *flow, const struct ends *ends)
 {
 	u32 initiator = flow->stamp[0] ? flow->stamp[0] : pod_in(ends->source);
 	u32 responder = flow->stamp[1] ? flow->stamp[1] : pod_in(ends->reply_source);
 	int from_here = initiator || ends->source == HOST;
 	int to_here = responder || ends->reply_source == HOST;
-	u16 flags = flow->flags & ~(FLOW_LOCAL | FLOW_FLIPPED);
+	u8 flags = flow->flags & ~(FLOW_LOCAL | FLOW_FLIPPED);
+	u32 owner = UNATTRIBUTED;
+	u32 other = 0;
 
-	flow->stamp[0] = initiator;
-	flow->stamp[1] = responder;
-	flow->charge[1] = 0;
 	if (from_here && to_here)
 		flags |= FLOW_LOCAL;
 	if (initiator || responder) {
-		flow->charge[0] = initiator ? initiator : responder;
+		owner = initiator ? initiator : responder;
 		if (initiator && responder && initiator != responder)
-			flow->charge[1] = responder;
+			other = responder;
 		if (!initiator)
 			flags |= FLOW_FLIPPED;
 	} else if (from_here || to_here) {
-		flow->charge[0] = HOST;
+		owner = HOST;
 		if (!from_here)
 			flags |= FLOW_FLIPPED;
 	} else if (ends->reply_destination == HOST) {
-		flow->charge[0] = HOST; /* it leaves under the node's address: masquerade */
+		owner = HOST; /* it leaves under the node's address: masquerade */
 	} else if (ends->destination == HOST) {
-		flow->charge[0] = HOST; /* it came to the node's address and is answered elsewhere: node port */
+		owner = HOST; /* it came to the node's address and is answered elsewhere: node port */
 		flags |= FLOW_FLIPPED;
-	} else {
-		flow->charge[0] = UNATTRIBUTED;
 	}
-	flow->flags = flags;
+	if (flow->stamp[0] != initiator)
+		SHARED(flow->stamp[0]) = initiator;
+	if (flow->stamp[1] != responder)
+		SHARED(flow->stamp[1]) = responder;
+	if (flow->flags != flags)
+		SHARED(flow->flags) = flags;
+	if (flow->charge[0] != owner)
+		SHARED(flow->charge[0]) = owner;
+	if (flow->charge[1] != other)
+		SHARED(flow->charge[1]) = other;
 }
 
 #endif

@@ -16,15 +16,20 @@ enum turn {
 	TURN_CEASED,
 };
 
+/* Another CPU may have opened the window a moment after this one looked at the clock. */
+#define JIFFIES_AHEAD 256u
+
 /* Longest time that enters the arithmetic: with it, and at most 2^42 bytes a window, nothing overflows. */
 #define LONGEST_ELAPSED (1u << 20)
 
+helper u64 most_of(u64 one, u64 other)
+{
+	return one > other ? one : other;
+}
+
 helper u64 carried_in_window(const struct flow *flow)
 {
-	u64 original = flow->bytes[ORIGINAL] - flow->base[ORIGINAL];
-	u64 reply = flow->bytes[REPLY] - flow->base[REPLY];
-
-	return original > reply ? original : reply;
+	return most_of(flow->bytes[ORIGINAL] - flow->base[ORIGINAL], flow->bytes[REPLY] - flow->base[REPLY]);
 }
 
 /* Whether `carried` bytes in `elapsed` jiffies are at least `per_window` bytes in `window` jiffies. */
@@ -37,51 +42,64 @@ helper int reaches(u64 carried, u32 elapsed, u64 per_window, u32 window)
 
 /* Close the flow's window if it is over, and open the next. An elephant that has been slow for long enough
  * ceases here; one that sends nothing at all is noticed by user space.
+ *
+ * Two CPUs may find the same window over. What the window carried is read before it is known that nobody has
+ * closed it meanwhile, and who closes it says so before anything else: so both judge the same figures, and write
+ * the same. The turn may be returned to both: telling it once is up to the caller.
  */
 helper enum turn open_window(struct flow *flow, u32 now, const struct config *config)
 {
-	u32 elapsed = now - flow->window;
-	enum turn turn = TURN_NONE;
+	u32 opened = SHARED(flow->window);
+	u32 elapsed = now - opened;
+	u64 original;
+	u64 reply;
 	u64 carried;
+	u32 slow_since;
+	u8 before;
+	u8 pace = 0;
 
-	if (elapsed < config->window)
+	if (elapsed + JIFFIES_AHEAD < config->window + JIFFIES_AHEAD)
 		return TURN_NONE;
-	carried = carried_in_window(flow);
-	if (flow->flags & FLOW_ELEPHANT) {
-		if (reaches(carried, elapsed, config->exit_bytes, config->window)) {
-			flow->flags &= ~FLOW_SLOW;
-		} else {
-			if (!(flow->flags & FLOW_SLOW)) {
-				flow->flags |= FLOW_SLOW;
-				flow->slow_since = flow->window;
-			}
-			if (now - flow->slow_since >= config->exit_hold) {
-				flow->flags &= ~(FLOW_ELEPHANT | FLOW_SLOW | FLOW_FAST);
-				turn = TURN_CEASED;
-			}
-		}
-	}
+	original = SHARED(flow->bytes[ORIGINAL]);
+	reply = SHARED(flow->bytes[REPLY]);
+	before = SHARED(flow->pace);
+	slow_since = before & PACE_SLOW ? SHARED(flow->slow_since) : opened;
+	carried = most_of(original - SHARED(flow->base[ORIGINAL]), reply - SHARED(flow->base[REPLY]));
+	in_this_order();
+	if (SHARED(flow->window) != opened)
+		return TURN_NONE;
+	SHARED(flow->window) = now;
+	in_this_order();
+	SHARED(flow->base[ORIGINAL]) = original;
+	SHARED(flow->base[REPLY]) = reply;
 	/* A window that was followed by silence is longer than it should be, and says nothing of the next. */
 	if (elapsed < 2 * config->window && reaches(carried, elapsed, config->window_bytes, config->window))
-		flow->flags |= FLOW_FAST;
-	else
-		flow->flags &= ~FLOW_FAST;
-	flow->base[ORIGINAL] = flow->bytes[ORIGINAL];
-	flow->base[REPLY] = flow->bytes[REPLY];
-	flow->window = now;
-	return turn;
+		pace = PACE_FAST;
+	if (!flow->elephant || reaches(carried, elapsed, config->exit_bytes, config->window)) {
+		SHARED(flow->pace) = pace;
+		return TURN_NONE;
+	}
+	if (now - slow_since < config->exit_hold) {
+		SHARED(flow->slow_since) = slow_since;
+		SHARED(flow->pace) = pace | PACE_SLOW;
+		return TURN_NONE;
+	}
+	SHARED(flow->pace) = 0;
+	in_this_order(); /* last: with what it carried until now it cannot become one again */
+	SHARED(flow->elephant) = 0;
+	return TURN_CEASED;
 }
 
+/* Two CPUs may both see it become one: telling it once is up to the caller. */
 helper enum turn judge(struct flow *flow, const struct config *config)
 {
-	if (flow->flags & FLOW_ELEPHANT)
+	if (flow->elephant)
 		return TURN_NONE;
 	if (flow->bytes[ORIGINAL] + flow->bytes[REPLY] < config->elephant_bytes)
 		return TURN_NONE;
-	if (!(flow->flags & FLOW_FAST) && carried_in_window(flow) < config->window_bytes)
+	if (!(flow->pace & PACE_FAST) && carried_in_window(flow) < config->window_bytes)
 		return TURN_NONE;
-	flow->flags |= FLOW_ELEPHANT;
-	flow->flags &= ~FLOW_SLOW;
+	SHARED(flow->elephant) = 1;
 	return TURN_BECAME;
 }
 

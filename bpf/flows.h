@@ -1,7 +1,8 @@
 /* A flow's life: met at its first packet, settled once its tuples are final, counted per packet, buried.
  *
  * The key is the address of the kernel's entry. An address is reused only after nf_conntrack_free(), where the
- * flow is buried.
+ * flow is buried; where that call was missed, the flow is stale, which the next connection's birth, or its first
+ * packet, shows: settled already, and not yet in the table.
  */
 #ifndef TRAFFIC_FOOTPRINT_FLOWS_H
 #define TRAFFIC_FOOTPRINT_FLOWS_H
@@ -10,6 +11,33 @@
 #include "elephant.h"
 #include "kernel.h"
 #include "maps.h"
+
+#define ALREADY_THERE (-17) /* EEXIST */
+
+helper void signal(const struct event *event)
+{
+	if (bpf_ringbuf_output(MAP(MAP_EVENTS), (void *)event, sizeof(*event), 0))
+		count_stat(STAT_LOST_EVENT);
+}
+
+/* Enter an elephant that has begun. 0: another CPU, which saw the same, has done so. What stands there from before
+ * the flow was met is of a flow whose end nobody saw.
+ */
+helper int enter(const struct event *event, const struct flow *flow)
+{
+	long refused = map_update(MAP(MAP_ELEPHANTS), &event->flow, event, BPF_NOEXIST);
+
+	if (refused == ALREADY_THERE) {
+		const struct event *standing = map_lookup(MAP(MAP_ELEPHANTS), &event->flow);
+
+		if (standing && standing->time_ns >= flow->born_ns)
+			return 0;
+		refused = map_update(MAP(MAP_ELEPHANTS), &event->flow, event, BPF_ANY);
+	}
+	if (refused)
+		count_stat(STAT_LOST_ELEPHANT);
+	return 1;
+}
 
 helper void tell(u8 kind, u64 key, const struct flow *flow, const struct tuples *tuples)
 {
@@ -25,25 +53,21 @@ helper void tell(u8 kind, u64 key, const struct flow *flow, const struct tuples 
 	event.responder_port = tuples->reply_source_port;
 	event.protocol = tuples->protocol;
 	event.kind = kind;
-	if (kind == EVENT_CEASED)
-		map_delete(MAP(MAP_ELEPHANTS), &key);
-	else if (map_update(MAP(MAP_ELEPHANTS), &key, &event, BPF_ANY))
-		count_stat(STAT_LOST_ELEPHANT);
-	if (bpf_ringbuf_output(MAP(MAP_EVENTS), &event, sizeof(event), 0))
-		count_stat(STAT_LOST_EVENT);
+	if (kind == EVENT_BECAME ? enter(&event, flow) : !map_delete(MAP(MAP_ELEPHANTS), &key))
+		signal(&event);
 }
 
-helper void turn(enum turn turn, u64 key, const struct flow *flow, const void *ct)
+helper void turn(enum turn turn, const struct flow *flow, const struct entry *entry)
 {
 	struct tuples tuples;
 
 	if (turn == TURN_NONE)
 		return;
-	if (read_tuples(&tuples, ct)) {
+	if (read_tuples(&tuples, entry->ct)) {
 		count_stat(STAT_LOST_READ);
 		return;
 	}
-	tell(turn == TURN_BECAME ? EVENT_BECAME : EVENT_CEASED, key, flow, &tuples);
+	tell(turn == TURN_BECAME ? EVENT_BECAME : EVENT_CEASED, (u64)entry->ct, flow, &tuples);
 }
 
 /* Charge bytes of one direction to the flow's owner, or owners. */
@@ -52,12 +76,12 @@ helper void charge(const struct flow *flow, u32 direction, u64 packets, u64 byte
 	struct counters *counters = counters_of(flow->charge[0]);
 
 	if (counters)
-		count_traffic(counters, flow->flags, direction, packets, bytes);
+		count_traffic(counters, flow, direction, packets, bytes);
 	if (!flow->charge[1])
 		return;
 	counters = counters_of(flow->charge[1]);
 	if (counters)
-		count_traffic(counters, flow->flags, direction, packets, bytes);
+		count_traffic(counters, flow, direction, packets, bytes);
 }
 
 helper void charge_birth(struct flow *flow)
@@ -69,17 +93,19 @@ helper void charge_birth(struct flow *flow)
 	counters = counters_of(flow->charge[0]);
 	if (!counters)
 		return;
-	counters->flows_born += 1;
+	add(&counters->flows_born, 1);
 	flow->flags |= FLOW_COUNTED;
 }
 
 /* Look up who lives at the flow's ends, now. Returns -1 when the tuples could not be read. */
-helper int look_up_owners(struct flow *flow, const void *ct, const struct config *config)
+helper int look_up_owners(struct flow *flow, const struct entry *entry, const struct config *config)
 {
+	/* Read before the addresses: one that appears in between is looked up at the next packet. */
+	u32 generation = SHARED(config->generation);
 	struct tuples tuples;
 	struct ends ends;
 
-	if (read_tuples(&tuples, ct)) {
+	if (read_tuples(&tuples, entry->ct)) {
 		count_stat(STAT_LOST_READ);
 		return -1;
 	}
@@ -88,15 +114,15 @@ helper int look_up_owners(struct flow *flow, const void *ct, const struct config
 	ends.reply_source = owner_of(&tuples.reply_source);
 	ends.reply_destination = owner_of(&tuples.reply_destination);
 	flow->protocol = tuples.protocol;
-	flow->generation = config->generation;
 	attribute(flow, &ends);
+	SHARED(flow->generation) = generation;
 	return 0;
 }
 
 /* The tuples are final: give the flow its owners, and them what it carried until now. */
-helper int settle(struct flow *flow, const void *ct, const struct config *config)
+helper int settle(struct flow *flow, const struct entry *entry, const struct config *config)
 {
-	if (look_up_owners(flow, ct, config))
+	if (look_up_owners(flow, entry, config))
 		return -1;
 	flow->flags |= FLOW_SETTLED;
 	charge_birth(flow);
@@ -109,82 +135,114 @@ helper int settle(struct flow *flow, const void *ct, const struct config *config
 	return 0;
 }
 
-/* What a connection carried before it was first seen, if user space knew it. Returns 0 when it did. */
-helper int take_seed(struct seed *seed, const void *ct)
+enum history {
+	HISTORY_NONE,      /* such connections are not seeded, or it could not be read */
+	HISTORY_KNOWN,     /* there is a seed */
+	HISTORY_FORGOTTEN, /* there should be a seed, or the flow itself */
+};
+
+/* The connection existed before it was first seen: give `flow` what it carried, if user space knew it. `name` is
+ * that of its seed.
+ */
+helper enum history recall(struct flow *flow, struct seed_key *name, const struct entry *entry)
 {
 	struct tuples tuples;
-	struct seed_key key = {};
-	const struct seed *found;
+	const struct seed *seed;
 
-	if (read_tuples(&tuples, ct))
-		return -1;
-	key.source = tuples.source;
-	key.destination = tuples.destination;
-	key.source_port = tuples.source_port;
-	key.destination_port = tuples.destination_port;
-	key.protocol = tuples.protocol;
-	found = map_lookup(MAP(MAP_SEEDS), &key);
-	if (!found)
-		return -1;
-	*seed = *found;
-	map_delete(MAP(MAP_SEEDS), &key);
-	return 0;
+	flow->flags = FLOW_OLD | FLOW_UNSIZED;
+	if (read_tuples(&tuples, entry->ct)) {
+		count_stat(STAT_LOST_READ);
+		return HISTORY_NONE;
+	}
+	name->source = tuples.source;
+	name->destination = tuples.destination;
+	name->source_port = tuples.source_port;
+	name->destination_port = tuples.destination_port;
+	name->protocol = tuples.protocol;
+	seed = map_lookup(MAP(MAP_SEEDS), name);
+	if (!seed)
+		return is_conversation(tuples.protocol) ? HISTORY_FORGOTTEN : HISTORY_NONE;
+	flow->born_ns = seed->born_ns;
+	if (seed->unsized)
+		return HISTORY_KNOWN;
+	flow->flags = FLOW_OLD;
+	flow->bytes[ORIGINAL] = flow->base[ORIGINAL] = seed->bytes[ORIGINAL];
+	flow->bytes[REPLY] = flow->base[REPLY] = seed->bytes[REPLY];
+	return HISTORY_KNOWN;
 }
 
-/* A packet of an entry that is not in `flows`: it is new, or from before. */
-helper struct flow *meet(const void *ct, u64 key, const struct config *config)
+/* An entry that is not in `flows`, and is new unless `existed`. 0 when the table takes it not. */
+helper struct flow *meet(const struct entry *entry, const struct config *config, int existed)
 {
+	u64 key = (u64)entry->ct;
+	enum history history = HISTORY_NONE;
 	struct flow flow = {};
-	struct seed seed;
+	struct seed_key name = {};
+	struct flow *met;
 
 	flow.born_ns = bpf_ktime_get_ns();
 	flow.window = bpf_jiffies64();
-	if (status_of(ct) & STATUS_CONFIRMED) {
-		flow.flags = FLOW_OLD;
-		if (!take_seed(&seed, ct)) {
-			flow.bytes[ORIGINAL] = flow.base[ORIGINAL] = seed.bytes[ORIGINAL];
-			flow.bytes[REPLY] = flow.base[REPLY] = seed.bytes[REPLY];
-			flow.born_ns = seed.born_ns;
-		} else if (config->seeded) {
-			count_stat(STAT_LOST_FLOW_EVICTED);
-		}
-	}
+	if (existed)
+		history = recall(&flow, &name, entry);
 	if (map_update(MAP(MAP_FLOWS), &key, &flow, BPF_NOEXIST)) {
-		count_stat(STAT_LOST_FLOW_REFUSED);
-		return 0;
+		/* Another CPU has met it in this moment, and what it found out is as good. */
+		met = map_lookup(MAP(MAP_FLOWS), &key);
+		if (!met)
+			count_stat(STAT_LOST_FLOW_REFUSED);
+		return met;
 	}
 	count_stat(STAT_FLOWS_MET);
+	/* After the entry: who looks for the seed in vain finds the flow. */
+	if (history == HISTORY_KNOWN)
+		map_delete(MAP(MAP_SEEDS), &name);
+	else if (history == HISTORY_FORGOTTEN && config->seeded)
+		count_stat(STAT_LOST_FLOW_EVICTED);
 	return map_lookup(MAP(MAP_FLOWS), &key);
 }
 
-/* One packet, or one merged run of packets, as conntrack counts it. */
-helper void account(const void *ct, u32 direction, u32 packets, u32 bytes)
+/* The flow's connection has ended, and this one has its address: nothing of it may be inherited. */
+helper void drop_stale(const struct flow *flow, u64 key)
 {
-	u64 key = (u64)ct;
+	if (flow->elephant)
+		map_delete(MAP(MAP_ELEPHANTS), &key);
+	map_delete(MAP(MAP_FLOWS), &key);
+	count_stat(STAT_FLOWS_BURIED);
+	count_stat(STAT_LOST_END);
+}
+
+/* One packet, or one merged run of packets, as conntrack counts it. */
+helper void account(const struct entry *entry, u32 direction, u32 packets, u32 bytes)
+{
+	u64 key = (u64)entry->ct;
 	const struct config *config = the_config();
+	u32 confirmed = entry->status & STATUS_CONFIRMED;
 	struct flow *flow;
 	enum turn ceased;
 
-	if (!config || !is_ours(ct, config))
+	if (!config || !is_ours(entry, config))
 		return;
 	flow = map_lookup(MAP(MAP_FLOWS), &key);
+	if (flow && !confirmed && flow->flags & FLOW_SETTLED) {
+		drop_stale(flow, key);
+		flow = 0;
+	}
 	if (!flow) {
-		flow = meet(ct, key, config);
+		flow = meet(entry, config, confirmed);
 		if (!flow)
 			return;
 	}
 	direction &= 1;
 	if (flow->flags & FLOW_SETTLED) {
 		if (flow->generation != config->generation)
-			look_up_owners(flow, ct, config);
-	} else if (status_of(ct) & STATUS_CONFIRMED) {
-		settle(flow, ct, config);
+			look_up_owners(flow, entry, config);
+	} else if (confirmed) {
+		settle(flow, entry, config);
 	}
 	ceased = open_window(flow, bpf_jiffies64(), config);
-	turn(ceased, key, flow, ct);
+	turn(ceased, flow, entry);
 	/* Both directions may be counted at once, on two CPUs. */
-	__sync_fetch_and_add(&flow->bytes[direction], bytes);
-	turn(judge(flow, config), key, flow, ct);
+	add(&flow->bytes[direction], bytes);
+	turn(judge(flow, config), flow, entry);
 	if (flow->flags & FLOW_SETTLED)
 		charge(flow, direction, packets, bytes);
 	else
@@ -192,23 +250,27 @@ helper void account(const void *ct, u32 direction, u32 packets, u32 bytes)
 }
 
 /* The entry enters the table: NAT is done, and no other packet can find it yet. */
-helper void settle_born(const void *ct)
+helper void settle_born(const struct entry *entry)
 {
-	u64 key = (u64)ct;
+	u64 key = (u64)entry->ct;
 	const struct config *config = the_config();
 	struct flow *flow;
 
-	if (!config || !is_ours(ct, config))
+	if (!config || !is_ours(entry, config))
 		return;
+	count_stat(STAT_BIRTHS);
 	flow = map_lookup(MAP(MAP_FLOWS), &key);
+	if (flow && flow->flags & FLOW_SETTLED) {
+		drop_stale(flow, key);
+		flow = 0;
+	}
 	if (!flow) {
-		flow = meet(ct, key, config); /* put there by a program, before any packet */
+		count_stat(STAT_BIRTHS_UNHEARD);
+		flow = meet(entry, config, 0); /* put there by a program, before any packet */
 		if (!flow)
 			return;
 	}
-	count_stat(STAT_BIRTHS);
-	if (!(flow->flags & FLOW_SETTLED))
-		settle(flow, ct, config);
+	settle(flow, entry, config);
 }
 
 helper void charge_end(const struct flow *flow, const struct config *config)
@@ -223,42 +285,46 @@ helper void charge_end(const struct flow *flow, const struct config *config)
 	counters = counters_of(flow->charge[0]);
 	if (!counters)
 		return;
+	if (flow->flags & FLOW_UNSIZED) {
+		add(&counters->flows_ended, 1); /* and nobody knows whether it was a mouse */
+		return;
+	}
 	if (counters->tag != flow->charge[0])
 		slot = UNATTRIBUTED;
 	/* Before the counters: who reads them first finds no end that the histograms lack. */
 	histograms = map_lookup(MAP(MAP_HISTOGRAMS), &slot);
 	if (histograms)
 		count_end(histograms, size, bpf_ktime_get_ns() - flow->born_ns);
-	counters->flows_ended += 1;
+	add(&counters->flows_ended, 1);
 	if (size < config->mouse_bytes)
-		counters->mice_ended += 1;
+		add(&counters->mice_ended, 1);
 }
 
 /* An entry that ends without having been in `flows`: idle since before we came, or evicted. */
-helper void bury_unmet(const void *ct, const struct config *config)
+helper void bury_unmet(const struct entry *entry, const struct config *config)
 {
 	struct flow flow = {};
-	struct seed seed;
+	struct seed_key name = {};
+	enum history history;
 
-	if (!config->seeded || !is_ours(ct, config) || !(status_of(ct) & STATUS_CONFIRMED))
+	if (!config->seeded || !is_ours(entry, config))
 		return;
-	flow.flags = FLOW_OLD;
-	if (take_seed(&seed, ct)) {
+	if (!(entry->status & STATUS_CONFIRMED) || entry->status & STATUS_TEMPLATE)
+		return;
+	history = recall(&flow, &name, entry);
+	if (history == HISTORY_FORGOTTEN)
 		count_stat(STAT_LOST_FLOW_EVICTED);
+	if (history != HISTORY_KNOWN)
 		return;
-	}
-	if (look_up_owners(&flow, ct, config))
-		return;
-	flow.bytes[ORIGINAL] = seed.bytes[ORIGINAL];
-	flow.bytes[REPLY] = seed.bytes[REPLY];
-	flow.born_ns = seed.born_ns;
-	charge_end(&flow, config);
+	map_delete(MAP(MAP_SEEDS), &name);
+	if (!look_up_owners(&flow, entry, config))
+		charge_end(&flow, config);
 }
 
 /* The entry is freed. */
-helper void bury(const void *ct)
+helper void bury(const struct entry *entry)
 {
-	u64 key = (u64)ct;
+	u64 key = (u64)entry->ct;
 	const struct config *config = the_config();
 	struct flow *flow;
 
@@ -266,17 +332,17 @@ helper void bury(const void *ct)
 		return;
 	flow = map_lookup(MAP(MAP_FLOWS), &key);
 	if (!flow) {
-		bury_unmet(ct, config);
+		bury_unmet(entry, config);
 		return;
 	}
-	if (!(flow->flags & FLOW_SETTLED) && status_of(ct) & STATUS_CONFIRMED)
-		settle(flow, ct, config); /* one packet, and no birth hook on this kernel */
+	if (!(flow->flags & FLOW_SETTLED) && entry->status & STATUS_CONFIRMED)
+		settle(flow, entry, config); /* one packet, and no birth hook on this kernel */
 	if (flow->flags & FLOW_SETTLED)
 		charge_end(flow, config);
 	else
 		count_stat(STAT_UNCONFIRMED);
-	if (flow->flags & FLOW_ELEPHANT)
-		turn(TURN_CEASED, key, flow, ct);
+	if (flow->elephant)
+		turn(TURN_CEASED, flow, entry);
 	map_delete(MAP(MAP_FLOWS), &key);
 	count_stat(STAT_FLOWS_BURIED);
 }

@@ -5,7 +5,9 @@
  *   TUPLE_DESTINATION TUPLE_DESTINATION_PORT TUPLE_PROTOCOL   in struct nf_conntrack_tuple
  *   SKB_LENGTH SKB_CONNTRACK                           in struct sk_buff
  *   ARGUMENT_0 ... ARGUMENT_4                          in the hook's context
- * DIRECT_READS: the verifier knows the types of the hook's arguments (fentry), so that loads need no helper.
+ * DIRECT_READS: the verifier knows the types of the hook's arguments (fentry), so that loads need no helper. That
+ * holds for arguments alone, and only within the struct that the prototype names: an address found otherwise, or a
+ * struct nf_conntrack (the first member of nf_conn), is read by the helper.
  */
 #ifndef TRAFFIC_FOOTPRINT_KERNEL_H
 #define TRAFFIC_FOOTPRINT_KERNEL_H
@@ -13,6 +15,7 @@
 #include "attribution.h"
 
 #define STATUS_CONFIRMED (1u << 3) /* IPS_CONFIRMED: in the table, and NATed */
+#define STATUS_TEMPLATE (1u << 11) /* IPS_TEMPLATE: a rule's pattern, no connection */
 #define SKB_CONNTRACK_MASK 7ul     /* NFCT_INFOMASK: the low bits of skb->_nfct say how */
 #define CTINFO_IS_REPLY 3          /* IP_CT_IS_REPLY: from here on, direction REPLY */
 
@@ -33,16 +36,47 @@ static long (*read_kernel)(void *to, u32 size, const void *from) = (void *)BPF_F
 	})
 #endif
 
-/* The status bits that matter are among the first 32 of a long. */
-helper u32 status_of(const void *ct)
+/* A struct nf_conn, and what every hook asks of it, read once. */
+struct entry {
+	const void *ct;
+	u64 net;    /* address of its struct net; 0 when it could not be read */
+	u32 status; /* the bits that matter are among the first 32 of a long */
+};
+
+/* An entry at any address. */
+helper struct entry entry_at(const void *ct)
 {
-	return READ_FIELD(u64, ct, CT_STATUS);
+	struct entry entry = { .ct = ct };
+#if CT_NET == CT_STATUS + 8
+	u64 both[2] = {};
+
+	read_kernel(both, sizeof(both), (const char *)ct + CT_STATUS);
+	entry.status = both[0];
+	entry.net = both[1];
+#else
+	u64 word = 0;
+
+	read_kernel(&word, sizeof(word), (const char *)ct + CT_STATUS);
+	entry.status = word;
+	word = 0;
+	read_kernel(&word, sizeof(word), (const char *)ct + CT_NET);
+	entry.net = word;
+#endif
+	return entry;
 }
 
-/* Address of the entry's struct net. */
-helper u64 namespace_of(const void *ct)
+/* An entry that is an argument declared as struct nf_conn. */
+helper struct entry entry_given(const void *ct)
 {
-	return READ_FIELD(u64, ct, CT_NET);
+#ifdef DIRECT_READS
+	struct entry entry = { .ct = ct };
+
+	entry.status = READ_FIELD(u64, ct, CT_STATUS);
+	entry.net = READ_FIELD(u64, ct, CT_NET);
+	return entry;
+#else
+	return entry_at(ct);
+#endif
 }
 
 helper u32 inode_of(u64 net)

@@ -4,6 +4,7 @@
 #ifndef TRAFFIC_FOOTPRINT_MAPS_H
 #define TRAFFIC_FOOTPRINT_MAPS_H
 
+#include "counting.h"
 #include "kernel.h"
 
 #define MAP_CONFIG 1
@@ -38,7 +39,7 @@ helper void count_stat(u32 stat)
 	u64 *value = map_lookup(MAP(MAP_STATS), &stat);
 
 	if (value)
-		*value += 1; /* per CPU, and a program does not interrupt itself */
+		add(value, 1);
 }
 
 /* Counters of the owner, or of nobody when its slot has been given to another pod since. */
@@ -66,19 +67,18 @@ helper u32 owner_of(const struct address *address)
 /* Whether an entry belongs to the namespace that counts. The address of its struct net is remembered once its
  * inode has been seen: from then on a foreign entry costs one comparison.
  */
-helper int is_ours(const void *ct, const struct config *config)
+helper int is_ours(const struct entry *entry, const struct config *config)
 {
-	u64 net = namespace_of(ct);
 	u32 zero = 0;
 	u64 *known = map_lookup(MAP(MAP_NAMESPACE), &zero);
 
 	if (!known)
 		return 0;
 	if (*known)
-		return net == *known;
-	if (inode_of(net) != config->netns)
+		return entry->net == *known;
+	if (!entry->net || inode_of(entry->net) != config->netns)
 		return 0;
-	*known = net;
+	*known = entry->net;
 	return 1;
 }
 

@@ -24,16 +24,21 @@ struct address {
 #define HOST 1u
 
 /* Bits of flow.flags. */
-#define FLOW_SETTLED (1u << 0)  /* the tuples are final (after NAT), and the flow has owners */
-#define FLOW_LOCAL (1u << 1)    /* both ends are on this node: the link is not used */
-#define FLOW_FLIPPED (1u << 2)  /* the owner is the responder: ORIGINAL is receive */
-#define FLOW_COUNTED (1u << 3)  /* its birth was counted; ICMP and flows that stay on the node have none */
-#define FLOW_FAST (1u << 4)     /* the window before this one reached the elephants' rate */
-#define FLOW_ELEPHANT (1u << 5)
-#define FLOW_SLOW (1u << 6)     /* an elephant below the exit rate, since flow.slow_since */
-#define FLOW_OLD (1u << 7)      /* it existed before it was first seen */
+#define FLOW_SETTLED (1u << 0) /* the tuples are final (after NAT), and the flow has owners */
+#define FLOW_LOCAL (1u << 1)   /* both ends are on this node: the link is not used */
+#define FLOW_FLIPPED (1u << 2) /* the owner is the responder: ORIGINAL is receive */
+#define FLOW_COUNTED (1u << 3) /* its birth was counted; ICMP and flows that stay on the node have none */
+#define FLOW_OLD (1u << 4)     /* it existed before it was first seen */
+#define FLOW_UNSIZED (1u << 5) /* what it carried before is not known, so neither is its size */
 
-/* `flows`: address of the kernel's nf_conn -> struct flow. */
+/* Bits of flow.pace. */
+#define PACE_FAST (1u << 0) /* the window before this one reached the elephants' rate */
+#define PACE_SLOW (1u << 1) /* an elephant below the exit rate, since flow.slow_since */
+
+/* `flows`: address of the kernel's nf_conn -> struct flow. Several CPUs may count one flow at once, so no two
+ * stages write the same word: `flags`, `stamp` and `charge` belong to attribution, `pace`, `base`, `window` and
+ * `slow_since` to the window's end, `elephant` to the elephant's two turns, and bytes are added atomically.
+ */
 struct flow {
 	u64 bytes[2];   /* by direction, seeded history included */
 	u64 base[2];    /* bytes when the window was opened */
@@ -44,9 +49,10 @@ struct flow {
 	u32 stamp[2];   /* tags of the pods that are initiator and responder; 0: none known */
 	u32 charge[2];  /* tags that its bytes go to; [1] only where two pods of this node talk, else 0 */
 	u32 generation; /* of the addresses, when they were last looked up */
-	u16 flags;
+	u8 flags;
+	u8 pace;
+	u8 elephant; /* 1 while it is one */
 	u8 protocol;
-	u8 reserved;
 };
 
 /* `counters`: slot -> struct counters, one per CPU: cumulative since the slot got this tag. */
@@ -101,6 +107,8 @@ struct seed_key {
 struct seed {
 	u64 bytes[2];
 	u64 born_ns; /* monotonic */
+	u32 unsized; /* 1: the kernel did not count it, so `bytes` say nothing */
+	u32 reserved;
 };
 
 #define EVENT_BECAME 1
@@ -137,12 +145,14 @@ enum stat {
 	STAT_FLOWS_BURIED,      /* entries taken out again */
 	STAT_UNCONFIRMED,       /* connections whose first packet was dropped: nobody's bytes */
 	STAT_BIRTHS,            /* runs of the birth hook in this namespace */
+	STAT_BIRTHS_UNHEARD,    /* those before which the accounting hook had not been run for the connection */
 	STAT_LOST_FLOW_REFUSED, /* `flows` took no entry: this packet's bytes are missing */
 	STAT_LOST_FLOW_EVICTED, /* a flow came back, or ended, without the state it had */
 	STAT_LOST_EVENT,        /* `events` was full: noticed later */
 	STAT_LOST_ELEPHANT,     /* `elephants` was full: not noticed at all */
 	STAT_LOST_READ,         /* kernel memory could not be read */
 	STAT_LOST_OWNER,        /* bytes of a pod whose slot serves another one by now */
+	STAT_LOST_END,          /* ends that were missed, noticed when the address served another connection */
 	STATS
 };
 

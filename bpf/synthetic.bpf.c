@@ -19,6 +19,7 @@ enum what {
 	WHAT_BIRTH,
 	WHAT_DEATH,
 	WHAT_NEXT_NEW, /* the first packet and the birth of one entry after the other */
+	WHAT_MEET,     /* what a CPU does that has just not found the flow: another one may have met it since */
 };
 
 struct command {
@@ -38,6 +39,8 @@ int synthetic(void *context)
 	struct command *command = map_lookup(MAP(MAP_COMMAND), &zero);
 	u32 entry;
 	u32 namespace;
+	const struct config *config;
+	struct entry given;
 	u8 *ct;
 	void *net;
 
@@ -54,19 +57,27 @@ int synthetic(void *context)
 	if (!ct || !net)
 		return -1;
 	*(u64 *)(ct + CT_NET) = (u64)net;
+	if (command->what == WHAT_NOTHING)
+		return 0;
+	given = entry_given(ct);
 	switch (command->what) {
 	case WHAT_ACCOUNT:
-		account(ct, command->direction, command->packets, command->bytes);
+		account(&given, command->direction, command->packets, command->bytes);
 		break;
 	case WHAT_BIRTH:
-		settle_born(ct);
+		settle_born(&given);
 		break;
 	case WHAT_DEATH:
-		bury(ct);
+		bury(&given);
 		break;
 	case WHAT_NEXT_NEW:
-		account(ct, command->direction, command->packets, command->bytes);
-		settle_born(ct);
+		account(&given, command->direction, command->packets, command->bytes);
+		settle_born(&given);
+		break;
+	case WHAT_MEET:
+		config = the_config();
+		if (config)
+			meet(&given, config, given.status & STATUS_CONFIRMED);
 		break;
 	default:
 		break;

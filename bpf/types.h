@@ -12,4 +12,10 @@ typedef unsigned long long u64;
  */
 #define helper static inline __attribute__((always_inline, unused))
 
+/* A word that other CPUs write: read or written once, where it stands. */
+#define SHARED(word) (*(volatile __typeof__(word) *)&(word))
+
+/* Nothing is moved across it by the compiler. */
+#define in_this_order() __asm__ volatile("" ::: "memory")
+
 #endif

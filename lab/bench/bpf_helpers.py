@@ -23,7 +23,7 @@ from rich.table import Table
 from lab.bench.bpf_synthetic import FOREIGN, NAMESPACE, Synthetic, What
 from nodeagent.sources.base import FlowThresholds, SourceUnavailable
 from nodeagent.sources.ebpf.hooks import Mode
-from nodeagent.sources.ebpf.layout import FLOW_ELEPHANT, Config
+from nodeagent.sources.ebpf.layout import Config
 from nodeagent.sources.ebpf.values import configure, wide
 
 _FLOWS: Final = 20_000
@@ -117,7 +117,7 @@ def _elephant(synthetic: Synthetic) -> int:
     taken = synthetic.run(What.ACCOUNT, 2, size=64_000, repeat=_REPEAT).nanoseconds
     standing = list(synthetic.maps.elephants())
     flow = synthetic.maps.flow(standing[0].flow) if standing else None
-    if flow is None or not flow.flags & FLOW_ELEPHANT:
+    if flow is None or not flow.elephant:
         raise OSError(0, "the flow did not become an elephant")
     return taken
 

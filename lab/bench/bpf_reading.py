@@ -22,7 +22,7 @@ from lab.bench.agent_loop import unconnected
 from lab.bench.figures import spread
 from nodeagent.sources.base import Locality
 from nodeagent.sources.ebpf import EbpfSource, bpf
-from nodeagent.sources.ebpf.layout import EVENT_BECAME, FLOW_ELEPHANT, Counters, Event, Flow, Histograms
+from nodeagent.sources.ebpf.layout import EVENT_BECAME, Counters, Event, Flow, Histograms
 from nodeagent.sources.ebpf.loader import Options, Session
 from nodeagent.sources.ebpf.maps import Maps
 from nodeagent.sources.ebpf.programs import Programs
@@ -59,7 +59,7 @@ class Unhooked(EbpfSource):
         """An elephant of 40 Mbit/s."""
         key = number.to_bytes(8, sys.byteorder)
         slot = self._owners.slot_of(f"pod-{number}")
-        flow = Flow(flags=FLOW_ELEPHANT, protocol=6)
+        flow = Flow(elephant=1, protocol=6)
         flow.bytes[0] = 20_000_000 + 5_000_000 * step
         flow.charge[0] = slot.tag if slot else 0
         event = Event(flow=number, time_ns=1, protocol=6, kind=EVENT_BECAME)

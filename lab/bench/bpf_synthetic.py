@@ -41,6 +41,7 @@ class What(IntEnum):
     BIRTH = 2
     DEATH = 3
     NEXT_NEW = 4
+    MEET = 5
 
 
 @cache
@@ -59,6 +60,7 @@ class Synthetic:
         self.entries = entries
         self.maps = Maps.create(sizes or Sizes(flows=max(2 * entries, 1024), addresses=64, slots=64, seeds=64))
         self._own: dict[int, int] = {}
+        self._records: dict[int, bytearray] = {}
         try:
             for number, width, count in ((_ENTRIES, _RECORD, entries), (_COMMAND, _COMMAND_SHAPE.size, 1),
                                          (_NAMESPACES, _RECORD, 2)):  # fmt: skip
@@ -95,8 +97,12 @@ class Synthetic:
         self._tuple(record, "CT_ORIGINAL", source, destination, ports=ports, protocol=protocol)
         back = (reply_source or destination, reply_destination or source)
         self._tuple(record, "CT_REPLY", *back, ports=(ports[1], ports[0]), protocol=protocol)
-        struct.pack_into("=Q", record, self._at["CT_STATUS"], _CONFIRMED if confirmed else 0)
-        bpf.map_update(self._own[_ENTRIES], struct.pack("=I", entry), bytes(record))
+        self._records[entry] = record
+        self._write(entry, _CONFIRMED if confirmed else 0)
+
+    def confirm(self, entry: int) -> None:
+        """The entry is in the table from now on."""
+        self._write(entry, _CONFIRMED)
 
     def run(
         self,
@@ -123,6 +129,11 @@ class Synthetic:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def _write(self, entry: int, status: int) -> None:
+        record = self._records[entry]
+        struct.pack_into("=Q", record, self._at["CT_STATUS"], status)
+        bpf.map_update(self._own[_ENTRIES], struct.pack("=I", entry), bytes(record))
 
     def _release(self) -> None:
         for fd in self._own.values():

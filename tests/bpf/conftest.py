@@ -43,7 +43,7 @@ def helpers(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
         function = getattr(library, name)
         function.argtypes, function.restype = [ctypes.c_uint64], ctypes.c_uint64
     library.test_count_traffic.argtypes = [
-        ctypes.c_void_p, ctypes.c_uint16, ctypes.c_uint32, ctypes.c_uint64, ctypes.c_uint64,
+        ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint32, ctypes.c_uint64, ctypes.c_uint64,
     ]  # fmt: skip
     library.test_count_traffic.restype = None
     library.test_count_end.argtypes = [ctypes.c_void_p, ctypes.c_uint64, ctypes.c_uint64]

@@ -47,12 +47,12 @@ int test_judge(struct flow *flow, const struct config *config)
 	return (int)judge(flow, config);
 }
 
-void test_count_traffic(struct counters *counters, unsigned short flags, unsigned int direction,
+void test_count_traffic(struct counters *counters, const struct flow *flow, unsigned int direction,
 			unsigned long long packets, unsigned long long bytes);
-void test_count_traffic(struct counters *counters, unsigned short flags, unsigned int direction,
+void test_count_traffic(struct counters *counters, const struct flow *flow, unsigned int direction,
 			unsigned long long packets, unsigned long long bytes)
 {
-	count_traffic(counters, flags, direction, packets, bytes);
+	count_traffic(counters, flow, direction, packets, bytes);
 }
 
 void test_count_end(struct histograms *histograms, unsigned long long size, unsigned long long lifetime_ns);

@@ -6,25 +6,25 @@ import ctypes
 
 import pytest
 
-from nodeagent.sources.ebpf.layout import FLOW_ELEPHANT, FLOW_FLIPPED, FLOW_LOCAL, ORIGINAL, REPLY, Counters
+from nodeagent.sources.ebpf.layout import FLOW_FLIPPED, FLOW_LOCAL, ORIGINAL, REPLY, Counters, Flow
 
 
 @pytest.mark.parametrize(
-    ("flags", "direction", "expected"),
+    ("flags", "elephant", "direction", "expected"),
     [
-        (0, ORIGINAL, {"tx_bytes": 100, "tx_packets": 2}),
-        (0, REPLY, {"rx_bytes": 100, "rx_packets": 2}),
-        (FLOW_FLIPPED, ORIGINAL, {"rx_bytes": 100, "rx_packets": 2}),
-        (FLOW_FLIPPED, REPLY, {"tx_bytes": 100, "tx_packets": 2}),
-        (FLOW_LOCAL, ORIGINAL, {"local_bytes": 100}),
-        (FLOW_LOCAL | FLOW_FLIPPED | FLOW_ELEPHANT, REPLY, {"local_bytes": 100}),
-        (FLOW_ELEPHANT, ORIGINAL, {"tx_bytes": 100, "tx_packets": 2, "tx_elephant_bytes": 100}),
-        (FLOW_ELEPHANT | FLOW_FLIPPED, ORIGINAL, {"rx_bytes": 100, "rx_packets": 2, "rx_elephant_bytes": 100}),
+        (0, 0, ORIGINAL, {"tx_bytes": 100, "tx_packets": 2}),
+        (0, 0, REPLY, {"rx_bytes": 100, "rx_packets": 2}),
+        (FLOW_FLIPPED, 0, ORIGINAL, {"rx_bytes": 100, "rx_packets": 2}),
+        (FLOW_FLIPPED, 0, REPLY, {"tx_bytes": 100, "tx_packets": 2}),
+        (FLOW_LOCAL, 0, ORIGINAL, {"local_bytes": 100}),
+        (FLOW_LOCAL | FLOW_FLIPPED, 1, REPLY, {"local_bytes": 100}),
+        (0, 1, ORIGINAL, {"tx_bytes": 100, "tx_packets": 2, "tx_elephant_bytes": 100}),
+        (FLOW_FLIPPED, 1, ORIGINAL, {"rx_bytes": 100, "rx_packets": 2, "rx_elephant_bytes": 100}),
     ],
 )
 def test_bytes_go_to_the_direction_the_owner_sees(
-    helpers: ctypes.CDLL, flags: int, direction: int, expected: dict[str, int]
+    helpers: ctypes.CDLL, flags: int, elephant: int, direction: int, expected: dict[str, int]
 ) -> None:
-    counters = Counters()
-    helpers.test_count_traffic(ctypes.byref(counters), flags, direction, 2, 100)
+    counters, flow = Counters(), Flow(flags=flags, elephant=elephant)
+    helpers.test_count_traffic(ctypes.byref(counters), ctypes.byref(flow), direction, 2, 100)
     assert {f[0]: v for f in Counters._fields_ if (v := getattr(counters, f[0]))} == expected

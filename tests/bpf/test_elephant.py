@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nodeagent.sources.base import FlowThresholds
-from nodeagent.sources.ebpf.layout import FLOW_ELEPHANT, FLOW_SLOW, ORIGINAL, REPLY, Config, Flow
+from nodeagent.sources.ebpf.layout import ORIGINAL, PACE_SLOW, REPLY, Config, Flow
 from nodeagent.sources.ebpf.values import configure
 
 TICK = 0.004
@@ -86,7 +86,7 @@ def test_one_burst_in_an_idle_large_flow_makes_none_below_the_rate(helpers: ctyp
 def test_it_ceases_after_the_hold_below_the_exit_rate(helpers: ctypes.CDLL) -> None:
     run = Run(helpers)
     run.at_rate(RATE * 4, 4)
-    assert run.flow.flags & FLOW_ELEPHANT
+    assert run.flow.elephant
     slow = run.now
     happened = run.at_rate(RATE * 0.3, 10)
     assert [turn for _, turn in happened] == [CEASED]
@@ -97,7 +97,7 @@ def test_a_rate_between_exit_and_entry_keeps_it(helpers: ctypes.CDLL) -> None:
     run = Run(helpers)
     run.at_rate(RATE * 4, 4)
     assert run.at_rate(RATE * 0.7, 30) == []
-    assert run.flow.flags & FLOW_ELEPHANT
+    assert run.flow.elephant
 
 
 def test_a_break_in_the_slowness_starts_the_hold_again(helpers: ctypes.CDLL) -> None:
@@ -106,7 +106,7 @@ def test_a_break_in_the_slowness_starts_the_hold_again(helpers: ctypes.CDLL) -> 
     for _ in range(5):
         assert run.at_rate(RATE * 0.1, 3.5) == []
         assert run.at_rate(RATE * 2, 2.2) == []
-    assert not run.flow.flags & FLOW_SLOW
+    assert not run.flow.pace & PACE_SLOW
 
 
 def test_a_flow_that_returns_after_silence_has_ceased_and_begins_again(helpers: ctypes.CDLL) -> None:
@@ -120,6 +120,14 @@ def test_a_flow_that_returns_after_silence_has_ceased_and_begins_again(helpers: 
 def test_time_may_wrap(helpers: ctypes.CDLL) -> None:
     run = Run(helpers, start=2**32 - SECOND)
     assert [turn for _, turn in run.at_rate(RATE * 2, 8)] == [BECAME]
+
+
+def test_another_processors_later_look_at_the_clock_closes_no_window(helpers: ctypes.CDLL) -> None:
+    run = Run(helpers)
+    run.at_rate(RATE * 4, 4)
+    run.flow.window = opened = run.now + 1  # by that processor, a moment ago
+    assert run.packet(1000) == []
+    assert (run.flow.window, run.flow.elephant, run.flow.pace & PACE_SLOW) == (opened, 1, 0)
 
 
 def test_thresholds_may_change_in_mid_flow(helpers: ctypes.CDLL) -> None:
@@ -142,4 +150,4 @@ def test_beginnings_and_ends_alternate_whatever_comes(
         for turn in run.packet(size, direction):
             assert turn != last
             last = turn
-    assert bool(run.flow.flags & FLOW_ELEPHANT) == (last == BECAME)
+    assert bool(run.flow.elephant) == (last == BECAME)

@@ -8,7 +8,8 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 
 import pytest
@@ -17,6 +18,7 @@ from lab.bench.bpf_synthetic import FOREIGN, NAMESPACE, Synthetic, What
 from nodeagent.btf.kernel import DIRECTORY, VMLINUX
 from nodeagent.flows.tuples import FlowTuples
 from nodeagent.sources.base import FlowThresholds
+from nodeagent.sources.ebpf import bpf
 from nodeagent.sources.ebpf.hooks import Mode
 from nodeagent.sources.ebpf.layout import EVENT_BECAME, EVENT_CEASED, Config, Event, Seed
 from nodeagent.sources.ebpf.maps import Sizes
@@ -58,6 +60,8 @@ class Node:
         self.synthetic.run(What.ACCOUNT, entry, size=size, direction=direction, namespace=namespace)
 
     def birth(self, entry: int = 0) -> None:
+        """As the kernel does it: confirmed, then put into the table."""
+        self.synthetic.confirm(entry)
         self.synthetic.run(What.BIRTH, entry)
 
     def death(self, entry: int = 0) -> None:
@@ -70,6 +74,24 @@ class Node:
             "local_bytes", "flows_born", "flows_ended", "mice_ended",
         )  # fmt: skip
         return {name: value for name, value in zip(names, self.maps.counters(slot)[1], strict=True) if value}
+
+    def at_once(
+        self, packets: int, size: int, meanwhile: Callable[[], object] = lambda: None, *, again: bool = False
+    ) -> None:
+        """Two processors count as many packets of entry 0 each, at the same time."""
+        cpus = sorted(os.sched_getaffinity(0))
+
+        def count(cpu: int) -> None:
+            os.sched_setaffinity(0, {cpu})  # of this thread
+            self.synthetic.run(What.ACCOUNT, 0, size=size, repeat=packets)
+
+        with ThreadPoolExecutor(2) as both:
+            running = [both.submit(count, cpu) for cpu in (cpus[0], cpus[-1])]
+            meanwhile()
+            while again and not all(done.done() for done in running):
+                meanwhile()
+            for done in running:
+                done.result()
 
     def sizes(self, slot: int) -> dict[int, int]:
         return {bucket: count for bucket, count in enumerate(self.maps.histograms(slot).sizes) if count}
@@ -273,6 +295,117 @@ def test_a_connection_that_existed_brings_its_history_but_no_bytes(node: Node) -
     node.death()
     assert node.sizes(2) == {24: 1}  # all of it: 11 MiB
     assert node.stat("LOST_FLOW_EVICTED") == 0
+
+
+def test_a_connection_of_unknown_history_ends_but_has_no_size_and_is_no_mouse(node: Node) -> None:
+    tuples = FlowTuples(6, POD, PEER, PEER, POD, 40_000, 80, 80, 40_000)
+    for met in (True, False):
+        node.maps.write_seed(seed_key(tuples), Seed(born_ns=time.monotonic_ns(), unsized=1))
+        node.synthetic.connect(0, POD, PEER)
+        if met:
+            node.packet(1000)
+        node.death()
+    node.synthetic.connect(0, POD, PEER)
+    node.packet(1000)  # evicted before
+    node.death()
+    assert node.counted(2) == {"tx_bytes": 2000, "tx_packets": 2, "flows_ended": 3}
+    assert node.sizes(2) == {}
+    assert node.stat("LOST_FLOW_EVICTED") == 1
+
+
+@pytest.mark.parametrize("protocol", [1, 58])
+def test_icmp_from_before_the_start_was_not_lost_for_it_is_never_seeded(node: Node, protocol: int) -> None:
+    node.synthetic.connect(0, POD, PEER, protocol=protocol)
+    node.packet(84)
+    node.synthetic.connect(1, POD, PEER, protocol=protocol)
+    node.death(1)
+    assert node.counted(2) == {"tx_bytes": 84, "tx_packets": 1}
+    assert node.stat("LOST_FLOW_EVICTED") == 0
+
+
+def test_a_flow_that_another_processor_met_in_this_moment_is_neither_refused_nor_lost(node: Node) -> None:
+    node.configure(seeded=0)
+    node.synthetic.connect(0, POD, PEER)
+    node.packet(1000)
+    node.configure(seeded=1)
+    node.synthetic.run(What.MEET)
+    assert node.stat("FLOWS_MET") == 1
+    assert node.stat("LOST_FLOW_REFUSED") == node.stat("LOST_FLOW_EVICTED") == 0
+    node.packet(100)
+    assert node.counted(2) == {"tx_bytes": 1100, "tx_packets": 2}
+
+
+@pytest.mark.parametrize("heard", [True, False], ids=["by its first packet", "by its birth"])
+def test_a_flow_whose_end_was_missed_is_noticed_and_nothing_of_it_inherited(node: Node, heard: bool) -> None:
+    node.synthetic.connect(0, POD, PEER, confirmed=False)
+    node.packet(60)
+    node.birth()
+    for _ in range(11):
+        node.packet(MIB)
+    old = node.counted(2)
+    assert len(list(node.maps.elephants())) == 1
+    node.synthetic.connect(0, NEIGHBOUR, PEER, ports=(41_000, 80), confirmed=False)
+    if heard:
+        node.packet(70)
+    node.birth()
+    node.packet(1000)
+    assert list(node.maps.elephants()) == []
+    node.death()
+    sent = {"tx_bytes": 1070, "tx_packets": 2} if heard else {"tx_bytes": 1000, "tx_packets": 1}
+    assert node.counted(3) == sent | {"flows_born": 1, "flows_ended": 1, "mice_ended": 1}
+    assert node.counted(2) == old
+    assert node.stat("LOST_END") == 1
+    assert node.stat("FLOWS_MET") == node.stat("FLOWS_BURIED") == 2
+    assert node.stat("LOST_FLOW_EVICTED") == 0
+
+
+def test_an_elephant_at_an_address_where_an_evicted_one_stood_is_told_anew(node: Node) -> None:
+    node.synthetic.connect(0, POD, PEER)
+    node.packet(11 * MIB)
+    (old,) = node.maps.elephants()
+    bpf.map_delete(node.maps.fds["flows"], old.flow.to_bytes(8, "little"))
+    node.death()
+    node.synthetic.connect(0, NEIGHBOUR, PEER, ports=(41_000, 80), confirmed=False)
+    node.packet(11 * MIB)
+    (new,) = node.maps.elephants()
+    assert endpoint(new.initiator, new.initiator_port) == "10.0.0.2:41000"
+    assert new.time_ns > old.time_ns
+
+
+def test_births_that_no_packet_preceded_are_told_apart(node: Node) -> None:
+    for entry, heard in ((0, True), (1, False), (2, True)):
+        node.synthetic.connect(entry, POD, PEER, ports=(40_000 + entry, 80), confirmed=False)
+        if heard:
+            node.packet(60, entry=entry)
+        node.birth(entry)
+    assert (node.stat("BIRTHS"), node.stat("BIRTHS_UNHEARD")) == (3, 1)
+    assert node.stat("LOST_FLOW_EVICTED") == 0
+
+
+def test_two_processors_that_count_one_flow_tell_of_its_elephant_once(node: Node) -> None:
+    packets, size = 5_000, 2_000  # becomes one in the middle
+    with closing(RingBuffer(node.maps.fds["events"], RING)) as ring:
+        for _ in range(40):
+            node.synthetic.connect(0, POD, PEER, confirmed=False)
+            node.birth()
+            node.at_once(packets, size)
+            node.death()
+            told = [Event.from_buffer_copy(record).kind for record in ring.records()]
+            assert told == [EVENT_BECAME, EVENT_CEASED]
+    assert node.counted(2)["tx_bytes"] == 40 * 2 * packets * size
+    assert list(node.maps.elephants()) == []
+
+
+def test_nothing_is_lost_while_addresses_come_and_two_processors_count_one_flow(node: Node) -> None:
+    packets, size = 600_000, 200
+    generations = iter(range(2, 1_000_000))
+    node.synthetic.connect(0, POD, NEIGHBOUR, confirmed=False)
+    node.birth()
+    node.at_once(packets, size, lambda: node.configure(generation=next(generations)), again=True)
+    assert node.counted(2) == node.counted(3) == {"local_bytes": 2 * packets * size}
+    assert len(list(node.maps.elephants())) == 1
+    node.death()
+    assert list(node.maps.elephants()) == []
 
 
 def test_an_idle_connection_that_existed_ends_as_one(node: Node) -> None:

@@ -56,8 +56,8 @@ CANDIDATES: Final = (
     Candidate(Role.BIRTH, "__nf_conntrack_confirm", ("skb",), "BIRTH_BY_SKB"),
     # Reached by every entry that ends, those of dropped first packets included.
     Candidate(Role.DEATH, "nf_conntrack_free", ("ct",)),
-    Candidate(Role.DEATH, "nf_ct_destroy", ("nfct",)),
-    Candidate(Role.DEATH, "destroy_conntrack", ("nfct",)),
+    Candidate(Role.DEATH, "nf_ct_destroy", ("nfct",), "DEATH_BY_REFERENCE"),
+    Candidate(Role.DEATH, "destroy_conntrack", ("nfct",), "DEATH_BY_REFERENCE"),
 )
 """In the order of preference within each role."""
 

@@ -20,17 +20,18 @@ FLOW_SETTLED: Final = 1 << 0
 FLOW_LOCAL: Final = 1 << 1
 FLOW_FLIPPED: Final = 1 << 2
 FLOW_COUNTED: Final = 1 << 3
-FLOW_FAST: Final = 1 << 4
-FLOW_ELEPHANT: Final = 1 << 5
-FLOW_SLOW: Final = 1 << 6
-FLOW_OLD: Final = 1 << 7
+FLOW_OLD: Final = 1 << 4
+FLOW_UNSIZED: Final = 1 << 5
+PACE_FAST: Final = 1 << 0
+PACE_SLOW: Final = 1 << 1
 
 EVENT_BECAME: Final = 1
 EVENT_CEASED: Final = 2
 
 STATS: Final = (
-    "STAT_FLOWS_MET", "STAT_FLOWS_BURIED", "STAT_UNCONFIRMED", "STAT_BIRTHS", "STAT_LOST_FLOW_REFUSED",
-    "STAT_LOST_FLOW_EVICTED", "STAT_LOST_EVENT", "STAT_LOST_ELEPHANT", "STAT_LOST_READ", "STAT_LOST_OWNER",
+    "STAT_FLOWS_MET", "STAT_FLOWS_BURIED", "STAT_UNCONFIRMED", "STAT_BIRTHS", "STAT_BIRTHS_UNHEARD",
+    "STAT_LOST_FLOW_REFUSED", "STAT_LOST_FLOW_EVICTED", "STAT_LOST_EVENT", "STAT_LOST_ELEPHANT", "STAT_LOST_READ",
+    "STAT_LOST_OWNER", "STAT_LOST_END",
 )  # fmt: skip
 
 _u8, _u16, _u32, _u64 = ctypes.c_uint8, ctypes.c_uint16, ctypes.c_uint32, ctypes.c_uint64
@@ -43,8 +44,8 @@ class Address(ctypes.Structure):
 class Flow(ctypes.Structure):
     _fields_ = (
         ("bytes", _u64 * 2), ("base", _u64 * 2), ("born_ns", _u64), ("packets", _u32 * 2), ("window", _u32),
-        ("slow_since", _u32), ("stamp", _u32 * 2), ("charge", _u32 * 2), ("generation", _u32), ("flags", _u16),
-        ("protocol", _u8), ("reserved", _u8),
+        ("slow_since", _u32), ("stamp", _u32 * 2), ("charge", _u32 * 2), ("generation", _u32), ("flags", _u8),
+        ("pace", _u8), ("elephant", _u8), ("protocol", _u8),
     )  # fmt: skip
 
 
@@ -76,7 +77,7 @@ class SeedKey(ctypes.Structure):
 
 
 class Seed(ctypes.Structure):
-    _fields_ = (("bytes", _u64 * 2), ("born_ns", _u64))
+    _fields_ = (("bytes", _u64 * 2), ("born_ns", _u64), ("unsized", _u32), ("reserved", _u32))
 
 
 class Event(ctypes.Structure):

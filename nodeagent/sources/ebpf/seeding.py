@@ -1,6 +1,7 @@
 """What existing connections carried before the program came: one ctnetlink dump, into the kernel's seeds.
 
-Effects: a netlink socket, map updates. A refused dump is no failure: flows then begin at their next packet.
+Effects: a netlink socket, map updates. A refused dump is no failure: flows then begin at their next packet, and
+their sizes are not known.
 """
 
 from __future__ import annotations
@@ -30,12 +31,14 @@ class Seeder:
         self._written: set[bytes] = set()
         self.refused = 0
         """Connections the map took no more."""
+        self.unsized = 0
+        """Connections the kernel had not counted: what they carried is not known."""
 
     def __len__(self) -> int:
         return len(self._written)
 
     def dump(self) -> bool:
-        """Seed what is not seeded yet; False when the table could not be read."""
+        """Seed what is not seeded yet; False when some that exist may not be."""
         lost: Counter[LossKind] = Counter()
         try:
             sockets = ConntrackSockets(Decoder(), lost)
@@ -43,7 +46,7 @@ class Seeder:
             _log.warning("connections that already exist are not known", problem=error.strerror)
             return False
         try:
-            return sockets.dump(self._take)
+            return sockets.dump(self._take) and not self.refused
         except OSError as error:
             _log.warning("connections that already exist are not known", problem=error.strerror)
             return False
@@ -55,8 +58,8 @@ class Seeder:
         for key, _, _, original, _, reply in samples:
             if key in self._written or (tuples := parse_key(key)) is None or not is_conversation(tuples.protocol):
                 continue
-            seed = Seed(born_ns=now)
-            if NO_COUNTERS not in (original, reply):
+            seed = Seed(born_ns=now, unsized=NO_COUNTERS in (original, reply))
+            if not seed.unsized:
                 seed.bytes[ORIGINAL], seed.bytes[REPLY] = original, reply
             try:
                 self._maps.write_seed(seed_key(tuples), seed)
@@ -64,3 +67,4 @@ class Seeder:
                 self.refused += 1
                 continue
             self._written.add(key)
+            self.unsized += seed.unsized

@@ -27,7 +27,7 @@ from nodeagent.sources.base import (
 )
 from nodeagent.sources.ebpf import loader
 from nodeagent.sources.ebpf.elephants import ElephantView
-from nodeagent.sources.ebpf.layout import FLOW_ELEPHANT, Config, Event, Flow
+from nodeagent.sources.ebpf.layout import Config, Event, Flow
 from nodeagent.sources.ebpf.loader import Options, Session
 from nodeagent.sources.ebpf.locality import Residents
 from nodeagent.sources.ebpf.maps import buckets, counted, less
@@ -41,8 +41,12 @@ _log = structlog.get_logger(__name__)
 KEPT_READINGS: Final = 3
 """Readings for which an owner that left, and for which nothing is counted any more, is still shown."""
 
+_INLINED: Final = "nf_ct_acct_add"
+"""The function that compilers may copy into its callers."""
 _BIRTHS_TO_JUDGE: Final = 16
-"""Connections that must have begun before silence of the accounting hook proves that it is never called."""
+"""Connections that must have begun before silence of the accounting hook proves that conntrack never calls it."""
+_HEARD: Final = 1 / 16
+"""Part of them whose first packet must have been counted. A few are made by programs, without one."""
 
 _NONE_ENDED: Final = [0] * HISTOGRAM_BUCKETS, [0] * HISTOGRAM_BUCKETS
 """Histograms of sizes and lifetimes; readings are not changed once handed out."""
@@ -78,7 +82,7 @@ class EbpfSource:
         self._lost: Counter[LossKind] = Counter()
         self._lost_here: Counter[LossKind] = Counter()
         self._inherited: Counter[LossKind] = Counter()
-        self._refused_seeds = self._evicted = 0
+        self._refused_seeds = self._unsized_seeds = self._evicted = 0
         self._owners = OwnerTable(self._options.sizes.slots)
         self._view = ElephantView(self._thresholds)
 
@@ -126,7 +130,7 @@ class EbpfSource:
             raise SourceUnavailable("ebpf: not open; no traffic is measured; call open() first")
         try:
             reading = self._read(self._session, now)
-            if self._never_called(self._session, reading):
+            if self._never_called(self._session):
                 self._avoid_inlined()
                 reading = self._read(self._session, now)
         except OSError as error:
@@ -206,9 +210,10 @@ class EbpfSource:
         seeder.dump()
         self._config.fingerprint = loader.identity(self._options.sizes)
         self._write_config(generation=1, netns=loader.own_namespace())
-        seeder.dump()  # what began between the first dump and now
-        self._write_config(seeded=1)
+        # What began between the first dump and now. Without it nobody can tell a lost flow from one not known yet.
+        self._write_config(seeded=int(seeder.dump()))
         self._refused_seeds += seeder.refused
+        self._unsized_seeds += seeder.unsized
 
     def _write_config(self, **fields: int) -> None:
         for name, value in fields.items():
@@ -269,7 +274,7 @@ class EbpfSource:
         for event in session.maps.elephants():
             flow = session.maps.flow(event.flow)
             # Evicted: it will be met anew, should it go on; or another flow has its address by now.
-            if flow is None or not flow.flags & FLOW_ELEPHANT:
+            if flow is None or not flow.elephant:
                 session.maps.forget_elephant(event.flow)
             else:
                 found.append((event, flow))
@@ -294,22 +299,29 @@ class EbpfSource:
             + stats["STAT_LOST_ELEPHANT"] + self._residents.refused
         )  # fmt: skip
         lost[LossKind.EVENTS_OVERRUN] = stats["STAT_LOST_EVENT"]
-        lost[LossKind.HOOKS_MISSED] = session.programs.misses()
+        lost[LossKind.NO_COUNTERS] = self._unsized_seeds
+        # A missed end shows where the kernel keeps no count of what it skips; elsewhere it is in that count.
+        lost[LossKind.HOOKS_MISSED] = max(session.programs.misses(), stats["STAT_LOST_END"])
         return lost
 
-    def _never_called(self, session: Session, reading: Reading) -> bool:
-        """The compiler copied the accounting function into its callers: connections begin, nothing is counted."""
-        if "nf_ct_acct_add" not in session.functions or self._options.without:
+    def _never_called(self, session: Session) -> bool:
+        """The compiler copied the accounting function into conntrack's own calls: connections begin unheard.
+
+        Other modules (flowtables) call it all the same, so bytes prove nothing. Which function a predecessor
+        hooked is not known: where nothing is heard, it was this one.
+        """
+        if _INLINED in self._options.without or (session.functions and _INLINED not in session.functions):
             return False
-        if any(c.tx_bytes or c.rx_bytes or c.local_bytes for c in reading.owners.values()):
-            return False
-        return session.maps.stats()["STAT_BIRTHS"] >= _BIRTHS_TO_JUDGE
+        stats = session.maps.stats()
+        births, heard = stats["STAT_BIRTHS"], stats["STAT_BIRTHS"] - stats["STAT_BIRTHS_UNHEARD"]
+        return births >= _BIRTHS_TO_JUDGE and heard < births * _HEARD
 
     def _avoid_inlined(self) -> None:
-        _log.warning("nf_ct_acct_add is never called on this kernel; hooking __nf_ct_refresh_acct instead")
-        self.close()
+        _log.warning("conntrack never calls nf_ct_acct_add on this kernel; hooking __nf_ct_refresh_acct instead")
+        if self._session is not None:
+            self._abandon(self._session)
         self._lost += self._lost_here
-        self._options = replace(self._options, without=frozenset({"nf_ct_acct_add"}))
+        self._options = replace(self._options, without=self._options.without | {_INLINED})
         self._start_fresh()
 
     def _abandon(self, session: Session) -> None:
@@ -322,7 +334,7 @@ class EbpfSource:
         self._owners = OwnerTable(self._options.sizes.slots)
         self._lost_here = Counter()
         self._inherited = Counter()
-        self._refused_seeds = self._evicted = 0
+        self._refused_seeds = self._unsized_seeds = self._evicted = 0
         self._config = Config()
         self._view = ElephantView(self._thresholds)
 

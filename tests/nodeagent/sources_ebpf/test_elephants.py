@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from nodeagent.sources.base import HOST, UNATTRIBUTED, Elephant, FlowThresholds
 from nodeagent.sources.ebpf.elephants import ElephantView
-from nodeagent.sources.ebpf.layout import FLOW_ELEPHANT, FLOW_LOCAL, Address, Event, Flow
+from nodeagent.sources.ebpf.layout import FLOW_LOCAL, Address, Event, Flow
 from nodeagent.sources.ebpf.values import wide
 
 UIDS = {1: HOST, 4098: "a", 4099: "b"}
@@ -19,8 +19,8 @@ def event(flow: int = 1, at: float = 100.0, carried: int = 10 * MIB) -> Event:
     )  # fmt: skip
 
 
-def flow(sent: int, charge: tuple[int, int] = (4098, 0), flags: int = FLOW_ELEPHANT, received: int = 0) -> Flow:
-    return Flow(bytes=(sent, received), charge=charge, flags=flags)
+def flow(sent: int, charge: tuple[int, int] = (4098, 0), flags: int = 0, received: int = 0) -> Flow:
+    return Flow(bytes=(sent, received), charge=charge, flags=flags, elephant=1)
 
 
 def look(view: ElephantView, now: float, *found: tuple[Event, Flow]) -> tuple[Elephant, ...]:
@@ -60,7 +60,7 @@ def test_one_that_ended_and_began_again_between_two_readings_is_measured_anew() 
 
 
 def test_two_pods_of_the_node_are_both_its_owners() -> None:
-    local = flow(11 * MIB, charge=(4098, 4099), flags=FLOW_ELEPHANT | FLOW_LOCAL)
+    local = flow(11 * MIB, charge=(4098, 4099), flags=FLOW_LOCAL)
     (elephant,) = look(ElephantView(FlowThresholds()), 100.1, (event(), local))
     assert (elephant.owners, elephant.local) == (("a", "b"), True)
 

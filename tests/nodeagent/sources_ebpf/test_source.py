@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 
 from nodeagent.sources.base import HOST, UNATTRIBUTED, FlowThresholds, Locality, LossKind
 from nodeagent.sources.ebpf import bpf, layout, loader
-from nodeagent.sources.ebpf.layout import FLOW_ELEPHANT, Counters, Event, Flow, Histograms
+from nodeagent.sources.ebpf.layout import STATS, Counters, Event, Flow, Histograms
 from nodeagent.sources.ebpf.loader import Options, Session
 from nodeagent.sources.ebpf.maps import Maps, Sizes, counted
 from nodeagent.sources.ebpf.programs import Programs
+from nodeagent.sources.ebpf.seeding import Seeder
 from nodeagent.sources.ebpf.source import KEPT_READINGS, EbpfSource
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="creating maps needs root")
@@ -60,8 +61,9 @@ class Unhooked:
         histograms.sizes[size] = 1
         bpf.map_update(self.maps.fds["histograms"], slot.number.to_bytes(4, "little"), bytes(histograms))
 
-    def stat(self, number: int, value: int) -> None:
+    def stat(self, name: str, value: int) -> None:
         assert self.maps is not None
+        number = STATS.index(f"STAT_{name}")
         values = value.to_bytes(8, "little") + bytes(8 * (bpf.possible_cpus() - 1))
         bpf.map_update(self.maps.fds["stats"], number.to_bytes(4, "little"), values)
 
@@ -189,21 +191,22 @@ def test_a_pod_that_takes_anothers_slot_starts_from_nothing(unhooked: Unhooked, 
 
 
 def test_losses_are_named(unhooked: Unhooked, source: EbpfSource) -> None:
-    for number in range(4, 10):  # every STAT_LOST_*
-        unhooked.stat(number, 1)
+    for name in STATS:
+        if name.startswith("STAT_LOST_"):
+            unhooked.stat(name.removeprefix("STAT_"), 1)
     assert source.read(1.0).lost == {
-        LossKind.UPDATES_FAILED: 4, LossKind.FLOWS_EVICTED: 1, LossKind.EVENTS_OVERRUN: 1
+        LossKind.UPDATES_FAILED: 4, LossKind.FLOWS_EVICTED: 1, LossKind.EVENTS_OVERRUN: 1, LossKind.HOOKS_MISSED: 1
     }  # fmt: skip
 
 
 def test_flows_that_the_table_cannot_still_hold_are_lost_before_they_end(
     unhooked: Unhooked, source: EbpfSource
 ) -> None:
-    unhooked.stat(0, 100)  # met
-    unhooked.stat(1, 6)  # buried
+    unhooked.stat("FLOWS_MET", 100)
+    unhooked.stat("FLOWS_BURIED", 6)
     assert source.read(1.0).lost == {LossKind.FLOWS_EVICTED: 30}
-    unhooked.stat(1, 70)  # those that were held have ended
-    unhooked.stat(5, 2)  # and two of the others have been missed
+    unhooked.stat("FLOWS_BURIED", 70)  # those that were held have ended
+    unhooked.stat("LOST_FLOW_EVICTED", 2)  # and two of the others have been missed
     assert source.read(2.0).lost == {LossKind.FLOWS_EVICTED: 30}
 
 
@@ -211,11 +214,11 @@ def test_an_elephant_whose_flow_is_gone_or_another_is_forgotten(unhooked: Unhook
     maps = unhooked.maps
     assert maps is not None
     now = time.monotonic_ns()
-    for key, flags in ((1, FLOW_ELEPHANT), (2, 0), (3, None)):
+    for key, standing in ((1, 1), (2, 0), (3, None)):
         name = key.to_bytes(8, "little")
         bpf.map_update(maps.fds["elephants"], name, bytes(Event(flow=key, time_ns=now)))
-        if flags is not None:
-            bpf.map_update(maps.fds["flows"], name, bytes(Flow(bytes=(2**24, 0), flags=flags)))
+        if standing is not None:
+            bpf.map_update(maps.fds["flows"], name, bytes(Flow(bytes=(2**24, 0), elephant=standing)))
     (elephant,) = source.read(now / 1e9 + 0.1).elephants
     assert elephant.owners == (UNATTRIBUTED,)
     assert [event.flow for event in maps.elephants()] == [1]
@@ -239,11 +242,62 @@ def test_a_new_address_makes_flows_look_again_and_a_lost_one_does_not(
     assert unhooked.maps.read_config().generation == before + 1
 
 
-def test_where_the_accounting_function_is_inlined_the_other_is_hooked(unhooked: Unhooked) -> None:
-    unhooked.functions = ("nf_ct_acct_add", "nf_conntrack_free")
-    source = unhooked.source(Locality())
-    unhooked.stat(3, 100)  # connections begin, and nothing is counted
+@pytest.mark.parametrize("functions", [("nf_ct_acct_add", "nf_conntrack_free"), ()], ids=["own", "adopted"])
+def test_where_the_accounting_function_is_inlined_the_other_is_hooked(
+    unhooked: Unhooked, functions: tuple[str, ...]
+) -> None:
+    unhooked.functions = functions
+    source = unhooked.source(Locality(pods={A: "a"}))
+    unhooked.stat("BIRTHS", 100)
+    unhooked.stat("BIRTHS_UNHEARD", 99)
+    unhooked.count("a", source, tx_bytes=10**9)  # a flowtable calls the function that conntrack does not
     reading = source.read(1.0)
     assert [options.without for options in unhooked.started] == [frozenset(), frozenset({"nf_ct_acct_add"})]
     assert reading.epoch == 2
+    unhooked.stat("BIRTHS", 100)
+    unhooked.stat("BIRTHS_UNHEARD", 100)
+    assert source.read(2.0).epoch == 2  # there is no third function
+    source.close()
+
+
+@pytest.mark.parametrize(
+    ("functions", "births", "unheard"),
+    [
+        (("nf_ct_acct_add",), 15, 15),  # too few to tell
+        (("nf_ct_acct_add",), 10_000, 9_000),  # a program restores a table, and connections begin beside it
+        (("__nf_ct_refresh_acct",), 100, 100),
+    ],
+)
+def test_the_hook_stays_where_it_is_called(
+    unhooked: Unhooked, functions: tuple[str, ...], births: int, unheard: int
+) -> None:
+    unhooked.functions = functions
+    source = unhooked.source(Locality())
+    unhooked.stat("BIRTHS", births)
+    unhooked.stat("BIRTHS_UNHEARD", unheard)
+    assert source.read(1.0).epoch == 1
+    source.close()
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_only_a_whole_dump_lets_unknown_connections_count_as_lost(
+    unhooked: Unhooked, monkeypatch: pytest.MonkeyPatch, whole: bool
+) -> None:
+    monkeypatch.setattr(Seeder, "dump", lambda _: whole)
+    source = unhooked.source(Locality())
+    assert unhooked.maps is not None
+    assert unhooked.maps.read_config().seeded == whole
+    source.close()
+
+
+def test_connections_the_kernel_had_not_counted_are_told(
+    unhooked: Unhooked, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def dump(seeder: Seeder) -> bool:
+        seeder.unsized = 3
+        return True
+
+    monkeypatch.setattr(Seeder, "dump", dump)
+    source = unhooked.source(Locality())
+    assert source.read(1.0).lost == {LossKind.NO_COUNTERS: 3}
     source.close()
