@@ -33,6 +33,8 @@ pytestmark = [
 POD, NEIGHBOUR, PEER, NODE = (socket.inet_aton(a) for a in ("10.0.0.1", "10.0.0.2", "192.0.2.9", "10.0.0.254"))
 POD6, PEER6 = (socket.inet_pton(socket.AF_INET6, a) for a in ("fd00::1", "2001:db8::9"))
 TAG, OTHER, NEXT = 1 << 12 | 2, 1 << 12 | 3, 2 << 12 | 2
+NOBODYS = 99 << 12 | 2
+"""A tag of the pod's slot that no flow has."""
 RING = 16 * 4096
 SIZES = Sizes(flows=1024, addresses=64, slots=16, seeds=16, elephants=4, event_bytes=RING)
 MIB = 2**20
@@ -406,6 +408,21 @@ def test_nothing_is_lost_while_addresses_come_and_two_processors_count_one_flow(
     assert len(list(node.maps.elephants())) == 1
     node.death()
     assert list(node.maps.elephants()) == []
+
+
+def test_a_slot_given_away_while_two_processors_count_for_it_begins_with_nothing(node: Node) -> None:
+    packets, size, sent = 50_000, 100, 0
+    for generation in range(2, 42):
+        tag = generation << 12 | 2
+        node.maps.give_slot(2, tag)
+        node.maps.write_address(wide(POD), tag)
+        node.synthetic.connect(0, POD, PEER, confirmed=False)
+        node.birth()
+        node.at_once(packets, size, lambda: node.maps.give_slot(2, NOBODYS))
+        sent += 2 * packets * size
+        assert node.counted(2) == {}
+        node.death()
+    assert node.counted(0)["tx_bytes"] <= sent
 
 
 def test_an_idle_connection_that_existed_ends_as_one(node: Node) -> None:

@@ -11,6 +11,7 @@ import errno
 import os
 import platform
 import struct
+import time
 from dataclasses import dataclass
 from enum import IntEnum
 from functools import cache
@@ -65,6 +66,10 @@ F_NO_PREALLOC: Final = 1
 _MACHINE: Final = platform.machine()
 _BPF: Final = {"x86_64": 321, "aarch64": 280}.get(_MACHINE)
 _PERF_EVENT_OPEN: Final = {"x86_64": 298, "aarch64": 241}.get(_MACHINE)
+_MEMBARRIER: Final = {"x86_64": 324, "aarch64": 283}.get(_MACHINE)
+_MEMBARRIER_GLOBAL: Final = 1
+_LONGEST_RUN: Final = 0.01
+"""Seconds; a run of a program takes microseconds."""
 _KPROBE_TYPE: Final = Path("/sys/bus/event_source/devices/kprobe/type")
 _LOG_BYTES: Final = 4 * 2**20
 _LOG_LEVEL: Final = 1
@@ -304,6 +309,14 @@ def program_run(program: int, data: bytes, *, repeat: int) -> Run:
     attr = struct.pack("=IIIIQQIIIIQQ", program, 0, len(data), 0, _address(packet), 0, repeat, 0, 0, 0, 0, 0)
     _, left = _bpf(_Command.PROG_RUN, attr)
     return Run(struct.unpack_from("=I", left, 4)[0], struct.unpack_from("=I", left, 36)[0])
+
+
+def wait_for_runs() -> None:
+    """Return when every run of a program that was under way has ended: after a grace period of the kernel."""
+    try:
+        _system_call(_MEMBARRIER, _MEMBARRIER_GLOBAL, 0)
+    except OSError:  # kernels with nohz_full refuse it
+        time.sleep(_LONGEST_RUN)
 
 
 def possible_cpus(path: Path = Path("/sys/devices/system/cpu/possible")) -> int:

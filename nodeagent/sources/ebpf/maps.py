@@ -181,7 +181,14 @@ class Maps:
         return self._batch("histograms", slots, ctypes.sizeof(Histograms))
 
     def give_slot(self, slot: int, tag: int) -> None:
-        """Zero a slot's counters and let them count for ``tag`` only."""
+        """Zero a slot's counters and let them count for ``tag`` only.
+
+        A hook that has just found the owner before may still be adding: zeros come when it is done.
+        """
+        if self.counters(slot)[0]:
+            nobodys = slot  # no owner of a slot that is given away is of generation 0
+            bpf.map_update(self.fds["counters"], _slot(slot), bytes(Counters(tag=nobodys)) * self._cpus)
+            bpf.wait_for_runs()
         bpf.map_update(self.fds["histograms"], _slot(slot), bytes(ctypes.sizeof(Histograms)))
         bpf.map_update(self.fds["counters"], _slot(slot), bytes(Counters(tag=tag)) * self._cpus)
 
