@@ -1,11 +1,13 @@
 """eBPF alone, on a node whose kernel does not count (nf_conntrack_acct=0), with room for few events.
 
-Elsewhere ctnetlink watches as well, and switches the kernel's accounting on.
+Elsewhere ctnetlink watches as well, and switches the kernel's accounting on. Here too: the functions that are
+hooked where the usual ones are not, by each way to attach.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import closing
 from ctypes import sizeof
 from pathlib import Path
 
@@ -14,9 +16,22 @@ import pytest
 from lab.network import netns
 from nodeagent.sources.base import FlowSource, FlowThresholds, LossKind
 from nodeagent.sources.ebpf import EbpfSource
+from nodeagent.sources.ebpf.hooks import Mode
 from nodeagent.sources.ebpf.layout import Event
+from nodeagent.sources.ebpf.loader import Options
+from nodeagent.sources.ebpf.maps import Sizes
 from tests.kernel.guest.measuring import THRESHOLDS, Measuring
-from tests.kernel.guest.network import LOCALITY, PORT, SERVER4, SERVER6, SILENT_PORTS, Network, network
+from tests.kernel.guest.network import (
+    FORBIDDEN,
+    LOCALITY,
+    PORT,
+    SERVER4,
+    SERVER6,
+    SERVICE4,
+    SILENT_PORTS,
+    Network,
+    network,
+)  # fmt: skip
 from tests.kernel.guest.sources import EBPF, opened
 from tests.kernel.guest.traffic import Connection, exchange, scatter
 
@@ -82,3 +97,68 @@ def test_elephants_whose_signal_found_the_ring_full_are_counted_and_found_at_the
         assert found == {f"{SERVER4}:{port}" for port in range(first, first + MANY)}, name
         assert after[name].elephants == (), name
     assert owners["uid-1"].tx_bytes == truth["in_pod1"]
+
+
+ADD, REFRESH = "nf_ct_acct_add", "__nf_ct_refresh_acct"
+INSERT, CONFIRM = "__nf_conntrack_hash_insert", "__nf_conntrack_confirm"
+FREE, DESTROY = "nf_conntrack_free", "nf_ct_destroy"
+WITHOUT = {
+    f"{ADD} {INSERT} {FREE}": (REFRESH, CONFIRM, DESTROY),
+    f"{INSERT} {CONFIRM}": (ADD, FREE),
+}
+"""Functions that a kernel might lack, and those that serve in their stead. What ``__nf_ct_refresh_acct`` takes
+differs between the guests' kernels."""
+
+
+@pytest.mark.parametrize("mode", list(Mode), ids=str)
+@pytest.mark.parametrize("without", WITHOUT, ids=lambda without: f"without {without}")
+def test_whatever_functions_are_hooked_every_byte_is_counted_once(
+    quiet_net: Network, mode: Mode, without: str
+) -> None:
+    net = quiet_net
+    options = Options(modes=(mode,), sizes=Sizes(flows=1024), pins=None, without=frozenset(without.split()))
+    source = EbpfSource(THRESHOLDS, LOCALITY, options=options)
+    with closing(source):
+        with netns.entered(net.node):
+            source.open()
+        assert source._session is not None
+        assert (source.mode, source._session.functions) == (mode.value, WITHOUT[without])
+        measuring = Measuring({"ebpf": source}, net)
+        scatter(net.pod1, SERVER4, ports=[FORBIDDEN], sizes=[500])  # dropped: nobody's
+        dropped = measuring.truth()["in_pod1"]
+        scatter(net.pod1, SERVICE4, ports=[SILENT_PORTS[0]], sizes=[700])  # no second packet settles it
+        exchange(net.pod1, net.server, SERVER6, listen=SERVER6, port=PORT, sizes=(1, 300, 1400))
+        with Connection(net.pod1, net.server, SERVER4, listen=SERVER4, port=PORT) as connection:
+            connection.send(500_000)
+            connection.answer(20_000)
+            truth = measuring.truth()
+            net.flush()
+            ((pod, lost),) = measuring.ended(3).values()
+            owners = measuring.owners()
+            connection.reset()
+        assert lost == 0
+    assert set(owners) == {"uid-1"}
+    assert (pod.tx_bytes, pod.rx_bytes) == (truth["in_pod1"] - dropped, truth["out_pod1"])
+    assert (pod.flows_born, pod.flows_ended, pod.mice_ended) == (3, 3, 2)
+
+
+def test_connections_that_nobody_counted_end_without_a_size(quiet_net: Network) -> None:
+    net = quiet_net
+    net.quiet()
+    net.flush()
+    with (
+        Connection(net.pod1, net.server, SERVER4, listen=SERVER4, port=PORT) as idle,
+        opened(EBPF, net.node, THRESHOLDS, LOCALITY) as sources,
+        Connection(net.pod1, net.server, SERVER4, listen=SERVER4, port=PORT + 1) as young,
+    ):
+        before = {name: source.read(0.0) for name, source in sources.items()}
+        young.send(1_000)
+        idle.send(1_000)
+        net.quiet()
+        net.flush()
+        for name, source in sources.items():
+            pod, lost = source.read(0.0).owners["uid-1"], before[name].lost
+            assert lost == {LossKind.NO_COUNTERS: 1}, name
+            assert (pod.flows_born, pod.flows_ended, pod.mice_ended, sum(pod.sizes)) == (1, 2, 1, 1), name
+        idle.reset()
+        young.reset()
