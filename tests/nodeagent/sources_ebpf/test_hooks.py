@@ -32,8 +32,8 @@ def planned(*functions: Function, mode: Mode = Mode.KPROBE, without: tuple[str, 
         ((ADD, REFRESH_SKB, CONFIRM, FREE), (ADD, CONFIRM, FREE), "BIRTH_BY_SKB"),
         ((REFRESH_BYTES, INSERT, FREE), (REFRESH_BYTES, INSERT, FREE), "ACCOUNT_BY_BYTES"),
         ((REFRESH_SKB, INSERT, FREE), (REFRESH_SKB, INSERT, FREE), "ACCOUNT_BY_SKB"),
-        ((ADD, INSERT, DESTROY), (ADD, INSERT, DESTROY), "ACCOUNT_BY_ADD"),
-        ((ADD, INSERT, OLD_DESTROY), (ADD, INSERT, OLD_DESTROY), "ACCOUNT_BY_ADD"),
+        ((ADD, INSERT, DESTROY), (ADD, INSERT, DESTROY), "DEATH_BY_REFERENCE"),
+        ((ADD, INSERT, OLD_DESTROY), (ADD, INSERT, OLD_DESTROY), "DEATH_BY_REFERENCE"),
         ((ADD, FREE), (ADD, FREE), "ACCOUNT_BY_ADD"),
     ],
     ids=["usual", "no hash insert", "no add, 6.14", "no add, 6.1", "no free", "before 5.18", "no birth at all"],
@@ -44,6 +44,10 @@ def test_the_best_functions_there_are_get_hooked(
     found = planned(*functions)
     assert tuple(hook.function for hook in found.hooks) == tuple(name for name, _ in hooked)
     assert found.defines[define] == "1"
+
+
+def test_an_entry_is_read_directly_wherever_the_hook_is_handed_one() -> None:
+    assert planned(*USUAL).defines.keys().isdisjoint({"BIRTH_BY_SKB", "DEATH_BY_REFERENCE"})
 
 
 def test_functions_that_refused_are_passed_over() -> None:
