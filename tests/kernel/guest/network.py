@@ -78,8 +78,8 @@ table inet truth {{
 table inet zones {{
   chain pre {{
     type filter hook prerouting priority raw;
-    meta l4proto tcp th dport {ZONED} ct zone set 7
-    meta l4proto tcp th sport {ZONED} ct zone set 7
+    {_TRANSPORT} th dport {ZONED} ct zone set 7
+    {_TRANSPORT} th sport {ZONED} ct zone set 7
   }}
 }}
 table inet policies {{

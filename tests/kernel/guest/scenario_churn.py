@@ -1,4 +1,7 @@
-"""A node with 250 pods, ten of which are replaced every second: no bytes go to another, and none get lost."""
+"""A node with 250 pods, ten of which are replaced every second: no bytes go to another, and none get lost.
+
+There is room for fewer owners than there are pods in all, so that slots go from one to another.
+"""
 
 from __future__ import annotations
 
@@ -11,12 +14,16 @@ from dataclasses import dataclass, field, replace
 import pytest
 
 from nodeagent.sources.base import Locality
-from tests.kernel.guest.measuring import Measuring, Owners
-from tests.kernel.guest.network import LOCALITY, PORT, SERVER4, SILENT_PORTS, Network, run_ip
+from tests.kernel.guest.measuring import THRESHOLDS, Measuring, Owners
+from tests.kernel.guest.network import LOCALITY, PORT, SERVER4, SILENT_PORTS, Network, network, run_ip
+from tests.kernel.guest.skips import LARGEST_PART, may_skip
+from tests.kernel.guest.sources import SOURCES, opened
 from tests.kernel.guest.traffic import Connection, packed, socket_in
 
 PODS = 250
 CHANGES = 100
+SLOTS = 300
+"""Of these 255 are in use at once: from the 46th change on each new pod gets the slot of one that left."""
 INTERVAL = 0.1
 """Seconds between changes, by a schedule that is kept: a late change is followed by the next one sooner."""
 READ_EVERY = 10
@@ -46,12 +53,13 @@ class Population:
 
 
 @pytest.fixture
-def pool(shared_net: Network) -> Iterator[None]:
+def measuring() -> Iterator[Measuring]:
     """Every address of the pool is at home in pod 2's namespace."""
-    run_ip(shared_net.node, f"route add {POOL} via 10.99.2.2")
-    run_ip(shared_net.pod2, f"route add local {POOL} dev lo")
-    yield
-    run_ip(shared_net.node, f"route del {POOL}")
+    with network() as net:
+        run_ip(net.node, f"route add {POOL} via 10.99.2.2")
+        run_ip(net.pod2, f"route add local {POOL} dev lo")
+        with opened(SOURCES, net.node, THRESHOLDS, LOCALITY, slots=SLOTS) as sources:
+            yield Measuring(sources, net)
 
 
 def send(net: Network, address: str, port: int, size: int) -> None:
@@ -61,7 +69,6 @@ def send(net: Network, address: str, port: int, size: int) -> None:
         sender.sendto(b"x" * size, (SERVER4, port))
 
 
-@pytest.mark.usefixtures("pool")
 def test_pods_replaced_ten_times_a_second_are_charged_exactly_what_each_sent(measuring: Measuring) -> None:
     net, pods = measuring.net, Population()
     measuring.set_locality(pods.locality())
@@ -92,5 +99,9 @@ def test_pods_replaced_ten_times_a_second_are_charged_exactly_what_each_sent(mea
         missing = {uid: size - charged.get(uid, 0) for uid, size in pods.sent.items()}
         missing["uid-1"] = truth["in_pod1"] - charged["uid-1"]
         wrong = {uid: size for uid, size in missing.items() if size}
-        assert len(wrong) <= sum(lost.values()), (name, lost, wrong)
+        if may_skip(name):
+            whole = pods.sent.total() + truth["in_pod1"]
+            assert sum(wrong.values()) <= whole * LARGEST_PART, (name, lost, wrong)
+        else:
+            assert len(wrong) <= sum(lost.values()), (name, lost, wrong)
         assert all(size > 0 for size in wrong.values()), (name, wrong)

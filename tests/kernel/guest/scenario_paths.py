@@ -108,8 +108,8 @@ def figures(counters: Counters) -> tuple[int, int, int]:
 
 @pytest.mark.parametrize(("way", "protocol"), [
     *crossings(PATHS, "tcp"),
-    *crossings({name: PATHS[name] for name in ("direct", "service", "masqueraded")}, "udp"),
-    *crossings({name: PATHS[name] for name in ("direct", "service")}, "sctp"),
+    *crossings({name: PATHS[name] for name in ("direct", "service", "masqueraded", "zone")}, "udp"),
+    *crossings({name: PATHS[name] for name in ("direct", "service", "masqueraded")}, "sctp"),
 ])  # fmt: skip
 def test_a_pod_that_calls_the_server_is_charged_what_its_interface_carried(
     measuring: Measuring, way: Way, protocol: str
@@ -122,7 +122,7 @@ def test_a_pod_that_calls_the_server_is_charged_what_its_interface_carried(
     assert truth["in_pod1"] > (sum(DATAGRAMS) if protocol == "udp" else SENT)
 
 
-@pytest.mark.parametrize(("way", "protocol"), [*crossings(INBOUND, "tcp", "udp")])
+@pytest.mark.parametrize(("way", "protocol"), [*crossings(INBOUND, "tcp", "udp", "sctp")])
 def test_a_pod_that_is_called_is_charged_what_its_interface_carried(
     measuring: Measuring, way: Way, protocol: str
 ) -> None:
@@ -133,7 +133,7 @@ def test_a_pod_that_is_called_is_charged_what_its_interface_carried(
     assert truth["out_pod1"] > truth["in_pod1"]
 
 
-@pytest.mark.parametrize(("way", "protocol"), [*crossings(NEIGHBOURS, "tcp", "udp")])
+@pytest.mark.parametrize(("way", "protocol"), [*crossings(NEIGHBOURS, "tcp", "udp", "sctp")])
 def test_traffic_between_two_pods_of_the_node_is_local_to_both(
     measuring: Measuring, way: Way, protocol: str
 ) -> None:
@@ -156,10 +156,13 @@ def test_a_pod_that_reaches_itself_through_its_service_is_charged_once(
     assert figures(owners["uid-1"]) == (0, 0, truth["in_pod1"])
 
 
+@pytest.mark.parametrize("protocol", ["tcp", "udp", "sctp"])
 @pytest.mark.parametrize("family", ["IPv4", "IPv6"])
-def test_a_pod_that_tracks_connections_itself_is_charged_once(measuring: Measuring, family: str) -> None:
+def test_a_pod_that_tracks_connections_itself_is_charged_once(
+    measuring: Measuring, family: str, protocol: str
+) -> None:
     server = SERVER4 if family == "IPv4" else SERVER6
-    carry(measuring, Way("pod3", "server", server, server), "tcp")
+    carry(measuring, Way("pod3", "server", server, server), protocol)
     truth, owners = measuring.truth(), measuring.owners()
     assert set(owners) == {"uid-3"}
     assert figures(owners["uid-3"]) == (truth["in_pod3"], truth["out_pod3"], 0)

@@ -100,6 +100,8 @@ class Stream:
     def __init__(self, connection: Connection, rate: float) -> None:
         self._connection, self._rate = connection, rate
         self._stop = threading.Event()
+        self.received = 0
+        """Bytes that have arrived so far."""
         self._threads = [threading.Thread(target=self._feed), threading.Thread(target=self._drain)]
 
     def __enter__(self) -> Stream:
@@ -126,8 +128,8 @@ class Stream:
         self._connection.client.shutdown(socket.SHUT_WR)
 
     def _drain(self) -> None:
-        while self._connection.server.recv(2**20):
-            pass
+        while arrived := self._connection.server.recv(2**20):
+            self.received += len(arrived)
 
 
 def exchange(
