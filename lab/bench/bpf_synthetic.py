@@ -30,6 +30,7 @@ _RECORD: Final = 512
 _COMMAND_SHAPE: Final = struct.Struct("=8I")
 _FRAME: Final = bytes(64)
 _CONFIRMED: Final = 1 << 3
+_TEMPLATE: Final = 1 << 11
 _FAMILY: Final = {4: 2, 16: 10}
 
 
@@ -100,9 +101,9 @@ class Synthetic:
         self._records[entry] = record
         self._write(entry, _CONFIRMED if confirmed else 0)
 
-    def confirm(self, entry: int) -> None:
-        """The entry is in the table from now on."""
-        self._write(entry, _CONFIRMED)
+    def confirm(self, entry: int, *, template: bool = False) -> None:
+        """The entry is in the table from now on; or a rule holds it as a pattern, which says so as well."""
+        self._write(entry, _CONFIRMED | (_TEMPLATE if template else 0))
 
     def run(
         self,

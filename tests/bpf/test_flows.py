@@ -325,6 +325,14 @@ def test_icmp_from_before_the_start_was_not_lost_for_it_is_never_seeded(node: No
     assert node.stat("LOST_FLOW_EVICTED") == 0
 
 
+def test_a_rules_pattern_that_is_freed_was_no_connection(node: Node) -> None:
+    node.synthetic.connect(0, POD, PEER)
+    node.synthetic.confirm(0, template=True)
+    node.death()
+    assert node.stat("LOST_FLOW_EVICTED") == 0
+    assert node.counted(2) == {}
+
+
 def test_a_flow_that_another_processor_met_in_this_moment_is_neither_refused_nor_lost(node: Node) -> None:
     node.configure(seeded=0)
     node.synthetic.connect(0, POD, PEER)
