@@ -103,7 +103,8 @@ def cluster(request: pytest.FixtureRequest, clocks: dict[str, Clock], agents: di
 @pytest.fixture(scope="module")
 def replica(cluster: Lab, clocks: dict[str, Clock]) -> Iterator[Replica]:
     """An extender that knows all nodes, and kube-scheduler that asks it."""
-    flags = ("--stale-after", str(STALE_AFTER), "--deadline", "10")
+    # What a TrafficFootprint remembers would outlive the measurement that is told stale.
+    flags = ("--stale-after", str(STALE_AFTER), "--deadline", "10", "--no-learn")
     with extender(cluster, flags=flags, env=clocks["extender"].env) as asked:
         cluster.start_scheduler(extender=True, changes=SCHEDULER, flags=TELLING)
         eventually("all nodes are known, one as busy", lambda: known(asked) == 3 and told_off(asked, cluster))
