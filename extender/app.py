@@ -42,6 +42,11 @@ MAX_HELD: Final = 64 * 2**20
 
 IDLE_SECONDS: Final = 0.001
 """After an answer, how soon idle time counts as such: prioritize follows filter in less."""
+FOLLOW_SECONDS: Final = 0.1
+"""Between two looks, while nobody asks, at what the cluster's changes left to be worked out again."""
+EXPECTED_SECONDS: Final = 60.0
+"""After a question, how long further ones are prepared for: a large cluster changes everywhere within a minute.
+The first answer after a longer silence takes as long as the very first one."""
 
 _JSON: Final = "application/json"
 _CLOSE: Final = {"Connection": "close"}
@@ -169,6 +174,8 @@ class Gate:
         self._in_flight = 0
         self._room = Room(MAX_HELD)
         self._ahead: asyncio.TimerHandle | None = None
+        self._resting: asyncio.TimerHandle | None = None
+        self._expected_until = 0.0
 
     async def answer(
         self, request: Request, verb: str, act: Act, shed: Act, malformed: Callable[[ArgsError], Response]
@@ -190,13 +197,22 @@ class Gate:
             self._in_flight -= 1
             loop = asyncio.get_running_loop()
             loop.call_soon(self._verbs.count_sent)  # while the client reads the answer
+            self._expected_until = arrived + EXPECTED_SECONDS
             if self._ahead is None:
                 self._ahead = loop.call_later(IDLE_SECONDS, self._use_idle_time)
 
     def _use_idle_time(self) -> None:
         self._ahead = None
+        loop = asyncio.get_running_loop()
         if not self._in_flight and self._verbs.work_ahead():
-            self._ahead = asyncio.get_running_loop().call_later(0, self._use_idle_time)
+            self._ahead = loop.call_later(0, self._use_idle_time)
+        elif self._resting is None:
+            self._resting = loop.call_later(FOLLOW_SECONDS, self._look_again)
+
+    def _look_again(self) -> None:
+        self._resting = None
+        if self._ahead is None and self._clock() < self._expected_until:
+            self._use_idle_time()
 
     async def explained(self, request: Request, explainer: Explainer) -> Response:
         """Like ``answer``, for people: nothing that kube-scheduler would have to wait for."""

@@ -6,10 +6,10 @@ nodes with 30 pods each; in a second process also while binds arrive and nodes r
 as 5,000 nodes do that write once a minute. Beside it a Go program with net/http and encoding/json, and a FastAPI
 handler with pydantic models, that only parse and answer: they reject as many nodes as the extender does here on
 the average, so that answers are of one size (*bytes*: of the two answers about a pod). Subjects take turns of 20
-pods, so that they share whatever else the machine does. Every request has its names in another order and its pod
-of another workload; before the figures are taken every subject has answered for each workload once. CPU time is
-what all threads of a subject used, from the kernel's scheduler statistics: it depends less on what else the
-machine does.
+pods, in which the others stand still, so that they share whatever else the machine does. Every request has its
+names in another order and its pod of another workload; before the figures are taken every subject has answered for
+each workload once. CPU time is what all threads of a subject used, from the kernel's scheduler statistics: it
+depends less on what else the machine does.
 """
 
 from __future__ import annotations
@@ -41,6 +41,8 @@ FLOOR: Final = "go"
 _GO: Final = Path(__file__).parent / "go-extender"
 _WARM_UP: Final = WORKLOADS
 _SETTLE_SECONDS: Final = 1.0
+_AWAKE_SECONDS: Final = 0.05
+"""For whatever was due while a subject stood still."""
 _REJECT_EVERY: Final = ("--reject-every", "12")
 """What the extender rejects of these nodes: 8.4 % of those that it is asked about."""
 _TURN: Final = 20
@@ -80,6 +82,14 @@ class Subject:
         """Seconds that all its threads have used."""
         tasks = Path(f"/proc/{self.pid}/task").glob("*/schedstat")
         return sum(int(task.read_text().split()[0]) for task in tasks) / 1e9
+
+    def rest(self) -> None:
+        """Stand still: what a subject does by itself must not slow the one that is asked."""
+        os.kill(self.pid, signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        os.kill(self.pid, signal.SIGCONT)
+        time.sleep(_AWAKE_SECONDS)
 
 
 class Connection:
@@ -152,6 +162,7 @@ def subject(argv: list[str]) -> Iterator[Subject]:
         yield started
     finally:
         process.send_signal(signal.SIGTERM)
+        process.send_signal(signal.SIGCONT)
         try:
             process.wait(10)
         except subprocess.TimeoutExpired:
@@ -198,16 +209,22 @@ def measure(subjects: dict[str, Subject], nodes: int, rounds: int) -> list[Resul
         for name, connection in connections.items():
             _check(name, size, [connection.ask(request)[1] for _, request in warm])
         time.sleep(_SETTLE_SECONDS)
+        for one in subjects.values():
+            one.rest()
         for start in range(0, len(counted), 2 * _TURN):
             for name, connection in connections.items():
+                subjects[name].go_on()
                 before = subjects[name].cpu()
                 for verb, request in counted[start : start + 2 * _TURN]:
                     seconds, answer = connection.ask(request)
                     taken[name, verb].append(seconds)
                     answered[name] += len(answer)
                 cpu[name] += subjects[name].cpu() - before
+                subjects[name].rest()
         for connection in connections.values():
             connection.close()
+        for one in subjects.values():
+            one.go_on()
         each = len(counted)
         results += [
             _result(name, size, taken, cpu[name] / each, len(VERBS) * answered[name] / each) for name in subjects

@@ -22,6 +22,7 @@ from extender.connections import PatientProtocol
 from extender.demand import Demand, Origin
 from extender.server import SWITCH_SECONDS, Server, keep_settled
 from extender.settings import Policy
+from extender.snapshot import Snapshot
 from extender.tables import MAX_TABLES, FilterAnswer, Tables
 from footprint.classes import TrafficClass
 from footprint.wishes import Placement
@@ -281,3 +282,24 @@ def test_tables_keep_no_more_than_so_many_kinds_of_demand_and_forget_nodes_that_
     tables.filter(["n0"], Demand(TrafficClass.ELEPHANT, 1 * M), Placement.STRICT, fewer, float("inf"))
     assert len(tables._tables) == 1
     assert len(tables._places.of) == 1
+
+
+def test_what_the_cluster_changes_is_followed_while_questions_are_expected_and_no_longer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    looks: list[float] = []
+    plainly = Tables.work_ahead
+
+    def counted_look(tables: Tables, snapshot: Snapshot, deadline: float) -> bool:
+        looks.append(time.monotonic())
+        return plainly(tables, snapshot, deadline)
+
+    monkeypatch.setattr(Tables, "work_ahead", counted_look)
+    monkeypatch.setattr(app_module, "FOLLOW_SECONDS", 0.01)
+    monkeypatch.setattr(app_module, "EXPECTED_SECONDS", 1.0)
+    with served() as (port, _):
+        began = time.monotonic()
+        ask(port, "filter")
+        until(lambda: len(looks) >= 5)
+        until(lambda: time.monotonic() > max(looks) + 0.5)
+    assert max(looks) >= began + 0.5, "on and on, with nobody asking"
