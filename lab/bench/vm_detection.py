@@ -40,6 +40,7 @@ from nodeagent.sources.base import FlowSource, FlowThresholds
 from nodeagent.sources.ctnetlink import CtnetlinkSource
 from nodeagent.sources.ebpf import EbpfSource
 from nodeagent.sources.ebpf.layout import EVENT_BECAME, ORIGINAL, REPLY
+from nodeagent.sources.ebpf.loader import Options
 from nodeagent.sources.select import Factory
 
 _PACE: Final = 2_000_000
@@ -104,7 +105,7 @@ for line in open("/proc/self/maps"):
 
 def events(sender: Sender, count: int) -> Iterator[float]:
     """Seconds from the crossing datagram to the event in user space, per elephant."""
-    source = EbpfSource(_THRESHOLDS, vm_node.locality())
+    source = EbpfSource(_THRESHOLDS, vm_node.locality(), options=Options(compile_timeout=vm_node.COMPILE_SECONDS))
     source.open()
     try:
         for number in range(count):

@@ -109,7 +109,10 @@ def _added(found: dict[str, float], base: dict[str, float]) -> dict[str, float]:
 
 @contextmanager
 def _ours(mode: Mode) -> Iterator[EbpfSource]:
-    source = EbpfSource(locality=vm_node.locality(), options=Options(modes=(mode,), pins=None))
+    source = EbpfSource(
+        locality=vm_node.locality(),
+        options=Options(modes=(mode,), pins=None, compile_timeout=vm_node.COMPILE_SECONDS),
+    )
     source.open()
     try:
         source.read(time.monotonic())
@@ -121,7 +124,7 @@ def _ours(mode: Mode) -> Iterator[EbpfSource]:
 @contextmanager
 def _empty(mode: Mode) -> Iterator[Programs]:
     """A program that does nothing, on the accounting hook alone."""
-    built = build(Request(mode))
+    built = build(Request(mode, timeout=vm_node.COMPILE_SECONDS))
     plan = built.plan
     hooks = tuple(hook for hook in plan.hooks if hook.role is Role.ACCOUNT)
     bare = type(plan)(plan.mode, plan.module, hooks, plan.defines)

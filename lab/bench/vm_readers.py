@@ -33,6 +33,7 @@ from lab.network import netns
 from nodeagent.sources.base import FlowSource, LossKind
 from nodeagent.sources.ctnetlink import CtnetlinkSource
 from nodeagent.sources.ebpf import EbpfSource
+from nodeagent.sources.ebpf.loader import Options
 
 _COUNT: Final = Path("/proc/sys/net/netfilter/nf_conntrack_count")
 _PATIENCE: Final = 180.0
@@ -59,7 +60,7 @@ def main() -> int:
 
 def measure(senders: Sequence[socket.socket], flows: int, rounds: int) -> Report:
     """CPU seconds of each reader, in the namespace of this thread."""
-    ebpf = EbpfSource(locality=vm_node.locality())
+    ebpf = EbpfSource(locality=vm_node.locality(), options=Options(compile_timeout=vm_node.COMPILE_SECONDS))
     ebpf.open()
     report: Report = {}
     try:

@@ -82,7 +82,10 @@ def measure(made: Node, rounds: int, seconds: int) -> dict[str, object]:
 
 
 def _ebpf(mode: Mode) -> FlowSource:
-    return EbpfSource(locality=vm_node.locality(), options=Options(modes=(mode,), pins=None))
+    return EbpfSource(
+        locality=vm_node.locality(),
+        options=Options(modes=(mode,), pins=None, compile_timeout=vm_node.COMPILE_SECONDS),
+    )
 
 
 @contextmanager
