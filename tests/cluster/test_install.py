@@ -1,4 +1,4 @@
-"""The chart on a real API server, by the real Helm: installed, used, upgraded, rolled back, removed without trace.
+"""The chart on a real API server, by the real Helm: installed, used, upgraded, rolled back, removed.
 
 The tests are one story and run in the order they are written in. No container engine is here: the pods that the
 chart's controllers make are admitted and bound, and those that matter run as ``tests.cluster.containers`` does it.
