@@ -218,17 +218,14 @@ class ClusterState:
     def _entry(self, name: str) -> _Node:
         return self._nodes.setdefault(name, _Node())
 
-    def put_nodes(self, nodes: Sequence[NodeInfo], *, complete: bool = False) -> None:
-        """Take in nodes; ``complete`` means that there are no others."""
+    def put_nodes(self, nodes: Sequence[NodeInfo]) -> None:
+        """Take in nodes as they are now."""
         for node in nodes:
             if self._differs(node):
                 said = self._decode(node)
                 with self._lock:
                     self._entry(node.name).read(node.annotation, said)
                     self._touch_lessons(node.name)
-        if complete:
-            for name in self.node_names() - {node.name for node in nodes}:
-                self.drop_node(name)
 
     def _differs(self, node: NodeInfo) -> bool:
         """Most Node events (the kubelet's status) leave our annotation as it was: those cost nothing."""

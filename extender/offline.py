@@ -174,7 +174,7 @@ class SavedCluster:
             clock.now = ago(self._since[pod.uid], -NEVER if pod.running else 0.0)
             state.put_pod(pod)
         clock.now = 0.0
-        state.put_nodes(self.nodes, complete=True)
+        state.put_nodes(self.nodes)
         Book(state.write_down).replace(self.records)
         state.apply()
 

@@ -82,7 +82,7 @@ def _moved(node: int, pods: int, by: float) -> NodeFootprint:
 
 def ours(nodes: int, pods: int, churn: float, rewrites: float) -> FastAPI:
     state = ClusterState(stale_after=1e9)
-    state.put_nodes([decode_node(node_object(number, pods)) for number in range(nodes)], complete=True)
+    state.put_nodes([decode_node(node_object(number, pods)) for number in range(nodes)])
     for number in range(nodes):
         state.put_lease(LeaseInfo(node_name(number), "1"))
     state.apply()
