@@ -1,57 +1,35 @@
 """The HTTP face: kube-scheduler's two verbs, health, metrics, explanations.
 
-Enters: requests. Leaves: answers made of the current snapshot; handlers do no I/O besides reading the body.
-Guarantees: a body is refused as soon as it is known to be too long or to come too slowly; requests beyond those
-that can be decided are answered as if we were not there instead of queueing.
+Enters: requests. Leaves: answers made of the current snapshot; handlers do no I/O besides reading the body
+(``extender.gate``). What the server itself can answer (``extender.express``) is answered by the same functions.
 """
 
 from __future__ import annotations
 
-import asyncio
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any, Final, Protocol
 
 import orjson
-import structlog
 from fastapi import FastAPI, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic import BaseModel
-from starlette.requests import ClientDisconnect
 from starlette.responses import PlainTextResponse
-from starlette.types import Receive, Scope, Send
 
 from extender import protocol
-from extender.answers import Act, Verbs
+from extender.answers import Verbs
 from extender.cluster_state import ClusterState
-from extender.connections import Arrival
 from extender.explainer import BusyError, Explainer
 from extender.explanation import Explanation
+from extender.gate import Gate, Verb, filter_error, no_scores
 from extender.metrics import CertificateFigures, Metrics, WatchCounters
-from extender.protocol import ArgsError, ArgsReason, ExtenderArgs, ExtenderFilterResult, HostPriority
+from extender.protocol import ExtenderArgs, ExtenderFilterResult, HostPriority
 from extender.question import MANIFEST
 from extender.settings import Policy
 from extender.shadow import ShadowReport
 
-BODY_SECONDS: Final = 5.0
-"""Time for a body to arrive: ten times what kube-scheduler waits for the whole answer."""
-
-MAX_HELD: Final = 64 * 2**20
-"""Bytes of bodies under way: those of 250 requests with 5,000 names. A thousand of the longest would be 8 GB."""
-
-IDLE_SECONDS: Final = 0.001
-"""After an answer, how soon idle time counts as such: prioritize follows filter in less."""
-FOLLOW_SECONDS: Final = 0.1
-"""Between two looks, while nobody asks, at what the cluster's changes left to be worked out again."""
-EXPECTED_SECONDS: Final = 60.0
-"""After a question, how long further ones are prepared for: a large cluster changes everywhere within a minute.
-The first answer after a longer silence takes as long as the very first one."""
-
 _JSON: Final = "application/json"
-_CLOSE: Final = {"Connection": "close"}
-"""Ends the connection instead of reading the rest of a body that is refused."""
-_CLIENT_CLOSED: Final = 499
 _BODY: Final[dict[str, Any]] = {
     "requestBody": {
         "required": True,
@@ -90,8 +68,6 @@ _REFUSED: Final[dict[int | str, dict[str, Any]]] = {
     413: {**_PROBLEM, "description": "The body is too long"},
     503: {**_PROBLEM, "description": "Too many bodies are being read"},
 }
-_STATUS: Final = {ArgsReason.TOO_LARGE: 413, ArgsReason.TOO_SLOW: 408, ArgsReason.TOO_MANY: 503}
-_log = structlog.get_logger()
 
 
 class Feed(Protocol):
@@ -105,173 +81,6 @@ class Feed(Protocol):
     def stop(self) -> None: ...
 
 
-def _announced(request: Request) -> int:
-    """Bytes that the body will have, as far as the client says."""
-    for name, value in request.scope["headers"]:
-        if name == b"content-length" and value.isdigit():
-            return int(value[:19])
-    return 0
-
-
-class Room:
-    """Bytes for bodies of which a part is there, over all connections."""
-
-    def __init__(self, size: int) -> None:
-        self._size, self.held = size, 0
-
-    def take(self, size: int) -> None:
-        """Raises ArgsError where there is not so much left."""
-        if self.held + size > self._size:
-            raise ArgsError(ArgsReason.TOO_MANY, f"requests of {self.held} bytes are waiting already")
-        self.held += size
-
-    def give_back(self, size: int) -> None:
-        self.held -= size
-
-
-async def read_body(request: Request, limit: int, seconds: float, room: Room) -> bytes:
-    """The request's body. Raises ArgsError once it is known to be longer than ``limit`` bytes, not to fit into
-    ``room`` or not to arrive within ``seconds``, ClientDisconnect when it will not arrive."""
-    if (announced := _announced(request)) > limit:
-        raise ArgsError(ArgsReason.TOO_LARGE, f"{announced} bytes announced, more than {limit}")
-    parts: list[bytes] = []
-    size, more = 0, True
-    try:
-        async with asyncio.timeout(seconds):
-            while more:
-                message = await request.receive()
-                if message["type"] == "http.disconnect":
-                    raise ClientDisconnect
-                part, more = message.get("body", b""), message.get("more_body", False)
-                room.take(len(part))
-                size += len(part)
-                if size > limit:
-                    raise ArgsError(ArgsReason.TOO_LARGE, f"more than {limit} bytes")
-                parts.append(part)
-    except TimeoutError:
-        raise ArgsError(ArgsReason.TOO_SLOW, f"{size} bytes in {seconds:g} s, and no end") from None
-    finally:
-        room.give_back(size)
-    return parts[0] if len(parts) == 1 else b"".join(parts)
-
-
-class Answer(Response):
-    """JSON that is bytes already, with nothing else to be said in headers."""
-
-    def __init__(self, body: bytes) -> None:
-        self.status_code, self.body, self.background = 200, body, None
-        self.raw_headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
-
-
-class Gate:
-    """Reads a request, lets a verb answer it, and says what was wrong in the way that verb can say it."""
-
-    def __init__(
-        self, metrics: Metrics, verbs: Verbs, max_in_flight: int, clock: Callable[[], float] = time.monotonic
-    ) -> None:
-        self._metrics, self._verbs, self._max, self._clock = metrics, verbs, max_in_flight, clock
-        self._seconds = {verb: metrics.seconds.labels(verb) for verb in ("filter", "prioritize", "explain")}
-        self._in_flight = 0
-        self._room = Room(MAX_HELD)
-        self._ahead: asyncio.TimerHandle | None = None
-        self._resting: asyncio.TimerHandle | None = None
-        self._expected_until = 0.0
-
-    async def answer(
-        self, request: Request, verb: str, act: Act, shed: Act, malformed: Callable[[ArgsError], Response]
-    ) -> Response:
-        self._in_flight += 1
-        arrived, under_way = Arrival.of(request.scope) or (self._clock(), self._in_flight)
-        chosen = act if under_way <= self._max else shed
-        try:
-            body = await read_body(request, protocol.MAX_BODY, BODY_SECONDS, self._room)
-            answer = chosen(self._verbs.read(body), arrived)
-            self._seconds[verb].observe(self._clock() - arrived)
-            return Answer(answer)
-        except ArgsError as error:
-            return self._refuse(verb, error, malformed)
-        except ClientDisconnect:
-            self._metrics.requests.labels(verb, "gone").inc()
-            return Response(status_code=_CLIENT_CLOSED)
-        finally:
-            self._in_flight -= 1
-            loop = asyncio.get_running_loop()
-            loop.call_soon(self._verbs.count_sent)  # while the client reads the answer
-            self._expected_until = arrived + EXPECTED_SECONDS
-            if self._ahead is None:
-                self._ahead = loop.call_later(IDLE_SECONDS, self._use_idle_time)
-
-    def _use_idle_time(self) -> None:
-        self._ahead = None
-        loop = asyncio.get_running_loop()
-        if not self._in_flight and self._verbs.work_ahead():
-            self._ahead = loop.call_later(0, self._use_idle_time)
-        elif self._resting is None:
-            self._resting = loop.call_later(FOLLOW_SECONDS, self._look_again)
-
-    def _look_again(self) -> None:
-        self._resting = None
-        if self._ahead is None and self._clock() < self._expected_until:
-            self._use_idle_time()
-
-    async def explained(self, request: Request, explainer: Explainer) -> Response:
-        """Like ``answer``, for people: nothing that kube-scheduler would have to wait for."""
-        arrived = self._clock()
-        try:
-            async with explainer.room():
-                body = await read_body(request, protocol.MAX_BODY, BODY_SECONDS, self._room)
-                told = await explainer.about(body)
-        except ArgsError as error:
-            return self._refuse("explain", error, _bad_request)
-        except BusyError as error:
-            return self.busy(error)
-        except ClientDisconnect:
-            self._metrics.requests.labels("explain", "gone").inc()
-            return Response(status_code=_CLIENT_CLOSED)
-        self._seconds["explain"].observe(self._clock() - arrived)
-        return Answer(told)
-
-    def busy(self, error: BusyError) -> Response:
-        """One explanation too many."""
-        self._metrics.requests.labels("explain", "shed").inc()
-        return Response(protocol.encode_filter_error(str(error)), 503, _CLOSE, media_type=_JSON)
-
-    def _refuse(self, verb: str, error: ArgsError, malformed: Callable[[ArgsError], Response]) -> Response:
-        status = _STATUS.get(error.reason)
-        self._metrics.requests.labels(verb, error.reason.value if status else "malformed").inc()
-        self._metrics.malformed.labels(verb, error.reason.value).inc()
-        _log.warning("request passed over", verb=verb, reason=error.reason.value, problem=str(error))
-        if status:
-            return Response(protocol.encode_filter_error(str(error)), status, _CLOSE, media_type=_JSON)
-        return malformed(error)
-
-
-def _filter_error(error: ArgsError) -> Response:
-    return Response(protocol.encode_filter_error(f"not an ExtenderArgs: {error}"), media_type=_JSON)
-
-
-def _no_scores(_error: ArgsError) -> Response:
-    return Response(b"[]", media_type=_JSON)
-
-
-def _bad_request(error: ArgsError) -> Response:
-    return Response(protocol.encode_filter_error(str(error)), status_code=400, media_type=_JSON)
-
-
-class _Extender(FastAPI):
-    """The application, with its verbs answered before anything else is looked at: routing, dependencies and
-    middlewares take longer than most answers. The routes stay, for the description of the API."""
-
-    verbs: dict[str, Callable[[Request], Awaitable[Response]]]
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        verb = self.verbs.get(scope["path"]) if scope["type"] == "http" and scope["method"] == "POST" else None
-        if verb is None:
-            await super().__call__(scope, receive, send)
-        else:
-            await (await verb(Request(scope, receive)))(scope, receive, send)
-
-
 def create_app(
     state: ClusterState, feed: Feed, policy: Policy, refused: Mapping[str, int] | None = None,
     certificates: CertificateFigures | None = None,
@@ -279,7 +88,8 @@ def create_app(
     """The application over ``state``; ``feed`` runs while the application does.
 
     ``refused`` are connections not let in, by reason; ``certificates`` what is counted and known of them.
-    ``app.state.leave()`` makes it call itself not ready, ``app.state.answered()`` says what it has answered.
+    ``app.state.leave()`` makes it call itself not ready, ``app.state.answered()`` says what it has answered;
+    ``app.state.short_ways`` answer whole bodies, by path.
     """
     watches: dict[str, WatchCounters] = feed.by_resource
     metrics = Metrics(state, watches, refused, certificates)
@@ -290,6 +100,8 @@ def create_app(
         metrics.show(verbs.shadow)
     explainer = Explainer(state, policy, verbs.count_sent)
     gate = Gate(metrics, verbs, policy.max_in_flight)
+    filtering = Verb("filter", verbs.filter, verbs.shed_filter, filter_error)
+    scoring = Verb("prioritize", verbs.prioritize, verbs.shed_prioritize, no_scores)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
@@ -300,7 +112,7 @@ def create_app(
             feed.stop()
 
     leaving: list[bool] = []
-    app = _Extender(title="Traffic Footprint scheduler extender", lifespan=lifespan)
+    app = FastAPI(title="Traffic Footprint scheduler extender", lifespan=lifespan)
 
     app.state.leave = lambda: leaving.append(True)
     app.state.answered = metrics.answered
@@ -308,12 +120,12 @@ def create_app(
     @app.post("/filter", response_model=ExtenderFilterResult, openapi_extra=_BODY, responses=_REFUSED)
     async def filter_(request: Request) -> Response:
         """Drop nodes whose link does not suit the pod."""
-        return await gate.answer(request, "filter", verbs.filter, verbs.shed_filter, _filter_error)
+        return await gate.answer(request, filtering)
 
     @app.post("/prioritize", response_model=list[HostPriority], openapi_extra=_BODY, responses=_REFUSED)
     async def prioritize(request: Request) -> Response:
         """Score nodes 0-10 by what the pod's placement would cost."""
-        return await gate.answer(request, "prioritize", verbs.prioritize, verbs.shed_prioritize, _no_scores)
+        return await gate.answer(request, scoring)
 
     @app.post(
         "/explain", response_model=Explanation, openapi_extra=_QUESTION,
@@ -364,5 +176,8 @@ def create_app(
         verbs.look()
         return Response(metrics.render(), media_type=CONTENT_TYPE_LATEST)
 
-    app.verbs = {"/filter": filter_, "/prioritize": prioritize}
+    app.state.short_ways = {
+        b"/filter": partial(gate.decide, filtering),
+        b"/prioritize": partial(gate.decide, scoring),
+    }
     return app

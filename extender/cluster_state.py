@@ -469,12 +469,12 @@ class ClusterState:
     def _show(self, names: set[str]) -> None:
         """Swap the snapshot for one in which ``names`` are as they are now, by what was learned so far."""
         self._dirty -= names
-        self._update_views(names, self._clock())
+        judged = self._update_views(names, self._clock())
         before, keep = self.snapshot, self._links.to_keep(self._census)
         scarce = _scarce(keep, self._links)
         self.snapshot = Snapshot(
             self._views, self._lessons.demands, self._waiting, self._default_rate, scarce,
-            before.version + 1, (*before.recent[1 - REMEMBERED_CHANGES :], frozenset(names)),
+            before.version + 1, (*before.recent[1 - REMEMBERED_CHANGES :], judged),
             elephants_known=keep > 0, records=self._lessons.records,
         )  # fmt: skip
 
@@ -537,8 +537,9 @@ class ClusterState:
     def _counts(self, entry: _Node, now: float) -> bool:
         return teaches(entry.footprint, entry.heartbeat, now, self._stale_after)
 
-    def _update_views(self, names: set[str], now: float) -> None:
-        changed, gone = {}, set()
+    def _update_views(self, names: set[str], now: float) -> frozenset[str]:
+        """Work out ``names`` anew; those of which placement may judge differently."""
+        changed, gone, judged = {}, set(), set()
         for name in names:
             entry = self._nodes.get(name)
             if entry is None:
@@ -554,13 +555,17 @@ class ClusterState:
                 view = changed[name] = view_node(facts, now, self._stale_after, self._hold)
                 self._look_again(name, entry, view.changes_at)
                 self._links.swap(before, view)
+                if not view.judged_like(before):
+                    judged.add(name)
                 continue
             if before is not None:
                 self._links.swap(before, None)
                 gone.add(name)
+                judged.add(name)
             if entry.heartbeat is None and not entry.pods and not entry.assumed:
                 del self._nodes[name]
         self._views = self._views.after(changed, gone)
+        return frozenset(judged)
 
     def _bound(self, entry: _Node, now: float) -> tuple[BoundPod, ...]:
         """The node's pods that may count by prediction."""

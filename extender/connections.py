@@ -18,7 +18,6 @@ from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 import structlog
-import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from extender.certificates import Certificates
@@ -43,34 +42,6 @@ _PLAIN: Final = (
 _log = structlog.get_logger()
 
 
-class _Together:
-    """Writes an answer's head together with what follows it: a system call and a packet less per answer, and the
-    client is woken once. Has what uvicorn uses of a transport while it answers."""
-
-    def __init__(self, transport: asyncio.Transport) -> None:
-        self._transport, self._head = transport, b""
-
-    def write(self, data: bytes) -> None:
-        if self._head:
-            data, self._head = self._head + data, b""
-        elif data.startswith(b"HTTP/1.1 ") and not data.startswith(b"HTTP/1.1 100 "):
-            self._head = data  # a body, its end or the connection's follows at once
-            return
-        self._transport.write(data)
-
-    def flush(self) -> None:
-        if self._head:
-            head, self._head = self._head, b""
-            self._transport.write(head)
-
-    def close(self) -> None:
-        self.flush()
-        self._transport.close()
-
-    def is_closing(self) -> bool:
-        return self._transport.is_closing()
-
-
 class Arrival(NamedTuple):
     """When a request's headers were read, and what it found."""
 
@@ -93,6 +64,15 @@ class UnderWay:
     requests: int = 0
 
 
+class Reply(NamedTuple):
+    """An answer in JSON."""
+
+    status: int
+    body: bytes
+    close: bool = False
+    """Nothing more is answered on its connection."""
+
+
 class PatientProtocol(HttpToolsProtocol):
     """uvicorn's protocol, with an end to waiting for headers and for clients that do not read; while ``draining``
     every answer is a connection's last. Tells the application when each request arrived: handlers start one after
@@ -101,17 +81,16 @@ class PatientProtocol(HttpToolsProtocol):
     draining: Callable[[], bool] = staticmethod(lambda: False)
     under_way: UnderWay
     _timer: TimerHandle | None = None
+    _in_headers = False
     _unread: TimerHandle | None = None
     _mine = 0
     """Of the requests under way."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self._answers = _Together(transport)
         self._wait(KEEP_ALIVE_SECONDS)
 
     def on_response_complete(self) -> None:
-        self._answers.flush()  # an answer without a body
         self._count(-1)
         early = self.cycle.more_body and not self.pipeline
         super().on_response_complete()
@@ -119,24 +98,39 @@ class PatientProtocol(HttpToolsProtocol):
             self.transport.close()  # answered before its body was there: nobody waits for the rest of that
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self._in_headers = False
         self._stop_waiting()
         self.resume_writing()
         self._count(-self._mine)
         super().connection_lost(exc)
 
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self._in_headers and self._timer is None:  # hardly ever: they come in one piece
+            self._wait(HEADER_SECONDS)
+
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        self._wait(HEADER_SECONDS)
+        self._stop_waiting()
+        self._in_headers = True
 
     def on_headers_complete(self) -> None:
         self._stop_waiting()
+        self._in_headers = False
+        self._admit()
+
+    def _arrived(self) -> Arrival:
+        """Count one more request under way."""
+        self._count(1)
+        return Arrival(time.monotonic(), self.under_way.requests)
+
+    def _admit(self, arrival: Arrival | None = None) -> None:
+        """Let the application answer the request; ``arrival``: it is counted already."""
         before = self.cycle
         super().on_headers_complete()
         if self.cycle is before:
             return
-        self._count(1)
-        self.scope["state"][_ARRIVAL] = Arrival(time.monotonic(), self.under_way.requests)
-        self.cycle.transport = self._answers  # type: ignore[assignment]
+        self.scope["state"][_ARRIVAL] = arrival or self._arrived()
         if self.draining():
             self.cycle.keep_alive = False
 
@@ -275,17 +269,3 @@ class Doorman:
         self.refused[reason] += 1
         if self.refused[reason] in (1, 10, 100) or self.refused[reason] % 1000 == 0:  # never a line for each
             _log.warning("connection refused", reason=reason, times=self.refused[reason], problem=str(error or ""))
-
-
-def protocol_maker(server: Any, config: uvicorn.Config | None = None) -> Callable[[], asyncio.Protocol]:
-    """Protocols as ``server`` (uvicorn's) makes them, serving the application of ``config`` if there is one."""
-    under_way = UnderWay()
-
-    def make() -> asyncio.Protocol:
-        protocol = PatientProtocol(
-            config=config or server.config, server_state=server.server_state, app_state=server.lifespan.state
-        )
-        protocol.draining, protocol.under_way = server.draining, under_way
-        return protocol
-
-    return make

@@ -103,6 +103,8 @@ def slowdown(wanted: float, used: float, capacity: float, elephants: int) -> flo
     if wanted <= 0 or capacity <= 0:
         return 0.0
     usable = SATURATED * capacity
+    if used + wanted <= usable:
+        return 0.0
     carried = min(used, usable)
     others = max(elephants, 1) if carried > 0 else 0
     own = min(wanted, max(usable - carried, usable / (others + 1)))

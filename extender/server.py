@@ -23,7 +23,8 @@ from typing import Any, Final
 import uvicorn
 
 from extender.certificates import Certificates
-from extender.connections import KEEP_ALIVE_SECONDS, Doorman, PatientProtocol, protocol_maker
+from extender.connections import KEEP_ALIVE_SECONDS, Doorman
+from extender.express import ExpressProtocol, protocol_maker
 from extender.observers import only_pages
 from footprint.service import fail
 
@@ -35,6 +36,10 @@ SWITCH_SECONDS: Final = 0.0005
 BACKLOG: Final = 512
 SETTLE_SECONDS: Final = 5.0
 """Between two looks of the garbage collector; in this time few enough values come to be looked at quickly."""
+
+_OLDEST: Final = 2
+_MIDDLE: Final = 1
+_NEVER: Final = 2**31 - 1
 
 _CERTIFICATE_TICKS: Final = 50
 """Ticks of 0.1 s between two looks at the certificates' files."""
@@ -61,7 +66,7 @@ def listen(host: str, port: int) -> socket.socket:
 def uvicorn_config(app: Any) -> uvicorn.Config:
     """How ``app`` is served."""
     return uvicorn.Config(
-        app, http=PatientProtocol, access_log=False, log_config=None, timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        app, http=ExpressProtocol, access_log=False, log_config=None, timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=GRACE_SECONDS, server_header=False, proxy_headers=False,
     )  # fmt: skip
 
@@ -135,19 +140,27 @@ class Server(uvicorn.Server):
         return await super().on_tick(counter)
 
 
-def settle() -> None:
-    """Take everything alive out of the garbage collector's sight.
+def settle(generation: int = _OLDEST) -> None:
+    """Take everything alive out of the garbage collector's sight, after a look at ``generation`` and younger ones.
 
     A collection over the hundreds of thousands of values of a large cluster would stop every answer for a tenth of
     a second. They hold no cycles: what is replaced is freed by its count of references.
     """
-    gc.collect()
+    gc.collect(generation)
     gc.freeze()
 
 
 def keep_settled(stop: threading.Event, ready: Callable[[], bool]) -> None:
-    """``settle`` again and again, once ``ready``, until ``stop``: each time only what came since is looked at."""
+    """``settle`` again and again, once ``ready``, until ``stop``.
+
+    After the first time only what came just before is looked at: footprints that are rewritten leave a hundred
+    thousand values in the meantime, which would take some hundredths of a second.
+    """
     sys.setswitchinterval(SWITCH_SECONDS)
+    young, middle, _ = gc.get_threshold()
+    gc.set_threshold(young, middle, _NEVER)
+    generation = _OLDEST
     while not stop.wait(SETTLE_SECONDS):
         if ready():
-            settle()
+            settle(generation)
+            generation = _MIDDLE

@@ -62,6 +62,16 @@ class NodeView:
     def known(self) -> bool:
         return self.state is NodeState.KNOWN
 
+    def judged_like(self, other: NodeView | None) -> bool:
+        """Filter and score say the same of both: a pod that was counted where it was sent, and then is seen there,
+        changes nothing."""
+        return (
+            other is not None
+            and self.state is other.state
+            and self.link == other.link
+            and self.mouse_pods == other.mouse_pods
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class NodeFacts:
@@ -91,10 +101,11 @@ class Snapshot:
     version: int = 0
     """Counts up with every snapshot of one cluster state."""
     recent: tuple[frozenset[str], ...] = ()
-    """Names whose views each of the last versions changed, newest last; at most ``REMEMBERED_CHANGES``."""
+    """Names of which each of the last versions judges differently, newest last; at most ``REMEMBERED_CHANGES``."""
 
     def changed_since(self, version: int) -> frozenset[str] | None:
-        """Names whose views may differ from those of ``version``; None when that is too long ago to tell."""
+        """Names that may be judged differently than in ``version``, or were not there; None when that is too long
+        ago to tell."""
         steps = self.version - version
         if not 0 < steps <= len(self.recent):
             return None

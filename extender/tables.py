@@ -32,9 +32,6 @@ MAX_TABLES: Final = 64
 """Kinds of demand kept. All mice share two (links scarce or not); elephants have one for each rate at two
 significant digits."""
 
-AHEAD_TABLES: Final = 24
-"""Tables kept complete between requests: the kinds of demand asked about last."""
-
 AHEAD_FROM: Final = 16
 """Nodes that a table must lack to be completed between requests. Each pod placed changes a node, and a table that
 followed every one of them would cost more than it saves; so few take the next answer
@@ -216,10 +213,10 @@ class Tables:
         return Scores(_listed(listed, tails), names[chosen])
 
     def work_ahead(self, snapshot: Snapshot, deadline: float) -> bool:
-        """Use idle time until ``deadline`` for what the tables used last lack; whether anything is left to do."""
+        """Use idle time until ``deadline`` for what the tables lack; whether anything is left to do."""
         self._follow(snapshot)
         try:
-            for question, table in list(self._tables.items())[-AHEAD_TABLES:]:
+            for question, table in list(self._tables.items()):
                 if len(table.open) >= AHEAD_FROM:
                     self._work_out(table, list(table.open), question.scarce, deadline)
         except LateError:

@@ -6,8 +6,8 @@ Alizadeh et al., pFabric, SIGCOMM 2013): four fifths of the flows are under 10 k
 above 100 MB. A pod whose transfer is at least 10 MiB is an elephant that would like to move it within a second;
 one under 128 KiB is a mouse; the others count for nothing. Pods arrive one by one in random order until the
 cluster is full; then, ``--turnover`` times over, a random pod ends and a new one arrives. 42 percent of the nodes
-are candidates each time, as kube-scheduler samples 1,000; among the best scores the node with the fewest pods is
-taken, as its own spreading would.
+are candidates each time, as kube-scheduler samples 1,000 (``--candidates``: what a ``percentageOfNodesToScore``
+makes of it); among the best scores the node with the fewest pods is taken, as its own spreading would.
 
 Beside the extender: random nodes and spreading alone; where all pods of the end are known beforehand, a packing
 that can be had, and what no placement can beat that carries as much as the links can. Each term of the cost model
@@ -52,7 +52,8 @@ DATA_MINING: Final = (
 _PACKET: Final = 1460
 _ELEPHANT: Final = 10 * 2**20
 _MOUSE: Final = 128 * 2**10
-_SAMPLED: Final = 0.42
+_SAMPLED: Final = 42.0
+"""Percent of 1,000 nodes that kube-scheduler looks at when nobody says how many."""
 _PODS_PER_NODE: Final = 110
 """What a kubelet accepts by default."""
 _ROUNDING: Final = 1 + 1e-9
@@ -198,20 +199,26 @@ def without(term: str) -> Iterator[None]:
         yield
 
 
-def fill(nodes: Nodes, choose: Choose, demands: list[Demand], full: int, draw: random.Random) -> list[Demand]:
+def fill(
+    nodes: Nodes, choose: Choose, demands: list[Demand], full: int, draw: random.Random,
+    *, candidates: float = _SAMPLED,
+) -> list[Demand]:  # fmt: skip
     """Place ``demands`` one after the other, at most ``full`` at a time; those that are left at the end.
+    ``candidates`` percent of the nodes can be chosen each time.
 
-    Who ends and which nodes are candidates does not depend on what is chosen: all policies end with the same pods.
+    Who ends and which nodes are candidates does not depend on what is chosen, nor who ends on how many candidates
+    there are: all policies end with the same pods.
     """
-    course = random.Random(draw.random())
+    ends, samples = random.Random(draw.random()), random.Random(draw.random())
     live: list[tuple[str, BoundPod]] = []
     everyone = list(nodes.bound)
+    sampled = max(1, round(candidates * len(everyone) / 100))
     for number, demand in enumerate(demands):
         if len(live) == full:
-            at = course.randrange(full)
+            at = ends.randrange(full)
             live[at], live[-1] = live[-1], live[at]
             nodes.end(*live.pop())
-        names = course.sample(everyone, round(_SAMPLED * len(everyone)))
+        names = samples.sample(everyone, sampled)
         name = choose(nodes, demand, names, draw)
         live.append((name, nodes.place(name, demand, number)))
     return [placed.demand for _, placed in live]
@@ -304,10 +311,11 @@ def simulate(options: argparse.Namespace) -> tuple[dict[str, Any], list[Quality]
     for name, choose, changed in policies:
         nodes = Nodes(options.nodes, link)
         with changed:
-            live = fill(nodes, choose, demands, full, random.Random(options.seed))
+            live = fill(nodes, choose, demands, full, random.Random(options.seed), candidates=options.candidates)
         found.append(judged(name, nodes))
     about = {
         "nodes": options.nodes, "pods": full, "ended": len(demands) - full, "link_gbit": options.link,
+        "candidates_percent": options.candidates,
         "elephants": sum(demand.hurts for demand in live), "mice": sum(demand.suffers for demand in live),
         "elephants_percent_of_links": 100 * sum(demand.tx for demand in live) / (options.nodes * link),
     }  # fmt: skip
@@ -321,10 +329,13 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--nodes", type=int, default=1000)
     parser.add_argument("--pods", type=int, default=10, help="per node")
     parser.add_argument("--turnover", type=float, default=1.0, help="times that the whole cluster is replaced")
+    parser.add_argument("--candidates", type=float, default=_SAMPLED, help="percent of the nodes, for each pod")
     parser.add_argument("--link", type=float, default=2.5, help="Gbit/s")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--output", choices=("table", "json"), default="table")
     options = parser.parse_args(argv)
+    if not 0 < options.candidates <= 100:
+        parser.error("--candidates: more than 0, at most 100 percent")
     about, found = simulate(options)
     if options.output == "json":
         report = {**about, "policies": [asdict(quality) for quality in found]}

@@ -15,8 +15,8 @@ from contextlib import contextmanager
 
 import pytest
 
-from extender import app as app_module
 from extender import connections
+from extender import gate as gate_module
 from extender import server as server_module
 from extender.connections import PatientProtocol
 from extender.demand import Demand, Origin
@@ -160,11 +160,11 @@ def test_who_waited_behind_a_crowd_is_answered_late_not_slowly(monkeypatch: pyte
 
 
 def test_bodies_under_way_have_so_much_room_together(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(app_module, "MAX_HELD", len(BODY))
+    monkeypatch.setattr(gate_module, "MAX_HELD", len(BODY))
     with served() as (port, server), unfinished(port, "filter") as first:
         until(lambda: under_way(server))
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE_SECONDS)
-        connection.request("POST", "/filter", BODY)
+        connection.request("POST", "/filter?in=pieces", BODY)
         assert connection.getresponse().status == 503
         connection.close()
         first.sendall(BODY[1:])
@@ -210,9 +210,10 @@ def test_an_answer_past_the_deadline_is_that_of_somebody_who_is_not_there(verb: 
 @pytest.fixture
 def thawed() -> Iterator[None]:
     """What a test freezes does not stay out of the collector's sight for the tests after it."""
-    before = sys.getswitchinterval()
+    before, thresholds = sys.getswitchinterval(), gc.get_threshold()
     yield
     gc.unfreeze()
+    gc.set_threshold(*thresholds)
     sys.setswitchinterval(before)
 
 
@@ -244,6 +245,8 @@ def test_the_settling_thread_waits_for_the_first_state_then_collects_and_freezes
         ready.set()
         until(lambda: ring() is None)
         until(lambda: gc.get_freeze_count() > 1000)
+        later = weakref.ref(_Ring())
+        until(lambda: later() is None)
     finally:
         gc.enable()
         over.set()
@@ -258,7 +261,7 @@ def test_a_served_extender_settles_and_its_thread_ends_with_it(
 ) -> None:
     settled = threading.Event()
     monkeypatch.setattr(server_module, "SETTLE_SECONDS", 0.01)
-    monkeypatch.setattr(server_module, "settle", settled.set)
+    monkeypatch.setattr(server_module, "settle", lambda _generation: settled.set())
     with served() as (port, _):
         until(settled.is_set)
         assert counted(port, "filter", "ok") == 0
@@ -296,8 +299,8 @@ def test_what_the_cluster_changes_is_followed_while_questions_are_expected_and_n
         return plainly(tables, snapshot, deadline)
 
     monkeypatch.setattr(Tables, "work_ahead", counted_look)
-    monkeypatch.setattr(app_module, "FOLLOW_SECONDS", 0.01)
-    monkeypatch.setattr(app_module, "EXPECTED_SECONDS", 1.0)
+    monkeypatch.setattr(gate_module, "FOLLOW_SECONDS", 0.01)
+    monkeypatch.setattr(gate_module, "EXPECTED_SECONDS", 1.0)
     with served() as (port, _):
         began = time.monotonic()
         ask(port, "filter")

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from extender import app as app_module
 from extender import connections
+from extender import gate as gate_module
 from extender import server as server_module
 from extender.certificates import Certificates, TlsFiles
 from extender.observers import only_pages
@@ -230,7 +230,7 @@ def test_headers_that_never_end_are_given_up(monkeypatch: pytest.MonkeyPatch, se
 
 
 def test_a_body_that_does_not_come_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(app_module, "BODY_SECONDS", 0.2)
+    monkeypatch.setattr(gate_module, "BODY_SECONDS", 0.2)
     with served() as (port, _):
         sent = b"POST /filter HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{"
         assert first_line(port, sent).startswith(b"HTTP/1.1 408")

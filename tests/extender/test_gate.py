@@ -1,0 +1,52 @@
+"""The time between requests, as the gate uses it."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from extender import gate as gate_module
+from extender.answers import Verbs
+from extender.connections import Arrival
+from extender.gate import Gate, Verb, filter_error
+from extender.metrics import Metrics
+from extender.settings import Policy
+from tests.extender.serving import small_state
+
+EVERYTHING = b'{"Pod":{"metadata":{"name":"p"}},"NodeNames":["a"]}'
+
+
+class Clock:
+    now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_idle_time_begins_after_the_last_answer_not_after_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked, looks = asyncio.Event(), list[float]()
+    clock, state = Clock(), small_state()
+    verbs = Verbs(state, Policy(), Metrics(state, {}), clock)
+
+    def look() -> bool:
+        looks.append(clock.now)
+        looked.set()
+        return False
+
+    monkeypatch.setattr(verbs, "work_ahead", look)
+    monkeypatch.setattr(gate_module, "IDLE_SECONDS", 0.01)
+    gate = Gate(Metrics(state, {}), verbs, 4, clock)
+    verb = Verb("filter", verbs.filter, verbs.shed_filter, filter_error)
+
+    async def ask_again_and_again() -> None:
+        for _ in range(20):
+            assert gate.decide(verb, EVERYTHING, Arrival(clock.now, 1)).status == 200
+            clock.now += 0.005
+            await asyncio.sleep(0.005)
+        assert looks == [], "each question came before the time was idle"
+        clock.now += 1.0
+        await looked.wait()
+
+    asyncio.run(asyncio.wait_for(ask_again_and_again(), 20))
+    assert looks[0] == clock.now
