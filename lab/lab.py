@@ -192,16 +192,22 @@ class Lab:
         return self.spawn_in("cp", argv, name=name, env=env)
 
     def start_scheduler(
-        self, *, extender: bool | None = None, changes: Mapping[str, Any] | None = None, flags: Sequence[str] = ()
-    ) -> None:
+        self, *, extender: bool | None = None, changes: Mapping[str, Any] | None = None,
+        settings: Mapping[str, Any] | None = None, flags: Sequence[str] = (),
+    ) -> None:  # fmt: skip
         """Start kube-scheduler, with the extender in its configuration or not (None: as the lab is configured).
 
-        ``changes`` replace values of the extender's entry there; ``flags`` are further ones of the program.
+        ``settings`` replace values of that configuration, ``changes`` those of its entry for the extender;
+        ``flags`` are further ones of the program.
         """
         wired = self.config.extender if extender is None else extender
         shipped = scheduler_config.shipped()
         text = scheduler_config.render(
-            {**shipped, "extenders": [{**entry, **(changes or {})} for entry in shipped["extenders"]]},
+            {
+                **shipped,
+                **(settings or {}),
+                "extenders": [{**entry, **(changes or {})} for entry in shipped["extenders"]],
+            },
             kubeconfig=self._plane.scheduler_kubeconfig,
             extender_url=(changes or {}).get("urlPrefix", programs.EXTENDER_URL) if wired else None,
             weight=self.config.extender_weight,

@@ -4,9 +4,11 @@
 kube-scheduler of the lab; 1,000 registered Nodes with footprints of 30 pods each, whose node Leases and agents'
 Leases are renewed, but without kubelets: pods are bound and never run. In each round 2,000 pods are created while
 kube-scheduler is stopped, then it is started, and the time from the 100th to the last bind counts. Rounds take
-turns: without the extender; without it and without opportunistic batching, which any extender switches off; with
-it. No extender runs in the first two. A fifth of the pods are declared elephants, the rest mice, so that every pod
-is decided and counted where it was sent. Binds are read from kube-scheduler's own counter.
+turns. With the extender: as it is shipped; with kube-scheduler's own rule for how many nodes it looks at; without
+the filter verb, which is for clusters that only score. Without it (none runs): with kube-scheduler's defaults;
+looking at as few nodes as is shipped; without opportunistic batching, which any extender switches off. A fifth of
+the pods are declared elephants, the rest mice, so that every pod is decided and counted where it was sent. Binds
+are read from kube-scheduler's own counter.
 CPU time is what each program used in that time: all of them share the machine, so that whatever the extender uses,
 the API server has not. Clients' request rates are raised in kube-scheduler and the controller manager.
 """
@@ -19,12 +21,12 @@ import os
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 from urllib.request import urlopen
 
 import orjson
@@ -45,7 +47,8 @@ HEAD_START: Final = 100
 """Binds before the clock starts: kube-scheduler fills its caches first."""
 _WAIT_SECONDS: Final = 900.0
 _POLL_SECONDS: Final = 0.5
-_UNBATCHED: Final = ("--feature-gates=OpportunisticBatching=false",)
+OWN_RULE: Final = {"percentageOfNodesToScore": 0}
+"""kube-scheduler decides by the cluster's size: 42 percent of 1,000 nodes, 10 percent of 5,000."""
 _EXTENDER: Final = "traffic-footprint-extender"
 _PROGRAMS: Final = (pins.KUBE_SCHEDULER, pins.KUBE_APISERVER, pins.ETCD, pins.KUBE_CONTROLLER_MANAGER, _EXTENDER)
 
@@ -55,7 +58,32 @@ class Kind(StrEnum):
 
     WITHOUT = "without"
     UNBATCHED = "without, no batching"
-    WITH = "with"
+    WITHOUT_FEWER = "without, as few nodes as shipped"
+    WITH = "with, as shipped"
+    WITH_MORE = "with, kube-scheduler's own number of nodes"
+    SCORING = "with, as shipped, no filter verb"
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """What a kind starts kube-scheduler with."""
+
+    extender: bool = False
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """Instead of those of the shipped configuration."""
+    changes: Mapping[str, Any] = field(default_factory=dict)
+    """In the extender's entry there."""
+    flags: tuple[str, ...] = ()
+
+
+SETUPS: Final = {
+    Kind.WITHOUT: Setup(settings=OWN_RULE),
+    Kind.UNBATCHED: Setup(settings=OWN_RULE, flags=("--feature-gates=OpportunisticBatching=false",)),
+    Kind.WITHOUT_FEWER: Setup(),
+    Kind.WITH: Setup(extender=True),
+    Kind.WITH_MORE: Setup(extender=True, settings=OWN_RULE),
+    Kind.SCORING: Setup(extender=True, changes={"filterVerb": ""}),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,11 +124,11 @@ def crossing(samples: list[tuple[float, float]], count: float) -> float:
     return samples[0][0] if samples[0][1] >= count else samples[-1][0]
 
 
-def ratio(rounds: list[Round], to: Kind) -> float:
-    """Median over the cycles of the rate with the extender over that of ``to``; a cycle has every kind once."""
+def ratio(rounds: list[Round], of: Kind, to: Kind = Kind.WITHOUT) -> float:
+    """Median over the cycles of the rate of ``of`` over that of ``to``; a cycle has every kind once."""
     cycles = [rounds[at : at + len(Kind)] for at in range(0, len(rounds), len(Kind))]
     rates = [{one.kind: one.per_second for one in cycle} for cycle in cycles]
-    return statistics.median(cycle[Kind.WITH] / cycle[to] for cycle in rates)
+    return statistics.median(cycle[of] / cycle[to] for cycle in rates)
 
 
 def order(cycles: int) -> list[Kind]:
@@ -116,18 +144,20 @@ class Bench:
 
     def round(self, pods: int, kind: Kind) -> Round:
         """Fill the cluster once, and empty it again. Raises LabError when it does not fill."""
-        extender = kind is Kind.WITH
+        setup = SETUPS[kind]
         self._crowd.create_pods(pods)
-        if extender:
+        if setup.extender:
             self._lab.start_extender()
             self._until(self._all_known, "the extender to know every node")
         self._crowd.renew()
         try:
-            self._lab.start_scheduler(extender=extender, flags=_UNBATCHED if kind is Kind.UNBATCHED else ())
+            self._lab.start_scheduler(
+                extender=setup.extender, settings=setup.settings, changes=setup.changes, flags=setup.flags
+            )
             found = self._fill(pods, kind)
         finally:
             self._lab.stop_scheduler()
-            if extender:
+            if setup.extender:
                 with suppress(LabError):  # it did not start
                     self._lab.stop_extender()
         self._crowd.delete_pods()
@@ -147,7 +177,7 @@ class Bench:
         self._until(full, f"{pods} pods to be bound")
         used = {name: seconds - cpu.get(name, 0.0) for name, seconds in self._cpu().items()}
         taken = crossing(samples, pods) - crossing(samples, HEAD_START)
-        return Round(kind, pods, taken, used, self._answers() if kind is Kind.WITH else {})
+        return Round(kind, pods, taken, used, self._answers() if SETUPS[kind].extender else {})
 
     def _bound(self) -> float:
         page = self._lab.scheduler_metrics()
@@ -203,9 +233,8 @@ def measure(nodes: int, pods: int, rounds: int, keep: Path | None) -> list[Round
 
 
 def table(rounds: list[Round]) -> Table:
-    beside = ", ".join(f"{ratio(rounds, kind):.2f} of {kind}" for kind in (Kind.WITHOUT, Kind.UNBATCHED))
-    shown = Table(title=f"pods bound per second; with the extender, median: {beside}")
-    for column in ("extender", "pods/s", "ms per answer", "answers", *_PROGRAMS):
+    shown = Table(title=f"pods bound per second; ratio: to {Kind.WITHOUT} in the same cycle, median")
+    for column in ("extender", "pods/s", "ratio", "ms per answer", "answers", *_PROGRAMS):
         shown.add_column(column, justify="right")
     for one in rounds:
         answers = ", ".join(
@@ -213,7 +242,8 @@ def table(rounds: list[Round]) -> Table:
         )
         milliseconds = f"{one.answers['milliseconds']:.2f}" if one.answers else "-"
         cpu = (f"{one.cpu.get(name, 0.0):.1f} s" for name in _PROGRAMS)
-        shown.add_row(one.kind, f"{one.per_second:.1f}", milliseconds, answers or "-", *cpu)
+        rate, beside = f"{one.per_second:.1f}", f"{ratio(rounds, one.kind):.2f}"
+        shown.add_row(one.kind, rate, beside, milliseconds, answers or "-", *cpu)
     return shown
 
 
@@ -236,7 +266,11 @@ def main(argv: list[str] | None = None) -> int:
         load = [round(value, 2) for value in os.getloadavg()]
         print(
             orjson.dumps(
-                {"load": load, "ratio": ratio(rounds, Kind.WITHOUT), "rounds": [asdict(r) for r in rounds]}
+                {
+                    "load": load,
+                    "ratios": {kind: ratio(rounds, kind) for kind in Kind},
+                    "rounds": [asdict(r) for r in rounds],
+                }
             ).decode()
         )
     else:

@@ -8,6 +8,7 @@ leaderElection:
   leaderElect: true
   resourceNamespace: {{ .Release.Namespace }}
   resourceName: {{ include "traffic-footprint.fullname" . }}-scheduler
+percentageOfNodesToScore: {{ .Values.scheduler.percentageOfNodesToScore }}
 profiles:
   - schedulerName: {{ .Values.scheduler.schedulerName }}
     {{- with .Values.scheduler.profile }}
