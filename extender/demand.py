@@ -8,8 +8,10 @@ workload's TrafficFootprint, learned from pods measured now, remembered in the T
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from itertools import pairwise
 from typing import Final
 
 from extender.cost import SATURATED
@@ -169,12 +171,31 @@ def tally_node(node: NodeFootprint) -> dict[WorkloadKey, Tally]:
     return tallies
 
 
+_STEPS: Final = (
+    1.0, 1.1, 1.2, 1.4, 1.6, 1.8, 2.0, 2.2, 2.5, 2.8, 3.0, 3.5, 4.0, 4.5, 5.0, 5.5, 6.0, 7.0, 8.0, 9.0, 10.0,
+)  # fmt: skip
+"""The preferred numbers of ISO 3, R''20: twenty steps per decade, of about 12 percent."""
+_LIMITS: Final = tuple(math.sqrt(low * high) for low, high in pairwise(_STEPS))
+
+
+def typical(rate: float) -> float:
+    """A mean of measured rates as a demand, bit/s: the preferred number that is nearest, by ratio; 0 for 0.
+
+    Such a mean moves by some percent whenever one of many nodes writes. Taken as it is, it would be another demand
+    each time, to be judged against every node anew, for a difference that a prediction cannot claim to know.
+    """
+    if not math.isfinite(rate) or rate <= 0:
+        return 0.0
+    decade = 10.0 ** math.floor(math.log10(rate))
+    return quantise(_STEPS[bisect_right(_LIMITS, rate / decade)] * decade)
+
+
 def learned_demand(total: Tally) -> Demand | None:
     """Typical demand of a workload: means over the pods that show the trait; None without a measured pod.
 
     A trait (elephants, mice) that at least half of the active pods show is the workload's; both make it mixed.
-    Quiet pods decide only where there is nothing else: an idle copy says nothing about a busy one. Means are
-    quantised like what they are made of, so that a demand stays the same while nothing material changes.
+    Quiet pods decide only where there is nothing else: an idle copy says nothing about a busy one. Rates are
+    ``typical`` ones, so that a demand stays the same while nothing material changes.
     """
     if total.pods == 0:
         return None
@@ -185,7 +206,7 @@ def learned_demand(total: Tally) -> Demand | None:
     if hurts:
         learned = replace(
             learned, cls=TrafficClass.ELEPHANT,
-            tx=quantise(total.tx / total.hurting), rx=quantise(total.rx / total.hurting),
+            tx=typical(total.tx / total.hurting), rx=typical(total.rx / total.hurting),
         )  # fmt: skip
     if suffers:
         cls = TrafficClass.MIXED if hurts else TrafficClass.MOUSE

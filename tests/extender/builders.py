@@ -8,6 +8,7 @@ from typing import Any
 from extender.demand import Demand, Origin
 from extender.ledger import BoundPod
 from extender.pods import PodInfo
+from extender.settings import Policy
 from extender.snapshot import NodeFacts, NodeView, Snapshot, view_node
 from footprint.classes import TrafficClass
 from footprint.codec import encode
@@ -16,8 +17,15 @@ from footprint.models import LinkRates, NodeFootprint, PodFootprint
 from footprint.staleness import Heartbeat
 
 M = 1e6
+PATIENCE_SECONDS = 3600.0
+"""For tests that are not about deadlines: a machine with much to do answers late, as if nobody were there."""
 LINK = 200 * M
 STALE_AFTER = 180.0
+
+
+def patient(*values: Any, **named: Any) -> Policy:
+    """A policy without haste."""
+    return Policy(*values, **{"deadline": PATIENCE_SECONDS, **named})
 
 
 def elephant(

@@ -13,7 +13,7 @@ from extender.cluster_state import ClusterState, LeaseInfo, NodeInfo
 from extender.offline import StateFeed
 from extender.server import Server, listen
 from extender.settings import Policy
-from tests.extender.builders import M, annotation, elephant, mouse
+from tests.extender.builders import M, annotation, elephant, mouse, patient
 
 
 def small_state() -> ClusterState:
@@ -31,7 +31,7 @@ def served(
     policy: Policy | None = None, state: ClusterState | None = None, **options: Any
 ) -> Iterator[tuple[int, Server]]:
     """Port and server; ended and joined afterwards."""
-    app = create_app(state or small_state(), StateFeed(), policy or Policy())
+    app = create_app(state or small_state(), StateFeed(), policy or patient())
     server = Server(app, on_drain=app.state.leave, **options)
     with listen("127.0.0.1", 0) as listener:
         thread = threading.Thread(target=lambda: asyncio.run(server.serve([listener])))

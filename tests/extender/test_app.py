@@ -12,10 +12,9 @@ from fastapi import FastAPI
 from extender.app import create_app
 from extender.cluster_state import ClusterState, LeaseInfo, NodeInfo
 from extender.protocol import MAX_BODY
-from extender.settings import Policy
 from extender.tables import Tables
 from footprint.wishes import Placement
-from tests.extender.builders import M, annotation, elephant, mouse, node_json, pod_info, pod_json
+from tests.extender.builders import M, annotation, elephant, mouse, node_json, patient, pod_info, pod_json
 from tests.extender.client import Client
 
 
@@ -53,7 +52,7 @@ def feed() -> Feed:
 
 @pytest.fixture
 def app(state: ClusterState, feed: Feed) -> FastAPI:
-    return create_app(state, feed, Policy())
+    return create_app(state, feed, patient())
 
 
 @pytest.fixture
@@ -138,7 +137,7 @@ def test_a_strict_pod_relaxes_after_it_waited_long_enough(state: ClusterState, f
     state.put_pod(pod_info("u-1"))
     state.apply()
     for relax_after, passed in ((1e6, []), (0.0, ["busy", "mice"])):
-        policy = Policy(Placement.STRICT, relax_after)
+        policy = patient(Placement.STRICT, relax_after)
         client = Client(create_app(state, feed, policy))
         answer = client.post("/filter", json=ask(["busy", "mice"])).json()
         assert answer["NodeNames"] == passed
@@ -215,7 +214,7 @@ def test_ready_only_after_the_first_sync(client: Client, feed: Feed) -> None:
 
 
 def test_before_anything_is_known_every_node_passes_and_scores_alike(feed: Feed) -> None:
-    client = Client(create_app(ClusterState(stale_after=180.0), feed, Policy(Placement.STRICT)))
+    client = Client(create_app(ClusterState(stale_after=180.0), feed, patient(Placement.STRICT)))
     sent = ask(annotations={"traffic-footprint.io/class": "elephant"})
     assert client.post("/filter", json=sent).json()["NodeNames"] == NODES
     assert {entry["Score"] for entry in client.post("/prioritize", json=sent).json()} == {5}
@@ -258,7 +257,7 @@ def test_an_explanation_agrees_with_filter_and_then_prioritize(
     state.put_lease(LeaseInfo("idle", "1"))
     state.apply()
     sent = ask([*names, "idle"], annotations={f"traffic-footprint.io/{key}": wish for key, wish in wishes.items()})
-    client = Client(create_app(state, feed, Policy()))
+    client = Client(create_app(state, feed, patient()))
     told = client.post("/explain", json=sent).json()
     passed, scores = asked_in_turn(client, sent)
     assert [name for name, node in told["nodes"].items() if node["passes"]] == passed

@@ -11,9 +11,8 @@ from extender.answers import Verbs
 from extender.cluster_state import ClusterState, LeaseInfo, NodeInfo
 from extender.metrics import Metrics
 from extender.protocol import decode_request
-from extender.settings import Policy
 from footprint.keys import POD_CLASS, POD_EXPECTED_BANDWIDTH
-from tests.extender.builders import M, annotation, elephant, mouse, pod_json
+from tests.extender.builders import M, annotation, elephant, mouse, patient, pod_json
 
 NODES = [f"node{n}" for n in range(8)]
 WITH_MICE = NODES[:4]
@@ -37,7 +36,7 @@ def with_mice() -> ClusterState:
 
 
 def over(state: ClusterState) -> Verbs:
-    return Verbs(state, Policy(), Metrics(state, {}), clock=lambda: NOW)
+    return Verbs(state, patient(), Metrics(state, {}), clock=lambda: NOW)
 
 
 def asked(uid: str, names: list[str]) -> Any:

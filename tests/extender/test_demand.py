@@ -3,6 +3,8 @@ from __future__ import annotations
 import math
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from extender.demand import (
     DECLARED_MOUSE,
@@ -14,9 +16,11 @@ from extender.demand import (
     mice_weight,
     predict,
     tally_node,
+    typical,
 )
 from footprint.classes import TrafficClass
 from footprint.models import LinkRates, NodeFootprint, PodFootprint
+from footprint.units import quantise
 from footprint.wishes import Wishes
 from tests.extender.builders import LINK, M, elephant, footprint, mouse, other
 
@@ -30,7 +34,30 @@ def learn(*nodes: NodeFootprint, key: tuple[str, str] = BULK) -> Demand | None:
 
 def test_a_workload_is_what_its_pods_on_all_nodes_did_on_average() -> None:
     learned = learn(footprint(elephant("a", tx=100 * M)), footprint(elephant("b", tx=50 * M, rx=10 * M)))
-    assert learned == Demand(E, 75 * M, 5 * M, 0.0, Origin.LEARNED, 2)
+    assert learned == Demand(E, 80 * M, 5 * M, 0.0, Origin.LEARNED, 2)
+
+
+@pytest.mark.parametrize(
+    ("rate", "expected"),
+    [
+        (75 * M, 80 * M), (100 * M, 100 * M), (104 * M, 100 * M), (106 * M, 110 * M), (9.4e9, 9e9), (9.6e9, 1e10),
+        (1.0, 1.0), (0.99, 1.0), (0.0, 0.0), (-1.0, 0.0), (float("nan"), 0.0), (float("inf"), 0.0),
+    ],
+)  # fmt: skip
+def test_a_typical_rate_is_the_nearest_preferred_number(rate: float, expected: float) -> None:
+    assert typical(rate) == expected
+
+
+@given(st.floats(1e-3, 1e15), st.floats(1e-3, 1e15))
+def test_typical_rates_are_near_in_order_few_and_stay_as_they_are(one: float, other: float) -> None:
+    assert 0.92 < typical(one) / one < 1.09
+    assert (typical(one) <= typical(other)) or one > other
+    assert typical(typical(one)) == typical(one)
+    assert quantise(typical(one)) == typical(one)
+
+
+def test_twenty_typical_rates_are_all_of_a_decade() -> None:
+    assert len({typical(M * (1 + number / 1000)) for number in range(9000)} - {10 * M}) == 20
 
 
 def test_ended_pods_still_teach() -> None:

@@ -15,8 +15,7 @@ from extender import explainer
 from extender.app import create_app
 from extender.explanation import Explanation
 from extender.offline import StateFeed
-from extender.settings import Policy
-from tests.extender.builders import pod_info, pod_json
+from tests.extender.builders import patient, pod_info, pod_json
 from tests.extender.client import Client
 from tests.extender.serving import small_state
 
@@ -29,7 +28,7 @@ def app() -> FastAPI:
     state = small_state()
     state.put_pod(pod_info("known"))
     state.apply()
-    return create_app(state, StateFeed(), Policy())
+    return create_app(state, StateFeed(), patient())
 
 
 def test_a_bare_manifest_is_asked_about_over_all_nodes(app: FastAPI) -> None:

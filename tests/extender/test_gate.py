@@ -11,7 +11,7 @@ from extender.answers import Verbs
 from extender.connections import Arrival
 from extender.gate import Gate, Verb, filter_error
 from extender.metrics import Metrics
-from extender.settings import Policy
+from tests.extender.builders import patient
 from tests.extender.serving import small_state
 
 EVERYTHING = b'{"Pod":{"metadata":{"name":"p"}},"NodeNames":["a"]}'
@@ -27,7 +27,7 @@ class Clock:
 def test_idle_time_begins_after_the_last_answer_not_after_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
     looked, looks = asyncio.Event(), list[float]()
     clock, state = Clock(), small_state()
-    verbs = Verbs(state, Policy(), Metrics(state, {}), clock)
+    verbs = Verbs(state, patient(), Metrics(state, {}), clock)
 
     def look() -> bool:
         looks.append(clock.now)

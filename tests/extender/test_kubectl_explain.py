@@ -13,9 +13,8 @@ from extender.cli import read_settings
 from extender.kubectl import _parser, main
 from extender.kubectl_explain import SHARED
 from extender.offline import SavedCluster, StateFeed, state_of
-from extender.settings import Policy
 from footprint.keys import POD_CLASS
-from tests.extender.builders import pod_json
+from tests.extender.builders import patient, pod_json
 from tests.extender.client import Client
 from tests.extender.test_offline import saved
 
@@ -49,7 +48,7 @@ def run(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
 
 def test_offline_and_the_extender_tell_the_same(capsys: pytest.CaptureFixture[str], state: Path) -> None:
     told = json.loads(run(capsys, "bulk-x", "--state", state, "-o", "json"))
-    client = Client(create_app(state_of(SavedCluster(saved())), StateFeed(), Policy()))
+    client = Client(create_app(state_of(SavedCluster(saved())), StateFeed(), patient()))
     names = sorted(told["nodes"])
     posted = client.post("/explain", json={"Pod": pod_json("bulk-x", uid="p"), "NodeNames": names}).json()
     known = client.get("/explain?namespace=default&pod=bulk-x").json()

@@ -14,8 +14,7 @@ from rich.console import Console
 
 from extender.kubectl import main
 from extender.kubectl_shadow import rendered
-from extender.settings import Policy
-from tests.extender.builders import pod_info, pod_json
+from tests.extender.builders import patient, pod_info, pod_json
 from tests.extender.serving import served, small_state
 
 KUBECONFIG = """
@@ -44,7 +43,7 @@ def refusal(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
 def watching() -> Iterator[str]:
     """URL of an extender in shadow mode that has seen one pod go where it would not have sent it."""
     state = small_state()
-    with served(Policy(shadow=True), state=state) as (port, _):
+    with served(patient(shadow=True), state=state) as (port, _):
         connection = http.client.HTTPConnection("127.0.0.1", port)
         asked = {"Pod": pod_json(uid="u"), "NodeNames": ["busy", "mice", "free"]}
         connection.request("POST", "/filter", json.dumps(asked))

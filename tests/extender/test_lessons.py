@@ -102,7 +102,7 @@ def test_a_nodes_change_looks_at_no_other_node(monkeypatch: pytest.MonkeyPatch) 
     for number in range(20):
         changed |= lessons.teach(f"n{number}", tally_node(footprint(elephant("e", tx=50 * M), mouse("m"))))
     lessons.update(changed)
-    rewritten = tally_node(footprint(elephant("e", tx=70 * M), mouse("m")))
+    rewritten = tally_node(footprint(elephant("e", tx=170 * M), mouse("m")))
 
     def no_sum(*_: object) -> Tally:
         raise AssertionError("tallies are summed again")
@@ -111,5 +111,5 @@ def test_a_nodes_change_looks_at_no_other_node(monkeypatch: pytest.MonkeyPatch) 
     changed = lessons.teach("n7", rewritten)
     assert changed == {BULK}
     assert lessons.update(changed) == {BULK}
-    assert lessons.totals[BULK].tx == 19 * 50 * M + 70 * M
-    assert lessons.demands[BULK].tx == 51 * M
+    assert lessons.totals[BULK].tx == 19 * 50 * M + 170 * M
+    assert lessons.demands[BULK].tx == 55 * M

@@ -12,10 +12,9 @@ from extender.cluster_state import ClusterState
 from extender.explainer import explained
 from extender.offline import SavedCluster, StateFeed, StateFileError, read_objects, state_of
 from extender.pods import decode_pod
-from extender.settings import Policy
 from extender.snapshot import NodeState
 from footprint.keys import POD_CLASS, lease_name
-from tests.extender.builders import M, annotation, elephant, mouse, node_json, pod_json
+from tests.extender.builders import M, annotation, elephant, mouse, node_json, patient, pod_json
 from tests.extender.client import Client
 from tests.extender.test_hostile import HOSTILE
 
@@ -91,7 +90,7 @@ def write(path: Path, text: str) -> Path:
 
 def asked(state: ClusterState, name: str = "p") -> dict[str, Any]:
     """What is answered about a pod, whole: every name and every number went into JSON."""
-    client = Client(create_app(state, StateFeed(), Policy()))
+    client = Client(create_app(state, StateFeed(), patient()))
     names = [*state.snapshot.nodes]
     question = {"Pod": pod_json(name, annotations={POD_CLASS: "elephant"}), "NodeNames": names}
     assert client.post("/filter", json=question).json()["Error"] == ""
@@ -154,7 +153,7 @@ def test_a_strange_value_anywhere_costs_no_other_object(tmp_path: Path, value: s
     assert cluster.pod("", "odd") is not None
     assert asked(state)["nodes"]["busy"]["state"] == "known"
     for pod in cluster.pods:
-        assert orjson.dumps(explained(pod, None, state, Policy()))
+        assert orjson.dumps(explained(pod, None, state, patient()))
 
 
 def test_a_pod_has_run_or_waited_since_the_file_says_so() -> None:

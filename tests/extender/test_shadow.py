@@ -28,6 +28,7 @@ from tests.extender.builders import (
     cluster,
     elephant,
     mouse,
+    patient,
     pod_info,
     pod_json,
     unknown,
@@ -203,16 +204,16 @@ def test_watching_stops_when_acting_would(monkeypatch: pytest.MonkeyPatch, verb:
 def test_watching_works_nothing_out_by_the_slow_way(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(answers, "filter_nodes")
     monkeypatch.delattr(answers, "score_nodes")
-    client, _ = asked_and_bound(Policy(shadow=True))
+    client, _ = asked_and_bound(patient(shadow=True))
     assert client.get("/shadow").json()["pods"] == {"would-have-been-kept-off": 1}
 
 
 @pytest.mark.parametrize("bound", [True, False])
 def test_every_byte_of_a_report_is_described(bound: bool) -> None:
     client = (
-        asked_and_bound(Policy(shadow=True))[0]
+        asked_and_bound(patient(shadow=True))[0]
         if bound
-        else Client(create_app(small_state(), StateFeed(), Policy(shadow=True)))
+        else Client(create_app(small_state(), StateFeed(), patient(shadow=True)))
     )
     answer = client.get("/shadow")
     described = ShadowReport.model_validate_json(answer.content, strict=True)
@@ -222,7 +223,7 @@ def test_every_byte_of_a_report_is_described(bound: bool) -> None:
 
 def test_a_process_that_only_watches_answers_as_if_it_were_not_there_and_reports() -> None:
     state = small_state()
-    client = Client(create_app(state, StateFeed(), Policy(shadow=True)))
+    client = Client(create_app(state, StateFeed(), patient(shadow=True)))
     names = ["busy", "mice", "free"]
     asked = {"Pod": pod_json(uid="u"), "NodeNames": names}
     assert client.post("/filter", json=asked).json()["NodeNames"] == names
@@ -232,4 +233,4 @@ def test_a_process_that_only_watches_answers_as_if_it_were_not_there_and_reports
     assert client.get("/shadow").json()["pods"] == {"would-have-been-kept-off": 1}
     line = 'traffic_footprint_extender_shadow_pods_total{outcome="would-have-been-kept-off"} 1.0'
     assert line in client.get("/metrics").text
-    assert Client(create_app(state, StateFeed(), Policy())).get("/shadow").status_code == 404
+    assert Client(create_app(state, StateFeed(), patient())).get("/shadow").status_code == 404

@@ -18,11 +18,10 @@ from extender.kubectl_explain import told as kubectl_told
 from extender.learning.record import Record, new_object, status_of
 from extender.offline import SavedCluster, StateFeed, state_of
 from extender.pods import PodInfo
-from extender.settings import Policy
 from footprint.classes import TrafficClass
 from footprint.cluster.client import ApiError
 from footprint.wishes import Placement, Wishes
-from tests.extender.builders import M, annotation, elephant, mouse, other, pod_info, pod_json
+from tests.extender.builders import M, annotation, elephant, mouse, other, patient, pod_info, pod_json
 from tests.extender.client import Client
 from tests.extender.learning.builders import NOW, profile, record
 from tests.extender.test_cluster_state import Clock
@@ -170,7 +169,7 @@ def asked(client: Client, pod: dict[str, Any], *names: str) -> dict[str, Any]:
 def test_an_override_turns_the_filters_verdict(state: ClusterState) -> None:
     publish(state, "busy", elephant("e", tx=180 * M))
     publish(state, "free")
-    client = Client(create_app(state, StateFeed(), Policy()))
+    client = Client(create_app(state, StateFeed(), patient()))
     pod = pod_json("web-1", owner=("StatefulSet", "web"))
     key = ("default", "StatefulSet/web")
     assert asked(client, pod, "busy", "free")["NodeNames"] == ["busy", "free"]
@@ -193,20 +192,20 @@ def test_a_stated_placement_holds_where_the_pod_asks_for_none(
     state: ClusterState, pods_own: Placement | None, stated: Placement | None, expected: Placement
 ) -> None:
     put(state, record(KEY, stated=Wishes(placement=stated)))
-    told = explain(a_backup(wishes=Wishes(placement=pods_own)), [], state.snapshot, Policy(), 0.0)
+    told = explain(a_backup(wishes=Wishes(placement=pods_own)), [], state.snapshot, patient(), 0.0)
     assert told["placement"] == expected.value
 
 
 def test_a_system_pod_is_not_touched_whatever_is_stated(state: ClusterState) -> None:
     put(state, record(("kube-system", "Job/x"), stated=Wishes(placement=Placement.STRICT)))
     pod = pod_info("p", wl="Job/x", ns="kube-system")
-    assert explain(pod, [], state.snapshot, Policy(), 0.0)["placement"] == "ignore"
+    assert explain(pod, [], state.snapshot, patient(), 0.0)["placement"] == "ignore"
 
 
 def test_an_explanation_names_the_object_and_what_it_says(state: ClusterState) -> None:
     held = replace(record(KEY, profile(150 * M), stated=Wishes(cls=MOUSE)), problems=("status",))
     put(state, held)
-    told = json.loads(json.dumps(explain(a_backup(), [], state.snapshot, Policy(), 0.0)))
+    told = json.loads(json.dumps(explain(a_backup(), [], state.snapshot, patient(), 0.0)))
     assert told["demand"]["origin"] == "stated"
     assert told["traffic_footprint"] == {
         "name": held.name, "malformed": ["status"],
