@@ -5,9 +5,9 @@ mining" flow sizes of a production data centre (A. Greenberg et al., VL2, SIGCOM
 Alizadeh et al., pFabric, SIGCOMM 2013): four fifths of the flows are under 10 kB, and most bytes are in the few
 above 100 MB. A pod whose transfer is at least 10 MiB is an elephant that would like to move it within a second;
 one under 128 KiB is a mouse; the others count for nothing. Pods arrive one by one in random order until the
-cluster is full; then, ``--turnover`` times over, a random pod ends and a new one arrives. 42 percent of the nodes
-are candidates each time, as kube-scheduler samples 1,000 (``--candidates``: what a ``percentageOfNodesToScore``
-makes of it); among the best scores the node with the fewest pods is taken, as its own spreading would.
+cluster is full; then, ``--turnover`` times over, a random pod ends and a new one arrives. A tenth of the nodes are
+candidates each time, as kube-scheduler samples them with the shipped configuration (``--candidates 42``: as by its
+own rule for 1,000); among the best scores the node with the fewest pods is taken, as its own spreading would.
 
 Beside the extender: random nodes and spreading alone; where all pods of the end are known beforehand, a packing
 that can be had, and what no placement can beat that carries as much as the links can. Each term of the cost model
@@ -52,8 +52,8 @@ DATA_MINING: Final = (
 _PACKET: Final = 1460
 _ELEPHANT: Final = 10 * 2**20
 _MOUSE: Final = 128 * 2**10
-_SAMPLED: Final = 42.0
-"""Percent of 1,000 nodes that kube-scheduler looks at when nobody says how many."""
+_SAMPLED: Final = 10.0
+"""Percent: ``percentageOfNodesToScore`` of the shipped configuration."""
 _PODS_PER_NODE: Final = 110
 """What a kubelet accepts by default."""
 _ROUNDING: Final = 1 + 1e-9

@@ -78,7 +78,7 @@ def test_a_filled_cluster_is_judged_by_its_pairs_its_waits_and_what_its_links_ca
 
 def test_pods_that_end_leave_nothing_behind() -> None:
     nodes, draw = Nodes(3, LINK), random.Random(1)
-    live = fill(nodes, spread, [elephant(G), MOUSE, MOUSE, MOUSE, elephant(G), MOUSE], 3, draw)
+    live = fill(nodes, spread, [elephant(G), MOUSE, MOUSE, MOUSE, elephant(G), MOUSE], 3, draw, candidates=60)
     left = [placed.demand for there in nodes.bound.values() for placed in there]
     assert len(live) == len(left) == 3
     assert sorted(d.tx for d in live) == sorted(d.tx for d in left)
@@ -89,10 +89,23 @@ def test_pods_that_end_leave_nothing_behind() -> None:
 def test_every_policy_ends_with_the_same_pods() -> None:
     demands = [demand_of(flow_size(random.Random(number)), LINK) for number in range(60)]
     ends = [
-        [id(demand) for demand in fill(Nodes(4, LINK), choose, demands, 20, random.Random(1))]
+        [id(d) for d in fill(Nodes(4, LINK), choose, demands, 20, random.Random(1), candidates=candidates)]
         for choose in (at_random, spread, extender(Placement.SCORE))
+        for candidates in (50, 100)
     ]
-    assert ends[0] == ends[1] == ends[2]
+    assert all(end == ends[0] for end in ends)
+
+
+def test_pods_choose_among_so_many_candidates() -> None:
+    seen: list[int] = []
+
+    def first(_nodes: Nodes, _demand: Demand, names: list[str], _draw: random.Random) -> str:
+        seen.append(len(names))
+        return names[0]
+
+    for candidates in (0.1, 10, 42, 100):
+        fill(Nodes(50, LINK), first, [MOUSE], 1, random.Random(1), candidates=candidates)
+    assert seen == [1, 5, 21, 50]
 
 
 def shape(placed: list[list[Demand]]) -> list[tuple[float, int]]:
