@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from functools import partial
 from typing import Any, Final, Protocol
 
 import orjson
@@ -177,7 +176,7 @@ def create_app(
         return Response(metrics.render(), media_type=CONTENT_TYPE_LATEST)
 
     app.state.short_ways = {
-        b"/filter": partial(gate.decide, filtering),
-        b"/prioritize": partial(gate.decide, scoring),
+        b"/filter": gate.short_way(filtering),
+        b"/prioritize": gate.short_way(scoring),
     }
     return app

@@ -177,8 +177,10 @@ class ClusterState:
         self._running_since: dict[str, float] = {}
         self._waiting_since: dict[str, float] = {}
         self._waiting: Mapping[str, float] = {}
-        """The last copy of it; copied anew for snapshots that no request waits for."""
+        """The last copy of it; copied anew once a tick, for snapshots that no request waits for."""
         self._waiting_changed = False
+        self._copy_at = -NEVER
+        """The moment from which a changed one is copied again."""
         self._assumed: dict[str, tuple[str, float]] = {}
         """Pod UID → the node it was sent to, and the moment until which that counts."""
         self._dirty: set[str] = set()
@@ -439,10 +441,9 @@ class ClusterState:
             self._learn()
             with self._lock:
                 some = set(itertools.islice(self._dirty, AT_ONCE))
-                if some or self._waiting_changed or self._lessons_differ:
+                copied = self._copy_waiting()
+                if some or copied or self._lessons_differ:
                     different = True
-                    if self._waiting_changed:
-                        self._waiting, self._waiting_changed = dict(self._waiting_since), False
                     self._show(some)
                 elif not self._untaught and not self._lessons.pending:
                     self._changed.clear()
@@ -451,14 +452,21 @@ class ClusterState:
             if len(some) == AT_ONCE:
                 time.sleep(_LET_IN_SECONDS)
 
+    def _copy_waiting(self) -> bool:
+        """Show who waits, if that changed. In a burst thousands do, and each bind changes it: once a tick will do
+        for what is measured in minutes."""
+        now = self._clock()
+        if not self._waiting_changed or now < self._copy_at:
+            return False
+        self._waiting, self._waiting_changed = dict(self._waiting_since), False
+        self._copy_at = now + TICK_SECONDS
+        return True
+
     @property
     def settled(self) -> bool:
-        """The snapshot shows all that was taken in."""
+        """The snapshot shows all that was taken in, and of who waits what was known a tick ago."""
         with self._lock:
-            return not (
-                self._dirty or self._untaught or self._lessons.pending
-                or self._waiting_changed or self._lessons_differ
-            )  # fmt: skip
+            return not (self._dirty or self._untaught or self._lessons.pending or self._lessons_differ)
 
     @property
     def _lessons_differ(self) -> bool:

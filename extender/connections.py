@@ -73,6 +73,15 @@ class Reply(NamedTuple):
     """Nothing more is answered on its connection."""
 
 
+class ShortWay(NamedTuple):
+    """What answers requests that are there whole."""
+
+    answer: Callable[[bytes, Arrival], Reply]
+    """A body's."""
+    afterwards: Callable[[], None]
+    """To be called once the answer has been written."""
+
+
 class PatientProtocol(HttpToolsProtocol):
     """uvicorn's protocol, with an end to waiting for headers and for clients that do not read; while ``draining``
     every answer is a connection's last. Tells the application when each request arrived: handlers start one after

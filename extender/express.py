@@ -18,10 +18,7 @@ import structlog
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
-from extender.connections import KEEP_ALIVE_SECONDS, Arrival, PatientProtocol, Reply, UnderWay
-
-ShortWay = Callable[[bytes, Arrival], Reply]
-"""Answers a body."""
+from extender.connections import KEEP_ALIVE_SECONDS, Arrival, PatientProtocol, Reply, ShortWay, UnderWay
 
 GRACE_SECONDS: Final = 0.02
 """For the rest of a body whose beginning is there; who sends it slower than that goes the long way."""
@@ -115,7 +112,7 @@ class ExpressProtocol(PatientProtocol):
         if self.transport.is_closing():
             return
         try:
-            reply = held.way(b"".join(held.parts), held.arrival)
+            reply = held.way.answer(b"".join(held.parts), held.arrival)
         except Exception:
             _log.exception("a question has no answer")
             reply = Reply(500, b'{"Error":"internal error"}', close=True)
@@ -127,6 +124,7 @@ class ExpressProtocol(PatientProtocol):
             self.transport.close()
         elif self._timer is None and self._held is None:
             self._wait(KEEP_ALIVE_SECONDS)
+        held.way.afterwards()
 
     def _written(self, reply: Reply, close: bool) -> bytes:
         always = b"".join(b"%b: %b\r\n" % header for header in self.server_state.default_headers)

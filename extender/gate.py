@@ -11,6 +11,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 import structlog
@@ -19,7 +20,7 @@ from starlette.requests import ClientDisconnect
 
 from extender import protocol
 from extender.answers import Act, Verbs
-from extender.connections import Arrival, Reply
+from extender.connections import Arrival, Reply, ShortWay
 from extender.explainer import BusyError, Explainer
 from extender.metrics import Metrics
 from extender.protocol import ArgsError, ArgsReason
@@ -131,21 +132,26 @@ class Gate:
         self._answered_at = self._expected_until = 0.0
 
     def decide(self, verb: Verb, body: bytes, arrival: Arrival) -> Reply:
-        """The answer to a request that is there whole. Never raises over what is in it."""
+        """The answer to a request that is there whole, whatever is in it; to be followed by ``afterwards``."""
         chosen = verb.act if arrival.under_way <= self._max else verb.shed
         try:
             reply = Reply(200, chosen(self._verbs.read(body), arrival.at))
         except ArgsError as error:
-            reply = self._refuse(verb.name, error, verb.malformed)
-        else:
-            self._seconds[verb.name].observe(self._clock() - arrival.at)
-        loop = asyncio.get_running_loop()
-        loop.call_soon(self._verbs.count_sent)  # while the client reads the answer
+            return self._refuse(verb.name, error, verb.malformed)
+        self._seconds[verb.name].observe(self._clock() - arrival.at)
+        return reply
+
+    def afterwards(self) -> None:
+        """What can wait until the client reads the answer."""
+        self._verbs.count_sent()
         self._answered_at = self._clock()
         self._expected_until = self._answered_at + EXPECTED_SECONDS
         if self._ahead is None:
-            self._ahead = loop.call_later(IDLE_SECONDS, self._use_idle_time)
-        return reply
+            self._ahead = asyncio.get_running_loop().call_later(IDLE_SECONDS, self._use_idle_time)
+
+    def short_way(self, verb: Verb) -> ShortWay:
+        """``verb`` for requests that are there whole."""
+        return ShortWay(partial(self.decide, verb), self.afterwards)
 
     async def answer(self, request: Request, verb: Verb) -> Response:
         """The same for a request whose body is still to be read."""
@@ -161,6 +167,7 @@ class Gate:
             return Response(status_code=_CLIENT_CLOSED)
         finally:
             self._in_flight -= 1
+            asyncio.get_running_loop().call_soon(self.afterwards)
 
     def _use_idle_time(self) -> None:
         self._ahead = None

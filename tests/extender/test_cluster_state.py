@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from extender.cluster_state import AT_ONCE, ClusterState, LeaseInfo, NodeInfo
+from extender.cluster_state import AT_ONCE, TICK_SECONDS, ClusterState, LeaseInfo, NodeInfo
 from extender.lessons import Lessons
 from extender.pods import PodInfo, WorkloadKey, decode_pod
 from extender.snapshot import NodeState
@@ -411,3 +411,21 @@ def test_a_shorter_wait_noted_later_is_kept_too(state: ClusterState, clock: Cloc
     clock.now += 91
     assert state.apply()
     assert state.snapshot.nodes["b"].state is NodeState.STALE
+
+
+def test_who_waits_is_shown_once_a_tick_however_many_come_and_go(state: ClusterState, clock: Clock) -> None:
+    publish(state, "a")
+    state.put_pod(pod_info("first"))
+    state.apply()
+    shown = state.snapshot.waiting_since
+    assert shown == {"first": clock.now}
+    for number in range(50):
+        state.put_pod(pod_info(f"u{number}"))
+        bind(state, f"u{number}", "a")
+        assert state.snapshot.waiting_since is shown
+    state.put_pod(pod_info("late"))
+    clock.now += TICK_SECONDS
+    state.apply()
+    assert state.snapshot.waiting_since == {"first": clock.now - TICK_SECONDS, "late": clock.now - TICK_SECONDS}
+    assert state.snapshot.waited(pod_info("late"), clock.now) == TICK_SECONDS
+    assert not state.apply()

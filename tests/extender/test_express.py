@@ -6,14 +6,14 @@ import asyncio
 import json
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, BinaryIO
 
 import pytest
 
 from extender import express
-from extender.connections import Arrival, Reply
+from extender.connections import Arrival, Reply, ShortWay
 from extender.express import MAX_HELD, ExpressProtocol, protocol_maker
 from extender.server import Server
 from tests.extender.builders import pod_json
@@ -43,12 +43,17 @@ def read(answers: BinaryIO) -> tuple[int, dict[bytes, bytes], bytes]:
     return status, headers, answers.read(int(headers.get(b"content-length", 0)))
 
 
+def install(server: Server, path: bytes, answer: Callable[[bytes, Arrival], Reply]) -> None:
+    """Let ``answer`` make the answers to whole questions."""
+    server.config.app.state.short_ways[path] = ShortWay(answer, lambda: None)  # type: ignore[union-attr]
+
+
 @contextmanager
 def told_apart(**options: Any) -> Iterator[tuple[socket.socket, BinaryIO, Server]]:
     """A connection to an extender whose server answers every whole question with ``EXPRESS``."""
     with served(**options) as (port, server):
         for held in (b"/filter", b"/prioritize"):
-            server.config.app.state.short_ways[held] = lambda _body, _arrival: Reply(200, EXPRESS)  # type: ignore[union-attr]
+            install(server, held, lambda _body, _arrival: Reply(200, EXPRESS))
         with (
             socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_SECONDS) as client,
             client.makefile("rb") as answers,
@@ -150,13 +155,12 @@ def test_answers_leave_in_the_order_of_their_questions() -> None:
 def test_requests_under_way_are_counted_and_no_longer_when_they_are_answered() -> None:
     seen: list[int] = []
     with told_apart() as (client, answers, server):
-        way = server.config.app.state.short_ways  # type: ignore[union-attr]
 
         def counting(_body: bytes, arrival: Arrival) -> Reply:
             seen.append(arrival.under_way)
             return Reply(200, EXPRESS)
 
-        way[b"/filter"] = counting
+        install(server, b"/filter", counting)
         client.sendall(question() * 3)
         for _ in range(3):
             read(answers)
@@ -173,7 +177,7 @@ def test_an_answer_that_cannot_be_made_ends_the_connection_in_words() -> None:
         raise RuntimeError
 
     with told_apart() as (client, answers, server):
-        server.config.app.state.short_ways[b"/filter"] = broken  # type: ignore[union-attr]
+        install(server, b"/filter", broken)
         client.sendall(question() * 2)
         status, headers, _ = read(answers)
         assert (status, headers[b"connection"]) == (500, b"close")
@@ -227,7 +231,7 @@ def connected(server: Server) -> tuple[ExpressProtocol, Writes]:
 @contextmanager
 def server_of_constants(**options: Any) -> Iterator[Server]:
     with served(**options) as (_, server):
-        server.config.app.state.short_ways[b"/filter"] = lambda _body, _arrival: Reply(200, b"{}")  # type: ignore[union-attr]
+        install(server, b"/filter", lambda _body, _arrival: Reply(200, b"{}"))
         yield server
 
 

@@ -42,6 +42,7 @@ def test_idle_time_begins_after_the_last_answer_not_after_the_first(monkeypatch:
     async def ask_again_and_again() -> None:
         for _ in range(20):
             assert gate.decide(verb, EVERYTHING, Arrival(clock.now, 1)).status == 200
+            gate.afterwards()
             clock.now += 0.005
             await asyncio.sleep(0.005)
         assert looks == [], "each question came before the time was idle"
