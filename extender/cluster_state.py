@@ -27,7 +27,16 @@ from extender.learning.record import Record
 from extender.ledger import HOLD_SECONDS, NEVER, BoundPod, mice_cut
 from extender.lessons import Lessons, Taught
 from extender.pods import PodInfo, WorkloadKey
-from extender.snapshot import REMEMBERED_CHANGES, NodeFacts, NodeView, Snapshot, teaches, unplaced, view_node
+from extender.snapshot import (
+    REMEMBERED_CHANGES,
+    NodeFacts,
+    NodeView,
+    Residents,
+    Snapshot,
+    teaches,
+    unplaced,
+    view_node,
+)
 from footprint.codec import FootprintError, decode
 from footprint.models import NodeFootprint
 from footprint.staleness import Heartbeat, observe
@@ -81,6 +90,7 @@ class _Said:
 
     footprint: NodeFootprint | None = None
     taught: Taught | None = None
+    residents: Residents | None = None
     problem: str = ""
 
 
@@ -96,6 +106,8 @@ class _Node:
     footprint: NodeFootprint | None = None
     taught: Taught | None = None
     """What the footprint says of workloads."""
+    residents: Residents | None = None
+    """What it says of running pods, summed."""
     counted: bool = False
     """That is in the lessons."""
     problem: str = ""
@@ -113,7 +125,8 @@ class _Node:
     def read(self, annotation: str | None, said: _Said) -> None:
         """Take in the Node object."""
         self.present, self.annotation = True, annotation
-        self.footprint, self.taught, self.problem = said.footprint, said.taught, said.problem
+        self.footprint, self.taught, self.residents = said.footprint, said.taught, said.residents
+        self.problem = said.problem
         self.forget_gone()
 
     def forget_gone(self) -> None:
@@ -153,7 +166,7 @@ def _scarce(keep: int, links: _Links) -> bool:
 
 
 def _facts(name: str, entry: _Node, bound: tuple[BoundPod, ...]) -> NodeFacts:
-    return NodeFacts(name, entry.footprint, entry.problem, entry.heartbeat, bound, entry.gone)
+    return NodeFacts(name, entry.footprint, entry.problem, entry.heartbeat, bound, entry.gone, entry.residents)
 
 
 class ClusterState:
@@ -243,7 +256,7 @@ class ClusterState:
             self.malformed_footprints[error.reason.value] += 1
             _log.warning("annotation passed over", node=node.name, reason=error.reason.value, problem=str(error))
             return _Said(problem=f"{error.reason.value}: {error}")
-        return _Said(footprint, tally_node(footprint))
+        return _Said(footprint, tally_node(footprint), Residents.of(footprint))
 
     def drop_node(self, name: str) -> None:
         """The Node object is gone. Its Lease and pods may follow later, or not."""

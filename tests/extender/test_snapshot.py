@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from extender.ledger import BoundPod
-from extender.snapshot import NodeFacts, NodeState, Snapshot, describe_load, view_node
+from extender.snapshot import NodeFacts, NodeState, Residents, Snapshot, describe_load, view_node
 from footprint.models import LinkRates
 from footprint.staleness import Heartbeat
 from tests.extender.builders import (
@@ -62,6 +62,15 @@ def test_pods_that_ended_since_the_footprint_was_written_no_longer_count() -> No
     )
     link = view_node(facts, 0.0, STALE_AFTER).link
     assert (link.tx, link.elephants, link.mice) == (5 * M, 1, 0.0)
+
+
+@pytest.mark.parametrize("gone", [set(), {"m"}, {"e"}, {"another"}, {"m", "e", "x"}])
+def test_sums_that_are_known_already_make_the_same_view(gone: set[str]) -> None:
+    node = footprint(*(mouse(f"m{number}", nf=number / 3) for number in range(9)), mouse("m"), elephant("e"))
+    bound = (BoundPod(pod_info("new"), AN_ELEPHANT), BoundPod(pod_info("web"), A_MOUSE))
+    facts = NodeFacts("n", node, "", BEAT, bound, gone)
+    known = replace(facts, residents=Residents.of(node))
+    assert view_node(known, 0.0, STALE_AFTER) == view_node(facts, 0.0, STALE_AFTER)
 
 
 def test_a_view_says_when_time_alone_changes_it() -> None:
