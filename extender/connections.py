@@ -62,6 +62,8 @@ class UnderWay:
     """Requests of one server that have no answer yet, over all connections."""
 
     requests: int = 0
+    held: int = 0
+    """Bytes of bodies of which the rest is awaited for a moment (``extender.express``)."""
 
 
 class Reply(NamedTuple):

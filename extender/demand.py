@@ -175,16 +175,18 @@ _STEPS: Final = (
     1.0, 1.1, 1.2, 1.4, 1.6, 1.8, 2.0, 2.2, 2.5, 2.8, 3.0, 3.5, 4.0, 4.5, 5.0, 5.5, 6.0, 7.0, 8.0, 9.0, 10.0,
 )  # fmt: skip
 """The preferred numbers of ISO 3, R''20: twenty steps per decade, of about 12 percent."""
+_LEAST: Final = 0.001
+"""bit/s: less is nothing, and far above what powers of ten can be had for."""
 _LIMITS: Final = tuple(math.sqrt(low * high) for low, high in pairwise(_STEPS))
 
 
 def typical(rate: float) -> float:
-    """A mean of measured rates as a demand, bit/s: the preferred number that is nearest, by ratio; 0 for 0.
+    """A mean of measured rates as a demand, bit/s: the preferred number nearest to it by ratio; 0 for nothing.
 
     Such a mean moves by some percent whenever one of many nodes writes. Taken as it is, it would be another demand
     each time, to be judged against every node anew, for a difference that a prediction cannot claim to know.
     """
-    if not math.isfinite(rate) or rate <= 0:
+    if not _LEAST <= rate < math.inf:
         return 0.0
     decade = 10.0 ** math.floor(math.log10(rate))
     return quantise(_STEPS[bisect_right(_LIMITS, rate / decade)] * decade)

@@ -24,6 +24,8 @@ GRACE_SECONDS: Final = 0.02
 """For the rest of a body whose beginning is there; who sends it slower than that goes the long way."""
 MAX_HELD: Final = 2**18
 """Bytes of a body held back so: those of 5,000 names."""
+MAX_HELD_TOGETHER: Final = 16 * 2**20
+"""Over all connections."""
 
 _log = structlog.get_logger()
 
@@ -71,11 +73,15 @@ class ExpressProtocol(PatientProtocol):
         way, parser = self.short_ways.get(self.url), self.parser
         if way is None or self.expect_100_continue or self.flow.write_paused:
             return None
-        if self.cycle is not None and not self.cycle.response_complete:
-            return None  # one that goes the long way is to be answered before
+        if self._goes_long_way():
+            return None  # and is to be answered before
         if parser.get_method() != b"POST" or parser.get_http_version() != "1.1":
             return None
         return None if parser.should_upgrade() or not parser.should_keep_alive() else way
+
+    def _goes_long_way(self) -> bool:
+        """A question of this connection is with the application."""
+        return self.cycle is not None and not self.cycle.response_complete
 
     def on_body(self, body: bytes) -> None:
         if (held := self._held) is None:
@@ -83,7 +89,8 @@ class ExpressProtocol(PatientProtocol):
             return
         held.parts.append(body)
         held.size += len(body)
-        if held.size > MAX_HELD:
+        self.under_way.held += len(body)
+        if held.size > MAX_HELD or self.under_way.held > MAX_HELD_TOGETHER:
             self._take_long_way()
 
     def on_message_complete(self) -> None:
@@ -96,6 +103,8 @@ class ExpressProtocol(PatientProtocol):
 
     def _let_go(self) -> _Held | None:
         held, self._held = self._held, None
+        if held is not None:
+            self.under_way.held -= held.size
         if self._grace is not None:
             self._grace.cancel()
             self._grace = None
@@ -116,7 +125,8 @@ class ExpressProtocol(PatientProtocol):
         except Exception:
             _log.exception("a question has no answer")
             reply = Reply(500, b'{"Error":"internal error"}', close=True)
-        close = reply.close or self.draining() or (self._leaving and not self._unanswered)
+        last = self._leaving and not self._unanswered and not self._goes_long_way()
+        close = reply.close or self.draining() or last
         self._count(-1)
         self.transport.write(self._written(reply, close))
         self.server_state.total_requests += 1
@@ -135,7 +145,7 @@ class ExpressProtocol(PatientProtocol):
     def shutdown(self) -> None:
         self._take_long_way()
         self._leaving = True
-        if not self._unanswered:
+        if self._goes_long_way() or not self._unanswered:
             super().shutdown()
 
 

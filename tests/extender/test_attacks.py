@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from extender.answers import Verbs
-from extender.cluster_state import ClusterState, LeaseInfo, NodeInfo
+from extender.cluster_state import ClusterState, NodeInfo
 from extender.metrics import Metrics
 from extender.pods import decode_pod
 from extender.protocol import decode_request
@@ -25,31 +25,15 @@ from footprint.codec import MAX_BYTES, encode
 from footprint.keys import POD_CLASS, POD_EXPECTED_BANDWIDTH, POD_PLACEMENT, POD_WORKLOAD
 from footprint.models import LinkRates, NodeFootprint
 from nodeagent import pods as agents_pods
-from tests.extender.builders import M, annotation, elephant, mouse, other, pod_info, pod_json
+from tests.extender.builders import M, elephant, mouse, other, pod_info, pod_json
+from tests.extender.states import Clock, measured, settle
 
 NODES = [f"node{n}" for n in range(6)]
 
 
-class Clock:
-    now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
 def cluster(clock: Clock, **pods: list[Any]) -> ClusterState:
     """Six measured nodes; ``pods`` are what their agents say runs there."""
-    state = ClusterState(stale_after=180.0, hold=60.0, clock=clock)
-    for name in NODES:
-        state.put_nodes([NodeInfo(name, annotation(*pods.get(name, [])))])
-        state.put_lease(LeaseInfo(name, "1"))
-    settle(state)
-    return state
-
-
-def settle(state: ClusterState) -> None:
-    while state.apply():
-        pass
+    return measured(clock, NODES, pods)
 
 
 def passing(state: ClusterState, clock: Clock, policy: Policy | None = None, **pod: Any) -> list[str]:

@@ -41,7 +41,7 @@ def test_a_workload_is_what_its_pods_on_all_nodes_did_on_average() -> None:
     ("rate", "expected"),
     [
         (75 * M, 80 * M), (100 * M, 100 * M), (104 * M, 100 * M), (106 * M, 110 * M), (9.4e9, 9e9), (9.6e9, 1e10),
-        (1.0, 1.0), (0.99, 1.0), (0.0, 0.0), (-1.0, 0.0), (float("nan"), 0.0), (float("inf"), 0.0),
+        (1.0, 1.0), (0.99, 1.0), (0.0, 0.0), (5e-324, 0.0), (-1.0, 0.0), (float("nan"), 0.0), (float("inf"), 0.0),
     ],
 )  # fmt: skip
 def test_a_typical_rate_is_the_nearest_preferred_number(rate: float, expected: float) -> None:

@@ -265,6 +265,43 @@ def test_the_end_waits_for_questions_that_are_there() -> None:
     assert not early
 
 
+def test_bodies_held_back_have_so_much_room_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(express, "MAX_HELD_TOGETHER", len(BODY))
+
+    async def begin(server: Server) -> tuple[list[bool], int, int]:
+        make = protocol_maker(server)
+        connections = [make() for _ in range(3)]
+        long = []
+        for held in connections:
+            assert isinstance(held, ExpressProtocol)
+            held.connection_made(Writes())
+            held.data_received(question()[:-1])
+            long.append(held.cycle is not None)
+        [first, *_] = connections
+        assert isinstance(first, ExpressProtocol)
+        between = first.under_way.held
+        for held in connections:
+            held.connection_lost(None)
+        return long, between, first.under_way.held
+
+    with server_of_constants() as server:
+        assert asyncio.run(begin(server)) == ([False, True, True], len(BODY) - 1, 0)
+
+
+def test_the_end_waits_for_an_unfinished_question_too() -> None:
+    async def end(server: Server) -> tuple[bool, bool]:
+        held, writes = connected(server)
+        held.data_received(question() + question()[:-1])
+        held.shutdown()
+        await asyncio.sleep(0)
+        closed, waits = writes.closed, held.cycle is not None and not held.cycle.keep_alive
+        held.connection_lost(None)
+        return closed, waits
+
+    with server_of_constants() as server:
+        assert asyncio.run(end(server)) == (False, True)
+
+
 def test_a_client_that_has_gone_is_not_answered() -> None:
     async def leave(server: Server) -> tuple[list[bytes], int]:
         held, writes = connected(server)

@@ -14,6 +14,7 @@ from extender.tables import Tables
 from footprint.classes import TrafficClass
 from footprint.wishes import Placement, Wishes
 from tests.extender.builders import A_MOUSE, AN_ELEPHANT, MIXED, M, annotation, elephant, mouse, pod_info
+from tests.extender.states import Clock, measured, settle
 from tests.extender.test_tables import assert_alike
 
 NODES = ["a", "b", "c"]
@@ -27,29 +28,8 @@ LOADS = {
 DEMANDS: list[Demand] = [A_MOUSE, AN_ELEPHANT, MIXED]
 
 
-class Clock:
-    now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
 def bulk(uid: str, node: str = "", *, phase: str = "Pending") -> PodInfo:
     return pod_info(uid, node=node, phase=phase, wishes=Wishes(TrafficClass.ELEPHANT, 120 * M))
-
-
-def known_cluster(clock: Clock) -> ClusterState:
-    state = ClusterState(stale_after=180.0, hold=60.0, clock=clock)
-    for name in NODES:
-        state.put_nodes([NodeInfo(name, annotation())])
-        state.put_lease(LeaseInfo(name, "1"))
-    settle(state)
-    return state
-
-
-def settle(state: ClusterState) -> None:
-    while state.apply():
-        pass
 
 
 Step = Callable[[ClusterState, Clock], object]
@@ -80,7 +60,7 @@ def test_answers_are_those_of_the_plain_functions_whatever_happens_to_the_cluste
     course: list[tuple[Step, bool]],
 ) -> None:
     clock = Clock()
-    state, tables = known_cluster(clock), Tables()
+    state, tables = measured(clock, NODES), Tables()
     for step, asked in course:
         step(state, clock)
         if asked:
@@ -93,7 +73,7 @@ def test_answers_are_those_of_the_plain_functions_whatever_happens_to_the_cluste
 
 
 def test_a_pod_seen_where_it_was_sent_changes_no_verdict() -> None:
-    state = known_cluster(Clock())
+    state = measured(Clock(), NODES)
     state.assume(bulk("p"), "a")
     before = state.snapshot
     state.put_pod(bulk("p", "a"))
@@ -103,7 +83,7 @@ def test_a_pod_seen_where_it_was_sent_changes_no_verdict() -> None:
 
 
 def test_a_pod_that_comes_to_a_node_or_leaves_it_changes_that_nodes_verdict() -> None:
-    state = known_cluster(Clock())
+    state = measured(Clock(), NODES)
     acts: list[Callable[[], None]] = [lambda: state.put_pod(bulk("p", "a")), lambda: state.drop_pod("p")]
     for act in acts:
         before = state.snapshot
@@ -113,7 +93,7 @@ def test_a_pod_that_comes_to_a_node_or_leaves_it_changes_that_nodes_verdict() ->
 
 
 def test_nodes_that_come_and_go_are_named() -> None:
-    state = known_cluster(Clock())
+    state = measured(Clock(), NODES)
     acts: list[Callable[[], None]] = [
         lambda: state.put_nodes([NodeInfo("new", None)]), lambda: state.drop_node("new"),
     ]  # fmt: skip
