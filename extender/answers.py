@@ -7,6 +7,7 @@ scores all alike, so that scheduling goes on as if we were not there; every such
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from typing import Final
@@ -36,7 +37,8 @@ AHEAD_SECONDS: Final = 0.0003
 """One slice of work between requests, and so the most that it delays one."""
 
 QUIET_SECONDS: Final = 10.0
-"""At most one line in this time says that answers are late: a slow minute must not write thousands."""
+"""At most one line in this time says that answers are late, and one that they fail: a bad minute must not write
+thousands. All are counted."""
 
 _log = structlog.get_logger()
 
@@ -52,7 +54,8 @@ class Verbs:
         self._reader = Reader()
         self._sent: list[tuple[PodInfo, str]] = []
         """Pods, and the nodes that the last answers sent them to: not counted there yet."""
-        self._told_late = -QUIET_SECONDS
+        self._told: dict[str, float] = {}
+        """By what went wrong, when a line said so."""
         self._ok = {verb: metrics.requests.labels(verb, "ok") for verb in ("filter", "prioritize")}
         self.shadow = Shadow(policy.hold) if policy.shadow else None
         """What acting would have done, in a process that only watches."""
@@ -101,20 +104,26 @@ class Verbs:
             answer = act(request, arrived)
         except LateError:
             self._metrics.requests.labels(verb, "late").inc()
-            self._tell_late(verb)
+            if self._to_tell("late"):
+                deadline = self._policy.deadline
+                _log.warning("too late, answered as if not there", verb=verb, deadline_seconds=deadline)
             return absent(request)
         except Exception:
             self._metrics.requests.labels(verb, "failed").inc()
-            _log.exception("answered as if not there", verb=verb, pod=f"{request.pod.ns}/{request.pod.name}")
+            if self._to_tell("failed"):
+                pod = f"{request.pod.ns}/{request.pod.name}"
+                _log.exception("answered as if not there", verb=verb, pod=pod)
             return absent(request)
         self._ok[verb].inc()
         return answer
 
-    def _tell_late(self, verb: str) -> None:
+    def _to_tell(self, what: str) -> bool:
+        """Whether a line is due about it."""
         now = self._clock()
-        if now - self._told_late >= QUIET_SECONDS:
-            self._told_late = now
-            _log.warning("too late, answered as if not there", verb=verb, deadline_seconds=self._policy.deadline)
+        due = now - self._told.get(what, -math.inf) >= QUIET_SECONDS
+        if due:
+            self._told[what] = now
+        return due
 
     def _filter(self, request: Request, arrived: float) -> bytes:
         snapshot = self._considered(request.pod)

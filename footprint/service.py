@@ -16,11 +16,17 @@ EXIT_USAGE = 2
 
 
 def configure_logging(fmt: LogFormat, level: str) -> None:
-    """Structured logs on stderr: one JSON object or one readable line per event; ``level`` as in ``logging``."""
+    """Structured logs on stderr: one JSON object or one readable line per event; ``level`` as in ``logging``.
+
+    Tracebacks come without the values of variables: these may be a credential, or a whole cluster, which takes a
+    tenth of a second to write down.
+    """
     renderer: Any = (
         structlog.processors.JSONRenderer()
         if fmt == "json"
-        else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+        else structlog.dev.ConsoleRenderer(
+            colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
+        )
     )
     processors: list[Any] = [
         structlog.contextvars.merge_contextvars,
@@ -28,7 +34,11 @@ def configure_logging(fmt: LogFormat, level: str) -> None:
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
     if fmt == "json":
-        processors.append(structlog.processors.dict_tracebacks)
+        processors.append(
+            structlog.processors.ExceptionRenderer(
+                structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
+            )
+        )
     structlog.configure(
         processors=[*processors, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),

@@ -8,6 +8,7 @@ from typing import Any
 import httpx
 import pytest
 from fastapi import FastAPI
+from structlog.testing import capture_logs
 
 from extender.app import create_app
 from extender.cluster_state import ClusterState, LeaseInfo, NodeInfo
@@ -184,6 +185,20 @@ def test_a_body_beyond_the_limit_is_refused_while_it_streams(client: Client, ver
 @pytest.mark.parametrize("path", ["/bind", "/preempt", "/nonsense"])
 def test_unknown_verbs_are_not_found(client: Client, path: str) -> None:
     assert client.post(path, json={}).status_code == 404
+
+
+def test_answers_that_fail_one_after_the_other_are_told_once_and_all_counted(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise RuntimeError("boom")
+
+    monkeypatch.setattr(Tables, "filter", broken)
+    with capture_logs() as lines:
+        for _ in range(20):
+            client.post("/filter", json=ask())
+    assert [line["event"] for line in lines] == ["answered as if not there"]
+    assert metric(client, 'traffic_footprint_extender_requests_total{result="failed",verb="filter"}') == 20
 
 
 def test_an_exception_inside_leaves_scheduling_as_if_we_were_not_there(
