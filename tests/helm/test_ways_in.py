@@ -78,6 +78,14 @@ def test_kube_schedulers_configuration_is_the_recommended_one_over_mutual_tls() 
     assert config["leaderElection"]["resourceName"] == "tf-traffic-footprint-scheduler"
     assert config["leaderElection"]["resourceNamespace"] == "space"
     assert config["profiles"] == [{"schedulerName": "traffic-footprint"}]
+    assert config["percentageOfNodesToScore"] == shipped["percentageOfNodesToScore"] == 10
+
+
+@pytest.mark.parametrize("percentage", [0, 100])
+def test_how_many_nodes_kube_scheduler_looks_at_can_be_said(percentage: int) -> None:
+    objects = rendered({"scheduler": {"percentageOfNodesToScore": percentage}})
+    config = yaml.safe_load(one(objects, "ConfigMap", "-scheduler")["data"]["config.yaml"])
+    assert config["percentageOfNodesToScore"] == percentage
 
 
 def test_a_profile_of_ones_own_is_part_of_the_configuration() -> None:
