@@ -106,11 +106,16 @@ def test_both_ways_say_the_same(path: str, body: bytes) -> None:
     assert (again, others.keys(), long) == (status, headers.keys(), short)
 
 
-def test_a_body_in_pieces_is_awaited_for_a_moment_and_then_by_the_application() -> None:
+def test_a_body_in_pieces_is_awaited_for_a_moment_and_then_by_the_application(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     with told_apart() as (client, answers, server):
+        monkeypatch.setattr(express, "GRACE_SECONDS", PATIENCE_SECONDS)
         client.sendall(question()[:-10])
+        time.sleep(0.05)
         client.sendall(question()[-10:])
         assert read(answers)[2] == EXPRESS
+        monkeypatch.setattr(express, "GRACE_SECONDS", 0.01)
         client.sendall(question()[:-10])
         deadline = time.monotonic() + PATIENCE_SECONDS
         while not any(held.cycle for held in server.server_state.connections):  # type: ignore[union-attr]
