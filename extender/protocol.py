@@ -205,11 +205,6 @@ class Reader:
         return found
 
 
-def decode_request(body: bytes) -> Request:
-    """The request in ``body``, by itself. Raises ArgsError, and nothing else."""
-    return Reader().read(body)
-
-
 def _dumps(answer: dict[str, Any]) -> bytes:
     try:
         return orjson.dumps(answer)

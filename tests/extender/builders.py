@@ -8,6 +8,7 @@ from typing import Any
 from extender.demand import Demand, Origin
 from extender.ledger import BoundPod
 from extender.pods import PodInfo
+from extender.protocol import Reader, Request
 from extender.settings import Policy
 from extender.snapshot import NodeFacts, NodeView, Snapshot, view_node
 from footprint.classes import TrafficClass
@@ -98,6 +99,11 @@ def pod_json(
         },
         "status": {"phase": phase, "qosClass": "BestEffort"},
     }  # fmt: skip
+
+
+def decode_request(body: bytes) -> Request:
+    """The request in ``body``, by itself. Raises ArgsError, and nothing else."""
+    return Reader().read(body)
 
 
 def node_json(name: str, annotation: str | None = None) -> dict[str, Any]:

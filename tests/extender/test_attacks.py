@@ -17,7 +17,6 @@ from extender.answers import Verbs
 from extender.cluster_state import ClusterState, NodeInfo
 from extender.metrics import Metrics
 from extender.pods import decode_pod
-from extender.protocol import decode_request
 from extender.settings import Policy
 from extender.snapshot import REMEMBERED_CHANGES
 from footprint.classes import TrafficClass
@@ -25,7 +24,7 @@ from footprint.codec import MAX_BYTES, encode
 from footprint.keys import POD_CLASS, POD_EXPECTED_BANDWIDTH, POD_PLACEMENT, POD_WORKLOAD
 from footprint.models import LinkRates, NodeFootprint
 from nodeagent import pods as agents_pods
-from tests.extender.builders import M, elephant, mouse, other, pod_info, pod_json
+from tests.extender.builders import M, decode_request, elephant, mouse, other, pod_info, pod_json
 from tests.extender.states import Clock, measured, settle
 
 NODES = [f"node{n}" for n in range(6)]

@@ -10,9 +10,8 @@ import pytest
 from extender.answers import Verbs
 from extender.cluster_state import ClusterState, LeaseInfo, NodeInfo
 from extender.metrics import Metrics
-from extender.protocol import decode_request
 from footprint.keys import POD_CLASS, POD_EXPECTED_BANDWIDTH
-from tests.extender.builders import M, annotation, elephant, mouse, patient, pod_json
+from tests.extender.builders import M, annotation, decode_request, elephant, mouse, patient, pod_json
 
 NODES = [f"node{n}" for n in range(8)]
 WITH_MICE = NODES[:4]

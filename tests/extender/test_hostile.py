@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 
 from extender.cluster_state import ClusterState, LeaseInfo, NodeInfo
 from extender.pods import decode_pod
-from extender.protocol import ArgsError, decode_request, encode_scores, everything_passes
+from extender.protocol import ArgsError, encode_scores, everything_passes
 from extender.snapshot import NodeState
 from footprint.codec import MAX_BYTES
 from footprint.keys import POD_CLASS, POD_EXPECTED_BANDWIDTH
-from tests.extender.builders import annotation, elephant, pod_json
+from tests.extender.builders import annotation, decode_request, elephant, pod_json
 
 HOSTILE = [
     "[" * MAX_BYTES,

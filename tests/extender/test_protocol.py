@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from extender import protocol
-from extender.protocol import ArgsError, ArgsReason, Reader, Request, decode_request, encode_filter, encode_scores
-from tests.extender.builders import node_json, pod_json
+from extender.protocol import ArgsError, ArgsReason, Reader, Request, encode_filter, encode_scores
+from tests.extender.builders import decode_request, node_json, pod_json
 
 NAMES: dict[str, Any] = {"Pod": pod_json(), "Nodes": None, "NodeNames": ["a", "b"]}
 NODES: dict[str, Any] = {
