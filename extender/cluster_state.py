@@ -388,6 +388,11 @@ class ClusterState:
             pods = list(self._pods.values())
         return next((pod for pod in pods if (pod.ns, pod.name) == (namespace, name)), None)
 
+    @property
+    def pods_waiting(self) -> int:
+        """Pods without a node, now; snapshots show them once a tick."""
+        return len(self._waiting_since)
+
     def pod_uids(self) -> set[str]:
         with self._lock:
             return set(self._pods)

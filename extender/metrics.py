@@ -53,9 +53,7 @@ class _StateCollector(Collector):
         snapshot = self._state.snapshot
         yield self._nodes()
         yield GaugeMetricFamily(_P + "workloads", "Workloads with a learned footprint", len(snapshot.learned))
-        yield GaugeMetricFamily(
-            _P + "pods_waiting", "Pods seen that have no node yet", len(snapshot.waiting_since)
-        )
+        yield GaugeMetricFamily(_P + "pods_waiting", "Pods seen that have no node yet", self._state.pods_waiting)
         yield GaugeMetricFamily(
             _P + "pods_predicted", "Pods on nodes that count by prediction, not yet by measurement",
             sum(view.ledger.pods for view in snapshot.nodes.values()),

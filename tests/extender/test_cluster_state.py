@@ -421,8 +421,10 @@ def test_who_waits_is_shown_once_a_tick_however_many_come_and_go(state: ClusterS
     assert shown == {"first": clock.now}
     for number in range(50):
         state.put_pod(pod_info(f"u{number}"))
+        assert state.pods_waiting == 2
         bind(state, f"u{number}", "a")
         assert state.snapshot.waiting_since is shown
+        assert state.pods_waiting == 1
     state.put_pod(pod_info("late"))
     clock.now += TICK_SECONDS
     state.apply()
