@@ -90,7 +90,9 @@ class _Said:
 
     footprint: NodeFootprint | None = None
     taught: Taught | None = None
+    """Of workloads."""
     residents: Residents | None = None
+    """Running pods, summed."""
     problem: str = ""
 
 
@@ -103,14 +105,10 @@ class _Node:
 
     present: bool = False
     annotation: str | None = None
-    footprint: NodeFootprint | None = None
-    taught: Taught | None = None
-    """What the footprint says of workloads."""
-    residents: Residents | None = None
-    """What it says of running pods, summed."""
+    said: _Said = _NOTHING_SAID
+    """What the annotation says."""
     counted: bool = False
-    """That is in the lessons."""
-    problem: str = ""
+    """What it taught is in the lessons."""
     heartbeat: Heartbeat | None = None
     pods: dict[str, PodInfo] = field(default_factory=dict)
     assumed: dict[str, PodInfo] = field(default_factory=dict)
@@ -124,13 +122,11 @@ class _Node:
 
     def read(self, annotation: str | None, said: _Said) -> None:
         """Take in the Node object."""
-        self.present, self.annotation = True, annotation
-        self.footprint, self.taught, self.residents = said.footprint, said.taught, said.residents
-        self.problem = said.problem
+        self.present, self.annotation, self.said = True, annotation, said
         self.forget_gone()
 
     def forget_gone(self) -> None:
-        self.gone &= {pod.uid for pod in self.footprint.pods} if self.footprint else set()
+        self.gone &= {pod.uid for pod in self.said.footprint.pods} if self.said.footprint else set()
 
     def end(self, uid: str) -> None:
         """The pod sends nothing more, whatever the footprint still says."""
@@ -166,7 +162,8 @@ def _scarce(keep: int, links: _Links) -> bool:
 
 
 def _facts(name: str, entry: _Node, bound: tuple[BoundPod, ...]) -> NodeFacts:
-    return NodeFacts(name, entry.footprint, entry.problem, entry.heartbeat, bound, entry.gone, entry.residents)
+    said = entry.said
+    return NodeFacts(name, said.footprint, said.problem, entry.heartbeat, bound, entry.gone, said.residents)
 
 
 class ClusterState:
@@ -558,10 +555,10 @@ class ClusterState:
             if (entry := self._nodes.get(name)) is None:
                 return None
             entry.counted = self._counts(entry, self._clock())
-            return entry.taught if entry.counted else None
+            return entry.said.taught if entry.counted else None
 
     def _counts(self, entry: _Node, now: float) -> bool:
-        return teaches(entry.footprint, entry.heartbeat, now, self._stale_after)
+        return teaches(entry.said.footprint, entry.heartbeat, now, self._stale_after)
 
     def _update_views(self, names: set[str], now: float) -> frozenset[str]:
         """Work out ``names`` anew; those of which placement may judge differently."""
@@ -595,7 +592,7 @@ class ClusterState:
 
     def _bound(self, entry: _Node, now: float) -> tuple[BoundPod, ...]:
         """The node's pods that may count by prediction."""
-        learned, cut = self._lessons.demands, entry.footprint is not None and mice_cut(entry.footprint)
+        learned, cut = self._lessons.demands, entry.said.footprint is not None and mice_cut(entry.said.footprint)
         bound = []
         for pod in (*entry.pods.values(), *entry.assumed.values()):
             since = self._running_since.get(pod.uid)

@@ -109,7 +109,6 @@ class PatientProtocol(HttpToolsProtocol):
             self.transport.close()  # answered before its body was there: nobody waits for the rest of that
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._in_headers = False
         self._stop_waiting()
         self.resume_writing()
         self._count(-self._mine)
@@ -128,6 +127,10 @@ class PatientProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         self._stop_waiting()
         self._in_headers = False
+        self._begin()
+
+    def _begin(self) -> None:
+        """The request's headers are there."""
         self._admit()
 
     def _arrived(self) -> Arrival:

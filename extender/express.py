@@ -60,13 +60,11 @@ class ExpressProtocol(PatientProtocol):
         self._let_go()
         super().connection_lost(exc)
 
-    def on_headers_complete(self) -> None:
+    def _begin(self) -> None:
         if (way := self._short_way()) is None:
-            super().on_headers_complete()
-            return
-        self._stop_waiting()
-        self._in_headers = False
-        self._held = _Held(way, self._arrived())
+            super()._begin()
+        else:
+            self._held = _Held(way, self._arrived())
 
     def _short_way(self) -> ShortWay | None:
         """What answers this question without the application, if anything does."""

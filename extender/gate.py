@@ -39,7 +39,6 @@ EXPECTED_SECONDS: Final = 60.0
 """After a question, how long further ones are prepared for: a large cluster changes everywhere within a minute.
 The first answer after a longer silence takes as long as the very first one."""
 
-_JSON: Final = "application/json"
 _CLIENT_CLOSED: Final = 499
 _STATUS: Final = {ArgsReason.TOO_LARGE: 413, ArgsReason.TOO_SLOW: 408, ArgsReason.TOO_MANY: 503}
 _log = structlog.get_logger()

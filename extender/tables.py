@@ -29,8 +29,8 @@ from extender.snapshot import NodeView, Snapshot
 from footprint.wishes import Placement
 
 MAX_TABLES: Final = 64
-"""Kinds of demand kept. All mice share two (links scarce or not); elephants have one for each rate at two
-significant digits."""
+"""Kinds of demand kept. All mice share two (links scarce or not); elephants have one for each rate,
+of which learned ones are twenty per decade."""
 
 AHEAD_FROM: Final = 16
 """Nodes that a table must lack to be completed between requests. Each pod placed changes a node, and a table that

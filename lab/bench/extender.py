@@ -204,8 +204,8 @@ def build_go() -> Path:
 def measure(subjects: dict[str, Subject], nodes: int, rounds: int) -> list[Result]:
     """All subjects at all sizes."""
     results = []
+    turns, length = math.ceil(rounds / _TURN), len(VERBS) * (_FIRST + _TURN)
     for size in SIZES:
-        turns = math.ceil(rounds / _TURN)
         asked = list(bodies(size, nodes, _WARM_UP + turns * (_FIRST + _TURN)))
         warm, counted = asked[: 2 * _WARM_UP], asked[2 * _WARM_UP :]
         taken: dict[tuple[str, str], list[float]] = {(s, v): [] for s in subjects for v in VERBS}
@@ -216,8 +216,8 @@ def measure(subjects: dict[str, Subject], nodes: int, rounds: int) -> list[Resul
         time.sleep(_SETTLE_SECONDS)
         for one in subjects.values():
             one.rest()
-        for start in range(0, len(counted), 2 * (_FIRST + _TURN)):
-            turn = counted[start : start + 2 * (_FIRST + _TURN)]
+        for start in range(0, len(counted), length):
+            turn = counted[start : start + length]
             for name, connection in connections.items():
                 subjects[name].go_on()
                 for _, request in turn[: 2 * _FIRST]:
@@ -315,7 +315,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--churn", type=float, default=20.0, help="binds per second while asked (second row)")
     parser.add_argument("--rewrites", type=float, default=80.0, help="footprints written per second, likewise")
     parser.add_argument(
-        "--rounds", type=int, default=400, help="requests per verb, size and subject, in turns of 20"
+        "--rounds", type=int, default=400, help=f"requests per verb, size and subject, in turns of {_TURN}"
     )
     parser.add_argument("--output", choices=("table", "json"), default="table")
     options = parser.parse_args(argv)

@@ -187,12 +187,13 @@ def test_unknown_verbs_are_not_found(client: Client, path: str) -> None:
     assert client.post(path, json={}).status_code == 404
 
 
+def broken(*_: object) -> None:
+    raise RuntimeError("boom")
+
+
 def test_answers_that_fail_one_after_the_other_are_told_once_and_all_counted(
     client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken(*_: object) -> None:
-        raise RuntimeError("boom")
-
     monkeypatch.setattr(Tables, "filter", broken)
     with capture_logs() as lines:
         for _ in range(20):
@@ -204,9 +205,6 @@ def test_answers_that_fail_one_after_the_other_are_told_once_and_all_counted(
 def test_an_exception_inside_leaves_scheduling_as_if_we_were_not_there(
     client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken(*_: object) -> None:
-        raise RuntimeError("boom")
-
     monkeypatch.setattr(Tables, "filter", broken)
     monkeypatch.setattr(Tables, "prioritize", broken)
     filtered, scored = client.post("/filter", json=ask()), client.post("/prioritize", json=ask())

@@ -17,16 +17,9 @@ from footprint.keys import lease_name
 from footprint.models import PodFootprint
 from footprint.wishes import Wishes
 from tests.extender.builders import M, annotation, elephant, mouse, node_json, pod_info, pod_json
+from tests.extender.states import Clock
 
 BULK = ("default", "Job/bulk")
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture

@@ -13,15 +13,9 @@ from extender.gate import Gate, Verb, filter_error
 from extender.metrics import Metrics
 from tests.extender.builders import patient
 from tests.extender.serving import small_state
+from tests.extender.states import Clock
 
 EVERYTHING = b'{"Pod":{"metadata":{"name":"p"}},"NodeNames":["a"]}'
-
-
-class Clock:
-    now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 def test_idle_time_begins_after_the_last_answer_not_after_the_first(monkeypatch: pytest.MonkeyPatch) -> None:

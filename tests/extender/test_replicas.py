@@ -13,7 +13,7 @@ from extender.tables import Tables
 from footprint.classes import TrafficClass
 from footprint.wishes import Placement, Wishes
 from tests.extender.builders import A_MOUSE, AN_ELEPHANT, M, annotation, elephant, mouse, pod_info
-from tests.extender.test_cluster_state import Clock
+from tests.extender.states import Clock
 
 Event = Callable[[ClusterState], object]
 NODES = [f"n{number}" for number in range(6)]

@@ -24,7 +24,7 @@ from extender.learning.election import (
 )
 from extender.learning.store import StoreState
 from tests.extender.learning.builders import MemoryStore
-from tests.extender.test_cluster_state import Clock
+from tests.extender.states import Clock
 
 THEN = datetime(2026, 1, 1, tzinfo=UTC)
 ME = Candidacy("me")

@@ -15,7 +15,7 @@ from extender.pods import WorkloadKey
 from tests.extender.builders import M
 from tests.extender.learning.builders import BACKUP, NOW, WEB, MemoryStore
 from tests.extender.learning.test_profile import bulk, web
-from tests.extender.test_cluster_state import Clock
+from tests.extender.states import Clock
 
 NAME = object_name(BACKUP[1])
 

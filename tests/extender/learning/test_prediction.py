@@ -24,7 +24,7 @@ from footprint.wishes import Placement, Wishes
 from tests.extender.builders import M, annotation, elephant, mouse, other, patient, pod_info, pod_json
 from tests.extender.client import Client
 from tests.extender.learning.builders import NOW, profile, record
-from tests.extender.test_cluster_state import Clock
+from tests.extender.states import Clock
 from tests.extender.test_offline import saved
 
 E, X, MOUSE, Q = TrafficClass.ELEPHANT, TrafficClass.MIXED, TrafficClass.MOUSE, TrafficClass.QUIET

@@ -14,6 +14,7 @@ from extender.scoring import node_cost
 from extender.snapshot import NodeState, NodeView
 from footprint.classes import TrafficClass
 from footprint.wishes import Placement
+from lab.bench import placement_quality
 from lab.bench.placement_quality import (
     DATA_MINING,
     Choose,
@@ -31,6 +32,7 @@ from lab.bench.placement_quality import (
     spread,
     without,
 )
+from lab.controlplane import scheduler_config
 
 G = 1e9
 LINK = 2.5 * G
@@ -94,6 +96,10 @@ def test_every_policy_ends_with_the_same_pods() -> None:
         for candidates in (50, 100)
     ]
     assert all(end == ends[0] for end in ends)
+
+
+def test_as_many_nodes_are_candidates_as_the_shipped_configuration_looks_at() -> None:
+    assert scheduler_config.shipped()["percentageOfNodesToScore"] == placement_quality._SAMPLED
 
 
 def test_pods_choose_among_so_many_candidates() -> None:
