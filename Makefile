@@ -7,7 +7,7 @@ BIN     := $(VENV)/bin
 STAMP   := $(VENV)/.installed
 TIERS   ?= unit netns cluster kernel
 KERNEL  ?= 6.12
-TREES   := footprint nodeagent extender lab tests
+TREES   := footprint nodeagent extender plugin lab tests
 
 .DEFAULT_GOAL := help
 .PHONY: help setup packages controlplane check test unit fuzz netns images cluster kernel vm demo lab clean

@@ -1,4 +1,4 @@
-/* Who owns a flow, and which way its bytes go: the same rules as nodeagent/flows/attribution.py. Pure. */
+/* Who owns a flow, and which way its bytes go: the same rules as nodeagent/sources/ctnetlink/attribution.py. Pure. */
 #ifndef TRAFFIC_FOOTPRINT_ATTRIBUTION_H
 #define TRAFFIC_FOOTPRINT_ATTRIBUTION_H
 

@@ -1,7 +1,7 @@
 /* The hooks: what the kernel calls, taken apart into helpers' arguments, and nothing else.
  *
  * Which function carries each hook, and at which position its arguments are, is decided from the running
- * kernel's BTF (nodeagent/sources/ebpf/hooks.py) and arrives by -D:
+ * kernel's BTF (nodeagent/sources/ebpf/compiling/hooks.py) and arrives by -D:
  *   ACCOUNT_BY_ADD      nf_ct_acct_add(ct, dir, packets, bytes)
  *   ACCOUNT_BY_BYTES    __nf_ct_refresh_acct(ct, ctinfo, extra_jiffies, bytes)
  *   ACCOUNT_BY_SKB      __nf_ct_refresh_acct(ct, ctinfo, skb, extra_jiffies, do_acct)

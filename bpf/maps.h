@@ -1,5 +1,5 @@
 /* The maps, by number: whoever loads the program creates them and puts their descriptors where the numbers are
- * (nodeagent/sources/ebpf/maps.py lists the same numbers). So the compiler needs no privileges.
+ * (nodeagent/sources/ebpf/kernel/maps.py lists the same numbers). So the compiler needs no privileges.
  */
 #ifndef TRAFFIC_FOOTPRINT_MAPS_H
 #define TRAFFIC_FOOTPRINT_MAPS_H

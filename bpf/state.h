@@ -1,4 +1,4 @@
-/* What the kernel keeps and user space reads. Each struct has one mirror, in nodeagent/sources/ebpf/layout.py,
+/* What the kernel keeps and user space reads. Each struct has one mirror, in nodeagent/sources/ebpf/kernel/layout.py,
  * and a test compares the two. No padding is left to the compiler: map keys and values must be whole.
  */
 #ifndef TRAFFIC_FOOTPRINT_STATE_H

@@ -15,15 +15,15 @@ import structlog
 from pydantic import ValidationError
 from pydantic_settings import BaseSettings, CliApp, SettingsError
 
-from extender.app import Feed, create_app
-from extender.certificates import CertificateError, Certificates
+from extender.api.routes import Feed, create_app
 from extender.cleanup import CleanupSettings, cleanup, sentence
-from extender.cluster_state import ClusterState
+from extender.cluster.offline import SavedCluster, StateFeed, StateFileError, read_objects, state_of
+from extender.cluster.state import ClusterState
+from extender.cluster.watches import Watches
 from extender.learning.feed import LearningFeed
-from extender.offline import SavedCluster, StateFeed, StateFileError, read_objects, state_of
-from extender.server import Server, listen
+from extender.serving.certificates import CertificateError, Certificates
+from extender.serving.server import Server, listen
 from extender.settings import PROGRAM, Settings
-from extender.watches import Watches
 from footprint.cluster.client import ApiError, ClusterConfigError, connect, request
 from footprint.service import configure_logging, fail, stop_on_signals
 from footprint.units import parse_bandwidth

@@ -12,15 +12,15 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from pydantic_settings import BaseSettings, CliDualFlag, SettingsConfigDict
 
-from extender.certificates import TlsFiles
-from extender.demand import DEFAULT_ELEPHANT_RATE
 from extender.learning.learner import LearnerConfig
-from extender.ledger import HOLD_SECONDS
+from extender.model.demand import DEFAULT_ELEPHANT_RATE
+from extender.model.ledger import HOLD_SECONDS
+from extender.serving.certificates import TlsFiles
+from footprint.declared import Placement
 from footprint.keys import DEFAULT_NAMESPACE
 from footprint.service import LogFormat
 from footprint.staleness import stale_after
 from footprint.units import parse_bandwidth
-from footprint.wishes import Placement
 
 DEFAULT_PORT = 8890
 DEFAULT_RELAX_AFTER = 120.0

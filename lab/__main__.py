@@ -10,9 +10,10 @@ from typing import Final
 
 from footprint.cluster.client import ApiError, ClusterConfigError
 from footprint.service import EXIT_USAGE
-from lab import conntrack_table, preconditions, state
+from lab import preconditions, state
 from lab.errors import LabError
 from lab.lab import Lab, LabConfig
+from lab.network import conntrack_table
 
 _WATCH_SECONDS: Final = 1.0
 

@@ -25,13 +25,14 @@ from typing import Any, Final, Self
 from kubernetes.client import ApiClient
 
 from footprint.cluster.client import connect, request
-from lab import cluster, conntrack_table, preconditions, programs, state
+from lab import preconditions, programs, state
 from lab.config import LabConfig
 from lab.controlplane import build, commands, pins, scheduler_config
+from lab.controlplane import readiness as cluster
 from lab.controlplane.assets import Found
 from lab.controlplane.plane import ControlPlane, answers
 from lab.errors import LabError
-from lab.network import netns
+from lab.network import conntrack_table, netns
 from lab.network.fabric import Fabric
 from lab.processes import POLL_SECONDS, Process, start, stop_all
 from lab.signals import sigterm_raises, uninterrupted

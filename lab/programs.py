@@ -47,7 +47,7 @@ def extender(kubeconfig: Path, extra: Sequence[str], port: int = EXTENDER_PORT) 
 def kubelet(lab_id: str, directory: Path, kubeconfig: Path, nodes: Path) -> list[str]:
     """The kubelet stand-in for all nodes."""
     return [
-        sys.executable, "-m", "lab.kubelet",
+        sys.executable, "-m", "lab.nodes",
         "--lab-id", lab_id, "--dir", str(directory), "--kubeconfig", str(kubeconfig), "--nodes", str(nodes),
     ]  # fmt: skip
 

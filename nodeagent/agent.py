@@ -2,7 +2,7 @@
 
 Enters: an opened flow source, the pod store, the link. Leaves: Node writes through ``NodeWriter``. Guarantees:
 never waits for the API server; readings keep an absolute schedule, and elephants bring them forward
-(``nodeagent.pacing``); on stop one last reading is published if it changed anything.
+(``nodeagent.measuring.pacing``); on stop one last reading is published if it changed anything.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ import structlog
 from prometheus_client import Histogram
 
 from footprint.models import NodeFootprint
-from nodeagent.aggregation import Aggregator
-from nodeagent.coverage import Coverage
-from nodeagent.events import EventReporter
-from nodeagent.kubernetes_writer import NodeWriter
-from nodeagent.link import Link, LinkError, read_counters
-from nodeagent.locality import locality, node_addresses
+from nodeagent.measuring.aggregation import Aggregator
+from nodeagent.measuring.coverage import Coverage
+from nodeagent.measuring.pacing import Pace
 from nodeagent.metrics import Figures
-from nodeagent.pacing import Pace
-from nodeagent.pods import PodInfo, PodStore
-from nodeagent.publishing import Change, PublishState, WritePolicy, change, decide
+from nodeagent.node.link import Link, LinkError, read_counters
+from nodeagent.node.locality import locality, node_addresses
+from nodeagent.node.pods import PodInfo, PodStore
+from nodeagent.publishing.decide import Change, PublishState, WritePolicy, change, decide
+from nodeagent.publishing.events import EventReporter
+from nodeagent.publishing.node_writer import NodeWriter
 from nodeagent.sources.base import Elephant, FlowSource
 
 REFRESH: Final = 30.0

@@ -26,21 +26,22 @@ from footprint.keys import NODE_FOOTPRINT
 from footprint.models import PodFootprint
 from footprint.service import configure_logging, fail, stop_on_signals
 from nodeagent.agent import Agent
-from nodeagent.aggregation import Aggregator
-from nodeagent.events import EventReporter
-from nodeagent.heartbeat import Heartbeat
-from nodeagent.kubernetes_writer import LAST_TIMEOUT, NodeProblemError, NodeWriter, node_path, read_node
-from nodeagent.link import Link, LinkError, find_link
+from nodeagent.measuring.aggregation import Aggregator
 from nodeagent.metrics import AgentCollector, Figures, MetricsServer, new_registry
-from nodeagent.pods import PodInfo, PodStore, decode_pod, pods_path, pods_query
-from nodeagent.publishing import WritePolicy
+from nodeagent.node.link import Link, LinkError, find_link
+from nodeagent.node.pods import PodInfo, PodStore, decode_pod, pods_path, pods_query
+from nodeagent.publishing.decide import WritePolicy
+from nodeagent.publishing.events import EventReporter
+from nodeagent.publishing.handover import Succession, is_followed
+from nodeagent.publishing.heartbeat import Heartbeat
+from nodeagent.publishing.node_writer import LAST_TIMEOUT, NodeProblemError, NodeWriter, node_path, read_node
 from nodeagent.settings import AgentSettings, BadSettingError, parse, parse_preflight, parse_watch
 from nodeagent.sources.base import FlowSource, SourceUnavailable
-from nodeagent.sources.ebpf import loader, pins
+from nodeagent.sources.ebpf import loader
+from nodeagent.sources.ebpf.kernel import pins
 from nodeagent.sources.ebpf.loader import Options
 from nodeagent.sources.ebpf.source import EbpfSource
 from nodeagent.sources.select import SOURCES, choose
-from nodeagent.succession import Succession, is_followed
 
 _PROGRAM: Final = "traffic-footprint-nodeagent"
 _USAGE: Final = f"""usage: {_PROGRAM} [run] [options]
@@ -99,7 +100,7 @@ def _preflight(arguments: list[str]) -> int:
 
 def _watch(arguments: list[str]) -> int:
     """Live elephants and footprints on stdout."""
-    from nodeagent import watch  # noqa: PLC0415 - the resident agent does without it
+    from nodeagent.top import run as watch  # noqa: PLC0415
 
     try:
         settings = parse_watch(arguments)

@@ -19,14 +19,14 @@ from typing import Final
 import orjson
 
 from footprint.units import format_rate
-from nodeagent.findings import Answer, Finding
-from nodeagent.link import Link, LinkError, find_link
+from nodeagent.node.link import Link, LinkError, find_link
 from nodeagent.sources.base import LossKind
 from nodeagent.sources.ctnetlink.kernel import PROC, has_net_admin, read_switch, sysctl_path, tracks_connections
 from nodeagent.sources.ctnetlink.socket import ConntrackSockets
 from nodeagent.sources.ctnetlink.source import ACCOUNTING
 from nodeagent.sources.ctnetlink.wire import Decoder
 from nodeagent.sources.ebpf import preflight as ebpf
+from nodeagent.sources.findings import Answer, Finding
 
 SYS: Final = Path("/sys")
 

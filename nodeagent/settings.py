@@ -19,7 +19,7 @@ from footprint.service import LogFormat
 from footprint.staleness import LEASE_RENEW_SECONDS
 from footprint.units import MAX_RATE, parse_bandwidth
 from nodeagent.sources.base import FlowThresholds
-from nodeagent.sources.ebpf.build import TIMEOUT
+from nodeagent.sources.ebpf.compiling.build import TIMEOUT
 
 _PROGRAM: Final = "traffic-footprint-nodeagent"
 ENV_PREFIX: Final = "TRAFFIC_FOOTPRINT_"

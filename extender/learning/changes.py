@@ -11,8 +11,8 @@ from __future__ import annotations
 from enum import IntEnum
 from typing import Final
 
-from extender.learning.profile import Profile
-from extender.learning.record import Record
+from extender.model.profile import Profile
+from extender.model.trafficfootprint import Record
 
 DEADBAND: Final = 0.25
 """Relative change of a rate or a weight that counts: less changes no verdict but at the very edge."""

@@ -9,13 +9,13 @@ from __future__ import annotations
 import threading
 from typing import Any, Protocol
 
-from extender.cluster_state import ClusterState
-from extender.learning.book import Book
-from extender.learning.campaign import Campaign
+from extender.cluster.state import ClusterState
+from extender.cluster.trafficfootprints import Book
+from extender.learning.elector import Campaign
 from extender.learning.kubernetes_store import FootprintWatch, KubernetesStore
 from extender.learning.learner import Learner, LearnerConfig
 from extender.learning.metrics import LearningCollector
-from extender.learning.record import PLURAL
+from extender.model.trafficfootprint import PLURAL
 
 
 class _Watches(Protocol):

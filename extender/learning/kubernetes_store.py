@@ -16,9 +16,9 @@ from urllib.parse import quote
 import structlog
 from kubernetes.client import ApiClient
 
-from extender.learning.book import Book
-from extender.learning.record import PLURAL, VERSION, Record, decode_record
+from extender.cluster.trafficfootprints import Book
 from extender.learning.store import StoreState
+from extender.model.trafficfootprint import PLURAL, VERSION, Record, decode_record
 from footprint.cluster.client import MERGE_PATCH, ApiError, request
 from footprint.cluster.reflector import Reflector
 from footprint.keys import FIELD_MANAGER, GROUP, LEARNER_LEASE

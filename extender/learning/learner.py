@@ -19,15 +19,15 @@ from typing import Final
 
 import structlog
 
-from extender.demand import Tally
-from extender.learning.book import Book
+from extender.cluster.trafficfootprints import Book
 from extender.learning.budget import Budget
-from extender.learning.naming import object_name
 from extender.learning.plan import Plan, Update, plan, worth_keeping
-from extender.learning.profile import NOTHING_YET, Profile, fold
-from extender.learning.record import Record, new_object, status_of
 from extender.learning.store import Store, StoreState
-from extender.pods import WorkloadKey
+from extender.model.demand import Tally
+from extender.model.pods import WorkloadKey
+from extender.model.profile import NOTHING_YET, Profile, fold
+from extender.model.trafficfootprint import Record, new_object, status_of
+from extender.model.trafficfootprint_name import object_name
 from footprint.cluster.client import ApiError
 
 _JITTER: Final = 0.2

@@ -8,8 +8,8 @@ from typing import Final
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from extender.learning.book import Book
-from extender.learning.campaign import Campaign
+from extender.cluster.trafficfootprints import Book
+from extender.learning.elector import Campaign
 from extender.learning.learner import Learner
 from extender.learning.store import Store, StoreState
 

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from extender.learning.changes import Urgency, urgency
-from extender.learning.naming import draw, nameable
-from extender.learning.profile import Profile
-from extender.learning.record import Record
-from extender.pods import WorkloadKey
+from extender.model.pods import WorkloadKey
+from extender.model.profile import Profile
+from extender.model.trafficfootprint import Record
+from extender.model.trafficfootprint_name import draw, nameable
 
 ENOUGH_SAMPLES: Final = 2
 """Before an object is created: one reading may be an accident."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any, Protocol
 
-from extender.learning.record import Record
+from extender.model.trafficfootprint import Record
 
 
 class StoreState(StrEnum):

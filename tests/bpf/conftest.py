@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from nodeagent.sources.ebpf.build import sources
-from nodeagent.sources.ebpf.layout import MIRRORS
+from nodeagent.sources.ebpf.compiling.build import sources
+from nodeagent.sources.ebpf.kernel.layout import MIRRORS
 
 HERE = Path(__file__).parent
 

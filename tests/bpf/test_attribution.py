@@ -8,11 +8,11 @@ import socket
 
 import pytest
 
-from nodeagent.flows.attribution import Stamps, attribute
-from nodeagent.flows.tuples import FlowTuples, is_conversation
 from nodeagent.sources.base import HOST, UNATTRIBUTED, Locality
-from nodeagent.sources.ebpf.layout import FLOW_FLIPPED, FLOW_LOCAL, FLOW_SETTLED, HOST_TAG, Address, Flow
+from nodeagent.sources.ctnetlink.attribution import Stamps, attribute
+from nodeagent.sources.ebpf.kernel.layout import FLOW_FLIPPED, FLOW_LOCAL, FLOW_SETTLED, HOST_TAG, Address, Flow
 from nodeagent.sources.ebpf.values import narrow, wide
+from nodeagent.sources.tuples import FlowTuples, is_conversation
 
 POD_A, POD_B, POD_C = 1 << 12 | 2, 1 << 12 | 3, 7 << 12 | 4
 NAMES = {0: UNATTRIBUTED, HOST_TAG: HOST, POD_A: "a", POD_B: "b", POD_C: "c"}

@@ -6,7 +6,7 @@ import ctypes
 
 import pytest
 
-from nodeagent.sources.ebpf.layout import FLOW_FLIPPED, FLOW_LOCAL, ORIGINAL, REPLY, Counters, Flow
+from nodeagent.sources.ebpf.kernel.layout import FLOW_FLIPPED, FLOW_LOCAL, ORIGINAL, REPLY, Counters, Flow
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nodeagent.sources.base import FlowThresholds
-from nodeagent.sources.ebpf.layout import ORIGINAL, PACE_SLOW, REPLY, Config, Flow
+from nodeagent.sources.ebpf.kernel.layout import ORIGINAL, PACE_SLOW, REPLY, Config, Flow
 from nodeagent.sources.ebpf.values import configure
 
 TICK = 0.004

@@ -14,16 +14,16 @@ from contextlib import closing
 
 import pytest
 
-from lab.bench.bpf_synthetic import FOREIGN, NAMESPACE, Synthetic, What
-from nodeagent.btf.kernel import DIRECTORY, VMLINUX
-from nodeagent.flows.tuples import FlowTuples
+from lab.bench.bpf.synthetic import FOREIGN, NAMESPACE, Synthetic, What
 from nodeagent.sources.base import FlowThresholds
-from nodeagent.sources.ebpf import bpf
-from nodeagent.sources.ebpf.hooks import Mode
-from nodeagent.sources.ebpf.layout import EVENT_BECAME, EVENT_CEASED, Config, Event, Seed
-from nodeagent.sources.ebpf.maps import Sizes
-from nodeagent.sources.ebpf.ring import RingBuffer
+from nodeagent.sources.ebpf.btf.kernel import DIRECTORY, VMLINUX
+from nodeagent.sources.ebpf.compiling.hooks import Mode
+from nodeagent.sources.ebpf.kernel import bpf
+from nodeagent.sources.ebpf.kernel.layout import EVENT_BECAME, EVENT_CEASED, Config, Event, Seed
+from nodeagent.sources.ebpf.kernel.maps import Sizes
+from nodeagent.sources.ebpf.kernel.ring import RingBuffer
 from nodeagent.sources.ebpf.values import configure, endpoint, seed_key, wide
+from nodeagent.sources.tuples import FlowTuples
 
 pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="loading programs needs root"),

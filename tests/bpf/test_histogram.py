@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nodeagent.flows.accounts import bucket
-from nodeagent.sources.ebpf.layout import Histograms
+from nodeagent.sources.ctnetlink.accounts import bucket
+from nodeagent.sources.ebpf.kernel.layout import Histograms
 
 
 @given(value=st.integers(0, 2**63 - 1))

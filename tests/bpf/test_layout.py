@@ -8,9 +8,9 @@ import re
 import pytest
 
 from nodeagent.sources.base import HISTOGRAM_BUCKETS
-from nodeagent.sources.ebpf import layout
-from nodeagent.sources.ebpf.build import sources
-from nodeagent.sources.ebpf.maps import Sizes, specs
+from nodeagent.sources.ebpf.compiling.build import sources
+from nodeagent.sources.ebpf.kernel import layout
+from nodeagent.sources.ebpf.kernel.maps import Sizes, specs
 
 STATE = (sources() / "state.h").read_text()
 

@@ -9,17 +9,17 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from extender.learning.record import API_VERSION, PLURAL, new_object
+from extender.model.trafficfootprint import API_VERSION, PLURAL, new_object
 from footprint.cluster.client import request
+from footprint.declared import Problem
 from footprint.keys import NODE_ELEPHANT_SHARE, NODE_FOOTPRINT, NODE_SUMMARY, POD_CLASS, lease_name
 from footprint.models import LinkRates, NodeFootprint
-from footprint.wishes import Problem
 from lab import programs
 from lab.lab import Lab
-from nodeagent.events import event
-from nodeagent.heartbeat import lease_spec, new_lease
-from nodeagent.pods import PodInfo
-from nodeagent.publishing import content, merge_patch
+from nodeagent.node.pods import PodInfo
+from nodeagent.publishing.decide import content, merge_patch
+from nodeagent.publishing.events import event
+from nodeagent.publishing.heartbeat import lease_spec, new_lease
 from tests.cluster.identities import CORE, EVENTS, HERE, LEASES, RBAC, Ask
 from tests.cluster.workloads import pod
 

@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from footprint.cluster.client import request
-from lab import cluster, manifests, programs
+from lab import manifests, programs
 from lab.controlplane import build, commands, pins
+from lab.controlplane import readiness as cluster
 from lab.lab import Lab
 from lab.processes import Process
 

@@ -16,8 +16,9 @@ from typing import Any, Final
 from kubernetes.client import ApiClient
 
 from footprint.cluster.client import MERGE_PATCH, ApiError, connect, request
-from lab import cluster, programs
+from lab import programs
 from lab.controlplane import kubeconfig
+from lab.controlplane import readiness as cluster
 from lab.lab import Lab
 from tests.cluster.workloads import eventually, pod
 

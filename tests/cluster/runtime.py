@@ -18,10 +18,10 @@ from typing import Any, Final
 from footprint.cluster.client import ApiError, request
 from lab.controlplane.plane import answers
 from lab.errors import LabError
-from lab.kubelet import status
-from lab.kubelet.plan import Placement, plan_of
-from lab.kubelet.registration import NodeDescription, Registrar
 from lab.network.addresses import MAX_NODES, node_v4
+from lab.nodes import status
+from lab.nodes.plan import Placement, plan_of
+from lab.nodes.registration import NodeDescription, Registrar
 from lab.processes import Process
 from tests.cluster.releases import NAME, Release
 

@@ -20,7 +20,7 @@ from lab.lab import Lab, LabConfig
 from lab.network.addresses import OUTSIDE_V4
 from lab.processes import Process
 from lab.traffic import argv
-from nodeagent.heartbeat import micro_time
+from nodeagent.publishing.heartbeat import micro_time
 from tests.cluster.conftest import logs_of
 from tests.cluster.replicas import (
     SCHEDULER,

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from extender.cost import SATURATED
+from extender.model.cost import SATURATED
 from footprint.keys import POD_CLASS, POD_EXPECTED_BANDWIDTH, POD_PLACEMENT
 from lab.lab import Lab, LabConfig
 from lab.programs import EXTENDER_PORT

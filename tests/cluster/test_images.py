@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from footprint.keys import POD_CLASS
-from lab import cluster, programs
+from lab import programs
 from lab.controlplane import commands
+from lab.controlplane import readiness as cluster
 from lab.controlplane.plane import answers
 from lab.errors import LabError
 from lab.images import container, images, pods

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from extender.learning.naming import object_name
+from extender.model.trafficfootprint_name import object_name
 from footprint.codec import encode
 from footprint.keys import LEARNER_LEASE, NODE_FOOTPRINT, lease_name
 from footprint.models import NodeFootprint

@@ -18,17 +18,18 @@ from typing import Any, Final
 import pytest
 from kubernetes.client import ApiClient
 
-from extender.learning.profile import NOTHING_YET
-from extender.learning.record import API_VERSION, PLURAL, new_object, status_of
+from extender.model.profile import NOTHING_YET
+from extender.model.trafficfootprint import API_VERSION, PLURAL, new_object, status_of
 from footprint.classes import TrafficClass
 from footprint.cluster.client import MERGE_PATCH, ApiError, request
 from footprint.keys import NODE_ELEPHANT_SHARE, NODE_FOOTPRINT, NODE_SUMMARY, POD_CLASS, lease_name
-from lab import cluster, programs
+from lab import programs
+from lab.controlplane import readiness as cluster
 from lab.lab import Lab, LabConfig
 from lab.network.addresses import OUTSIDE_V4
 from lab.traffic import argv
-from nodeagent.heartbeat import lease_spec
-from nodeagent.publishing import merge_patch
+from nodeagent.publishing.decide import merge_patch
+from nodeagent.publishing.heartbeat import lease_spec
 from tests.cluster.attempts import (
     EVENT_CHANGES,
     EVENTS_DEFAULT,

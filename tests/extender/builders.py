@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from extender.demand import Demand, Origin
-from extender.ledger import BoundPod
-from extender.pods import PodInfo
-from extender.protocol import Reader, Request
+from extender.api.protocol import Reader, Request
+from extender.model.demand import Demand, Origin
+from extender.model.ledger import BoundPod
+from extender.model.pods import PodInfo
+from extender.model.snapshot import NodeFacts, NodeView, Snapshot, view_node
 from extender.settings import Policy
-from extender.snapshot import NodeFacts, NodeView, Snapshot, view_node
 from footprint.classes import TrafficClass
 from footprint.codec import encode
 from footprint.keys import NODE_FOOTPRINT

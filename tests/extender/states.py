@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from extender.cluster_state import ClusterState, LeaseInfo, NodeInfo
+from extender.cluster.state import ClusterState, LeaseInfo, NodeInfo
 from footprint.models import PodFootprint
 from tests.extender.builders import annotation
 

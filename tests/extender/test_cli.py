@@ -12,10 +12,10 @@ import pytest
 
 from extender import cli
 from extender.cli import main, read_settings
-from extender.connections import KEEP_ALIVE_SECONDS
-from extender.server import listen
+from extender.serving.connections import KEEP_ALIVE_SECONDS
+from extender.serving.server import listen
 from extender.settings import DEFAULT_PORT, Settings
-from footprint.wishes import Placement
+from footprint.declared import Placement
 
 PATIENCE_SECONDS = 60.0
 

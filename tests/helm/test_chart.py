@@ -12,7 +12,7 @@ from pydantic_settings import CliApp
 
 from extender.cleanup import CleanupSettings
 from extender.cli import read_settings
-from extender.learning.record import MANAGED_BY
+from extender.model.trafficfootprint import MANAGED_BY
 from extender.settings import Settings
 from footprint.keys import PREFIX
 from lab import manifests

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from extender.kubectl import _parser as plugin
 from footprint.keys import PREFIX
 from lab import manifests
+from plugin.cli import _parser as plugin
 from tests.helm.rendering import (
     CHART,
     EVERY_API,

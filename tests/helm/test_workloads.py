@@ -10,9 +10,9 @@ import pytest
 from nodeagent.metrics import stuck_after
 from nodeagent.sources.ctnetlink.kernel import NODE_SYSCTLS, writable_paths
 from nodeagent.sources.ctnetlink.source import ACCOUNTING, TIMESTAMPS
-from nodeagent.sources.ebpf import pins
-from nodeagent.sources.ebpf.build import TIMEOUT
-from nodeagent.sources.ebpf.hooks import Mode
+from nodeagent.sources.ebpf.compiling.build import TIMEOUT
+from nodeagent.sources.ebpf.compiling.hooks import Mode
+from nodeagent.sources.ebpf.kernel import pins
 from tests.helm.rendering import (
     CHART,
     container,

@@ -11,16 +11,17 @@ import pytest
 
 from footprint.cluster.client import ApiError
 from footprint.models import LinkRates, NodeFootprint
-from nodeagent import events, heartbeat, kubernetes_writer
 from nodeagent.agent import Agent
-from nodeagent.aggregation import Aggregator
-from nodeagent.events import EventReporter
-from nodeagent.heartbeat import Heartbeat
-from nodeagent.kubernetes_writer import NodeProblemError, NodeWriter, read_node
-from nodeagent.link import Link
+from nodeagent.measuring.aggregation import Aggregator
 from nodeagent.metrics import AgentCollector, Figures, MetricsServer, new_registry
-from nodeagent.pods import PodStore, decode_pod
-from nodeagent.publishing import WritePolicy
+from nodeagent.node.link import Link
+from nodeagent.node.pods import PodStore, decode_pod
+from nodeagent.publishing import events, heartbeat
+from nodeagent.publishing import node_writer as kubernetes_writer
+from nodeagent.publishing.decide import WritePolicy
+from nodeagent.publishing.events import EventReporter
+from nodeagent.publishing.heartbeat import Heartbeat
+from nodeagent.publishing.node_writer import NodeProblemError, NodeWriter, read_node
 from nodeagent.sources.base import Counters, FlowThresholds, Locality, Reading
 
 API: Any = object()

@@ -11,15 +11,15 @@ from contextlib import closing
 
 import pytest
 
-from lab.bench.agent_loop import Recorder, unconnected
-from lab.bench.bpf_synthetic import NAMESPACE, Synthetic, What
+from lab.bench.agent.loop import Recorder, unconnected
+from lab.bench.bpf.synthetic import NAMESPACE, Synthetic, What
 from nodeagent.agent import Agent
-from nodeagent.btf.kernel import DIRECTORY, VMLINUX
 from nodeagent.sources.base import Locality
 from nodeagent.sources.ebpf import loader
+from nodeagent.sources.ebpf.btf.kernel import DIRECTORY, VMLINUX
+from nodeagent.sources.ebpf.kernel.maps import Sizes
+from nodeagent.sources.ebpf.kernel.programs import Programs
 from nodeagent.sources.ebpf.loader import Options, Session
-from nodeagent.sources.ebpf.maps import Sizes
-from nodeagent.sources.ebpf.programs import Programs
 from nodeagent.sources.ebpf.source import EbpfSource
 
 pytestmark = [

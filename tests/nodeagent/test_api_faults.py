@@ -10,11 +10,12 @@ import pytest
 from footprint.cluster.client import ApiError
 from footprint.keys import POD_CLASS
 from footprint.models import LinkRates, NodeFootprint
-from nodeagent import events, heartbeat, kubernetes_writer
-from nodeagent.events import EventReporter, Pace
-from nodeagent.heartbeat import Heartbeat
-from nodeagent.kubernetes_writer import NodeWriter
-from nodeagent.pods import PodInfo, decode_pod
+from nodeagent.node.pods import PodInfo, decode_pod
+from nodeagent.publishing import events, heartbeat
+from nodeagent.publishing import node_writer as kubernetes_writer
+from nodeagent.publishing.events import EventReporter, Pace
+from nodeagent.publishing.heartbeat import Heartbeat
+from nodeagent.publishing.node_writer import NodeWriter
 
 API: Any = object()
 

@@ -20,8 +20,9 @@ from footprint.codec import encode
 from footprint.keys import NODE_FOOTPRINT
 from footprint.models import LinkRates, NodeFootprint, PodFootprint
 from lab.controlplane import pki
-from nodeagent import cli, kubernetes_writer
+from nodeagent import cli
 from nodeagent.metrics import Figures
+from nodeagent.publishing import node_writer as kubernetes_writer
 from nodeagent.settings import AgentSettings, parse
 from nodeagent.sources.base import Counters, FlowThresholds, Locality, Reading, SourceUnavailable
 

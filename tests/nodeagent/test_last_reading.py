@@ -9,15 +9,15 @@ import pytest
 
 from footprint.models import LinkRates
 from nodeagent import agent as module
-from nodeagent import kubernetes_writer
 from nodeagent.agent import Agent
-from nodeagent.aggregation import Aggregator
-from nodeagent.events import EventReporter
-from nodeagent.kubernetes_writer import NodeWriter
-from nodeagent.link import Link
+from nodeagent.measuring.aggregation import Aggregator
 from nodeagent.metrics import Figures, new_registry
-from nodeagent.pods import PodStore
-from nodeagent.publishing import WritePolicy
+from nodeagent.node.link import Link
+from nodeagent.node.pods import PodStore
+from nodeagent.publishing import node_writer as kubernetes_writer
+from nodeagent.publishing.decide import WritePolicy
+from nodeagent.publishing.events import EventReporter
+from nodeagent.publishing.node_writer import NodeWriter
 from nodeagent.sources.base import Counters, FlowThresholds, Locality, Reading
 from nodeagent.sources.ctnetlink.socket import SILENCE_SECONDS
 

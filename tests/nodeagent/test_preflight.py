@@ -8,8 +8,8 @@ import pytest
 
 from lab.network import netns
 from nodeagent import preflight
-from nodeagent.findings import Answer, Finding
 from nodeagent.preflight import as_json, as_text, main, ready
+from nodeagent.sources.findings import Answer, Finding
 
 NET_ADMIN = "0000000000001000"
 

@@ -18,8 +18,8 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Final
 
-from nodeagent.flows.samples import Ending, Sample
 from nodeagent.sources.base import LossKind
+from nodeagent.sources.ctnetlink.samples import Ending, Sample
 from nodeagent.sources.ctnetlink.wire import Decoder, dump_request
 
 _NETLINK_NETFILTER: Final = 12

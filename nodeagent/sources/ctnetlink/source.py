@@ -11,10 +11,10 @@ from collections import Counter
 
 import structlog
 
-from nodeagent.flows.tracker import DEFAULT_LIMIT, FlowTracker
 from nodeagent.sources.base import FlowThresholds, Locality, LossKind, Reading, SourceUnavailable
 from nodeagent.sources.ctnetlink.kernel import enable, has_net_admin, tracks_connections
 from nodeagent.sources.ctnetlink.socket import EVENT_BUFFER, ConntrackSockets
+from nodeagent.sources.ctnetlink.tracker import DEFAULT_LIMIT, FlowTracker
 from nodeagent.sources.ctnetlink.wire import Decoder, ends_of, parse_key
 
 _log = structlog.get_logger(__name__)

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final, NamedTuple
 
-from nodeagent.flows.samples import NO_COUNTERS, Ending, Sample
-from nodeagent.flows.tuples import FlowTuples
+from nodeagent.sources.ctnetlink.samples import NO_COUNTERS, Ending, Sample
+from nodeagent.sources.tuples import FlowTuples
 
 Buffer = bytes | bytearray
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from nodeagent.sources.base import UNATTRIBUTED, Elephant, FlowThresholds
-from nodeagent.sources.ebpf.layout import FLOW_LOCAL, ORIGINAL, REPLY, Event, Flow
+from nodeagent.sources.ebpf.kernel.layout import FLOW_LOCAL, ORIGINAL, REPLY, Event, Flow
 from nodeagent.sources.ebpf.values import endpoint
 
 _WINDOW_TOLERANCE: Final = 0.9

@@ -7,8 +7,8 @@ what the maps refuse is counted, and the pod stays unattributed until there is r
 from __future__ import annotations
 
 from nodeagent.sources.base import Locality
-from nodeagent.sources.ebpf.layout import HOST_TAG
-from nodeagent.sources.ebpf.maps import Maps
+from nodeagent.sources.ebpf.kernel.layout import HOST_TAG
+from nodeagent.sources.ebpf.kernel.maps import Maps
 from nodeagent.sources.ebpf.owners import FIRST_POD_SLOT, OwnerTable
 from nodeagent.sources.ebpf.values import wide
 

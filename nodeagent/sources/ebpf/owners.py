@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from nodeagent.sources.base import HOST, UNATTRIBUTED, Counters
-from nodeagent.sources.ebpf.layout import HOST_TAG, SLOT_BITS, SLOT_MASK, UNATTRIBUTED_TAG
+from nodeagent.sources.ebpf.kernel.layout import HOST_TAG, SLOT_BITS, SLOT_MASK, UNATTRIBUTED_TAG
 
 FIRST_POD_SLOT: Final = 2
 _GENERATIONS: Final = 1 << (32 - SLOT_BITS)

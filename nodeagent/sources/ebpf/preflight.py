@@ -10,13 +10,13 @@ import platform
 from dataclasses import replace
 from typing import Final
 
-from nodeagent.findings import Answer, Finding
 from nodeagent.sources.ebpf import loader
-from nodeagent.sources.ebpf.build import Request, build
-from nodeagent.sources.ebpf.hooks import Mode
+from nodeagent.sources.ebpf.compiling.build import Request, build
+from nodeagent.sources.ebpf.compiling.hooks import Mode
+from nodeagent.sources.ebpf.kernel.maps import Sizes
 from nodeagent.sources.ebpf.loader import Options
-from nodeagent.sources.ebpf.maps import Sizes
 from nodeagent.sources.ebpf.problems import EbpfUnavailable, Kind, Problem
+from nodeagent.sources.findings import Answer, Finding
 
 TRIAL: Final = Sizes(flows=1024, addresses=64, slots=16, seeds=16, elephants=16, event_bytes=4096 * 16)
 """Small: only whether it can be done is asked."""

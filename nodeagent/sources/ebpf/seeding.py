@@ -11,14 +11,14 @@ from collections import Counter
 
 import structlog
 
-from nodeagent.flows.samples import NO_COUNTERS, Sample
-from nodeagent.flows.tuples import is_conversation
 from nodeagent.sources.base import LossKind
+from nodeagent.sources.ctnetlink.samples import NO_COUNTERS, Sample
 from nodeagent.sources.ctnetlink.socket import ConntrackSockets
 from nodeagent.sources.ctnetlink.wire import Decoder, parse_key
-from nodeagent.sources.ebpf.layout import ORIGINAL, REPLY, Seed
-from nodeagent.sources.ebpf.maps import Maps
+from nodeagent.sources.ebpf.kernel.layout import ORIGINAL, REPLY, Seed
+from nodeagent.sources.ebpf.kernel.maps import Maps
 from nodeagent.sources.ebpf.values import seed_key
+from nodeagent.sources.tuples import is_conversation
 
 _log = structlog.get_logger(__name__)
 

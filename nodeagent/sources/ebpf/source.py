@@ -27,12 +27,12 @@ from nodeagent.sources.base import (
 )
 from nodeagent.sources.ebpf import loader
 from nodeagent.sources.ebpf.elephants import ElephantView
-from nodeagent.sources.ebpf.layout import Config, Event, Flow
+from nodeagent.sources.ebpf.kernel.layout import Config, Event, Flow
+from nodeagent.sources.ebpf.kernel.maps import buckets, counted, less
+from nodeagent.sources.ebpf.kernel.ring import RingBuffer
 from nodeagent.sources.ebpf.loader import Options, Session
 from nodeagent.sources.ebpf.locality import Residents
-from nodeagent.sources.ebpf.maps import buckets, counted, less
 from nodeagent.sources.ebpf.owners import OwnerTable, Slot
-from nodeagent.sources.ebpf.ring import RingBuffer
 from nodeagent.sources.ebpf.seeding import Seeder
 from nodeagent.sources.ebpf.values import configure
 

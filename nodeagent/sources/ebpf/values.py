@@ -5,9 +5,9 @@ from __future__ import annotations
 import socket
 from typing import Final
 
-from nodeagent.flows.tuples import FlowTuples, format_endpoint
 from nodeagent.sources.base import FlowThresholds
-from nodeagent.sources.ebpf.layout import Address, Config, SeedKey
+from nodeagent.sources.ebpf.kernel.layout import Address, Config, SeedKey
+from nodeagent.sources.tuples import FlowTuples, format_endpoint
 
 _V4_MAPPED: Final = bytes(10) + b"\xff\xff"
 _MOST: Final = 2**42

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from extender.learning.naming import object_name
-from extender.learning.profile import Profile, Rates
-from extender.learning.record import Record
 from extender.learning.store import StoreState
+from extender.model.profile import Profile, Rates
+from extender.model.trafficfootprint import Record
+from extender.model.trafficfootprint_name import object_name
 from footprint.classes import TrafficClass
 from footprint.cluster.client import ApiError
-from footprint.wishes import Wishes
+from footprint.declared import Wishes
 from tests.extender.builders import M
 
 NOW = 1_800_000_000.0

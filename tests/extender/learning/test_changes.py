@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from extender.learning.budget import BURST, PER_SECOND, Budget
 from extender.learning.changes import Urgency, urgency
-from extender.learning.profile import Profile, Rates
-from extender.learning.record import Record, decode_record, status_of
+from extender.model.profile import Profile, Rates
+from extender.model.trafficfootprint import Record, decode_record, status_of
 from footprint.classes import TrafficClass
 from tests.extender.builders import M
 from tests.extender.learning.builders import NOW, profile, record

@@ -15,14 +15,14 @@ from prometheus_client import CollectorRegistry, generate_latest
 from structlog.testing import capture_logs
 
 from extender.cli import read_settings
-from extender.cluster_state import ClusterState
-from extender.learning.book import Book
+from extender.cluster.offline import StateFeed
+from extender.cluster.state import ClusterState
+from extender.cluster.trafficfootprints import Book
 from extender.learning.feed import LearningFeed
 from extender.learning.kubernetes_store import FootprintWatch
 from extender.learning.learner import LearnerConfig
-from extender.learning.record import new_object
 from extender.learning.store import StoreState
-from extender.offline import StateFeed
+from extender.model.trafficfootprint import new_object
 from footprint.cluster.client import connect
 from tests.extender.learning.builders import BACKUP
 from tests.footprint.cluster.test_reflector_faults import Script, handler, items, until

@@ -4,17 +4,17 @@ from typing import Any
 
 import pytest
 
-from extender.demand import Tally
-from extender.learning.book import Book
+from extender.cluster.trafficfootprints import Book
 from extender.learning.budget import BURST
 from extender.learning.learner import Learner, LearnerConfig
-from extender.learning.naming import object_name
-from extender.learning.record import decode_record, new_object
 from extender.learning.store import StoreState
-from extender.pods import WorkloadKey
+from extender.model.demand import Tally
+from extender.model.pods import WorkloadKey
+from extender.model.trafficfootprint import decode_record, new_object
+from extender.model.trafficfootprint_name import object_name
 from tests.extender.builders import M
 from tests.extender.learning.builders import BACKUP, NOW, WEB, MemoryStore
-from tests.extender.learning.test_profile import bulk, web
+from tests.extender.model.test_profile import bulk, web
 from tests.extender.states import Clock
 
 NAME = object_name(BACKUP[1])

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from extender.learning.changes import Urgency
 from extender.learning.plan import MAKES_ROOM_AFTER, Plan, plan, worth_keeping
-from extender.learning.profile import Profile
-from extender.learning.record import Record
-from extender.pods import WorkloadKey
+from extender.model.pods import WorkloadKey
+from extender.model.profile import Profile
+from extender.model.trafficfootprint import Record
 from footprint.classes import TrafficClass
 from tests.extender.builders import M
 from tests.extender.learning.builders import BACKUP, NOW, OVERRIDDEN, WEB, profile, record

@@ -9,23 +9,23 @@ from typing import Any
 
 import pytest
 
-from extender.app import create_app
-from extender.cluster_state import ClusterState, LeaseInfo, NodeInfo
-from extender.demand import DEFAULT_ELEPHANT_RATE, Demand, Origin, Tally, believed
-from extender.explain import explain
-from extender.kubectl import main
-from extender.kubectl_explain import told as kubectl_told
-from extender.learning.record import Record, new_object, status_of
-from extender.offline import SavedCluster, StateFeed, state_of
-from extender.pods import PodInfo
+from extender.api.routes import create_app
+from extender.cluster.offline import SavedCluster, StateFeed, state_of
+from extender.cluster.state import ClusterState, LeaseInfo, NodeInfo
+from extender.model.demand import DEFAULT_ELEPHANT_RATE, Demand, Origin, Tally, believed
+from extender.model.pods import PodInfo
+from extender.model.trafficfootprint import Record, new_object, status_of
+from extender.placement.explain import explain
 from footprint.classes import TrafficClass
 from footprint.cluster.client import ApiError
-from footprint.wishes import Placement, Wishes
+from footprint.declared import Placement, Wishes
+from plugin.cli import main
+from plugin.explain import told as kubectl_told
 from tests.extender.builders import M, annotation, elephant, mouse, other, patient, pod_info, pod_json
 from tests.extender.client import Client
+from tests.extender.cluster.test_offline import saved
 from tests.extender.learning.builders import NOW, profile, record
 from tests.extender.states import Clock
-from tests.extender.test_offline import saved
 
 E, X, MOUSE, Q = TrafficClass.ELEPHANT, TrafficClass.MIXED, TrafficClass.MOUSE, TrafficClass.QUIET
 KEY = ("default", "CronJob/backup")
@@ -267,7 +267,7 @@ def test_a_live_cluster_without_such_objects_is_explained_without_them(tmp_path:
 
 
 def explain_arguments(tmp_path: Path) -> Any:
-    from extender.kubectl import _parser  # noqa: PLC0415
+    from plugin.cli import _parser  # noqa: PLC0415
 
     (tmp_path / "m.yaml").write_text(CRONJOB)
     return _parser().parse_args(["explain", "-f", str(tmp_path / "m.yaml")])

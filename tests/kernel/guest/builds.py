@@ -14,10 +14,10 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
-from nodeagent.sources.ebpf import build as building
 from nodeagent.sources.ebpf import loader, preflight
-from nodeagent.sources.ebpf.build import Build, Request, fingerprint
-from nodeagent.sources.ebpf.hooks import Mode
+from nodeagent.sources.ebpf.compiling import build as building
+from nodeagent.sources.ebpf.compiling.build import Build, Request, fingerprint
+from nodeagent.sources.ebpf.compiling.hooks import Mode
 
 FOLDER: Final = Path("/tmp/traffic-footprint-builds")  # noqa: S108 - a guest has one user and one life
 PATIENCE: Final = 900.0

@@ -15,7 +15,7 @@ import pytest
 
 from nodeagent.sources.base import Counters, FlowThresholds, Reading
 from nodeagent.sources.ebpf import EbpfSource
-from nodeagent.sources.ebpf.layout import EVENT_BECAME, Event
+from nodeagent.sources.ebpf.kernel.layout import EVENT_BECAME, Event
 from nodeagent.sources.ebpf.values import endpoint
 from tests.kernel.guest.measuring import LENIENT, PATIENCE, THRESHOLDS, ElephantLog, Measuring, Owners
 from tests.kernel.guest.network import (

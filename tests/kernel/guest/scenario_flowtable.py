@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from lab.network import netns
-from nodeagent.coverage import Coverage
-from nodeagent.link import LinkCounters
+from nodeagent.measuring.coverage import Coverage
+from nodeagent.node.link import LinkCounters
 from nodeagent.sources.base import Counters
 from tests.kernel.guest.measuring import Measuring
 from tests.kernel.guest.network import OFFLOADED, SERVER4, Network, RulesRefused

@@ -16,10 +16,10 @@ import pytest
 from lab.network import netns
 from nodeagent.sources.base import FlowSource, FlowThresholds, LossKind
 from nodeagent.sources.ebpf import EbpfSource
-from nodeagent.sources.ebpf.hooks import Mode
-from nodeagent.sources.ebpf.layout import Event
+from nodeagent.sources.ebpf.compiling.hooks import Mode
+from nodeagent.sources.ebpf.kernel.layout import Event
+from nodeagent.sources.ebpf.kernel.maps import Sizes
 from nodeagent.sources.ebpf.loader import Options
-from nodeagent.sources.ebpf.maps import Sizes
 from tests.kernel.guest.measuring import THRESHOLDS, Measuring
 from tests.kernel.guest.network import (
     FORBIDDEN,

@@ -15,8 +15,8 @@ import pytest
 
 from footprint.classes import ClassThresholds, TrafficClass
 from footprint.models import LinkRates, NodeFootprint, PodFootprint
-from nodeagent.aggregation import Aggregator
-from nodeagent.pods import PodInfo
+from nodeagent.measuring.aggregation import Aggregator
+from nodeagent.node.pods import PodInfo
 from nodeagent.sources.base import HOST, Counters, Elephant
 from tests.kernel.guest.measuring import LENIENT, PATIENCE, THRESHOLDS, Measuring, agreed
 from tests.kernel.guest.network import (

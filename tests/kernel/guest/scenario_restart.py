@@ -19,8 +19,9 @@ from pathlib import Path
 import pytest
 
 from lab.network import netns
-from nodeagent.sources.ebpf import loader, pins
-from nodeagent.sources.ebpf.build import sources as c_sources
+from nodeagent.sources.ebpf import loader
+from nodeagent.sources.ebpf.compiling.build import sources as c_sources
+from nodeagent.sources.ebpf.kernel import pins
 from tests.kernel.guest import builds
 from tests.kernel.guest.measuring import PATIENCE
 from tests.kernel.guest.network import PORT, SERVER4, Network, network

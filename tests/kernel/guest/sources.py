@@ -12,9 +12,9 @@ from lab.network import netns
 from nodeagent.sources.base import FlowSource, FlowThresholds, Locality
 from nodeagent.sources.ctnetlink import CtnetlinkSource
 from nodeagent.sources.ebpf import EbpfSource
-from nodeagent.sources.ebpf.hooks import Mode
+from nodeagent.sources.ebpf.compiling.hooks import Mode
+from nodeagent.sources.ebpf.kernel.maps import Sizes
 from nodeagent.sources.ebpf.loader import Options
-from nodeagent.sources.ebpf.maps import Sizes
 
 CTNETLINK: Final = "ctnetlink"
 MODES: Final[Mapping[str, Mode]] = MappingProxyType({f"ebpf-{mode}": mode for mode in Mode})

@@ -1,0 +1,86 @@
+"""Explanations on demand, beside the answers that kube-scheduler waits for.
+
+Enters: a body of ``POST /explain``, or a pod's name. Leaves: the explanation as JSON. Guarantees: nothing of it is
+worked out in the event loop's thread; one at a time, so that people's questions take no more than one thread's
+share; at most ``MAX_ASKED`` wait, further ones are refused.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from typing import Any, Final, TypeVar
+
+import orjson
+
+from extender.api.explain_request import decode_question
+from extender.cluster.state import ClusterState
+from extender.model.pods import PodInfo
+from extender.placement.explain import explain
+from extender.settings import Policy
+
+MAX_ASKED: Final = 8
+"""Questions read, waiting or being answered; each holds a body of some megabytes at most."""
+
+
+_T = TypeVar("_T")
+
+
+class BusyError(Exception):
+    """Too many questions at once."""
+
+    def __init__(self) -> None:
+        super().__init__(f"{MAX_ASKED} explanations are asked for already; try again in a moment")
+
+
+class Explainer:
+    """See the module. Its methods are called in the event loop; ``count_sent`` belongs to its thread too."""
+
+    def __init__(self, state: ClusterState, policy: Policy, count_sent: Callable[[], None]) -> None:
+        self._state, self._policy, self._count_sent = state, policy, count_sent
+        self._thread = ThreadPoolExecutor(1, "explain")
+        self._asked = 0
+
+    @asynccontextmanager
+    async def room(self) -> AsyncIterator[None]:
+        """A place among those who ask, from before the question is read. Raises BusyError."""
+        if self._asked >= MAX_ASKED:
+            raise BusyError
+        self._asked += 1
+        try:
+            yield
+        finally:
+            self._asked -= 1
+
+    async def about(self, body: bytes) -> bytes:
+        """Everything that the answers to a question rest on. Raises ArgsError."""
+        return await self._elsewhere(lambda: self._about(body))
+
+    async def about_known(self, namespace: str, name: str) -> bytes | None:
+        """The same for a pod that the watch has shown, over all nodes; None when there is no such pod."""
+        return await self._elsewhere(lambda: self._about_known(namespace, name))
+
+    async def _elsewhere(self, work: Callable[[], _T]) -> _T:
+        self._count_sent()
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+
+    # In the thread beside: only what any thread may read.
+
+    def _about(self, body: bytes) -> bytes:
+        pod, names = decode_question(body)
+        return self._tell(pod, names)
+
+    def _about_known(self, namespace: str, name: str) -> bytes | None:
+        pod = self._state.find_pod(namespace, name)
+        return None if pod is None else self._tell(pod, None)
+
+    def _tell(self, pod: PodInfo, names: list[str] | None) -> bytes:
+        return orjson.dumps(explained(pod, names, self._state, self._policy))
+
+
+def explained(pod: PodInfo, names: list[str] | None, state: ClusterState, policy: Policy) -> dict[str, Any]:
+    """The verdict on ``pod`` over ``names`` (None: all nodes), as if it had not been placed yet."""
+    snapshot = state.without(pod)
+    return explain(pod, sorted(snapshot.nodes) if names is None else names, snapshot, policy, state.now())

@@ -1,0 +1,86 @@
+"""How many links the cluster's elephants need to themselves.
+
+Enters: pods as they come and go, and what their workloads were measured to do. Leaves: the expected elephant
+bit/s of every workload, and from these the number of links to keep free of mice. Mice cost a link nothing, so
+that spreading alone would put some on every node and leave no link where an elephant harms nobody.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+from extender.model.cost import SATURATED
+from extender.model.demand import Demand, predict
+from extender.model.pods import PodInfo, WorkloadKey
+from footprint.declared import Wishes
+
+HEADROOM: Final = 2.0
+"""Links to keep per link that known elephants fill: elephants come in bursts, and the first one of a burst says
+nothing of the others. Twice leaves room for as many again."""
+
+LARGEST_SHARE: Final = 0.5
+"""Part of the links that is kept for elephants at most, so that mice never crowd onto a few nodes."""
+
+
+class Census:
+    """Live pods and expected elephants per workload. Used under its owner's lock."""
+
+    def __init__(self, default_rate: float) -> None:
+        self._default_rate = default_rate
+        self._live: dict[WorkloadKey, dict[str, Wishes]] = {}
+        self._changed: set[WorkloadKey] = set()
+        self._elephants: dict[WorkloadKey, tuple[int, float]] = {}
+        """Workload → pods, bit/s of each in its busier direction."""
+        self._filled: dict[float, float] = {}
+        """Links filled, for the last size of links asked about; empty: to be summed again."""
+
+    def put(self, pod: PodInfo) -> None:
+        """The pod exists, waiting or bound."""
+        if pod.ended:
+            self.drop(pod)
+        elif self._live.setdefault(pod.key, {}).get(pod.uid) != pod.wishes:
+            self._live[pod.key][pod.uid] = pod.wishes
+            self._changed.add(pod.key)
+
+    def drop(self, pod: PodInfo) -> None:
+        """The pod is gone or has ended."""
+        live = self._live.get(pod.key)
+        if live is not None and live.pop(pod.uid, None) is not None:
+            self._changed.add(pod.key)
+            if not live:
+                del self._live[pod.key]
+
+    def update(self, learned: Mapping[WorkloadKey, Demand], changed: Iterable[WorkloadKey]) -> None:
+        """Work out the expected elephants of workloads whose pods or measured demand changed."""
+        for key in self._changed.union(changed):
+            live = self._live.get(key, {})
+            taught = learned.get(key)
+            wishes = next(iter(live.values()), Wishes())  # copies of one workload wish alike
+            demand = predict(wishes, taught, self._default_rate)
+            expected = None
+            if demand.hurts:
+                # Pods measured within the retention time count: a workload that came once comes again.
+                expected = max(len(live), taught.pods if taught else 0), max(demand.tx, demand.rx)
+            self._expect(key, expected)
+        self._changed.clear()
+
+    def _expect(self, key: WorkloadKey, expected: tuple[int, float] | None) -> None:
+        if expected == self._elephants.get(key):
+            return
+        self._filled = {}
+        if expected is not None:
+            self._elephants[key] = expected
+        else:
+            del self._elephants[key]
+
+    def links_to_keep(self, capacity: float, links: int) -> int:
+        """Links of ``capacity`` bit/s, out of ``links``, to keep free of mice; 0 while no elephants are known."""
+        usable = SATURATED * capacity
+        if usable <= 0:
+            return 0
+        if usable not in self._filled:
+            shares = (pods * min(rate / usable, 1.0) for pods, rate in self._elephants.values())
+            self._filled = {usable: math.fsum(shares)}
+        return min(math.ceil(HEADROOM * self._filled[usable]), math.floor(LARGEST_SHARE * links))

@@ -1,0 +1,213 @@
+"""A cluster from a file, as the watches would have shown it: ``kubectl get nodes,pods,leases -A -o json``.
+
+With ``,trafficfootprints`` where the cluster has them.
+
+Enters: the file, or the same objects from an API server. Leaves: a filled ClusterState whose time stands still,
+and its pods by name. Guarantees: the same decoding, snapshot and verdicts as against a live cluster; a strange
+object, string or number costs no other object. How old something is can only be told from the file: the newest
+Lease in it stands for now, so that agents' clocks count here, unlike in a running extender.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final
+
+import orjson
+import structlog
+
+from extender.cluster.state import ClusterState, LeaseInfo, NodeInfo
+from extender.cluster.trafficfootprints import Book
+from extender.cluster.watches import decode_lease, decode_node
+from extender.model.demand import DEFAULT_ELEPHANT_RATE
+from extender.model.ledger import HOLD_SECONDS, NEVER
+from extender.model.pods import PodInfo, decode_pod
+from extender.model.trafficfootprint import KIND, Record, decode_record
+from footprint.staleness import stale_after
+
+COMMAND: Final = "kubectl get nodes,pods,leases -A -o json"
+
+_MANY_DIGITS: Final = 1000
+"""Far below what Python refuses to read as an integer."""
+
+_log = structlog.get_logger()
+
+
+class StateFileError(Exception):
+    """A file that is no saved cluster; the message names the remedy."""
+
+
+class StoppedClock:
+    """Seconds that pass only when told to."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def printable(value: Any) -> Any:
+    """JSON's ``value`` with halves of surrogate pairs replaced in every string, as Go reads them: text with them
+    can neither be written as JSON again nor be printed."""
+    if isinstance(value, str):
+        return value if value.isascii() else value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    if isinstance(value, list):
+        return [printable(item) for item in value]
+    if isinstance(value, dict):
+        return {printable(key): printable(item) for key, item in value.items()}
+    return value
+
+
+def _whole(digits: str) -> int | float:
+    """Of any size: no integer that we read has more digits than that."""
+    return int(digits) if len(digits) < _MANY_DIGITS else float(digits)
+
+
+def _loads(text: bytes) -> Any:
+    """JSON, also with what only some programs read: NaN, integers of any size, halves of surrogate pairs, broken
+    UTF-8. Raises ValueError or RecursionError."""
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return printable(json.loads(text.decode("utf-8-sig", "replace"), parse_int=_whole))
+
+
+def read_objects(path: Path) -> list[dict[str, Any]]:
+    """The objects in a saved List. Raises StateFileError."""
+    try:
+        text = path.read_bytes()
+    except OSError as error:
+        raise StateFileError(f"{path} cannot be read ({error.strerror}); save one with `{COMMAND}`") from error
+    try:
+        saved = _loads(text)
+    except (ValueError, RecursionError) as error:
+        raise StateFileError(f"{path} is not JSON ({error}); save one with `{COMMAND}`") from error
+    items = saved.get("items") if isinstance(saved, dict) else None
+    if not isinstance(items, list):
+        raise StateFileError(f"{path} holds no list of objects; save one with `{COMMAND}`")
+    return [item for item in items if isinstance(item, dict)]
+
+
+def _moment(text: object) -> float | None:
+    try:
+        return datetime.fromisoformat(text).timestamp() if isinstance(text, str) else None
+    except (ValueError, OverflowError):
+        return None
+
+
+def _renewed(lease: Mapping[str, Any]) -> float | None:
+    return _moment((lease.get("spec") or {}).get("renewTime"))
+
+
+def _since(pod: Mapping[str, Any], running: bool) -> float | None:
+    """When a pod began to run, or to wait; None when that cannot be told."""
+    try:
+        if not running:
+            return _moment(pod["metadata"].get("creationTimestamp"))
+        status = pod["status"]
+        states = [container.get("state") or {} for container in status.get("containerStatuses") or ()]
+        started = [_moment((state.get("running") or {}).get("startedAt")) for state in states]
+        return min((at for at in started if at is not None), default=_moment(status.get("startTime")))
+    except (AttributeError, KeyError, TypeError):  # of any shape
+        return None
+
+
+def _decode_node(obj: Mapping[str, Any]) -> NodeInfo:
+    """Like a watch's, for what no API server would send."""
+    node = decode_node(obj)
+    if not (isinstance(node.name, str) and node.name):
+        raise ValueError("a node without metadata.name")
+    # What is no string is no footprint: the empty one counts as malformed.
+    return node if node.annotation is None or isinstance(node.annotation, str) else NodeInfo(node.name, "")
+
+
+class SavedCluster:
+    """Objects sorted by kind. What cannot be decoded is passed over and counted in ``undecodable``; without
+    ``learn`` TrafficFootprints are not looked at."""
+
+    def __init__(self, objects: Iterable[Mapping[str, Any]], *, learn: bool = True) -> None:
+        self._learn = learn
+        self.nodes: list[NodeInfo] = []
+        self.leases: list[tuple[LeaseInfo, float | None]] = []
+        """Heartbeats, and when they were renewed by their agent's clock."""
+        self.pods: list[PodInfo] = []
+        self._since: dict[str, float | None] = {}
+        """Pod UID → when it began to run, or to wait, by the cluster's clocks."""
+        self.records: list[Record] = []
+        self.undecodable = 0
+        for obj in objects:
+            try:
+                self._take(obj)
+            except Exception as error:  # one strange object must not hide the others
+                self.undecodable += 1
+                _log.warning("object passed over", kind=obj.get("kind"), problem=str(error))
+
+    def _take(self, obj: Mapping[str, Any]) -> None:
+        kind = obj.get("kind")
+        if kind == "Node":
+            self.nodes.append(_decode_node(obj))
+        elif kind == "Pod":
+            pod = decode_pod(obj)
+            self._since[pod.uid] = _since(obj, pod.running)
+            self.pods.append(pod)
+        elif kind == KIND and self._learn:
+            self.records.append(decode_record(obj))
+        elif kind == "Lease" and (lease := decode_lease(obj)) is not None:
+            self.leases.append((lease, _renewed(obj)))
+
+    def fill(self, state: ClusterState, clock: StoppedClock) -> None:
+        """Show everything to ``state``, whose clock ``clock`` is; it stands at 0 afterwards."""
+        newest = max((at for _, at in self.leases if at is not None), default=None)
+
+        def ago(at: float | None, unknown: float) -> float:
+            return min(at - newest, 0.0) if at is not None and newest is not None else unknown
+
+        for lease, at in self.leases:
+            clock.now = ago(at, 0.0)
+            state.put_lease(lease)
+        for pod in self.pods:
+            # One that runs since nobody knows when was measured long ago; one that waits came just now.
+            clock.now = ago(self._since[pod.uid], -NEVER if pod.running else 0.0)
+            state.put_pod(pod)
+        clock.now = 0.0
+        state.put_nodes(self.nodes)
+        Book(state.write_down).replace(self.records)
+        state.apply()
+
+    def pod(self, namespace: str, name: str) -> PodInfo | None:
+        return next((pod for pod in self.pods if (pod.ns, pod.name) == (namespace, name)), None)
+
+
+def state_of(
+    saved: SavedCluster, *, stale: float | None = None, default_rate: float = DEFAULT_ELEPHANT_RATE,
+    hold: float = HOLD_SECONDS,
+) -> ClusterState:  # fmt: skip
+    """A ClusterState of ``saved`` in which no time passes. ``stale`` and ``hold`` are seconds, ``default_rate``
+    bit/s."""
+    clock = StoppedClock()
+    state = ClusterState(
+        stale_after=stale if stale is not None else stale_after(),
+        hold=hold,
+        default_rate=default_rate,
+        clock=clock,
+    )
+    saved.fill(state, clock)
+    return state
+
+
+class StateFeed:
+    """Stands where the watches stand: everything is there already."""
+
+    def __init__(self) -> None:
+        self.by_resource: dict[str, Any] = {}
+        self.waiting_for: list[str] = []
+
+    def start(self) -> None:
+        """Nothing follows."""
+
+    def stop(self) -> None:
+        """Nothing was followed."""

@@ -1,0 +1,108 @@
+"""The thread that stands for election: ``election``'s decisions, carried out.
+
+Enters: a store with the Lease. Leaves: ``leads``, and the Lease given up at the end. Guarantees: never raises;
+stands only while TrafficFootprints can be read, so that a cluster without them sees no writes at all.
+"""
+
+from __future__ import annotations
+
+import random
+import socket
+import threading
+import time
+import uuid
+from collections.abc import Callable
+from datetime import UTC, datetime
+from http import HTTPStatus
+from typing import Final
+
+import structlog
+
+from extender.learning.leader_election import RENEW, Candidacy, Step, claimed, given_up, held, holder_of, look
+from extender.learning.store import Store, StoreState
+from footprint.cluster.client import ApiError
+from footprint.keys import LEARNER_LEASE
+
+_JITTER: Final = 0.2
+_NOT_YET: Final = 1.0
+"""Seconds between looks whether there is anything to lead."""
+_NO_LEASE: Final = "the learner's Lease is missing and cannot be made; kubectl apply -k manifests/base"
+_log = structlog.get_logger()
+
+
+def own_identity() -> str:
+    """The pod's name, and something that a restarted container does not share with its predecessor."""
+    return f"{socket.gethostname()}_{uuid.uuid4().hex[:8]}"
+
+
+class Campaign:
+    """See the module."""
+
+    def __init__(
+        self, store: Store, *, identity: str | None = None, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._store, self._clock = store, clock
+        self._candidacy = Candidacy(identity or own_identity())
+        self._told = ""
+        self.errors = 0
+        """Requests about the Lease that failed, races lost to another replica left out."""
+
+    def leads(self) -> bool:
+        """Whether this replica may write now."""
+        return self._candidacy.leads(self._clock())
+
+    def run(self, stop: threading.Event) -> None:
+        """Stand for election until ``stop``."""
+        while not stop.is_set():
+            pause = _NOT_YET
+            if self._store.state is StoreState.FOLLOWED:
+                self.step()
+                pause = RENEW * (1 - _JITTER * random.random())  # noqa: S311 - spreads load, guards nothing
+            stop.wait(pause)
+        self.give_up()
+
+    def step(self) -> None:
+        """One look at the Lease, and what follows."""
+        led = self.leads()
+        try:
+            self._step()
+        except ApiError as error:
+            if error.status != HTTPStatus.CONFLICT:
+                self._failed(error)
+        if self.leads() != led:
+            _log.info("leads: writes TrafficFootprints" if not led else "leads no more", lease=LEARNER_LEASE)
+
+    def _step(self) -> None:
+        begun = self._clock()
+        try:
+            lease = self._store.read_lease()
+        except ApiError as error:
+            if error.status == HTTPStatus.NOT_FOUND:
+                self._store.create_lease()
+            raise
+        self._candidacy, step = look(self._candidacy, lease, self._clock())
+        if step is Step.WAIT:
+            return
+        self._store.write_lease(claimed(lease, self._candidacy.identity, datetime.now(UTC)))
+        self._candidacy = held(self._candidacy, begun)
+        self._told = ""
+
+    def _failed(self, error: ApiError) -> None:
+        self.errors += 1
+        missing = error.status in (HTTPStatus.NOT_FOUND, HTTPStatus.FORBIDDEN)
+        what = _NO_LEASE if missing else "the learner's Lease cannot be read or written"
+        if what != self._told:  # one line when it starts
+            self._told = what
+            _log.warning(what, lease=LEARNER_LEASE, error=str(error))
+
+    def give_up(self) -> None:
+        """Let the next one lead at once."""
+        if not self.leads():
+            return
+        try:
+            lease = self._store.read_lease()
+            if holder_of(lease) == self._candidacy.identity:
+                self._store.write_lease(given_up(lease))
+        except ApiError as error:
+            _log.info("Lease not given up; it runs out by itself", lease=LEARNER_LEASE, error=str(error))
+        self._candidacy = Candidacy(self._candidacy.identity)

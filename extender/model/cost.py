@@ -1,0 +1,139 @@
+"""What it costs to place a pod's demand on a node's link. Arithmetic; lower is better; 0 is free.
+
+The unit is one mean service time of the link's queue. In the M/M/1 queue the mean wait before service is
+u/(1-u) service times at utilisation u (Kleinrock, Queueing Systems vol. 1, 1975, section 3.2: W/x = rho/(1-rho)).
+Only elephants count into u: they keep a queue standing, mice pass through it.
+docs/scheduling.md has a worked example.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+SATURATED: Final = 0.9
+"""Elephant share of the link from which it counts as full. TCP's elephants take what a link gives: 90 % measured
+(headers and averaging take the rest) says only that they would like more."""
+
+CEILING: Final = 0.95
+"""Utilisation above which waiting grows no further: a FIFO is finite, and full is full. W(0.95) = 19."""
+
+SLOWDOWN: Final = 15.0
+"""Cost of doubling the time that one elephant's transfer takes, in service times of one mouse pod. Joining one
+elephant on a full link doubles both their times: 30, more than filling an idle link on which one quiet mouse pod
+lives (W(0.95) = 19), less than one with two. So bulk work is slowed for the sake of mice, and takes a link with
+few of them rather than piling up. docs/measurements.md shows what other values do."""
+
+LONGEST: Final = 100.0
+"""Times beyond which a transfer's slowdown counts no further: hopeless is hopeless, and sums stay finite."""
+
+
+ROOM: Final = 1.0
+"""Cost of the first mouse on a link that elephants will need: worth a wait at half-used links (W(0.5) = 1), no
+more. It moves mice next to other mice, never next to busy elephants."""
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A node's link as the pods on it load it; measured and expected elephants together."""
+
+    cap_tx: float
+    """Capacity, bit/s; 0 means not known: that direction costs nothing."""
+    cap_rx: float
+    tx: float = 0.0
+    """Elephants, bit/s."""
+    rx: float = 0.0
+    elephants: int = 0
+    """Pods with elephants."""
+    mice: float = 0.0
+    """Summed weight of the mice that live here (``extender.model.demand``)."""
+
+    @property
+    def u_tx(self) -> float:
+        return self.tx / self.cap_tx if self.cap_tx > 0 else 0.0
+
+    @property
+    def u_rx(self) -> float:
+        return self.rx / self.cap_rx if self.cap_rx > 0 else 0.0
+
+    @property
+    def utilisation(self) -> float:
+        """Elephants' share of the busier direction; above 1 when more is expected than fits."""
+        return max(self.u_tx, self.u_rx)
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """The terms of one placement, for explanations."""
+
+    waiting: float = 0.0
+    """What the pod's own mice wait."""
+    harm: float = 0.0
+    """Waiting it adds to the mice already there."""
+    slowdown: float = 0.0
+    """For the time that its transfers, and those of the elephants already there, take longer."""
+    room: float = 0.0
+    """For taking a link without mice from elephants that will need it."""
+
+    @property
+    def total(self) -> float:
+        return self.waiting + self.harm + self.slowdown + self.room
+
+
+def waiting(u: float) -> float:
+    """Mean wait in service times behind elephants that use share ``u`` of the link; 0 to 19."""
+    u = CEILING if u >= SATURATED else u
+    return u / (1 - u) if u > 0 else 0.0
+
+
+def utilisation_with(link: Link, tx: float, rx: float) -> float:
+    """The busier direction's elephant share once ``tx`` and ``rx`` bit/s were added."""
+    u_tx = (link.tx + tx) / link.cap_tx if link.cap_tx > 0 else 0.0
+    u_rx = (link.rx + rx) / link.cap_rx if link.cap_rx > 0 else 0.0
+    return max(u_tx, u_rx)
+
+
+def slowdown(wanted: float, used: float, capacity: float, elephants: int) -> float:
+    """Times added to transfers by one that wants ``wanted`` bit/s, where elephants already use ``used``.
+
+    1 is one transfer that takes twice as long. Its own: a newcomer gets what is free or, on a crowded link, an
+    equal share beside the ``elephants`` pods there (TCP's flows share about equally). Theirs: what it takes, they
+    give up alike. Elephants that belong to no pod count as one.
+    """
+    if wanted <= 0 or capacity <= 0:
+        return 0.0
+    usable = SATURATED * capacity
+    if used + wanted <= usable:
+        return 0.0
+    carried = min(used, usable)
+    others = max(elephants, 1) if carried > 0 else 0
+    own = min(wanted, max(usable - carried, usable / (others + 1)))
+    taken = max(0.0, carried + own - usable)
+    theirs = others * taken / (carried - taken) if taken > 0 else 0.0
+    return min(wanted / own - 1 + theirs, LONGEST)
+
+
+def elephant_cost(tx: float, rx: float, link: Link) -> tuple[float, float]:
+    """Harm and slowdown of elephants of ``tx`` and ``rx`` bit/s on ``link``; directions weigh by their rates."""
+    harm = 0.0
+    if link.mice > 0:
+        harm = link.mice * max(0.0, waiting(utilisation_with(link, tx, rx)) - waiting(link.utilisation))
+    slower = tx * slowdown(tx, link.tx, link.cap_tx, link.elephants)
+    slower += rx * slowdown(rx, link.rx, link.cap_rx, link.elephants)
+    return harm, SLOWDOWN * slower / (tx + rx)
+
+
+def room_cost(link: Link, scarce: bool) -> float:
+    """What a mouse pays for being the first on a link, where links without mice are ``scarce``."""
+    return ROOM if scarce and link.mice <= 0 else 0.0
+
+
+def placement_cost(tx: float, rx: float, suffers: bool, link: Link, scarce: bool = False) -> Cost:
+    """Cost of a pod with elephants ``tx``, ``rx`` (bit/s), that ``suffers`` from waiting or not, on ``link``.
+
+    ``scarce``: links without mice are no more than elephants need.
+    """
+    own = waiting(link.utilisation) if suffers else 0.0
+    harm, slower = elephant_cost(tx, rx, link) if tx > 0 or rx > 0 else (0.0, 0.0)
+    room = room_cost(link, scarce) if suffers and tx <= 0 and rx <= 0 else 0.0
+    return Cost(own, harm, slower, room)

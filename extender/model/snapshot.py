@@ -1,0 +1,225 @@
+"""The cluster as placement sees it: immutable values that handlers read and watches replace.
+
+Enters: what is known of each node (annotation, heartbeat, bound pods). Leaves: one NodeView per node with all
+that does not depend on the pod to place already worked out. Pure. Guarantees: whatever is wrong with one node's
+data makes that node "unknown", with the reason named, and changes nothing for the others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from typing import Final
+
+from extender.model.cost import Link, waiting
+from extender.model.demand import DEFAULT_ELEPHANT_RATE, Demand, mice_weight, predict
+from extender.model.ledger import HOLD_SECONDS, NEVER, NOTHING_EXPECTED, BoundPod, Ledger, pending_load
+from extender.model.pods import PodInfo, WorkloadKey
+from extender.model.trafficfootprint import Record
+from footprint.declared import Placement
+from footprint.models import LinkRates, NodeFootprint
+from footprint.staleness import Freshness, Heartbeat, freshness
+from footprint.units import format_rate
+
+REMEMBERED_CHANGES: Final = 256
+"""Versions of which a reader may lag behind and still be told what changed: seconds, in the busiest cluster."""
+
+
+class NodeState(StrEnum):
+    """Whether a node's data can be used; everything but KNOWN scores neutral and never filters."""
+
+    KNOWN = "known"
+    NO_FOOTPRINT = "no-footprint"  # no agent ever wrote the annotation
+    MALFORMED = "malformed-footprint"  # the annotation is not a footprint; the codec names the reason
+    NO_LEASE = "no-lease"  # an annotation, but no sign of a living agent
+    STALE = "stale"  # the agent stopped renewing its Lease
+    NO_CAPACITY = "capacity-unknown"  # shares of the link cannot be worked out
+    UNSEEN = "unseen"  # kube-scheduler named a node that our watch has not shown yet
+
+
+@dataclass(frozen=True, slots=True)
+class NodeView:
+    """One node, ready for filter and score."""
+
+    name: str
+    state: NodeState
+    detail: str = ""
+    """Why it is not known, for people."""
+    link: Link = field(default_factory=lambda: Link(0.0, 0.0))
+    mouse_pods: int = 0
+    ledger: Ledger = NOTHING_EXPECTED
+    utilisation: float = 0.0
+    """Elephants' share of the busier direction."""
+    waiting: float = 0.0
+    """What a mouse pays here."""
+    load: str = ""
+    """``elephants use 81 percent of the link (3 pods, 162 Mbit/s of 200 Mbit/s)``."""
+    changes_at: float = NEVER
+    """Own monotonic seconds when the view changes through time alone."""
+
+    @property
+    def known(self) -> bool:
+        return self.state is NodeState.KNOWN
+
+    def judged_like(self, other: NodeView | None) -> bool:
+        """Filter and score say the same of both: a pod that was counted where it was sent, and then is seen there,
+        changes nothing."""
+        return (
+            other is not None
+            and self.state is other.state
+            and self.link == other.link
+            and self.mouse_pods == other.mouse_pods
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Residents:
+    """The running pods of a footprint, summed: it is rewritten far less often than pods come to its node."""
+
+    elephants: int = 0
+    mouse_pods: int = 0
+    mice: float = 0.0
+
+    @classmethod
+    def of(cls, node: NodeFootprint, gone: Collection[str] = ()) -> Residents:
+        """All pods of ``node`` but those ``gone``, in their order, so that sums agree everywhere."""
+        elephants, mouse_pods, mice = 0, 0, 0.0
+        for pod in node.pods:
+            if pod.uid not in gone:
+                elephants += pod.cls.hurts
+                mouse_pods += pod.cls.suffers
+                mice += mice_weight(pod)
+        return cls(elephants, mouse_pods, mice)
+
+
+@dataclass(frozen=True, slots=True)
+class NodeFacts:
+    """Everything a view is made from."""
+
+    name: str
+    footprint: NodeFootprint | None = None
+    problem: str = ""
+    """Why the annotation is no footprint; empty when it is one, or absent."""
+    heartbeat: Heartbeat | None = None
+    bound: tuple[BoundPod, ...] = ()
+    gone: Collection[str] = ()
+    """UIDs in the footprint whose pods have ended since it was written."""
+    residents: Residents | None = None
+    """Those of the whole footprint, where they are known already."""
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What every replica derives from the API."""
+
+    nodes: Mapping[str, NodeView] = field(default_factory=dict)
+    learned: Mapping[WorkloadKey, Demand] = field(default_factory=dict)
+    waiting_since: Mapping[str, float] = field(default_factory=dict)
+    """Pod UID → own monotonic seconds when it was first seen without a node."""
+    default_rate: float = DEFAULT_ELEPHANT_RATE
+    scarce: bool = False
+    """Links without mice are no more than elephants need: mice should leave them alone."""
+    version: int = 0
+    """Counts up with every snapshot of one cluster state."""
+    recent: tuple[frozenset[str], ...] = ()
+    """Names of which each of the last versions judges differently, newest last; at most ``REMEMBERED_CHANGES``."""
+
+    def changed_since(self, version: int) -> frozenset[str] | None:
+        """Names that may be judged differently than in ``version``, or were not there; None when that is too long
+        ago to tell."""
+        steps = self.version - version
+        if not 0 < steps <= len(self.recent):
+            return None
+        return frozenset().union(*self.recent[-steps:])
+
+    elephants_known: bool = False
+    """Some links are to be kept free of mice at all."""
+    records: Mapping[WorkloadKey, Record] = field(default_factory=dict)
+    """The workloads' TrafficFootprints."""
+
+    def demand(self, pod: PodInfo) -> Demand:
+        """What ``pod`` will ask of a link."""
+        return predict(pod.wishes, self.learned.get(pod.key), self.default_rate)
+
+    def placement(self, pod: PodInfo, default: Placement) -> Placement:
+        """The mode for a pod that does not ask for one itself: its workload's, else ``default``."""
+        record = self.records.get(pod.key)
+        return (record.stated.placement if record is not None else None) or default
+
+    def waited(self, pod: PodInfo, now: float) -> float:
+        """Seconds since the pod was first seen waiting for a node; 0 for one the watch has not shown yet."""
+        return max(0.0, now - self.waiting_since.get(pod.uid, now))
+
+    def view(self, name: str) -> NodeView:
+        return self.nodes.get(name) or NodeView(name, NodeState.UNSEEN, "the node watch has not shown this node")
+
+
+EMPTY: Final = Snapshot()
+
+
+def describe_load(link: Link) -> str:
+    """The elephants of the busier direction, as people read it.
+
+    In words: kube-scheduler runs reasons through a format string, which makes ``81 % of`` ``81 %!o(MISSING)f``.
+    """
+    used, capacity = (link.tx, link.cap_tx) if link.u_tx >= link.u_rx else (link.rx, link.cap_rx)
+    who = f"{link.elephants} pod{'' if link.elephants == 1 else 's'}" if link.elephants else "no pod's own"
+    return (
+        f"elephants use {round(100 * min(link.utilisation, 1.0))} percent of the link "
+        f"({who}, {format_rate(min(used, capacity))} of {format_rate(capacity)})"
+    )
+
+
+def _link(node: NodeFootprint, facts: NodeFacts, ledger: Ledger) -> tuple[Link, int]:
+    """The loaded link, and how many pods with mice live on it."""
+    ended = LinkRates()
+    if facts.gone:
+        for pod in node.pods:
+            if pod.uid in facts.gone:
+                ended += pod.elephants
+        there = Residents.of(node, facts.gone)
+    else:
+        there = facts.residents or Residents.of(node)
+    tx = max(0.0, node.el.tx - ended.tx) + ledger.tx
+    rx = max(0.0, node.el.rx - ended.rx) + ledger.rx
+    elephants, mice = there.elephants + ledger.elephants, there.mice + ledger.mice
+    return Link(node.cap.tx, node.cap.rx, tx, rx, elephants, mice), there.mouse_pods + ledger.mouse_pods
+
+
+def _unknown(facts: NodeFacts, state: NodeState, detail: str, until: float = NEVER) -> NodeView:
+    return NodeView(facts.name, state, detail, changes_at=until)
+
+
+def view_node(facts: NodeFacts, now: float, stale_after: float, hold: float = HOLD_SECONDS) -> NodeView:
+    """The view of one node at ``now`` (own monotonic seconds)."""
+    if facts.problem:
+        return _unknown(facts, NodeState.MALFORMED, facts.problem)
+    node = facts.footprint
+    if node is None:
+        return _unknown(facts, NodeState.NO_FOOTPRINT, "no node agent has written its annotation")
+    fresh = freshness(facts.heartbeat, now, stale_after)
+    if facts.heartbeat is None or fresh is Freshness.MISSING:
+        return _unknown(facts, NodeState.NO_LEASE, "its agent's Lease was never seen")
+    if fresh is Freshness.STALE:
+        return _unknown(facts, NodeState.STALE, f"its agent has not renewed its Lease for {stale_after:g} s")
+    stale_at = facts.heartbeat.seen_at + stale_after
+    if node.cap.busier <= 0:
+        return _unknown(facts, NodeState.NO_CAPACITY, "set the agent's --link-capacity", stale_at)
+    ledger = pending_load(node, facts.bound, now, hold)
+    link, mouse_pods = _link(node, facts, ledger)
+    return NodeView(
+        facts.name, NodeState.KNOWN, "", link, mouse_pods, ledger, link.utilisation, waiting(link.utilisation),
+        describe_load(link), min(stale_at, ledger.until),
+    )  # fmt: skip
+
+
+def unplaced(facts: NodeFacts, uid: str) -> NodeFacts:
+    """The node as it would be had the pod ``uid`` never come there: neither measured nor expected."""
+    bound = tuple(bound for bound in facts.bound if bound.pod.uid != uid)
+    return replace(facts, bound=bound, gone={*facts.gone, uid})
+
+
+def teaches(footprint: NodeFootprint | None, heartbeat: Heartbeat | None, now: float, stale_after: float) -> bool:
+    """Whether a node's measurements count for its workloads: fresh data only."""
+    return footprint is not None and freshness(heartbeat, now, stale_after) is Freshness.FRESH

@@ -1,0 +1,97 @@
+"""Why a pod would go where it would go: every step of a verdict as JSON.
+
+Enters: a decoded request, the snapshot, the policy and the time. Leaves: a plain dict. Pure; it calls the same
+functions as filter and prioritize, so that it cannot tell another story: kube-scheduler asks for the scores of
+those nodes only that the filter lets pass, so that no other has one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from extender.model.cost import placement_cost
+from extender.model.demand import Demand
+from extender.model.pods import PodInfo
+from extender.model.snapshot import NodeView, Snapshot
+from extender.model.trafficfootprint import Record
+from extender.placement.filtering import effective_placement, filter_nodes, unsuitable
+from extender.placement.scoring import score_nodes
+from extender.placement.tie_break import commit_known, commits
+from extender.settings import Policy
+from footprint.declared import Placement
+
+
+def _node(demand: Demand, view: NodeView, scarce: bool) -> dict[str, Any]:
+    if not view.known:
+        return {"state": view.state.value, "why": view.detail}
+    link = view.link
+    cost = placement_cost(demand.tx, demand.rx, demand.suffers, link, scarce) if not demand.neutral else None
+    return {
+        "state": view.state.value,
+        "load": view.load,
+        "link": {**asdict(link), "u_tx": link.u_tx, "u_rx": link.u_rx, "waiting": view.waiting},
+        "predicted_pods": view.ledger.pods,
+        "cost": {**asdict(cost), "total": cost.total} if cost else None,
+        "unsuitable": unsuitable(demand, view),
+    }
+
+
+def _record(record: Record | None) -> dict[str, Any] | None:
+    """The TrafficFootprint of the pod's workload; None when there is none."""
+    if record is None:
+        return None
+    remembered, stated = record.demand, record.stated
+    return {
+        "name": record.name,
+        "spec": {
+            "class": stated.cls, "expected_bandwidth": stated.bandwidth, "placement": stated.placement,
+        },
+        "status": remembered.describe() if remembered is not None else None,
+        "malformed": list(record.problems),
+    }  # fmt: skip
+
+
+def _scores(
+    pod: PodInfo, passed: list[str], demand: Demand, snapshot: Snapshot
+) -> tuple[dict[str, int], str | None]:
+    """What prioritize answers about ``passed``, and the node that it commits the pod to."""
+    scores, chosen = score_nodes(passed, demand, snapshot), None
+    if pod.uid and commits(demand, snapshot):  # which of equals it is depends on the UID: a manifest has none yet
+        scores, chosen = commit_known(passed, scores, pod.uid, snapshot)
+    return dict(zip(passed, scores, strict=True)), chosen
+
+
+def explain(pod: PodInfo, names: list[str], snapshot: Snapshot, policy: Policy, now: float) -> dict[str, Any]:
+    """The verdict on ``pod`` over ``names``, with everything it rests on."""
+    demand = snapshot.demand(pod)
+    waited = snapshot.waited(pod, now)
+    default = snapshot.placement(pod, policy.placement)
+    placement = effective_placement(pod, default, waited, policy.relax_after)
+    verdict = filter_nodes(names, demand, placement, snapshot)
+    neutral = Demand() if placement is Placement.IGNORE else demand
+    scores, chosen = _scores(pod, verdict.passed, neutral, snapshot)
+    return {
+        "pod": {
+            "namespace": pod.ns,
+            "name": pod.name,
+            "workload": pod.workload,
+            "exempt": pod.exempt,
+            "node": pod.node or None,
+        },
+        "problems": [problem.message for problem in pod.wishes.problems],
+        "demand": {**asdict(demand), "text": demand.describe()},
+        "traffic_footprint": _record(snapshot.records.get(pod.key)),
+        "placement": placement.value,
+        "mice_free_links_scarce": snapshot.scarce,
+        "waited_seconds": round(waited, 1),
+        "committed_to": chosen,
+        "nodes": {
+            name: {
+                **_node(demand, snapshot.view(name), snapshot.scarce),
+                "score": scores.get(name),
+                "passes": name in scores,
+            }
+            for name in names
+        },
+    }

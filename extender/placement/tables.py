@@ -1,0 +1,297 @@
+"""The answers for many nodes at once: what each node means for a demand, worked out once and kept.
+
+Enters: candidate names, a demand, a placement mode and the snapshot. Leaves: the two answers as JSON. Says
+exactly what ``filtering.filter_nodes`` and ``scoring.score_nodes`` say (property tests hold them together), in a
+few microseconds per hundred nodes: a verdict depends only on the node's view and on the few numbers of a demand
+that cost and filter look at, so that pods which ask alike share a table, and a new snapshot costs a table only
+the nodes that it changed. Names are looked up once per pod; everything else is a list by the node's place. An
+answer is made of the names as they came: what is fetched from memory for each candidate is most of its time.
+Belongs to one thread. Memory: two pointers and at most one reason per node in each of ``MAX_TABLES`` tables.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from itertools import compress
+from operator import not_
+from typing import Final, NamedTuple
+
+import orjson
+
+from extender.model.demand import Demand
+from extender.model.snapshot import NodeView, Snapshot
+from extender.placement.filtering import unsuitable
+from extender.placement.scoring import BEST, NEUTRAL, comparable_cost, score_table
+from extender.placement.tie_break import pick
+from footprint.declared import Placement
+
+MAX_TABLES: Final = 64
+"""Kinds of demand kept. All mice share two (links scarce or not); elephants have one for each rate,
+of which learned ones are twenty per decade."""
+
+AHEAD_FROM: Final = 16
+"""Nodes that a table must lack to be completed between requests. Each pod placed changes a node, and a table that
+followed every one of them would cost more than it saves; so few take the next answer
+a tenth of a millisecond."""
+
+_CHECK_EVERY: Final = 64
+"""Nodes worked out between two looks at the clock: some tenths of a millisecond."""
+
+_SUITS: Final = b""
+_UNSEEN: Final = 0
+"""Place of every node that the snapshot does not hold."""
+_HOST: Final = '{"Host":"'
+_TAILS: Final = tuple(f'","Score":{score}}},{_HOST}' for score in range(BEST + 1))
+"""From one name to the next in a HostPriorityList."""
+
+
+class LateError(Exception):
+    """The time for an answer is over."""
+
+
+class FilterAnswer(NamedTuple):
+    """ExtenderFilterResult as JSON, how many nodes it rejects, and which pass if it does, with their JSON."""
+
+    body: bytes
+    rejected: int = 0
+    passed: list[str] | None = None
+    written: bytes = b""
+
+    @property
+    def only(self) -> str | None:
+        """The node that passes, if it is the only one."""
+        return self.passed[0] if self.passed and len(self.passed) == 1 else None
+
+
+class Scores(NamedTuple):
+    """HostPriorityList as JSON, and the node that it commits the pod to."""
+
+    body: bytes
+    chosen: str | None
+
+
+class Question(NamedTuple):
+    """All of a demand and a snapshot that a node's verdict depends on, besides the node (``scoring.node_cost``,
+    ``filtering.unsuitable``)."""
+
+    tx: float
+    rx: float
+    suffers: bool
+    scarce: bool
+
+    @classmethod
+    def of(cls, demand: Demand, snapshot: Snapshot) -> Question:
+        if demand.hurts:
+            return cls(demand.tx, demand.rx, demand.suffers, False)  # mice alone make room for elephants
+        return cls(0.0, 0.0, demand.suffers, snapshot.scarce)
+
+
+@dataclass(frozen=True, slots=True)
+class _Table:
+    """One question's answers by place."""
+
+    demand: Demand
+    reasons: list[bytes | None]
+    """``"name":"reason"`` for an unsuitable node, ``_SUITS`` for one that suits, None where nothing is known."""
+    costs: list[float | None]
+    open: set[int]
+    """Places not worked out yet, or no longer right."""
+    distinct: dict[float, float]
+    """Each cost once, so that nodes that cost alike share it."""
+
+
+class _Found(NamedTuple):
+    """Where names stand in the tables, and whether it is known that they stand in JSON as they are."""
+
+    places: list[int]
+    plain: bool
+
+
+class _Places:
+    """Where each node of the snapshot stands in the tables."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        # Written and read back, so that the strings lie side by side: a look-up is mostly waiting for memory.
+        self.names: list[str] = ["", *orjson.loads(orjson.dumps(list(names)))]
+        self.of: dict[str, int] = {name: place for place, name in enumerate(self.names) if place != _UNSEEN}
+        self._plain = _plain(self.names) is self.names
+        self._known: list[tuple[Sequence[str], _Found]] = []
+
+    def find(self, names: Sequence[str]) -> _Found:
+        """The places of ``names``: looked up, unless the last question named the same nodes."""
+        for known, found in self._known:
+            if known is names or known == names:
+                return found
+        try:
+            found = _Found(list(map(self.of.__getitem__, names)), self._plain)
+        except KeyError:
+            found = _Found([self.of.get(name, _UNSEEN) for name in names], False)
+        self._known = [(names, found)]
+        return found
+
+    def expect(self, names: Sequence[str], found: _Found) -> None:
+        """The next question may well name these: prioritize follows filter."""
+        self._known[1:] = [(names, found)]
+
+
+def _plain(names: Sequence[str]) -> Sequence[str]:
+    """``names`` as they stand between quotation marks in JSON: nearly always as they are."""
+    text = "".join(names)
+    if text.isascii() and len(orjson.dumps(text)) == len(text) + 2:
+        return names
+    return [orjson.dumps(name)[1:-1].decode() for name in names]
+
+
+class Tables:
+    """See the module. ``clock`` is monotonic seconds, the clock of every ``deadline`` here."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._snapshot = Snapshot(version=-1)  # older than any: the first one is taken in whole
+        self._places = _Places(())
+        self._tables: OrderedDict[Question, _Table] = OrderedDict()
+
+    def filter(
+        self, names: Sequence[str], demand: Demand, placement: Placement, snapshot: Snapshot, deadline: float,
+        *, written: bytes | None = None,
+    ) -> FilterAnswer:  # fmt: skip
+        """``filtering.filter_nodes`` as JSON; no name may be empty. Raises LateError past ``deadline``.
+
+        ``written`` is ``names`` as JSON, where the question had them as such.
+        """
+        if placement in (Placement.SCORE, Placement.IGNORE) or demand.neutral:
+            return _everything(names, written)
+        self._follow(snapshot)
+        places, plain = self._places.find(names)
+        found = list(map(self._table(demand, places, deadline).reasons.__getitem__, places))
+        rejected = list(filter(None, found))
+        if not rejected or (placement is Placement.PREFER and _SUITS not in found):
+            return _everything(names, written)
+        stays = list(map(not_, found))
+        passed = list(compress(names, stays))
+        self._places.expect(passed, _Found(list(compress(places, stays)), plain))
+        written = orjson.dumps(passed)
+        body = b'{"NodeNames":%b,"FailedAndUnresolvableNodes":{%b},"Error":""}' % (written, b",".join(rejected))
+        return FilterAnswer(body, len(rejected), passed, written)
+
+    def prioritize(
+        self, names: Sequence[str], demand: Demand, snapshot: Snapshot, deadline: float, uid: str | None = None
+    ) -> Scores:
+        """``scoring.score_nodes`` as a HostPriorityList. Conditions and errors as for ``filter``.
+
+        With the pod's ``uid``: as ``commitment.commit`` leaves it, if the node that it chooses is a known one.
+        """
+        if demand.neutral:
+            return Scores(_listed(_plain(names), [_TAILS[NEUTRAL]] * len(names)), None)
+        self._follow(snapshot)
+        places, plain = self._places.find(names)
+        listed = names if plain else _plain(names)
+        costs = list(map(self._table(demand, places, deadline).costs.__getitem__, places))
+        distinct = set(costs)
+        scores: dict[float | None, int] = {None: NEUTRAL}
+        for cost, score in score_table({cost for cost in distinct if cost is not None}).items():
+            scores[cost] = score
+        if uid is None or not names:
+            return Scores(_listed(listed, _tails(costs, scores)), None)
+        top = max(map(scores.__getitem__, distinct))
+        best = {cost for cost in distinct if scores[cost] == top}
+        equals = list(compress(range(len(costs)), map(best.__contains__, costs)))
+        chosen = equals[pick(uid, len(equals))]
+        if costs[chosen] is None:  # nothing speaks for a node of which nothing is known
+            return Scores(_listed(listed, _tails(costs, scores)), None)
+        if top == BEST:
+            scores.update(dict.fromkeys(best, BEST - 1))
+        tails = _tails(costs, scores)
+        lifted, place = _TAILS[min(top + 1, BEST)], places[chosen]
+        tails[chosen] = lifted
+        if places.count(place) > 1:  # sent twice, scored twice
+            for at in [at for at, other in enumerate(places) if other == place]:
+                tails[at] = lifted
+        return Scores(_listed(listed, tails), names[chosen])
+
+    def work_ahead(self, snapshot: Snapshot, deadline: float) -> bool:
+        """Use idle time until ``deadline`` for what the tables lack; whether anything is left to do."""
+        self._follow(snapshot)
+        try:
+            for question, table in list(self._tables.items()):
+                if len(table.open) >= AHEAD_FROM:
+                    self._work_out(table, list(table.open), question.scarce, deadline)
+        except LateError:
+            return True
+        return False
+
+    def _follow(self, snapshot: Snapshot) -> None:
+        """Take in what ``snapshot`` changed since the last one."""
+        if snapshot is self._snapshot:
+            return
+        changed = snapshot.changed_since(self._snapshot.version)
+        self._snapshot = snapshot
+        places = self._places.of
+        if changed is None or any((name in places) is not (name in snapshot.nodes) for name in changed):
+            self._tables.clear()
+            self._places = _Places(tuple(snapshot.nodes))
+            return
+        again = {places[name] for name in changed if name in places}
+        for table in self._tables.values():
+            table.open.update(again)
+
+    def _table(self, demand: Demand, places: list[int], deadline: float) -> _Table:
+        """The table of ``demand``, worked out at ``places``."""
+        question = Question.of(demand, self._snapshot)
+        table = self._tables.get(question)
+        if table is None:
+            size = len(self._places.names)
+            table = self._tables[question] = _Table(demand, [None] * size, [None] * size, set(range(1, size)), {})
+            if len(self._tables) > MAX_TABLES:
+                self._tables.popitem(last=False)
+        else:
+            self._tables.move_to_end(question)
+        if table.open:
+            # So few are worked out sooner than they are looked for among the candidates.
+            wanted = list(table.open) if len(table.open) < AHEAD_FROM else table.open.intersection(places)
+            self._work_out(table, wanted, question.scarce, deadline)
+        return table
+
+    def _work_out(self, table: _Table, places: Collection[int], scarce: bool, deadline: float) -> None:
+        for count, place in enumerate(places, 1):
+            name = self._places.names[place]
+            view = self._snapshot.nodes[name]
+            table.reasons[place] = _reason(name, table.demand, view)
+            cost = comparable_cost(table.demand, view, scarce)
+            table.costs[place] = None if cost is None else table.distinct.setdefault(cost, cost)
+            table.open.discard(place)
+            if count % _CHECK_EVERY == 0 and self._clock() > deadline:
+                raise LateError
+        if not table.open:
+            table.open.clear()  # gives back the room of thousands, which every later look would walk through
+
+
+def _listed(names: Sequence[str], tails: list[str]) -> bytes:
+    """HostPriorityList as JSON: each name (``_plain``), and what follows it."""
+    if not names:
+        return b"[]"
+    pieces = [""] * (2 * len(names))
+    pieces[0::2], pieces[1::2] = names, tails
+    pieces[-1] = tails[-1].removesuffix("," + _HOST)
+    return f"[{_HOST}{''.join(pieces)}]".encode()
+
+
+def _tails(costs: list[float | None], scores: dict[float | None, int]) -> list[str]:
+    tails = {cost: _TAILS[score] for cost, score in scores.items()}
+    return list(map(tails.__getitem__, costs))
+
+
+def _reason(name: str, demand: Demand, view: NodeView) -> bytes | None:
+    if not view.known:
+        return None
+    why = unsuitable(demand, view)
+    return _SUITS if why is None else b"%b:%b" % (orjson.dumps(name), orjson.dumps(why))
+
+
+def _everything(names: Sequence[str], written: bytes | None) -> FilterAnswer:
+    """Every node passes."""
+    body = written if written is not None else orjson.dumps(names)
+    return FilterAnswer(b'{"NodeNames":%b,"FailedAndUnresolvableNodes":{},"Error":""}' % body)

@@ -1,0 +1,1 @@
+"""Benchmarks of the extender: answers, scale, learning, and a simulation of placement quality."""

@@ -1,0 +1,349 @@
+"""Answer times of the extender beside two alternatives that decide nothing, in the same run.
+
+``python -m lab.bench.extender.answers [--output json]``: filter and prioritize over loopback, one request
+at a time over one kept-alive connection as kube-scheduler asks, at 50, 500 and 5,000 candidate names against
+5,000 annotated
+nodes with 30 pods each; in a second process also while binds arrive and nodes rewrite their footprints, as often
+as 5,000 nodes do that write once a minute. Beside it a Go program with net/http and encoding/json, and a FastAPI
+handler with pydantic models, that only parse and answer: they reject as many nodes as the extender does here on
+the average, so that answers are of one size (*bytes*: of the two answers about a pod). Subjects take turns of 20
+pods, in which the others stand still, so that they share whatever else the machine does; one more pod before each
+turn does not count, because the processor's caches hold what the others left there. Every request has its
+names in another order and its pod of another workload; before the figures are taken every subject has answered for
+each workload once. CPU time is what all threads of a subject used, from the kernel's scheduler statistics: it
+depends less on what else the machine does.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import os
+import random
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Final
+
+import orjson
+from rich.console import Console
+from rich.table import Table
+
+from lab.bench.extender.cluster import WORKLOADS, node_name, pod_object
+
+SIZES: Final = (50, 500, 5000)
+VERBS: Final = ("filter", "prioritize")
+FLOOR: Final = "go"
+_GO: Final = Path(__file__).parent / "go-extender"
+_WARM_UP: Final = WORKLOADS
+_SETTLE_SECONDS: Final = 1.0
+_AWAKE_SECONDS: Final = 0.05
+"""For whatever was due while a subject stood still."""
+_REJECT_EVERY: Final = ("--reject-every", "12")
+"""What the extender rejects of these nodes: 8.4 % of those that it is asked about."""
+_TURN: Final = 20
+"""Pods that one subject answers for before the next has its turn."""
+_FIRST: Final = 1
+"""Pods before each turn that do not count."""
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """One subject at one size; milliseconds."""
+
+    subject: str
+    names: int
+    requests: int
+    filter_p50: float
+    filter_p99: float
+    prioritize_p50: float
+    prioritize_p99: float
+    p50: float
+    """Of both verbs' requests together."""
+    p99: float
+    per_second: float
+    cpu: float
+    """Per request, both verbs together."""
+    answer_bytes: float
+    """Of both answers about one pod, in the mean."""
+    ratio: float
+    """This subject's p50 over the Go floor's, turn by turn, and of these the median: the machine's own moods,
+    which last for seconds, are the same on both sides of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    port: int
+    pid: int
+
+    def cpu(self) -> float:
+        """Seconds that all its threads have used."""
+        tasks = Path(f"/proc/{self.pid}/task").glob("*/schedstat")
+        return sum(int(task.read_text().split()[0]) for task in tasks) / 1e9
+
+    def rest(self) -> None:
+        """Stand still: what a subject does by itself must not slow the one that is asked."""
+        os.kill(self.pid, signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        os.kill(self.pid, signal.SIGCONT)
+        time.sleep(_AWAKE_SECONDS)
+
+
+class Connection:
+    """One kept-alive connection, as plain as a client can be."""
+
+    def __init__(self, port: int) -> None:
+        self._socket = socket.create_connection(("127.0.0.1", port))
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._buffer = memoryview(bytearray(4 << 20))
+
+    def ask(self, request: bytes) -> tuple[float, bytes]:
+        """Seconds from the first byte sent to the last one received, and the body."""
+        started = time.perf_counter()
+        self._socket.sendall(request)
+        size, wanted, start = 0, -1, 0
+        while wanted < 0 or size < wanted:
+            got = self._socket.recv_into(self._buffer[size:])
+            if not got:
+                raise OSError("the subject closed the connection")
+            size += got
+            if wanted < 0:
+                wanted, start = _length(bytes(self._buffer[: min(size, 4096)]))
+                if wanted == 0 and bytes(self._buffer[size - 5 : size]) == b"0\r\n\r\n":
+                    wanted = size  # Go sends longer bodies in chunks
+                elif wanted == 0:
+                    wanted = -1
+        taken = time.perf_counter() - started
+        return taken, bytes(self._buffer[start:size])
+
+    def close(self) -> None:
+        self._socket.close()
+
+
+def _length(head: bytes) -> tuple[int, int]:
+    """Bytes of the whole answer (0: chunked, until its last chunk; -1: not known), and where its body starts."""
+    end = head.find(b"\r\n\r\n")
+    if end < 0:
+        return -1, 0
+    for line in head[:end].lower().split(b"\r\n"):
+        if line.startswith(b"content-length:"):
+            return end + 4 + int(line.split(b":")[1]), end + 4
+    return 0, end + 4
+
+
+def bodies(size: int, nodes: int, count: int) -> Iterator[tuple[str, bytes]]:
+    """(verb, request) pairs: filter, then prioritize of the same pod."""
+    draw = random.Random(size)
+    for number in range(count):
+        names = draw.sample([node_name(index) for index in range(nodes)], size)
+        pod = pod_object(number, uid=f"pending-{number}")
+        body = orjson.dumps({"Pod": pod, "Nodes": None, "NodeNames": names})
+        for verb in VERBS:
+            head = (
+                f"POST /{verb} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
+                f"Content-Length: {len(body)}\r\n\r\n"
+            )
+            yield verb, head.encode() + body
+
+
+@contextmanager
+def subject(argv: list[str]) -> Iterator[Subject]:
+    """A process that prints its port and serves until the end."""
+    process = subprocess.Popen(argv, stdout=subprocess.PIPE, text=True)
+    try:
+        line = process.stdout.readline() if process.stdout else ""
+        if not line.strip().isdigit():
+            raise OSError(f"{argv[0]} did not say its port")
+        started = Subject(int(line), process.pid)
+        _until_open(started.port)
+        yield started
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.send_signal(signal.SIGCONT)
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        if process.stdout:
+            process.stdout.close()
+
+
+def _until_open(port: int) -> None:
+    for _ in range(200):
+        try:
+            socket.create_connection(("127.0.0.1", port)).close()
+        except OSError:
+            time.sleep(0.05)
+        else:
+            return
+    raise OSError(f"nothing answers on port {port}")
+
+
+def build_go() -> Path:
+    """The Go floor, built once per source into the user's cache."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "traffic-footprint"
+    cache.mkdir(parents=True, exist_ok=True)
+    program = cache / "go-extender"
+    subprocess.run(
+        ["go", "build", "-trimpath", "-o", program, "."],
+        cwd=_GO,
+        check=True,
+        env={**os.environ, "CGO_ENABLED": "0"},
+    )
+    return program
+
+
+def measure(subjects: dict[str, Subject], nodes: int, rounds: int) -> list[Result]:
+    """All subjects at all sizes."""
+    results = []
+    turns, length = math.ceil(rounds / _TURN), len(VERBS) * (_FIRST + _TURN)
+    for size in SIZES:
+        asked = list(bodies(size, nodes, _WARM_UP + turns * (_FIRST + _TURN)))
+        warm, counted = asked[: 2 * _WARM_UP], asked[2 * _WARM_UP :]
+        taken: dict[tuple[str, str], list[float]] = {(s, v): [] for s in subjects for v in VERBS}
+        cpu, answered = dict.fromkeys(subjects, 0.0), dict.fromkeys(subjects, 0)
+        connections = {name: Connection(subject.port) for name, subject in subjects.items()}
+        for name, connection in connections.items():
+            _check(name, size, [connection.ask(request)[1] for _, request in warm])
+        time.sleep(_SETTLE_SECONDS)
+        for one in subjects.values():
+            one.rest()
+        for start in range(0, len(counted), length):
+            turn = counted[start : start + length]
+            for name, connection in connections.items():
+                subjects[name].go_on()
+                for _, request in turn[: 2 * _FIRST]:
+                    connection.ask(request)
+                before = subjects[name].cpu()
+                for verb, request in turn[2 * _FIRST :]:
+                    seconds, answer = connection.ask(request)
+                    taken[name, verb].append(seconds)
+                    answered[name] += len(answer)
+                cpu[name] += subjects[name].cpu() - before
+                subjects[name].rest()
+        for connection in connections.values():
+            connection.close()
+        for one in subjects.values():
+            one.go_on()
+        each = 2 * turns * _TURN
+        results += [
+            _result(name, size, taken, cpu[name] / each, len(VERBS) * answered[name] / each) for name in subjects
+        ]
+    return results
+
+
+def _check(name: str, size: int, answers: list[bytes]) -> None:
+    """Every answer says something of every node."""
+    short = [answer for answer in answers if len(answer) < 20 * size]
+    if short:
+        raise OSError(f"{name} answered {short[0][:200]!r}")
+
+
+def _result(
+    name: str, size: int, taken: dict[tuple[str, str], list[float]], cpu: float, answer_bytes: float
+) -> Result:
+    milliseconds = {verb: [1000 * seconds for seconds in taken[name, verb]] for verb in VERBS}
+    filtered, scored = (milliseconds[verb] for verb in VERBS)
+    both = filtered + scored
+    ratio = statistics.median(
+        own / floor for own, floor in zip(_turns(taken, name), _turns(taken, FLOOR), strict=True)
+    )
+    return Result(
+        name, size, len(both),
+        statistics.median(filtered), _p99(filtered), statistics.median(scored), _p99(scored),
+        statistics.median(both), _p99(both), 1000 / statistics.fmean(both), 1000 * cpu, answer_bytes,
+        ratio,
+    )  # fmt: skip
+
+
+def _turns(taken: dict[tuple[str, str], list[float]], name: str) -> list[float]:
+    """A subject's p50 in each of its turns."""
+    filtered, scored = (taken[name, verb] for verb in VERBS)
+    starts = range(0, len(filtered), _TURN)
+    return [statistics.median([*filtered[at : at + _TURN], *scored[at : at + _TURN]]) for at in starts]
+
+
+def _p99(values: list[float]) -> float:
+    return sorted(values)[min(len(values) - 1, round(0.99 * len(values)))]
+
+
+def table(results: list[Result]) -> Table:
+    """Times, and each subject's p50 over the Go floor's."""
+    shown = Table(title="milliseconds per request; ratio: p50 over the Go floor's")
+    for column in (
+        "names",
+        "subject",
+        "filter p50",
+        "p99",
+        "prioritize p50",
+        "p99",
+        "both p50",
+        "p99",
+        "req/s",
+        "CPU",
+        "bytes",
+        "ratio",
+    ):
+        shown.add_column(column, justify="left" if column == "subject" else "right")
+    for r in results:
+        figures = (r.filter_p50, r.filter_p99, r.prioritize_p50, r.prioritize_p99, r.p50, r.p99)
+        times = (f"{figure:.2f}" for figure in figures)
+        shown.add_row(
+            str(r.names),
+            r.subject,
+            *times,
+            f"{r.per_second:.0f}",
+            f"{r.cpu:.2f}",
+            f"{r.answer_bytes:.0f}",
+            f"{r.ratio:.2f}",
+        )
+    return shown
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
+    parser.add_argument("--nodes", type=int, default=5000)
+    parser.add_argument("--pods", type=int, default=30, help="measured pods per node")
+    parser.add_argument("--churn", type=float, default=20.0, help="binds per second while asked (second row)")
+    parser.add_argument("--rewrites", type=float, default=80.0, help="footprints written per second, likewise")
+    parser.add_argument(
+        "--rounds", type=int, default=400, help=f"requests per verb, size and subject, in turns of {_TURN}"
+    )
+    parser.add_argument("--output", choices=("table", "json"), default="table")
+    options = parser.parse_args(argv)
+    made = [sys.executable, "-m", "lab.bench.extender.subjects"]
+    cluster = ["ours", "--nodes", str(options.nodes), "--pods", str(options.pods)]
+    subjects = {
+        "extender": [*made, *cluster],
+        f"extender, {options.churn:g} binds/s, {options.rewrites:g} writes/s": [
+            *made, *cluster, "--churn", str(options.churn), "--rewrites", str(options.rewrites),
+        ],
+        FLOOR: [str(build_go()), *_REJECT_EVERY],
+        "fastapi+pydantic": [*made, "plain", *_REJECT_EVERY],
+    }  # fmt: skip
+    with ExitStack() as stack:
+        running = {name: stack.enter_context(subject(command)) for name, command in subjects.items()}
+        results = measure(running, options.nodes, options.rounds)
+    if options.output == "json":
+        load = [round(value, 2) for value in os.getloadavg()]
+        print(
+            orjson.dumps(
+                {"load": load, "results": [asdict(r) for r in results]}, option=orjson.OPT_INDENT_2
+            ).decode()
+        )
+    else:
+        Console(width=140).print(table(results))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

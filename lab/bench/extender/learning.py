@@ -1,0 +1,118 @@
+"""What learning costs an extender: objects taken in, and one look of the replica that leads.
+
+``python -m lab.bench.extender.learning [--workloads N] [--output json]``: TrafficFootprints of that many
+workloads,
+all measured, steady, in this process; nothing is sent anywhere. Times are CPU time of this thread, the median of
+several; memory is what the kernel says is resident.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from types import SimpleNamespace
+from typing import Any, Final
+
+import orjson
+
+from extender.cluster.state import ClusterState
+from extender.cluster.trafficfootprints import Book
+from extender.learning.learner import Learner, LearnerConfig
+from extender.learning.store import StoreState
+from extender.model.demand import Tally
+from extender.model.profile import NOTHING_YET, fold
+from extender.model.trafficfootprint import decode_record, new_object, status_of
+
+NOW: Final = 1_800_000_000.0
+_TIMES: Final = 7
+_PAGE: Final = 4096
+_BUSY: Final = Tally(active=1, hurting=1, tx=150e6, peak_tx=190e6, running=1)
+_OTHER: Final = Tally(active=1, hurting=1, tx=20e6, peak_tx=20e6, running=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    workloads: int
+    take_in_seconds: float
+    """All objects: decoded, and into the snapshot; as at the start."""
+    resident_mib: float
+    """More than before, once the objects' JSON is gone."""
+    change_ms: float
+    """One object that changed: decoded, and into the snapshot."""
+    look_ms: float
+    """One sample of every workload, when none needs a write."""
+
+
+def an_object(number: int, tally: Tally = _BUSY) -> dict[str, Any]:
+    """The object of one workload, with a status that rests on a hundred samples."""
+    made, profile = new_object((f"team-{number % 50}", f"Deployment/service-{number}")), NOTHING_YET
+    for _ in range(100):
+        profile = fold(profile, tally)
+    metadata = {**made["metadata"], "uid": f"uid-{number}", "resourceVersion": str(number)}
+    return {**made, "metadata": metadata, "status": status_of(profile, NOW)}
+
+
+def _seconds(act: Callable[[], object]) -> float:
+    before = time.thread_time()
+    act()
+    return time.thread_time() - before
+
+
+def _resident() -> float:
+    gc.collect()
+    with open("/proc/self/statm") as file:  # noqa: PTH123 - not a file of ours
+        return int(file.read().split()[1]) * _PAGE / 2**20
+
+
+def measure(workloads: int) -> Result:
+    """Everything, for that many workloads."""
+    listed = orjson.dumps([an_object(number) for number in range(workloads)])
+    changed = [an_object(0, tally) for tally in (_OTHER, _BUSY)]
+    before = _resident()
+    state = ClusterState(stale_after=180.0)
+    book = Book(state.write_down)
+
+    def take_in() -> None:
+        book.replace([decode_record(obj) for obj in orjson.loads(listed)])
+        state.apply()
+
+    taken = _seconds(take_in)
+    resident = _resident() - before
+
+    def change(number: int) -> None:
+        book.upsert(decode_record(changed[number % 2]))
+        state.apply()
+
+    changes = [_seconds(lambda number=number: change(number)) for number in range(2 * _TIMES)]  # type: ignore[misc]
+    take_in()
+    measured = dict.fromkeys(book.records(), _BUSY)
+    nowhere: Any = SimpleNamespace(state=StoreState.FOLLOWED)  # steady: nothing is due, so nothing else is asked
+    learner = Learner(lambda: measured, book, nowhere, lambda: True, LearnerConfig(), wall=lambda: NOW)
+    looks = [_seconds(learner.look) for _ in range(_TIMES)]
+    return Result(
+        workloads, taken, resident, 1000 * statistics.median(changes), 1000 * statistics.median(looks)
+    )  # fmt: skip
+
+
+def main() -> None:
+    """Entry point."""
+    parser = argparse.ArgumentParser(prog="python -m lab.bench.extender.learning", description=measure.__doc__)
+    parser.add_argument("--workloads", type=int, default=5000, help="how many (%(default)s)")
+    parser.add_argument("--output", choices=("text", "json"), default="text")
+    arguments = parser.parse_args()
+    found = measure(arguments.workloads)
+    if arguments.output == "json":
+        print(orjson.dumps(asdict(found), option=orjson.OPT_INDENT_2).decode())
+        return
+    print(f"{found.workloads} workloads, each with an object")
+    print(f"all taken in at the start  {found.take_in_seconds:.2f} s, {found.resident_mib:.0f} MiB resident")
+    print(f"one object that changed    {found.change_ms:.1f} ms")
+    print(f"one look of the leader     {found.look_ms:.0f} ms")
+
+
+if __name__ == "__main__":
+    main()

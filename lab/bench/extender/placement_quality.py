@@ -1,0 +1,356 @@
+"""How well pods end up placed: a simulation with the extender's own arithmetic on 1,000 nodes.
+
+``python -m lab.bench.extender.placement_quality [--output json]``. Each pod has a typical transfer, drawn from
+the "data mining" flow sizes of a production data centre (A. Greenberg et al., VL2, SIGCOMM 2009, as tabulated
+by M.
+Alizadeh et al., pFabric, SIGCOMM 2013): four fifths of the flows are under 10 kB, and most bytes are in the few
+above 100 MB. A pod whose transfer is at least 10 MiB is an elephant that would like to move it within a second;
+one under 128 KiB is a mouse; the others count for nothing. Pods arrive one by one in random order until the
+cluster is full; then, ``--turnover`` times over, a random pod ends and a new one arrives. A tenth of the nodes are
+candidates each time, as kube-scheduler samples them with the shipped configuration (``--candidates 42``: as by its
+own rule for 1,000); among the best scores the node with the fewest pods is taken, as its own spreading would.
+
+Beside the extender: random nodes and spreading alone; where all pods of the end are known beforehand, a packing
+that can be had, and what no placement can beat that carries as much as the links can. Each term of the cost model
+is also switched off alone, and the price of slowing elephants varied, with mode ``score``, in which nothing but
+costs decides.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import random
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import asdict, dataclass, field
+from itertools import pairwise
+from typing import Any, Final
+from unittest.mock import patch
+
+import orjson
+from rich.console import Console
+from rich.table import Table
+
+from extender.cluster.mice_free_links import Census
+from extender.model import cost
+from extender.model.cost import SATURATED, Link, elephant_cost, waiting
+from extender.model.demand import Demand, Origin
+from extender.model.ledger import BoundPod
+from extender.model.pods import PodInfo
+from extender.model.snapshot import NodeFacts, NodeView, Snapshot, view_node
+from extender.placement import scoring
+from extender.placement.tables import Tables
+from footprint.classes import TrafficClass
+from footprint.declared import Placement
+from footprint.models import LinkRates, NodeFootprint
+from footprint.staleness import Heartbeat
+
+# (1,460-byte packets, cumulative share of flows)
+DATA_MINING: Final = (
+    (1, 0.0), (1, 0.5), (2, 0.6), (3, 0.7), (7, 0.8), (267, 0.9), (2107, 0.95), (66667, 0.99), (666667, 1.0),
+)  # fmt: skip
+_PACKET: Final = 1460
+_ELEPHANT: Final = 10 * 2**20
+_MOUSE: Final = 128 * 2**10
+_SAMPLED: Final = 10.0
+"""Percent: ``percentageOfNodesToScore`` of the shipped configuration."""
+_PODS_PER_NODE: Final = 110
+"""What a kubelet accepts by default."""
+_ROUNDING: Final = 1 + 1e-9
+"""Elephants that fill a link exactly fit."""
+
+PACKED: Final = "offline packing, achievable"
+LOWER_BOUND: Final = "lower bound"
+
+Choose = Callable[["Nodes", Demand, list[str], random.Random], str]
+
+
+@dataclass(frozen=True, slots=True)
+class Quality:
+    """What became of one policy."""
+
+    policy: str
+    pairs: int
+    """Mouse pods times elephant pods on the same node, summed over nodes."""
+    mean_wait: float
+    """Of a mouse pod, in service times of its link's queue."""
+    waiting_mice: float
+    """Percent of mouse pods that wait a whole service time and more."""
+    unmet: float
+    """Percent of the elephants' bandwidth beyond what their links carry."""
+
+
+def flow_size(draw: random.Random) -> float:
+    """Bytes of one flow; between the published points log-linear."""
+    share = draw.random()
+    for (low, below), (high, upto) in pairwise(DATA_MINING):
+        if share <= upto:
+            part = (share - below) / (upto - below) if upto > below else 1.0
+            return _PACKET * math.exp(math.log(low) + part * (math.log(high) - math.log(low)))
+    return float(_PACKET * DATA_MINING[-1][0])
+
+
+def demand_of(size: float, link: float) -> Demand:
+    """What a pod with transfers of ``size`` bytes asks of a link of ``link`` bit/s."""
+    if size >= _ELEPHANT:
+        return Demand(TrafficClass.ELEPHANT, min(8 * size, SATURATED * link), 0.0, 0.0, Origin.LEARNED, 1)
+    if size <= _MOUSE:
+        return Demand(TrafficClass.MOUSE, 0.0, 0.0, 1.0, Origin.LEARNED, 1)
+    return Demand(TrafficClass.QUIET, origin=Origin.LEARNED, pods=1)
+
+
+@dataclass(slots=True)
+class Nodes:
+    """The cluster as it fills."""
+
+    count: int
+    link: float
+    bound: dict[str, list[BoundPod]] = field(default_factory=dict)
+    views: dict[str, NodeView] = field(default_factory=dict)
+    tables: Tables = field(default_factory=Tables)
+    snapshot: Snapshot = field(default_factory=Snapshot)
+    census: Census = field(default_factory=lambda: Census(1e8))
+
+    def __post_init__(self) -> None:
+        self.bound = {f"node-{number:04d}": [] for number in range(self.count)}
+        self.views = {name: self._view(name) for name in self.bound}
+        self.snapshot = Snapshot(self.views)
+
+    def _view(self, name: str) -> NodeView:
+        footprint = NodeFootprint(src="simulation", cap=LinkRates(self.link, self.link))
+        return view_node(NodeFacts(name, footprint, "", Heartbeat("1", 0.0), tuple(self.bound[name])), 0.0, 1e9)
+
+    def place(self, name: str, demand: Demand, number: int) -> BoundPod:
+        """A pod of ``demand`` is bound to node ``name``."""
+        pod = PodInfo(f"pod-{number}", "default", f"pod-{number}", f"Job/{number}")
+        placed = BoundPod(pod, demand)
+        self.bound[name].append(placed)
+        if demand.hurts:
+            self.census.put(pod)
+            self.census.update({pod.key: demand}, ())
+        self._changed(name)
+        return placed
+
+    def end(self, name: str, placed: BoundPod) -> None:
+        """A pod of node ``name`` ends; its workload does not come back."""
+        self.bound[name].remove(placed)
+        if placed.demand.hurts:
+            self.census.drop(placed.pod)
+            self.census.update({}, ())
+        self._changed(name)
+
+    def _changed(self, name: str) -> None:
+        self.views = {**self.views, name: self._view(name)}
+        keep = self.census.links_to_keep(self.link, self.count)
+        free = sum(view.link.mice <= 0 for view in self.views.values()) if keep else self.count
+        self.snapshot = Snapshot(
+            self.views, scarce=keep > 0 and free <= keep, version=self.snapshot.version + 1,
+            recent=(*self.snapshot.recent[-8:], frozenset({name})),
+        )  # fmt: skip
+
+    def fewest(self, names: list[str], draw: random.Random) -> str:
+        return min(names, key=lambda name: (len(self.bound[name]), draw.random()))
+
+
+def at_random(_nodes: Nodes, _demand: Demand, names: list[str], draw: random.Random) -> str:
+    return draw.choice(names)
+
+
+def spread(nodes: Nodes, _demand: Demand, names: list[str], draw: random.Random) -> str:
+    return nodes.fewest(names, draw)
+
+
+def extender(placement: Placement) -> Choose:
+    """kube-scheduler with the extender in mode ``placement``."""
+
+    def choose(nodes: Nodes, demand: Demand, names: list[str], draw: random.Random) -> str:
+        if demand.neutral:
+            return nodes.fewest(names, draw)
+        answer = nodes.tables.filter(names, demand, placement, nodes.snapshot, math.inf)
+        passed = orjson.loads(answer.body)["NodeNames"] if answer.rejected else names
+        scores = orjson.loads(nodes.tables.prioritize(passed, demand, nodes.snapshot, math.inf).body)
+        top = max(entry["Score"] for entry in scores)
+        return nodes.fewest([entry["Host"] for entry in scores if entry["Score"] == top], draw)
+
+    return choose
+
+
+@contextmanager
+def priced(slowdown: float) -> Iterator[None]:
+    """Another price of slowing elephants."""
+    with patch.object(cost, "SLOWDOWN", slowdown):
+        yield
+
+
+@contextmanager
+def without(term: str) -> Iterator[None]:
+    """One term of the cost model switched off."""
+    node_cost = scoring.node_cost
+
+    def elephants(tx: float, rx: float, link: Link) -> tuple[float, float]:
+        harm, slower = elephant_cost(tx, rx, link)
+        return (0.0 if term == "harm" else harm), (0.0 if term == "slowdown" else slower)
+
+    def node(demand: Demand, view: NodeView, scarce: bool = False) -> float:
+        cost = node_cost(demand, view, scarce and term != "room")
+        return cost - view.waiting if term == "waiting" and demand.suffers else cost
+
+    with patch.object(scoring, "elephant_cost", elephants), patch.object(scoring, "node_cost", node):
+        yield
+
+
+def fill(
+    nodes: Nodes, choose: Choose, demands: list[Demand], full: int, draw: random.Random,
+    *, candidates: float = _SAMPLED,
+) -> list[Demand]:  # fmt: skip
+    """Place ``demands`` one after the other, at most ``full`` at a time; those that are left at the end.
+    ``candidates`` percent of the nodes can be chosen each time.
+
+    Who ends and which nodes are candidates does not depend on what is chosen, nor who ends on how many candidates
+    there are: all policies end with the same pods.
+    """
+    ends, samples = random.Random(draw.random()), random.Random(draw.random())
+    live: list[tuple[str, BoundPod]] = []
+    everyone = list(nodes.bound)
+    sampled = max(1, round(candidates * len(everyone) / 100))
+    for number, demand in enumerate(demands):
+        if len(live) == full:
+            at = ends.randrange(full)
+            live[at], live[-1] = live[-1], live[at]
+            nodes.end(*live.pop())
+        names = samples.sample(everyone, sampled)
+        name = choose(nodes, demand, names, draw)
+        live.append((name, nodes.place(name, demand, number)))
+    return [placed.demand for _, placed in live]
+
+
+def quality(policy: str, placed: Iterable[Sequence[Demand]], link: float) -> Quality:
+    """The figures of pods, node by node."""
+    pairs, waits, wanted, unmet = 0, list[float](), 0.0, 0.0
+    for there in placed:
+        elephants = [demand.tx for demand in there if demand.hurts]
+        mice = sum(demand.suffers for demand in there)
+        pairs += mice * len(elephants)
+        waits += [waiting(sum(elephants) / link)] * mice
+        wanted += sum(elephants)
+        unmet += max(0.0, sum(elephants) - SATURATED * link)
+    long = sum(wait >= 1 for wait in waits)
+    mean = sum(waits) / max(len(waits), 1)
+    return Quality(policy, pairs, mean, 100 * long / max(len(waits), 1), 100 * unmet / max(wanted, 1.0))
+
+
+def judged(policy: str, nodes: Nodes) -> Quality:
+    """The figures of a filled cluster."""
+    return quality(policy, ([pod.demand for pod in bound] for bound in nodes.bound.values()), nodes.link)
+
+
+def packed(demands: list[Demand], nodes: int, link: float, full: int = _PODS_PER_NODE) -> list[list[Demand]]:
+    """Pods by node, as somebody could place them who knows them all: elephants onto as few links as first-fit
+    decreasing needs (those that fit nowhere onto the least loaded), quiet pods beside them, mice on the other
+    nodes, and where these are full where they wait least. No node gets more than ``full`` pods, if all fit so."""
+    full = max(full, math.ceil(len(demands) / nodes))
+    there: list[list[Demand]] = [[] for _ in range(nodes)]
+    used, usable = [0.0] * nodes, SATURATED * link * _ROUNDING
+
+    def put(demand: Demand, node: int) -> None:
+        there[node].append(demand)
+        used[node] += demand.tx
+
+    def open_nodes() -> list[int]:
+        return [node for node in range(nodes) if len(there[node]) < full]
+
+    for demand in sorted((d for d in demands if d.hurts), key=lambda d: -d.tx):
+        fits = (node for node in open_nodes() if used[node] + demand.tx <= usable)
+        put(demand, next(fits, min(open_nodes(), key=used.__getitem__)))
+    quiet = [d for d in demands if not d.hurts and not d.suffers]
+    mice = [d for d in demands if not d.hurts and d.suffers]
+    for others, best_first in ((quiet, -1.0), (mice, 1.0)):
+        room = sorted(open_nodes(), key=lambda node: best_first * used[node])
+        places = [node for node in room for _ in range(full - len(there[node]))]
+        for demand, node in zip(others, places, strict=False):
+            put(demand, node)
+    return there
+
+
+def lower_bound(demands: list[Demand], nodes: int, link: float, full: int = _PODS_PER_NODE) -> Quality:
+    """What no placement beats that carries as much as all links can.
+
+    As if elephants could be cut to fill links to the brim: that leaves the most nodes to mice. The mice that these
+    cannot take live beside one elephant each at least, and wait as long as the smallest one makes them.
+    """
+    rates = [demand.tx for demand in demands if demand.hurts]
+    mice = sum(demand.suffers and not demand.hurts for demand in demands)
+    full, usable = max(full, math.ceil(len(demands) / nodes)), SATURATED * link
+    carried = min(sum(rates), nodes * usable)
+    links = max(math.ceil(carried / (usable * _ROUNDING)), math.ceil(len(rates) / full))
+    beside = max(0, mice - (nodes - links) * full)
+    wait = waiting(min(rates) / link) if rates else 0.0
+    share = beside / max(mice, 1)
+    unmet = sum(rates) - carried
+    return Quality(
+        LOWER_BOUND, beside, share * wait, 100 * share * (wait >= 1), 100 * unmet / max(sum(rates), 1.0)
+    )
+
+
+def simulate(options: argparse.Namespace) -> tuple[dict[str, Any], list[Quality]]:
+    """All policies over the same pods in the same order."""
+    draw = random.Random(options.seed)
+    link = options.link * 1e9
+    full = options.nodes * options.pods
+    demands = [demand_of(flow_size(draw), link) for _ in range(round(full * (1 + options.turnover)))]
+    by_score = extender(Placement.SCORE)
+    policies: list[tuple[str, Choose, AbstractContextManager[None]]] = [
+        ("random", at_random, nullcontext()),
+        ("spreading", spread, nullcontext()),
+        ("extender, prefer", extender(Placement.PREFER), nullcontext()),
+        ("extender, score", by_score, nullcontext()),
+        *((f"score, without {term}", by_score, without(term)) for term in ("waiting", "harm", "slowdown", "room")),
+        *((f"score, slowdown at {price}", by_score, priced(price)) for price in (5, 50, 150)),
+    ]
+    found = []
+    for name, choose, changed in policies:
+        nodes = Nodes(options.nodes, link)
+        with changed:
+            live = fill(nodes, choose, demands, full, random.Random(options.seed), candidates=options.candidates)
+        found.append(judged(name, nodes))
+    about = {
+        "nodes": options.nodes, "pods": full, "ended": len(demands) - full, "link_gbit": options.link,
+        "candidates_percent": options.candidates,
+        "elephants": sum(demand.hurts for demand in live), "mice": sum(demand.suffers for demand in live),
+        "elephants_percent_of_links": 100 * sum(demand.tx for demand in live) / (options.nodes * link),
+    }  # fmt: skip
+    return about, [
+        *found, quality(PACKED, packed(live, options.nodes, link), link), lower_bound(live, options.nodes, link),
+    ]  # fmt: skip
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
+    parser.add_argument("--nodes", type=int, default=1000)
+    parser.add_argument("--pods", type=int, default=10, help="per node")
+    parser.add_argument("--turnover", type=float, default=1.0, help="times that the whole cluster is replaced")
+    parser.add_argument("--candidates", type=float, default=_SAMPLED, help="percent of the nodes, for each pod")
+    parser.add_argument("--link", type=float, default=2.5, help="Gbit/s")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--output", choices=("table", "json"), default="table")
+    options = parser.parse_args(argv)
+    if not 0 < options.candidates <= 100:
+        parser.error("--candidates: more than 0, at most 100 percent")
+    about, found = simulate(options)
+    if options.output == "json":
+        report = {**about, "policies": [asdict(quality) for quality in found]}
+        print(orjson.dumps(report, option=orjson.OPT_INDENT_2).decode())
+        return 0
+    shown = Table(title=", ".join(f"{key} {value:g}" for key, value in about.items()))
+    for column in ("policy", "pairs", "mean wait", "mice waiting %", "unmet %"):
+        shown.add_column(column, justify="left" if column == "policy" else "right")
+    for q in found:
+        shown.add_row(q.policy, str(q.pairs), f"{q.mean_wait:.3f}", f"{q.waiting_mice:.1f}", f"{q.unmet:.2f}")
+    Console(width=120).print(shown)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Benchmarks with the real API server and kube-scheduler."""

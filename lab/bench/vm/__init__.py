@@ -1,0 +1,1 @@
+"""Benchmarks inside kernel virtual machines: instructions, throughput, detection, readers."""

@@ -1,0 +1,141 @@
+"""Guest instructions that the hooks add to a packet: off, an empty program, ours; by fentry and by kprobe.
+
+``python -m lab.bench.vm.instructions [--kernel 6.12] [--packets 4000]``, on a machine with QEMU. The guest runs
+with the accelerator ``counted``, one nanosecond per instruction on a single processor: its clock counts
+instructions, and is the same in every run of the same program. A pod sends datagrams of one flow through the node,
+one after the other without a pause; the whole path (system call, forwarding, conntrack, delivery) is one packet.
+The difference to the same path without hooks is what the hooks cost. Prints JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Final
+
+import orjson
+import structlog
+
+from lab.bench.vm import node as vm_node
+from lab.bench.vm.node import pod_address
+from lab.errors import LabError
+from lab.kernelvm import vm
+from lab.kernelvm.kernels import by_name
+from lab.network import netns
+from nodeagent.sources.ebpf import EbpfSource
+from nodeagent.sources.ebpf.compiling.build import Build, Request, build
+from nodeagent.sources.ebpf.compiling.hooks import Mode, Role
+from nodeagent.sources.ebpf.kernel import programs
+from nodeagent.sources.ebpf.kernel.programs import Programs
+from nodeagent.sources.ebpf.loader import Options
+
+_EMPTY: Final = bytes([0xB7, 0, 0, 0, 0, 0, 0, 0, 0x95, 0, 0, 0, 0, 0, 0, 0])
+"""r0 = 0; exit."""
+_SETTLE: Final = 300
+_TIMEOUT: Final = 900.0
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
+    parser.add_argument("--kernel", default="6.12")
+    parser.add_argument("--packets", type=int, default=4_000, help="per round")
+    parser.add_argument("--rounds", type=int, default=9, help="the median counts")
+    parser.add_argument("--inside", action="store_true", help="measure here, inside the counting guest")
+    options = parser.parse_args()
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
+    if options.inside:
+        found = measure(options.packets, options.rounds)
+        print(orjson.dumps(found, option=orjson.OPT_INDENT_2).decode())
+        return 0
+    try:
+        module = ["python3", "-m", "lab.bench.vm.instructions", "--inside"]
+        return boot(options.kernel, [*module, f"--packets={options.packets}", f"--rounds={options.rounds}"])
+    except LabError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+
+
+def boot(kernel: str, command: list[str]) -> int:
+    """Run ``command`` in a guest whose clock counts instructions; its status. Raises LabError."""
+    return vm.run(by_name(kernel), command, accelerator="counted", timeout=_TIMEOUT).status
+
+
+def measure(packets: int, rounds: int) -> dict[str, object]:
+    """Instructions per packet, and what each case adds."""
+    with vm_node.node() as made, netns.entered(made.node), vm_node.send(pod_address(0), made) as sender:
+
+        def run() -> float:
+            return _per_packet(lambda: sender.sendto(b"x" * 100, (vm_node.SERVER, vm_node.SILENT[0])), packets)
+
+        base = _median(run, rounds)
+        report: dict[str, object] = {"hooks off": base}
+        for mode in Mode:
+            with _empty(mode):
+                report[f"empty {mode}"] = _added(_median(run, rounds), base)
+            with _ours(mode) as source:
+                report[f"ours {mode}"] = _added(_median(run, rounds), base)
+                counted = source.read(time.monotonic()).owners.get("pod-0")
+                if counted is None or counted.tx_packets < packets * rounds:
+                    raise SystemExit(f"error: the hooks counted {counted}, not the packets that were sent")
+        again = _median(run, rounds)
+        report["hooks off again"] = _added(again, base)
+        return report
+
+
+def _per_packet(send: Callable[[], object], packets: int) -> float:
+    for _ in range(_SETTLE):
+        send()
+    before = time.monotonic_ns()
+    for _ in range(packets):
+        send()
+    return (time.monotonic_ns() - before) / packets
+
+
+def _median(run: Callable[[], float], rounds: int) -> dict[str, float]:
+    taken = [run() for _ in range(rounds)]
+    return {
+        "median": round(statistics.median(taken), 1),
+        "least": round(min(taken), 1),
+        "most": round(max(taken), 1),
+    }
+
+
+def _added(found: dict[str, float], base: dict[str, float]) -> dict[str, float]:
+    return found | {"added": round(found["median"] - base["median"], 1)}
+
+
+@contextmanager
+def _ours(mode: Mode) -> Iterator[EbpfSource]:
+    source = EbpfSource(
+        locality=vm_node.locality(),
+        options=Options(modes=(mode,), pins=None, compile_timeout=vm_node.COMPILE_SECONDS),
+    )
+    source.open()
+    try:
+        source.read(time.monotonic())
+        yield source
+    finally:
+        source.close()
+
+
+@contextmanager
+def _empty(mode: Mode) -> Iterator[Programs]:
+    """A program that does nothing, on the accounting hook alone."""
+    built = build(Request(mode, timeout=vm_node.COMPILE_SECONDS))
+    plan = built.plan
+    hooks = tuple(hook for hook in plan.hooks if hook.role is Role.ACCOUNT)
+    bare = type(plan)(plan.mode, plan.module, hooks, plan.defines)
+    loaded = programs.load(Build(bare, {Role.ACCOUNT.value: _EMPTY}), {})
+    running = programs.attach(bare, loaded)
+    try:
+        yield running
+    finally:
+        running.close()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,191 @@
+"""Readings → the node's footprint.
+
+Enters: successive Readings, the pods of the node, the link's capacity. Leaves: a NodeFootprint, or None while
+there is nothing to say. Guarantees: holds no clock and does no I/O, time is the readings' own; no rate from one
+reading, none across epochs, none from counters that went backwards (counted in ``refused``).
+"""
+
+from __future__ import annotations
+
+from collections import Counter as Tally
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from footprint.classes import DEFAULT_THRESHOLDS, ClassThresholds
+from footprint.models import LinkRates, NodeFootprint, PodFootprint
+from footprint.units import MAX_RATE
+from nodeagent.measuring.lifetimes import PodLife
+from nodeagent.measuring.rates import NOTHING, Interval, OwnerRates, Totals, link_bits
+from nodeagent.node.pods import PodInfo
+from nodeagent.sources.base import HOST, UNATTRIBUTED, Counters, LossKind, Reading
+
+LOSS_MEMORY: Final = 60.0
+"""Seconds that a loss stays among the reasons in ``bad``: long enough for a person to see it, and for one
+overrun not to flap."""
+ENDED_LIMIT: Final = 100
+"""Ended pods kept in all ..."""
+ENDED_PER_WORKLOAD: Final = 3
+"""... and of one workload: a job that runs each minute teaches no more with fifteen copies than with three."""
+_INTERVALS: Final = 2
+_SAME_MOMENT: Final = 1e-6
+"""Seconds within which two moments are one, whatever arithmetic they came from."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Ended:
+    at: float
+    footprint: PodFootprint
+
+
+class Aggregator:
+    """State between readings; see the module."""
+
+    def __init__(
+        self, source: str, *, retention: float = 900.0, thresholds: ClassThresholds = DEFAULT_THRESHOLDS
+    ) -> None:
+        self._source, self._retention, self._thresholds = source, retention, thresholds
+        self._previous: tuple[float, int] | None = None  # taken_at, epoch
+        self._seen: dict[str, tuple[Counters, Totals]] = {}
+        self._lives: dict[str, PodLife] = {}
+        self._others = {HOST: OwnerRates(), UNATTRIBUTED: OwnerRates()}
+        self._ended: list[_Ended] = []
+        self._losses: dict[LossKind, int] = {}
+        self._lost_at: dict[LossKind, float] = {}
+        self._intervals = 0
+        self.refused = 0
+        """Samples refused because a counter went backwards, or time did."""
+        self.link_bytes = 0
+        """Bytes counted over the link so far, all owners, both directions; for the coverage figure."""
+
+    def restore(self, ended: Iterable[PodFootprint], now: float) -> None:
+        """Take over what an earlier process published of ended pods; their retention starts over at ``now``."""
+        self._ended = _bounded([_Ended(now, footprint) for footprint in ended])
+
+    def advance(
+        self, reading: Reading, pods: Mapping[str, PodInfo], capacity: LinkRates, *, bad: tuple[str, ...] = ()
+    ) -> NodeFootprint | None:
+        """Take in one reading; ``pods`` are those known at that moment, by UID. ``bad`` adds to the reasons."""
+        self._note_losses(reading)
+        seconds = self._seconds_since_previous(reading)
+        steps = self._steps(reading.owners)
+        if seconds is not None:
+            self._sample(reading, steps, pods, Interval.of(seconds))
+        self._settle(pods, reading.taken_at)
+        return self._footprint(reading.taken_at, capacity, bad) if self._intervals >= _INTERVALS else None
+
+    def _seconds_since_previous(self, reading: Reading) -> float | None:
+        """Seconds since the previous reading of the same epoch; None when no rate may be taken."""
+        previous, self._previous = self._previous, (reading.taken_at, reading.epoch)
+        if previous is None or previous[1] != reading.epoch:
+            return None
+        seconds = reading.taken_at - previous[0]
+        if seconds <= 0:
+            self.refused += 1
+            return None
+        self._intervals += 1
+        return seconds
+
+    def _steps(self, owners: Mapping[str, Counters]) -> dict[str, Totals | None]:
+        """What each owner added since the previous reading; None where a counter went backwards. An owner seen
+        first began at zero within the epoch; one that is idle or no longer reported is left out."""
+        before, self._seen = self._seen, {}
+        steps: dict[str, Totals | None] = {}
+        for owner, counters in owners.items():
+            known = before.get(owner)
+            if known is not None and known[0] is counters:
+                self._seen[owner] = known
+                continue
+            totals = Totals.of(counters)
+            self._seen[owner] = (counters, totals)
+            steps[owner] = totals.since(known[1] if known is not None else NOTHING)
+        return steps
+
+    def _sample(
+        self, reading: Reading, steps: Mapping[str, Totals | None], pods: Mapping[str, PodInfo], interval: Interval
+    ) -> None:
+        now, began = reading.taken_at, reading.taken_at - interval.seconds
+        elephants = [(owner, flow) for flow in reading.elephants if not flow.local for owner in set(flow.owners)]
+        flows = Tally(owner for owner, _ in elephants)
+        lasting = {owner for owner, flow in elephants if flow.since <= began + _SAME_MOMENT}
+        for step in steps.values():
+            if step is None:
+                self.refused += 1
+            else:
+                self.link_bytes += step.tx + step.rx
+        for owner, rates in self._others.items():
+            if (step := steps.get(owner, NOTHING)) is not None:
+                bits = link_bits(step, interval.seconds)
+                rates.add(step, bits, interval, flows.get(owner, 0), lasting=owner in lasting)
+        for uid, pod in pods.items():
+            if uid not in self._lives and pod.measured and pod.addresses:
+                self._lives[uid] = PodLife(pod)
+        for uid, life in self._lives.items():
+            life.info = pods.get(uid, life.info)
+            if (step := steps.get(uid, NOTHING)) is not None:
+                life.add(
+                    step, interval, elephants=flows.get(uid, 0), lasting=uid in lasting, now=now,
+                    thresholds=self._thresholds,
+                )  # fmt: skip
+
+    def _settle(self, pods: Mapping[str, PodInfo], now: float) -> None:
+        """Move pods that ended to the ended ones, and let go of those whose retention is over."""
+        ended = [uid for uid in self._lives if uid not in pods or pods[uid].ended]
+        for uid in ended:
+            footprint = self._lives.pop(uid).ended()
+            if footprint is not None and self._retention > 0:
+                self._ended.append(_Ended(now, footprint))
+        lasting = [e for e in self._ended if now - e.at < self._retention]
+        if ended or len(lasting) != len(self._ended):
+            self._ended = _bounded(lasting)
+
+    def _note_losses(self, reading: Reading) -> None:
+        for kind, count in reading.lost.items():
+            if count > self._losses.get(kind, 0):
+                self._lost_at[kind] = reading.taken_at
+            self._losses[kind] = count
+
+    def _footprint(self, now: float, capacity: LinkRates, bad: tuple[str, ...]) -> NodeFootprint:
+        recent = {kind.value for kind, at in self._lost_at.items() if now - at < LOSS_MEMORY}
+        pods = (life.running() for life in self._lives.values())
+        return NodeFootprint(
+            src=self._source,
+            cap=capacity,
+            pods=tuple(pod for pod in pods if pod is not None),
+            ended=tuple(e.footprint for e in self._ended),
+            el=self._elephants(),
+            un=_all(self._others[UNATTRIBUTED]),
+            host=_all(self._others[HOST]),
+            local=self._local(),
+            bad=tuple(sorted(recent | set(bad))),
+        )
+
+    def _elephants(self) -> LinkRates:
+        """bit/s of all owners together."""
+        tx = rx = 0.0
+        for rates in (*self._others.values(), *(life.rates for life in self._lives.values())):
+            tx += rates.link.etx
+            rx += rates.link.erx
+        return LinkRates(min(tx, MAX_RATE), min(rx, MAX_RATE))
+
+    def _local(self) -> float:
+        """bit/s between two ends on this node. Between two pods each byte is in both pods' figures, hence the
+        half; between a pod and the node it is in the pod's alone, and counts half here."""
+        pods = sum(life.rates.local for life in self._lives.values())
+        return min(pods / 2 + self._others[HOST].local, MAX_RATE)
+
+
+def _all(rates: OwnerRates) -> LinkRates:
+    return LinkRates(rates.link.tx, rates.link.rx)
+
+
+def _bounded(ended: list[_Ended]) -> list[_Ended]:
+    """The latest of each workload, and of all; oldest first."""
+    kept: list[_Ended] = []
+    copies: Tally[tuple[str, str]] = Tally()
+    for entry in reversed(ended):
+        workload = (entry.footprint.ns, entry.footprint.wl)
+        copies[workload] += 1
+        if copies[workload] <= ENDED_PER_WORKLOAD and len(kept) < ENDED_LIMIT:
+            kept.append(entry)
+    return kept[::-1]

@@ -1,0 +1,5 @@
+"""What this node is: its pods, their addresses, its link.
+
+Enters: Pods of the API, the kernel's addresses and interface counters. Leaves: ``Locality`` for a source,
+``Link``.
+"""

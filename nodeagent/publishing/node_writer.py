@@ -1,0 +1,169 @@
+"""The Node write: the latest footprint worth publishing, sent from a thread of its own.
+
+Enters: footprints that ``nodeagent.publishing.decide`` decided to write. Leaves: one merge-patch each. Guarantees:
+an API server that is away never delays measuring; only the latest footprint is kept and sent when the server is
+back; failures, whatever they are, are counted and retried with backoff.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from http import HTTPStatus
+from typing import Any, Final
+
+import structlog
+from kubernetes.client import ApiClient
+
+from footprint.cluster.client import MERGE_PATCH, ApiError, request
+from footprint.cluster.reflector import backoff
+from footprint.keys import FIELD_MANAGER
+from footprint.models import NodeFootprint
+from footprint.summary import elephant_share
+from nodeagent.publishing.decide import content, merge_patch
+
+PATCH_TIMEOUT: Final = (2.0, 5.0)
+LAST_TIMEOUT: Final = (1.0, 2.0)
+"""Of the write at SIGTERM: the whole exit has five seconds."""
+
+_log = structlog.get_logger()
+
+
+class NodeProblemError(Exception):
+    """This node's object cannot be read or written; ``remedy`` says what to do."""
+
+    def __init__(self, message: str, remedy: str) -> None:
+        super().__init__(message)
+        self.remedy = remedy
+
+
+def node_path(node: str) -> str:
+    return f"/api/v1/nodes/{node}"
+
+
+def explain(error: Exception, verb: str, resource: str) -> str:
+    """The error, and for a refusal the RBAC rule that is missing; an admission policy's says itself what to do."""
+    if not isinstance(error, ApiError):
+        return f"{type(error).__name__}: {error}"
+    if "ValidatingAdmissionPolicy" in str(error):
+        return str(error)
+    if error.status in (HTTPStatus.FORBIDDEN, HTTPStatus.UNAUTHORIZED):
+        return f"{error}; grant the agent's service account the verb '{verb}' on '{resource}' (RBAC)"
+    return str(error)
+
+
+def unforeseen(error: Exception) -> dict[str, Exception]:
+    """For a log line: the traceback of what is no failure of the API, so that it can be mended."""
+    return {} if isinstance(error, ApiError) else {"exc_info": error}
+
+
+def read_node(api: ApiClient, node: str) -> dict[str, Any]:
+    """The Node object. Raises NodeProblemError when it does not exist or may not be read, ApiError otherwise."""
+    try:
+        return request(api, "GET", node_path(node))
+    except ApiError as error:
+        if error.status == HTTPStatus.NOT_FOUND:
+            raise NodeProblemError(
+                f"the cluster has no Node {node}",
+                "give --node-name one of the names that `kubectl get nodes` prints",
+            ) from error
+        if error.status in (HTTPStatus.FORBIDDEN, HTTPStatus.UNAUTHORIZED):
+            raise NodeProblemError(
+                f"may not read Node {node}: {error}",
+                "grant the agent's service account 'get' and 'patch' on 'nodes' with a ClusterRole",
+            ) from error
+        raise
+
+
+class NodeWriter:
+    """Mailbox of one footprint and the thread that empties it."""
+
+    def __init__(self, api: ApiClient, node: str) -> None:
+        self._api, self._node = api, node
+        self._condition = threading.Condition()
+        self._pending: NodeFootprint | None = None
+        self._pending_since: float | None = None
+        self._retry_at = 0.0
+        self._failures = 0
+        self._closing = False
+        self._thread = threading.Thread(target=self._run, name="node writer", daemon=True)
+        self.published = threading.Event()
+        """Set after the first write that succeeded."""
+        self.writes = 0
+        self.errors = 0
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def submit(self, footprint: NodeFootprint) -> None:
+        """Write ``footprint``, in place of one that still waits."""
+        with self._condition:
+            self._pending = footprint
+            if self._pending_since is None:
+                self._pending_since = time.monotonic()
+            self._condition.notify()
+
+    def pending_age(self) -> float:
+        """Seconds for which something has waited to be written; 0 when nothing waits."""
+        with self._condition:
+            return 0.0 if self._pending_since is None else time.monotonic() - self._pending_since
+
+    def close(self, timeout: float) -> bool:
+        """Try once more to write what waits; False when it is not written after ``timeout`` seconds."""
+        with self._condition:
+            self._closing = True
+            self._condition.notify()
+        self._thread.join(timeout)
+        with self._condition:
+            return self._pending is None
+
+    def _run(self) -> None:
+        last = False
+        while not last:
+            footprint, last = self._next()
+            if footprint is None:
+                return
+            try:
+                self._write(footprint, LAST_TIMEOUT if last else PATCH_TIMEOUT)
+            except Exception as error:  # the thread lives on: without it nothing would be written any more
+                self._failed(error)
+
+    def _next(self) -> tuple[NodeFootprint | None, bool]:
+        """What to write, once it is time to, and whether it is the last; None when closing with nothing to write.
+
+        Both are from one moment: what is submitted after it is written in the next round.
+        """
+        with self._condition:
+            while True:
+                if self._closing or (self._pending is not None and time.monotonic() >= self._retry_at):
+                    return self._pending, self._closing
+                wait = None if self._pending is None else self._retry_at - time.monotonic()
+                self._condition.wait(wait)
+
+    def _write(self, footprint: NodeFootprint, timeout: tuple[float, float]) -> None:
+        annotations = content(footprint)
+        request(
+            self._api, "PATCH", node_path(self._node), query={"fieldManager": FIELD_MANAGER},
+            body=merge_patch(annotations), content_type=MERGE_PATCH, timeout=timeout,
+        )  # fmt: skip
+        with self._condition:
+            if self._pending is footprint:
+                self._pending = self._pending_since = None
+            self._failures = 0
+            self.writes += 1
+        self.published.set()
+        _log.info(
+            "node written", node=self._node, elephant_share=elephant_share(footprint), pods=len(footprint.pods),
+            ended=len(footprint.ended), bytes=sum(map(len, annotations.values())), bad=footprint.bad,
+        )  # fmt: skip
+
+    def _failed(self, error: Exception) -> None:
+        with self._condition:
+            self._failures += 1
+            self.errors += 1
+            self._retry_at = time.monotonic() + backoff(self._failures)
+        if self._failures in (1, 10) or self._failures % 100 == 0:
+            _log.warning(
+                "node not written, measuring goes on", node=self._node, failures=self._failures,
+                error=explain(error, "patch", "nodes"), **unforeseen(error),
+            )  # fmt: skip

@@ -1,0 +1,81 @@
+"""Which flows are elephants: enough bytes, and a rate sustained over a window, with hysteresis on the way out.
+
+In: flows that moved, and ``now``. Out: the set of elephants. Guarantees: costs nothing for flows below
+``elephant_bytes``; a window is never shorter than ``rate_window`` (less a tolerance for jitter), however often
+one reads; packet sizes play no part.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from nodeagent.sources.base import FlowThresholds
+from nodeagent.sources.ctnetlink.flow import Flow, Standing
+
+WINDOW_TOLERANCE: Final = 0.9
+"""A window closes from this part of ``rate_window`` on, so that a poll that comes a little early still counts."""
+
+
+class ElephantWatch:
+    """All flows share one window; each remembers its bytes when it first moved in it."""
+
+    def __init__(self, thresholds: FlowThresholds, now: float) -> None:
+        self.thresholds = thresholds
+        self.window = 0
+        self.elephants: dict[int, Flow] = {}  # by identity: flows are mutable
+        self._large: dict[int, Flow] = {}
+        self._opened = now
+
+    def moved(self, flow: Flow, bytes_orig: int, bytes_reply: int) -> None:
+        """``flow`` is about to go from its recorded bytes to these."""
+        if flow.window != self.window:
+            flow.window, flow.base_orig, flow.base_reply = self.window, flow.bytes_orig, flow.bytes_reply
+        if bytes_orig + bytes_reply >= self.thresholds.elephant_bytes:
+            self._large[id(flow)] = flow
+
+    def rebased(self, flow: Flow) -> None:
+        """The flow's counters started anew: its rate in this window is not known."""
+        flow.window, flow.base_orig, flow.base_reply = self.window, flow.bytes_orig, flow.bytes_reply
+
+    def forget(self, flow: Flow) -> None:
+        """The flow ended."""
+        self.elephants.pop(id(flow), None)
+        self._large.pop(id(flow), None)
+        flow.standing = None
+
+    def judge(self, now: float) -> None:
+        """Close the window if it is long enough, and decide who is an elephant."""
+        elapsed = now - self._opened
+        if elapsed < self.thresholds.rate_window * WINDOW_TOLERANCE or elapsed <= 0:
+            return
+        for flow in list(self.elephants.values()):
+            self._stays(flow, self._rate(flow, elapsed), now)
+        for flow in self._large.values():
+            rate = self._rate(flow, elapsed)
+            if flow.standing is None and rate >= self.thresholds.elephant_rate:
+                flow.standing = Standing(now, rate)
+                self.elephants[id(flow)] = flow
+        self._large.clear()
+        self.window += 1
+        self._opened = now
+
+    def _rate(self, flow: Flow, elapsed: float) -> float:
+        if flow.window != self.window:
+            return 0.0
+        return max(flow.bytes_orig - flow.base_orig, flow.bytes_reply - flow.base_reply, 0) * 8 / elapsed
+
+    def _stays(self, flow: Flow, rate: float, now: float) -> None:
+        standing = flow.standing
+        if standing is None:
+            return
+        standing.rate = rate
+        if rate >= self.thresholds.elephant_rate * self.thresholds.exit_factor:
+            standing.slow_since = None
+            return
+        if standing.slow_since is None:
+            standing.slow_since = self._opened  # slow over the whole window
+        if now - standing.slow_since >= self.thresholds.exit_hold:
+            self.elephants.pop(id(flow))
+            flow.standing = None
+            # It is judged anew from the next window on.
+            self._large.pop(id(flow), None)

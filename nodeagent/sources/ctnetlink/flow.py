@@ -1,0 +1,50 @@
+"""One connection as it is tracked: what was last read of it, and what became of it since."""
+
+from __future__ import annotations
+
+from nodeagent.sources.ctnetlink.accounts import Charge
+
+
+class Standing:
+    """An elephant's state: since when, how fast, and how long it has been slow (monotonic seconds, bit/s)."""
+
+    __slots__ = ("rate", "since", "slow_since")
+
+    def __init__(self, since: float, rate: float) -> None:
+        self.since = since
+        self.rate = rate
+        self.slow_since: float | None = None
+
+
+class Flow:
+    """Mutable and slotted: there are hundreds of thousands, and one field is compared per flow and reading."""
+
+    __slots__ = (
+        "base_orig", "base_reply", "bytes_orig", "bytes_reply", "charge", "conversation", "generation", "ident",
+        "key", "packets_orig", "packets_reply", "seen_at", "standing", "window",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        key: bytes,
+        ident: int,
+        charge: Charge,
+        *,
+        conversation: bool,
+        now: float,
+        generation: int,
+        window: int,
+    ) -> None:
+        self.key = key
+        self.ident = ident
+        self.charge = charge
+        self.conversation = conversation
+        """Counts as a flow, besides its bytes."""
+        self.seen_at = now
+        self.generation = generation
+        """The last dump that held it."""
+        self.window = window
+        """The last rate window in which it moved; ``base_*`` are its bytes when that window began."""
+        self.packets_orig = self.bytes_orig = self.packets_reply = self.bytes_reply = 0
+        self.base_orig = self.base_reply = 0
+        self.standing: Standing | None = None

@@ -1,0 +1,285 @@
+"""Every connection of the node between two readings: counters in, deltas charged to owners, elephants found.
+
+In: the samples of a dump, the endings between dumps, who lives here, ``now``. Out: counters per owner,
+elephants, losses. Guarantees: pure but for its own state; a connection's bytes are charged once, whatever the
+order in which its dump entry and its ending arrive; counters that decrease are refused; a known, idle
+connection costs one dictionary look-up and three comparisons.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+from typing import Final
+
+from nodeagent.sources.base import Counters, Elephant, FlowThresholds, Locality, LossKind
+from nodeagent.sources.ctnetlink.accounts import Ledger
+from nodeagent.sources.ctnetlink.attribution import attribute
+from nodeagent.sources.ctnetlink.elephants import ElephantWatch
+from nodeagent.sources.ctnetlink.flow import Flow
+from nodeagent.sources.ctnetlink.samples import NO_COUNTERS, Ending, Sample
+from nodeagent.sources.tuples import FlowTuples, format_endpoint, is_conversation
+
+DEFAULT_LIMIT: Final = 500_000
+"""Connections tracked at most; about 0.5 kB each."""
+
+_ABSENT_DUMPS: Final = 2
+"""Complete dumps in a row that must lack a connection before it counts as ended without a notification: a
+dump that runs while the kernel resizes its table may miss one."""
+
+
+class FlowTracker:
+    """The flows of one epoch."""
+
+    def __init__(
+        self,
+        *,
+        parse: Callable[[bytes], FlowTuples | None],
+        ends: Callable[[bytes], tuple[bytes, bytes]],
+        thresholds: FlowThresholds,
+        locality: Locality,
+        now: float,
+        limit: int = DEFAULT_LIMIT,
+    ) -> None:
+        """``parse`` reads a key's tuples (None: malformed), ``ends`` only its initiator and responder."""
+        self.lost: Counter[LossKind] = Counter()
+        self._parse, self._ends = parse, ends
+        self._thresholds, self._locality, self._limit = thresholds, locality, limit
+        self._flows: dict[bytes, Flow] = {}
+        self._ledger = Ledger()
+        self._watch = ElephantWatch(thresholds, now)
+        self._replaced: dict[tuple[bytes, int], Flow] = {}
+        self._graves: set[tuple[bytes, int]] = set()
+        self._generation = self._seen = 0
+        self._seeding = True
+        self._seed_partial = False
+        """Connections older than the epoch may be missing from the table ..."""
+        self._refused = self._refused_before = False
+        """... or ones that it had no room for, in this reading, or in one before it."""
+        self._now = self._previous = now
+
+    def __len__(self) -> int:
+        return len(self._flows)
+
+    def seeded(self, *, complete: bool = True) -> None:
+        """What was observed and ended until now existed before the epoch: from here on, everything counts.
+        ``complete`` is False when the dump may have missed some."""
+        self._seeding = False
+        self._seed_partial = self._refused or not complete
+        self._graves.clear()
+
+    def begin(self, now: float) -> None:
+        """A reading begins."""
+        self._previous, self._now = self._now, now
+        self._generation += 1
+        self._seen = 0
+        self._refused_before |= self._refused
+        self._refused = False
+
+    def observe(self, samples: Iterable[Sample]) -> None:
+        """Entries of the current dump."""
+        get, generation, seen = self._flows.get, self._generation, 0
+        for sample in samples:
+            key, ident, packets_orig, bytes_orig, packets_reply, bytes_reply = sample
+            flow = get(key)
+            if flow is None or flow.ident != ident:
+                self._meet(flow, sample)
+                continue
+            if flow.generation != generation:
+                flow.generation = generation
+                seen += 1
+            if bytes_orig != flow.bytes_orig or bytes_reply != flow.bytes_reply:
+                self._advance(flow, packets_orig, bytes_orig, packets_reply, bytes_reply)
+        self._seen += seen
+
+    def end(self, endings: Iterable[Ending]) -> None:
+        """Connections that were removed, with their final counters."""
+        for sample, lifetime in endings:
+            key, ident = sample[0], sample[1]
+            flow = self._flows.get(key)
+            if flow is not None and flow.ident == ident:
+                del self._flows[key]
+            else:
+                flow = self._replaced.pop((key, ident), None)
+            self._graves.add((key, ident))
+            if flow is None:
+                flow = self._short_lived(sample)
+                if flow is None:
+                    continue
+            elif _grew(flow, sample):
+                self._advance(flow, *sample[2:])
+            self._bury(flow, lifetime)
+
+    def finish(self, *, complete: bool) -> None:
+        """The reading's dump and endings are in. ``complete`` is False when the dump may have missed entries."""
+        for flow in self._replaced.values():
+            self._bury(flow, None)
+        self._replaced.clear()
+        self._graves.clear()
+        if not complete:
+            # Absence proves nothing this time: everybody counts as seen.
+            self._generation -= 1
+        elif self._seen < len(self._flows):
+            oldest = self._generation - _ABSENT_DUMPS
+            for key in [key for key, flow in self._flows.items() if flow.generation <= oldest]:
+                self._bury(self._flows.pop(key), None)
+        if complete and not self._refused:  # whatever exists is in the table: what is met later is new
+            self._seed_partial = self._refused_before = False
+        self._watch.judge(self._now)
+
+    def set_thresholds(self, thresholds: FlowThresholds) -> None:
+        self._thresholds = self._watch.thresholds = thresholds
+
+    def set_locality(self, locality: Locality) -> None:
+        """Attribute flows whose end has become a pod's address; owners already stamped stay."""
+        before, self._locality = self._locality, locality
+        arrived = {address for address, uid in locality.pods.items() if before.pods.get(address) != uid}
+        if not arrived and before.node == locality.node:
+            return
+        # A changed set of node addresses may move any flow between HOST and UNATTRIBUTED.
+        every = before.node != locality.node
+        for flow in self._flows.values():
+            initiator, responder = self._ends(flow.key)
+            if every or initiator in arrived or responder in arrived:
+                self._reattribute(flow)
+
+    def counters(self) -> dict[str, Counters]:
+        """A copy of the counters per owner."""
+        return self._ledger.snapshot(set(self._locality.pods.values()))
+
+    def elephants(self) -> tuple[Elephant, ...]:
+        """The flows that are elephants now, fastest first."""
+        found = [e for e in map(self._elephant, self._watch.elephants.values()) if e is not None]
+        return tuple(sorted(found, key=lambda e: -e.rate))
+
+    def _meet(self, known: Flow | None, sample: Sample) -> None:
+        """A connection seen for the first time, perhaps where another one used the same tuples."""
+        key, ident = sample[0], sample[1]
+        if (key, ident) in self._graves:
+            return  # its notification was sent just before it left the table
+        if known is not None:
+            # Its ending may still be on the way, with the final counters.
+            self._replaced[(key, known.ident)] = self._flows.pop(key)
+        if len(self._flows) >= self._limit:
+            self.lost[LossKind.FLOWS_EVICTED] += 1
+            self._refused = True
+            return
+        flow = self._new_flow(sample)
+        if flow is None:
+            return
+        self._flows[key] = flow
+        self._seen += 1
+        perhaps_old = known is None and (self._seed_partial or self._refused_before)
+        if self._seeding or perhaps_old:  # its history is not what moved since the last reading
+            self._rebase(flow, *sample[2:])
+            return
+        self._begin(flow, sample)
+
+    def _new_flow(self, sample: Sample) -> Flow | None:
+        tuples = self._parse(sample[0])
+        if tuples is None:
+            self.lost[LossKind.MALFORMED] += 1
+            return None
+        if sample[3] == NO_COUNTERS or sample[5] == NO_COUNTERS:
+            self.lost[LossKind.NO_COUNTERS] += 1
+        charge = self._ledger.charge(attribute(tuples, self._locality))
+        charge.hold()
+        return Flow(
+            sample[0], sample[1], charge, conversation=is_conversation(tuples.protocol),
+            now=self._now, generation=self._generation, window=self._watch.window,
+        )  # fmt: skip
+
+    def _begin(self, flow: Flow, sample: Sample) -> None:
+        if flow.conversation:
+            flow.charge.born()
+        if sample[3] == NO_COUNTERS or sample[5] == NO_COUNTERS:
+            self._rebase(flow, *sample[2:])
+        else:
+            self._advance(flow, *sample[2:])
+
+    def _short_lived(self, sample: Sample) -> Flow | None:
+        """A connection known only by its ending: it came and went between two dumps."""
+        if self._seeding:
+            return None
+        if self._seed_partial:  # perhaps an old one that the table had no room for: not this epoch's bytes
+            self.lost[LossKind.FLOWS_EVICTED] += 1
+            return None
+        flow = self._new_flow(sample)
+        if flow is not None:
+            # Somewhere between the two readings; its middle is the best guess.
+            flow.seen_at = (self._previous + self._now) / 2
+            self._begin(flow, sample)
+        return flow
+
+    def _advance(
+        self, flow: Flow, packets_orig: int, bytes_orig: int, packets_reply: int, bytes_reply: int
+    ) -> None:
+        """Charge what was added since the last look."""
+        orig, reply = bytes_orig - flow.bytes_orig, bytes_reply - flow.bytes_reply
+        if orig < 0 or reply < 0 or flow.bytes_orig < 0 or flow.bytes_reply < 0:
+            # Somebody reset the counters, or they have just appeared: from here on, never backwards.
+            self.lost[LossKind.UPDATES_FAILED] += 1
+            self._rebase(flow, packets_orig, bytes_orig, packets_reply, bytes_reply)
+            return
+        self._watch.moved(flow, bytes_orig, bytes_reply)
+        flow.charge.add(
+            (max(packets_orig - flow.packets_orig, 0), orig),
+            (max(packets_reply - flow.packets_reply, 0), reply),
+            elephant=flow.standing is not None,
+        )
+        flow.packets_orig, flow.bytes_orig = packets_orig, bytes_orig
+        flow.packets_reply, flow.bytes_reply = packets_reply, bytes_reply
+
+    def _rebase(
+        self, flow: Flow, packets_orig: int, bytes_orig: int, packets_reply: int, bytes_reply: int
+    ) -> None:
+        """Take counters without charging them."""
+        flow.packets_orig, flow.bytes_orig = packets_orig, bytes_orig
+        flow.packets_reply, flow.bytes_reply = packets_reply, bytes_reply
+        self._watch.rebased(flow)
+
+    def _bury(self, flow: Flow, lifetime: float | None) -> None:
+        self._watch.forget(flow)
+        if flow.conversation:
+            counted = flow.bytes_orig >= 0 and flow.bytes_reply >= 0
+            flow.charge.ended(
+                flow.bytes_orig + flow.bytes_reply if counted else None,
+                self._now - flow.seen_at if lifetime is None else lifetime,
+                self._thresholds.mouse_bytes,
+            )
+        flow.charge.release()
+
+    def _reattribute(self, flow: Flow) -> None:
+        tuples = self._parse(flow.key)
+        before = flow.charge
+        if tuples is None:
+            return
+        after = self._ledger.charge(attribute(tuples, self._locality, before.attribution.stamps))
+        if after is not before:
+            after.hold()
+            before.release()
+            flow.charge = after
+
+    def _elephant(self, flow: Flow) -> Elephant | None:
+        tuples, standing = self._parse(flow.key), flow.standing
+        if tuples is None or standing is None:
+            return None
+        return Elephant(
+            owners=flow.charge.attribution.owners,
+            protocol=tuples.protocol,
+            source=format_endpoint(tuples.orig_src, tuples.orig_src_port),
+            destination=format_endpoint(tuples.reply_src, tuples.reply_src_port),
+            bytes=flow.bytes_orig + flow.bytes_reply,
+            rate=standing.rate,
+            since=standing.since,
+            local=flow.charge.local,
+        )
+
+
+def _grew(flow: Flow, sample: Sample) -> bool:
+    """Whether there is anything to charge; the kernel's last word may be older than a dump's."""
+    orig, reply = sample[3], sample[5]
+    return orig >= flow.bytes_orig >= 0 <= flow.bytes_reply <= reply and (orig, reply) != (
+        flow.bytes_orig,
+        flow.bytes_reply,
+    )

@@ -1,0 +1,1 @@
+"""The kernel's side: the bpf(2) system call, maps and their layout, programs, pins, the ring buffer."""

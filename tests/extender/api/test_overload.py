@@ -1,0 +1,309 @@
+"""More questions than can be decided, answers that would come too late, and memory that grows with neither."""
+
+from __future__ import annotations
+
+import gc
+import http.client
+import json
+import socket
+import sys
+import threading
+import time
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from extender.api import load_shedding as gate_module
+from extender.model.demand import Demand, Origin
+from extender.model.snapshot import Snapshot
+from extender.placement.tables import MAX_TABLES, FilterAnswer, Tables
+from extender.serving import connections
+from extender.serving import server as server_module
+from extender.serving.connections import PatientProtocol
+from extender.serving.server import SWITCH_SECONDS, Server, keep_settled
+from extender.settings import Policy
+from footprint.classes import TrafficClass
+from footprint.declared import Placement
+from tests.extender.builders import M, cluster, elephant, mouse, pod_json, view
+from tests.extender.running import served
+
+NAMES = ["busy", "mice", "free"]
+BODY = json.dumps({"Pod": pod_json(), "NodeNames": NAMES}).encode()
+REQUESTS = "traffic_footprint_extender_requests_total"
+PATIENCE_SECONDS = 30.0
+
+
+def ask(port: int, verb: str) -> object:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE_SECONDS)
+    connection.request("POST", f"/{verb}", BODY)
+    answer = connection.getresponse()
+    assert answer.status == 200
+    told: object = json.loads(answer.read())
+    connection.close()
+    return told
+
+
+def counted(port: int, verb: str, result: str) -> float:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE_SECONDS)
+    connection.request("GET", "/metrics")
+    page = connection.getresponse().read().decode()
+    connection.close()
+    line = f'{REQUESTS}{{result="{result}",verb="{verb}"}} '
+    return sum(float(text.removeprefix(line)) for text in page.splitlines() if text.startswith(line))
+
+
+def until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.01)
+
+
+@contextmanager
+def unfinished(port: int, verb: str) -> Iterator[socket.socket]:
+    """A request under way: its headers are there, its body is not whole."""
+    with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_SECONDS) as client:
+        head = f"POST /{verb} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(BODY)}\r\n\r\n"
+        client.sendall(head.encode() + BODY[:1])
+        yield client
+
+
+def under_way(server: Server) -> bool:
+    """Some request's headers were read, and it has no answer yet."""
+    held = [held for held in server.server_state.connections if isinstance(held, PatientProtocol)]
+    return any(one.cycle is not None and not one.cycle.response_complete for one in held)
+
+
+@pytest.mark.parametrize("verb", ["filter", "prioritize"])
+def test_requests_beyond_those_that_can_be_decided_are_answered_as_if_we_were_not_there(verb: str) -> None:
+    with served(Policy(max_in_flight=1, deadline=PATIENCE_SECONDS)) as (port, server):
+        decided = ask(port, verb)
+        with unfinished(port, verb) as first:
+            until(lambda: under_way(server))
+            shed = ask(port, verb)
+            first.sendall(BODY[1:])
+            with first.makefile("rb") as answer:
+                assert answer.readline().startswith(b"HTTP/1.1 200")
+        assert ask(port, verb) == decided, "afterwards there is room again"
+        assert counted(port, verb, "shed") == 1
+        assert counted(port, verb, "ok") == 3
+    if verb == "filter":
+        assert decided["NodeNames"] == ["free"]  # type: ignore[index]
+        assert shed == {"NodeNames": NAMES, "FailedAndUnresolvableNodes": {}, "Error": ""}
+    else:
+        assert shed == [{"Host": name, "Score": 5} for name in NAMES] != decided
+
+
+@contextmanager
+def standing_still(server: Server) -> Iterator[None]:
+    """What is sent meanwhile over the open connections, the server reads at once afterwards."""
+    over, still = threading.Event(), threading.Event()
+    loop = next(held.loop for held in server.server_state.connections if isinstance(held, PatientProtocol))
+
+    def stand_still() -> None:
+        still.set()
+        over.wait(PATIENCE_SECONDS)
+
+    loop.call_soon_threadsafe(stand_still)
+    assert still.wait(PATIENCE_SECONDS)
+    try:
+        yield
+    finally:
+        over.set()
+
+
+def crowd(port: int, count: int) -> list[http.client.HTTPConnection]:
+    connections = [http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE_SECONDS) for _ in range(count)]
+    for connection in connections:
+        connection.connect()
+    return connections
+
+
+def answers_of(connections: list[http.client.HTTPConnection]) -> list[object]:
+    answers: list[object] = []
+    for connection in connections:
+        answers.append(json.loads(connection.getresponse().read()))
+        connection.close()
+    return answers
+
+
+def test_of_a_crowd_that_asks_at_once_only_so_many_are_decided_as_may_be_under_way() -> None:
+    with served(Policy(max_in_flight=4, deadline=PATIENCE_SECONDS)) as (port, server):
+        clients = crowd(port, 12)
+        until(lambda: len(server.server_state.connections) == 12)
+        with standing_still(server):
+            for client in clients:
+                client.request("POST", "/filter", BODY)
+        passed = [answer["NodeNames"] for answer in answers_of(clients)]  # type: ignore[index]
+        assert (passed.count(["free"]), passed.count(NAMES)) == (4, 8)
+        assert counted(port, "filter", "shed") == 8
+
+
+def test_who_waited_behind_a_crowd_is_answered_late_not_slowly(monkeypatch: pytest.MonkeyPatch) -> None:
+    def slowly(*_: object, **__: object) -> FilterAnswer:
+        time.sleep(0.1)
+        return FilterAnswer(b"{}")
+
+    monkeypatch.setattr(Tables, "filter", slowly)
+    with served(Policy(deadline=0.25)) as (port, server):
+        clients = crowd(port, 8)
+        until(lambda: len(server.server_state.connections) == 8)
+        with standing_still(server):
+            for client in clients:
+                client.request("POST", "/filter", BODY)
+        answers_of(clients)
+        late = counted(port, "filter", "late")
+        assert late >= 5, "their time had run out before anybody looked at them"
+        assert counted(port, "filter", "ok") == 8 - late
+
+
+def test_bodies_under_way_have_so_much_room_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gate_module, "MAX_HELD", len(BODY))
+    with served() as (port, server), unfinished(port, "filter") as first:
+        until(lambda: under_way(server))
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE_SECONDS)
+        connection.request("POST", "/filter?in=pieces", BODY)
+        assert connection.getresponse().status == 503
+        connection.close()
+        first.sendall(BODY[1:])
+        with first.makefile("rb") as answer:
+            assert answer.readline().startswith(b"HTTP/1.1 200")
+        assert ask(port, "filter"), "afterwards there is room again"
+        assert counted(port, "filter", "too-many") == 1
+
+
+def test_an_answer_that_nobody_reads_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "READING_SECONDS", 0.2)
+    names = [f"node-{number:07d}" for number in range(250_000)]
+    body = json.dumps({"Pod": pod_json(), "NodeNames": names}).encode()
+    with served() as (port, server), socket.socket() as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.settimeout(PATIENCE_SECONDS)
+        client.connect(("127.0.0.1", port))
+        head = f"POST /prioritize HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n"
+        client.sendall(head.encode() + body)
+        until(lambda: under_way(server))
+        until(lambda: not server.server_state.connections)
+
+
+def test_an_answer_before_its_body_ends_the_connection() -> None:
+    with served() as (port, _), socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_SECONDS) as client:
+        client.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\n")
+        with client.makefile("rb") as answer:
+            assert answer.read().endswith(b"ok"), "and nothing after it"
+
+
+@pytest.mark.parametrize("verb", ["filter", "prioritize"])
+def test_an_answer_past_the_deadline_is_that_of_somebody_who_is_not_there(verb: str) -> None:
+    with served(Policy(deadline=1e-9)) as (port, _):
+        told = ask(port, verb)
+        assert counted(port, verb, "late") == 1
+        assert counted(port, verb, "ok") == 0
+    if verb == "filter":
+        assert told == {"NodeNames": NAMES, "FailedAndUnresolvableNodes": {}, "Error": ""}
+    else:
+        assert told == [{"Host": name, "Score": 5} for name in NAMES]
+
+
+@pytest.fixture
+def thawed() -> Iterator[None]:
+    """What a test freezes does not stay out of the collector's sight for the tests after it."""
+    before, thresholds = sys.getswitchinterval(), gc.get_threshold()
+    yield
+    gc.unfreeze()
+    gc.set_threshold(*thresholds)
+    sys.setswitchinterval(before)
+
+
+class _Ring:
+    """Refers to itself: only the garbage collector ends it."""
+
+    def __init__(self) -> None:
+        self.itself = self
+
+
+@pytest.mark.usefixtures("thawed")
+def test_the_settling_thread_waits_for_the_first_state_then_collects_and_freezes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(server_module, "SETTLE_SECONDS", 0.01)
+    ready, asked, over = threading.Event(), threading.Event(), threading.Event()
+
+    def is_ready() -> bool:
+        asked.set()
+        return ready.is_set()
+
+    ring = weakref.ref(_Ring())
+    gc.disable()  # nobody else collects
+    thread = threading.Thread(target=keep_settled, args=(over, is_ready))
+    thread.start()
+    try:
+        until(asked.is_set)
+        assert ring() is not None
+        ready.set()
+        until(lambda: ring() is None)
+        until(lambda: gc.get_freeze_count() > 1000)
+        later = weakref.ref(_Ring())
+        until(lambda: later() is None)
+    finally:
+        gc.enable()
+        over.set()
+        thread.join(PATIENCE_SECONDS)
+    assert not thread.is_alive()
+    assert sys.getswitchinterval() == pytest.approx(SWITCH_SECONDS)
+
+
+@pytest.mark.usefixtures("thawed")
+def test_a_served_extender_settles_and_its_thread_ends_with_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    settled = threading.Event()
+    monkeypatch.setattr(server_module, "SETTLE_SECONDS", 0.01)
+    monkeypatch.setattr(server_module, "settle", lambda _generation: settled.set())
+    with served() as (port, _):
+        until(settled.is_set)
+        assert counted(port, "filter", "ok") == 0
+    until(lambda: all(thread.name != "settle" for thread in threading.enumerate()))
+
+
+def test_tables_keep_no_more_than_so_many_kinds_of_demand_and_forget_nodes_that_are_gone() -> None:
+    tables, names = Tables(), [f"n{number}" for number in range(50)]
+    snapshot = cluster(*(view(name, elephant("e", tx=90 * M), mouse("m")) for name in names))
+    for rate in range(1, 4 * MAX_TABLES):
+        for placement in Placement:
+            demand = Demand(TrafficClass.ELEPHANT, rate * M, 0.0, 0.0, Origin.DECLARED)
+            tables.filter(names, demand, placement, snapshot, float("inf"))
+            tables.prioritize(names, demand, snapshot, float("inf"), f"pod-{rate}")
+    assert len(tables._tables) == MAX_TABLES
+    for table in tables._tables.values():
+        assert len(table.reasons) == len(table.costs) == len(names) + 1
+        assert len(table.distinct) <= len(names)
+    assert len(tables._places._known) <= 2, "of questions, the last one and the one that it leads to"
+    fewer = cluster(view("n0"))
+    tables.filter(["n0"], Demand(TrafficClass.ELEPHANT, 1 * M), Placement.STRICT, fewer, float("inf"))
+    assert len(tables._tables) == 1
+    assert len(tables._places.of) == 1
+
+
+def test_what_the_cluster_changes_is_followed_while_questions_are_expected_and_no_longer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    looks: list[float] = []
+    plainly, others = Tables.work_ahead, set(threading.enumerate())
+
+    def counted_look(tables: Tables, snapshot: Snapshot, deadline: float) -> bool:
+        if threading.current_thread() not in others:  # which serve other tests' applications
+            looks.append(time.monotonic())
+        return plainly(tables, snapshot, deadline)
+
+    monkeypatch.setattr(Tables, "work_ahead", counted_look)
+    monkeypatch.setattr(gate_module, "FOLLOW_SECONDS", 0.01)
+    monkeypatch.setattr(gate_module, "EXPECTED_SECONDS", 1.0)
+    with served() as (port, _):
+        began = time.monotonic()
+        ask(port, "filter")
+        until(lambda: len(looks) >= 5)
+        until(lambda: time.monotonic() > max(looks) + 0.5)
+    assert max(looks) >= began + 0.5, "on and on, with nobody asking"

@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+import pytest
+
+from extender.cluster.mice_free_links import Census
+from extender.model.demand import Demand, Origin
+from extender.model.pods import PodInfo
+from footprint.classes import TrafficClass
+from footprint.declared import Wishes
+from tests.extender.builders import A_MOUSE, LINK, M, pod_info
+
+E = TrafficClass.ELEPHANT
+
+
+def census(*pods: PodInfo, learned: Demand | None = None) -> Census:
+    taken = Census(100 * M)
+    for pod in pods:
+        taken.put(pod)
+    taken.update({("default", "Job/bulk"): learned} if learned else {}, [("default", "Job/bulk")])
+    return taken
+
+
+def bulk(rate: float, pods: int = 1) -> Demand:
+    return Demand(E, rate * M, 0.0, 0.0, Origin.LEARNED, pods)
+
+
+PODS = [pod_info(f"p{i}") for i in range(3)]
+
+
+@pytest.mark.parametrize(
+    ("pods", "learned", "links", "expected"),
+    [
+        (PODS, bulk(190), 20, 6),  # three that fill a link each, twice
+        (PODS, bulk(60), 20, 2),  # 3 * 60/180 = 1, twice
+        (PODS[:1], bulk(60), 20, 1),  # 2/3 rounded up
+        ([], bulk(190, pods=4), 20, 8),  # four were measured lately
+        (PODS, bulk(190), 4, 2),  # never more than half of the links
+        (PODS, bulk(190), 1, 0),
+        (PODS, A_MOUSE, 20, 0),
+        (PODS, None, 20, 0),
+        ([pod_info("d", wishes=Wishes(cls=E))], None, 20, 2),  # declared, 100 of 180 M: 1.1 rounded up
+    ],
+)
+def test_links_are_kept_for_twice_the_elephants_that_are_known(
+    pods: list[PodInfo], learned: Demand | None, links: int, expected: int
+) -> None:
+    assert census(*pods, learned=learned).links_to_keep(LINK, links) == expected
+
+
+def test_ended_and_deleted_pods_need_no_link() -> None:
+    declared = Wishes(cls=E)
+    taken = census(pod_info("a", wishes=declared), pod_info("b", wishes=declared))
+    taken.put(pod_info("a", wishes=declared, phase="Succeeded"))
+    taken.drop(pod_info("b", wishes=declared))
+    taken.update({}, ())
+    assert taken.links_to_keep(LINK, 20) == 0
+
+
+def test_without_a_capacity_nothing_is_kept() -> None:
+    assert census(*PODS, learned=bulk(190)).links_to_keep(0.0, 20) == 0

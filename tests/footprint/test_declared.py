@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from footprint.classes import TrafficClass
+from footprint.declared import Placement, Wishes, wishes_of
+from footprint.keys import POD_CLASS, POD_EXPECTED_BANDWIDTH, POD_PLACEMENT, POD_WORKLOAD
+
+KEYS = [POD_CLASS, POD_EXPECTED_BANDWIDTH, POD_PLACEMENT, POD_WORKLOAD]
+
+
+def test_what_users_say_is_understood() -> None:
+    said = {POD_CLASS: "elephant", POD_EXPECTED_BANDWIDTH: "400M", POD_PLACEMENT: "strict", "other": "x"}
+    assert wishes_of(said) == Wishes(TrafficClass.ELEPHANT, 400e6, Placement.STRICT)
+
+
+@pytest.mark.parametrize("absent", [None, {}, {"some.other/class": "elephant"}, "hostile"])
+def test_nothing_said_is_no_wish_and_no_problem(absent: object) -> None:
+    assert wishes_of(absent) == Wishes()  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "remedy"),
+    [
+        (POD_CLASS, "Elephant", "use elephant or mouse"),
+        (POD_CLASS, "quiet", "use elephant or mouse"),  # a measured class, but not one to declare
+        (POD_PLACEMENT, "hard", "use score, prefer, strict or ignore"),
+        (POD_EXPECTED_BANDWIDTH, "fast", "such as 400M"),
+        (POD_EXPECTED_BANDWIDTH, 400, "such as 400M"),
+        (POD_WORKLOAD, "a b", "use a name"),
+        (POD_CLASS, ["elephant"], "use elephant or mouse"),
+    ],
+)
+def test_an_unknown_value_is_reported_with_its_remedy_and_treated_as_absent(
+    key: str, value: object, remedy: str
+) -> None:
+    wishes = wishes_of({key: value})
+    assert (wishes.cls, wishes.bandwidth, wishes.placement) == (None, None, None)
+    [problem] = wishes.problems
+    assert problem.key == key
+    assert remedy in problem.message
+
+
+@given(st.dictionaries(st.sampled_from(KEYS), st.text() | st.integers() | st.none() | st.lists(st.text())))
+def test_any_annotations_give_wishes_and_one_problem_each_at_most(said: dict[str, object]) -> None:
+    wishes = wishes_of(said)
+    assert {problem.key for problem in wishes.problems} <= set(said)
+    assert all(len(problem.message) < 300 and problem.message.isprintable() for problem in wishes.problems)

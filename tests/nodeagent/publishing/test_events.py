@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+import threading
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from footprint.declared import Problem
+from footprint.keys import POD_CLASS
+from nodeagent.node.pods import PodInfo, decode_pod
+from nodeagent.publishing import events
+from nodeagent.publishing.events import BURST, PACE, EventReporter, Pace, event
+
+
+def pod(value: str, uid: str = "u") -> PodInfo:
+    return decode_pod(
+        {"metadata": {"uid": uid, "namespace": "d", "name": "p", "annotations": {POD_CLASS: value}}}
+    )  # fmt: skip
+
+
+def test_a_template_with_a_mistake_is_reported_at_once_for_each_of_its_pods() -> None:
+    pace = Pace()
+    assert [pace.wait(10.0) for _ in range(BURST)] == [0.0] * BURST
+    assert pace.wait(10.0) == PACE
+
+
+@given(st.lists(st.floats(0, 5), min_size=1, max_size=200))
+def test_no_window_holds_more_events_than_the_burst_and_one_for_each_interval(pauses: list[float]) -> None:
+    pace, now, sent = Pace(1.0, 5), 0.0, []
+    for pause in pauses:
+        now += pause
+        now += pace.wait(now)
+        sent.append(now)
+    for first in range(len(sent)):
+        for last in range(first, len(sent)):
+            assert last - first + 1 <= 5 + (sent[last] - sent[first]) / 1.0 + 1e-6
+
+
+def test_an_annotation_that_changes_all_the_time_does_not_become_an_event_each_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    sent: list[str] = []
+    full = threading.Event()
+
+    def request(_api: Any, _method: str, _path: str, *, body: Any, **_options: Any) -> dict[str, Any]:
+        sent.append(body["note"])
+        full.set()
+        return {}
+
+    monkeypatch.setattr(events, "request", request)
+    reporter = EventReporter(object(), "n1", Pace(interval=3600.0, burst=1))  # type: ignore[arg-type]
+    reporter.start()
+    for number in range(2000):
+        reporter.offer([pod(f"whale{number}")])
+    assert full.wait(10)
+    assert len(sent) == 1
+    assert reporter.problems == 2000
+    assert reporter.errors >= 2000 - 256 - 2, "what does not fit into the queue is counted, never kept"
+
+
+def test_an_events_size_does_not_grow_with_what_somebody_wrote() -> None:
+    [problem] = pod("x" * 200_000).problems
+    assert isinstance(problem, Problem)
+    made = event(pod("x" * 200_000), problem, "n" * 253, datetime.now(UTC))
+    assert len(made["note"]) < 300
+    assert len(made["reportingInstance"]) == 128

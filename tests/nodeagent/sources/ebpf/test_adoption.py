@@ -1,0 +1,185 @@
+"""What a predecessor left in a real bpf file system, taken over or not. No hook is attached: maps stand for links
+and programs, whose pins are alike."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from nodeagent import cli
+from nodeagent.sources.base import HOST, Locality, LossKind
+from nodeagent.sources.ebpf import loader
+from nodeagent.sources.ebpf.kernel import bpf, maps
+from nodeagent.sources.ebpf.kernel.layout import STATS, Counters
+from nodeagent.sources.ebpf.kernel.maps import Maps, MapSpec, Sizes
+from nodeagent.sources.ebpf.kernel.programs import Programs
+from nodeagent.sources.ebpf.loader import Options, Session
+from nodeagent.sources.ebpf.source import EbpfSource
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="a bpf file system needs root")
+
+SIZES = Sizes(flows=64, addresses=8, slots=5, seeds=8, elephants=8, event_bytes=4096)
+ROLES = ("account", "birth", "death")
+FUNCTIONS = ("nf_ct_acct_add", "__nf_conntrack_hash_insert", "nf_conntrack_free")
+A = b"\x0a\0\0\1"
+
+
+def stand_in() -> int:
+    return bpf.map_create(bpf.MapType.ARRAY, key_size=4, value_size=4, max_entries=1)
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Iterator[Path]:
+    """A bpf file system of the test's own."""
+    mounted = tmp_path / "bpf"
+    mounted.mkdir()
+    if subprocess.run(["mount", "-t", "bpf", "bpf", mounted], check=False).returncode:
+        pytest.skip("no bpf file system can be mounted here")
+    try:
+        yield mounted / "traffic-footprint"
+    finally:
+        subprocess.run(["umount", mounted], check=True)
+
+
+@pytest.fixture
+def options(root: Path, monkeypatch: pytest.MonkeyPatch) -> Options:
+    """Under which a source starts without attaching anything."""
+
+    def start(options: Options) -> Session:
+        made = Programs({role: stand_in() for role in ROLES}, {role: stand_in() for role in ROLES})
+        return Session(Maps.create(options.sizes), made, "kprobe", FUNCTIONS)
+
+    monkeypatch.setattr(loader, "start", start)
+    monkeypatch.setattr(Programs, "misses", lambda _: 0)
+    return Options(sizes=SIZES, pins=root)
+
+
+def opened(options: Options) -> EbpfSource:
+    source = EbpfSource(locality=Locality(pods={A: "a"}), options=options)
+    source.open()
+    return source
+
+
+def left(options: Options) -> Path:
+    """The pins of an agent that kept its program."""
+    source = opened(options)
+    assert not source.adopted
+    source.keep = True
+    source.close()
+    assert options.pins is not None
+    return options.pins / str(loader.own_namespace())
+
+
+def test_a_kept_program_is_taken_over_whole_with_how_it_is_attached(options: Options) -> None:
+    left(options)
+    source = opened(options)
+    assert (source.adopted, source.mode, source.name) == (True, "kprobe", "ebpf-kprobe")
+    assert source._session is not None
+    assert source._session.functions == FUNCTIONS
+    assert set(source._session.programs.loaded) == set(source._session.programs.links) == set(ROLES)
+    source.close()
+
+
+def test_a_source_that_does_not_keep_leaves_nothing(options: Options) -> None:
+    here = left(options)
+    opened(options).close()
+    assert not here.exists()
+
+
+@pytest.mark.parametrize("missing", [*(f"link-{role}" for role in ROLES), "program-death", "flows"])
+def test_what_is_not_whole_is_unloaded(options: Options, missing: str) -> None:
+    here = left(options)
+    (here / missing).unlink()
+    assert loader.adopt(options) is None
+    assert not here.exists()
+
+
+def test_a_hook_too_many_is_not_ours(options: Options) -> None:
+    here = left(options)
+    fd = stand_in()
+    bpf.pin(fd, here / "link-other")
+    os.close(fd)
+    assert loader.adopt(options) is None
+
+
+def test_a_map_of_another_layout_is_never_read(options: Options, monkeypatch: pytest.MonkeyPatch) -> None:
+    here = left(options)
+
+    def larger(sizes: Sizes) -> tuple[MapSpec, ...]:
+        return tuple(replace(s, value_size=s.value_size + 8 * (s.name == "config")) for s in specs(sizes))
+
+    specs = maps.specs
+    with monkeypatch.context() as newer:  # which lays out its configuration otherwise
+        newer.setattr(maps, "specs", larger)
+        fds = Maps.create(SIZES).fds
+    (here / "config").unlink()
+    bpf.pin(fds["config"], here / "config")
+    for fd in fds.values():
+        os.close(fd)
+    monkeypatch.setattr(Maps, "read_config", lambda _: pytest.fail("48 bytes would be written into 40"))
+    assert loader.adopt(options) is None
+    assert not here.exists()
+
+
+def test_losses_that_a_predecessor_knew_are_no_news(options: Options) -> None:
+    source = opened(options)
+    count(source, "stats", STATS.index("STAT_LOST_READ"), (7).to_bytes(8, "little"))
+    assert source.read(1.0).lost == {LossKind.UPDATES_FAILED: 7}
+    source.keep = True
+    source.close()
+    successor = opened(options)
+    assert successor.read(2.0).lost == {}
+    count(successor, "stats", STATS.index("STAT_LOST_READ"), (9).to_bytes(8, "little"))
+    assert successor.read(3.0).lost == {LossKind.UPDATES_FAILED: 2}
+    successor.close()
+
+
+def test_counters_go_on_where_the_predecessor_left_them(options: Options) -> None:
+    source = opened(options)
+    count(source, "counters", 1, bytes(Counters(tag=1, tx_bytes=5)))
+    source.keep = True
+    source.close()
+    successor = opened(options)
+    assert successor.read(1.0).owners[HOST].tx_bytes == 5
+    successor.close()
+
+
+def count(source: EbpfSource, name: str, slot: int, value: bytes) -> None:
+    """Write a per-CPU entry as the first CPU."""
+    assert source._session is not None
+    others = bytes(len(value)) * (bpf.possible_cpus() - 1)
+    bpf.map_update(source._session.maps.fds[name], slot.to_bytes(4, "little"), value + others)
+
+
+def test_unload_removes_what_was_left_in_every_namespace(
+    options: Options, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = left(options)
+    monkeypatch.setattr(loader, "own_namespace", lambda: 77)
+    there = left(options)
+    assert options.pins is not None
+    assert cli._unload([], options.pins) == 0
+    assert not options.pins.exists()
+    assert {f"unloaded {here}", f"unloaded {there}"} <= set(capsys.readouterr().out.splitlines())
+
+
+def test_unload_with_nothing_to_do_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli._unload([], tmp_path / "none") == 0
+    assert capsys.readouterr().out == "nothing was left behind\n"
+
+
+def test_what_unload_cannot_remove_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "1" / "not a pin").mkdir(parents=True)
+    assert cli._unload([], tmp_path) == 1
+    assert str(tmp_path / "1") in capsys.readouterr().err
+
+
+def test_who_measures_in_another_way_leaves_no_predecessors_program(options: Options) -> None:
+    here = left(options)
+    loader.disown(options)
+    assert not here.exists()

@@ -1,0 +1,66 @@
+"""Who lives here, told to maps without room: what is refused is counted once."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from nodeagent.sources.base import Locality
+from nodeagent.sources.ebpf.kernel import bpf
+from nodeagent.sources.ebpf.kernel.maps import Maps, Sizes, stored
+from nodeagent.sources.ebpf.locality import Residents
+from nodeagent.sources.ebpf.owners import OwnerTable
+
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="creating maps needs root")
+SIZES = Sizes(flows=64, addresses=4, slots=4, seeds=8, elephants=8, event_bytes=4096)
+
+
+def address(last: int) -> bytes:
+    return bytes((10, 0, 0, last))
+
+
+@pytest.fixture
+def residents() -> Iterator[Residents]:
+    maps = Maps.create(SIZES)
+    yield Residents(maps, OwnerTable(SIZES.slots))
+    maps.close()
+
+
+@needs_root
+def test_a_pod_without_a_slot_is_counted_once_whatever_its_addresses_and_however_often_it_is_told(
+    residents: Residents,
+) -> None:
+    pods = {address(1): "a", address(2): "b", address(3): "c", address(4): "c"}
+    for _ in range(5):
+        residents.change(Locality(pods=pods))
+    assert residents.refused == 1
+    residents.change(Locality(pods={address(2): "b", address(3): "c"}))  # there is room
+    assert residents.refused == 1
+    residents.change(Locality(pods=pods))  # and now there is none for a
+    assert residents.refused == 2
+
+
+@needs_root
+def test_an_address_without_room_is_counted_once_and_is_no_reason_to_look_again(residents: Residents) -> None:
+    crowded = Locality(node=frozenset(address(n) for n in range(1, 7)))
+    assert residents.change(crowded)
+    assert residents.refused == 2
+    assert not residents.change(crowded)
+    assert residents.refused == 2
+
+
+def test_a_name_of_any_length_can_be_kept() -> None:
+    assert stored("a" * 120) == b"a" * 120
+    assert len(stored("a" * 121)) == 64
+    assert stored("é" * 100) != stored("é" * 101)
+
+
+@pytest.mark.parametrize(
+    ("text", "cpus"), [("0\n", 1), ("0-1\n", 2), ("0-127\n", 128), ("0-3,8-11\n", 8), ("0,2,4-5\n", 4)]
+)
+def test_possible_cpus_are_counted_and_not_the_numbers_between(tmp_path: Path, text: str, cpus: int) -> None:
+    (tmp_path / "possible").write_text(text)
+    assert bpf.possible_cpus(tmp_path / "possible") == cpus
