@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # make demo   the main job, end to end, on this machine
 # make test   every check and every test
 # make help   the rest

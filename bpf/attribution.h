@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
 /* Who owns a flow, and which way its bytes go: the same rules as nodeagent/sources/ctnetlink/attribution.py. Pure. */
 #ifndef TRAFFIC_FOOTPRINT_ATTRIBUTION_H
 #define TRAFFIC_FOOTPRINT_ATTRIBUTION_H

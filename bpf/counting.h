@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
 /* Adding to the counters of one owner. Pure: the caller finds them.
  *
  * Each CPU has its own, but the hooks share them, and on one CPU one hook may interrupt another: so every addition

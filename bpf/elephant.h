@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
 /* When a flow is an elephant: enough bytes, and a rate sustained over a window, with hysteresis on the way out.
  * Volume and rate only; packet sizes play no part. Pure.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
 /* A flow's life: met at its first packet, settled once its tuples are final, counted per packet, buried.
  *
  * The key is the address of the kernel's entry. An address is reused only after nf_conntrack_free(), where the

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-2.0-only
 /* The hooks: what the kernel calls, taken apart into helpers' arguments, and nothing else.
  *
  * Which function carries each hook, and at which position its arguments are, is decided from the running

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
 /* log2 histograms. Pure. */
 #ifndef TRAFFIC_FOOTPRINT_HISTOGRAM_H
 #define TRAFFIC_FOOTPRINT_HISTOGRAM_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
 /* Reading the kernel's structures. Every offset comes from the running kernel's BTF, by -D:
  *   CT_STATUS CT_NET CT_ORIGINAL CT_REPLY              in struct nf_conn (the latter two: its tuples)
  *   NET_INODE                                          in struct net

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
 /* The maps, by number: whoever loads the program creates them and puts their descriptors where the numbers are
  * (nodeagent/sources/ebpf/kernel/maps.py lists the same numbers). So the compiler needs no privileges.
  */

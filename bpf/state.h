@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
 /* What the kernel keeps and user space reads. Each struct has one mirror, in nodeagent/sources/ebpf/kernel/layout.py,
  * and a test compares the two. No padding is left to the compiler: map keys and values must be whole.
  */

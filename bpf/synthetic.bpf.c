@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-2.0-only
 /* The hooks' helpers over entries that this program makes up: for tests and benchmarks by BPF_PROG_RUN, on kernels
  * whose conntrack cannot be hooked. Everything beneath the hooks is the same: helpers, maps, verifier.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
 /* Fixed-width names, alike under a plain C compiler and under bcc. */
 #ifndef TRAFFIC_FOOTPRINT_TYPES_H
 #define TRAFFIC_FOOTPRINT_TYPES_H

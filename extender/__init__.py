@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The scheduler extender: it answers kube-scheduler's filter and prioritize requests.
 
 The folders from the bottom up: ``model`` (values), ``cluster`` (what the API shows), ``placement`` (verdicts),

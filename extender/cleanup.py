@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Take off a cluster what a release wrote beside its own objects: annotations on Nodes, Leases in its namespace.
 
 Enters: the API, and whom to wait for. Leaves: the cluster without them, and how many there were. Guarantees: safe

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """``traffic-footprint-extender [run]``: settings in, a serving process out; ``cleanup``: a cluster without
 what agents left in it. One clear line for what the operator can mend."""
 

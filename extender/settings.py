@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The extender's settings: every field says unit, default and why.
 
 Flags are the kebab-case field names, environment variables ``TRAFFIC_FOOTPRINT_`` and the upper-case name.

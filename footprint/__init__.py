@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The contract that node agent and scheduler extender share: keys, models, codec, classes, staleness.
 
 Everything here is pure (values and ``now`` in, values out) except ``footprint.cluster``, which talks to the

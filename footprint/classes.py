@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Traffic classes of pods and workloads, and the one rule that assigns them.
 
 Volume and sustained rate decide, never packet sizes.

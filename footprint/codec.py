@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """NodeFootprint ⇄ annotation text.
 
 Enters: a NodeFootprint, or any text found under the annotation key. Leaves: deterministic JSON of at most

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What users say of a pod with annotations, and what of it cannot be understood.
 
 An unknown value is never an error for the pod: it is listed in ``problems`` (for an Event and a counter) and

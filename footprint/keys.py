@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Names that both sides must spell alike: annotation keys, Lease names, the field manager.
 
 Nothing else in the project spells ``traffic-footprint.io``.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a node publishes: plain frozen values, in SI units, without any Kubernetes type.
 
 The short field names are the wire's JSON keys (``footprint.codec``): an annotation holds hundreds of pods in

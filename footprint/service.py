@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What every long-running program of the project does alike: logs, signals, one-line errors."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Is a node's footprint still worth believing? The one rule, for filter and score alike.
 
 Judged by the reader's own monotonic clock since it last *saw* the node's Lease change, never by comparing the

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The two plain annotations beside the JSON: a line for people and a number for score plugins."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Rates and their spellings. Inside the project a rate is always bit/s (float), a size always bytes (int)."""
 
 from __future__ import annotations

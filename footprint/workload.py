@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Workload identity: which pods are copies of one another, so that one teaches what the next will need.
 
 Enters: a pod's metadata as the API serves it (a JSON dict). Leaves: ``Kind/name`` inside the pod's namespace.

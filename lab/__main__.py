@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """``python -m lab``: a cluster to play with, until Ctrl-C; a list of labs; cleaning up after crashed ones."""
 
 from __future__ import annotations

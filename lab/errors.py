@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The error the lab raises on purpose: fact, consequence and remedy; at the edge one line, no traceback."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A whole cluster on one machine as a context manager: fabric, control plane, nodes, agents, extender.
 
 Enters: a LabConfig. Leaves: a ready cluster and handles on every part of it. Guarantees: whatever the reason for

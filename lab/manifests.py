@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Files made from others: ``python -m lab.manifests`` writes them, ``--check`` says which are out of date.
 
 Enters: ``manifests/base`` (who may do what, policy, resource definition), the chart's templates and values.
@@ -29,7 +30,8 @@ COPIED: Final = ("crd.yaml", "*-rbac.yaml", "*-policy.yaml")
 RELEASE: Final = "traffic-footprint"
 """Name and namespace of the release that the components are rendered as."""
 
-_MADE: Final = "# Made from the chart by `python -m lab.manifests`; change the chart.\n"
+_LICENCE: Final = "# SPDX-License-Identifier: Apache-2.0\n"
+_MADE: Final = _LICENCE + "# Made from the chart by `python -m lab.manifests`; change the chart.\n"
 _SOURCE: Final = re.compile(rf"^---\n# Source: {RELEASE}/templates/(\S+)\n", re.MULTILINE)
 _HELMS_OWN: Final = re.compile(
     r"^\s*(?:helm\.sh/[a-z-]+|app\.kubernetes\.io/managed-by):.*\n(?:\s*$\n)?", re.MULTILINE

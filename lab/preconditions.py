@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a lab needs of the machine before anything is started: root, a few programs and connection tracking in the
 kernel; else one clear line."""
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Supervised child processes: each in its own process group, with a log file, gone when the driver is gone.
 
 Enters: an argument vector, a network namespace, a log path. Leaves: a running Process. Guarantees: a child does

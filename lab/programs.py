@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Command lines of what a lab runs beside the control plane: node agents, extender, kubelet stand-in. Pure."""
 
 from __future__ import annotations

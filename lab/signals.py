@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How a driver is interrupted: SIGTERM unwinds it like Ctrl-C, and its cleaning up is not cut off."""
 
 from __future__ import annotations

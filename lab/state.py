@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Which labs exist on this machine, and what crashed ones left behind.
 
 Each lab has a directory ``/run/traffic-footprint-lab/<id>/`` whose ``lock`` file is flocked for the life of its

@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
 # certificates.sh DIRECTORY [NAMESPACE]: the files that the kustomize overlays need, made with openssl: a CA, the
 # extender's certificate, kube-scheduler's certificate. DIRECTORY must not exist; DAYS (730) is how long both are valid.
 # What becomes Secrets is in DIRECTORY/extender and DIRECTORY/scheduler; ca.key is only needed for new ones: keep it safe.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """``traffic-footprint-nodeagent``: the subcommands ``run`` (the default), ``preflight``, ``watch`` and ``unload``.
 
 Enters: the command line. Leaves: an exit status: 0 after a stop by signal, 1 when measuring could not go on,

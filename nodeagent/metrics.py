@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The agent's figures for Prometheus, its liveness and its readiness.
 
 Enters: ``Figures`` that the loop keeps, counts of the threads beside it. Leaves: ``/metrics``, ``/healthz`` (503

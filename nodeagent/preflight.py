@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Can this node be measured? Every capability in three values, each that is missing with its remedy.
 
 Probes are small functions with effects (they read /proc and /sys, open sockets, and attach a trial program that

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The node agent's settings: one set of names for flags, environment and Helm values.
 
 ``--write-interval`` is ``TRAFFIC_FOOTPRINT_WRITE_INTERVAL`` is ``writeInterval``; a flag wins over the

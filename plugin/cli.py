@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """``kubectl-footprint`` (also ``kubectl footprint``): what the nodes published, as tables.
 
 Enters: the API server's Nodes and Leases through a kubeconfig (and an extender's report). Leaves: text on stdout.

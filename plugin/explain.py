@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """``kubectl footprint explain``: what the extender would say of a pod, and why.
 
 Enters: a pod (by name, or a manifest) and a cluster (live, or saved in a file). Leaves: the verdict as a table

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """``kubectl footprint shadow``: what an extender in shadow mode has seen, and what switching it on would gain.
 
 Enters: the report of a running extender, by its URL or through the API server's service proxy. Leaves: a table, or

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How property tests search: repeatably by default, at random and for longer with ``make fuzz``.
 
 A check that draws new examples each time can refuse a change that has nothing to do with what it found. So

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Named counters of nft rules: somebody else's count of the bytes that a source is compared with."""
 
 from __future__ import annotations

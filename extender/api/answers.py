@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The two verbs, without HTTP.
 
 Enters: a decoded request and when it arrived. Leaves: the answer's JSON, made of the current snapshot. Guarantees:

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What people ask ``POST /explain``: a pod, and optionally where it could go.
 
 Enters: a request's body: the filter's own (ExtenderArgs), the same without candidates, or a bare Pod manifest.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Explanations on demand, beside the answers that kube-scheduler waits for.
 
 Enters: a body of ``POST /explain``, or a pod's name. Leaves: the explanation as JSON. Guarantees: nothing of it is

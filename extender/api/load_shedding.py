@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Between HTTP and the verbs: bodies read within bounds, and answers to what cannot be decided.
 
 Enters: a request of which the headers are there, or one that is there whole. Leaves: the answer. Guarantees: a

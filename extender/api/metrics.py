@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the extender counts, as Prometheus reads it.
 
 Request counters are kept here; everything that the cluster state and the watches know already is read from them

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """kube-scheduler's ``extender/v1``, as it is on the wire.
 
 Enters: a request's body. Leaves: ExtenderArgs with only the fields used, and the two answers. The Go types carry

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The HTTP face: kube-scheduler's two verbs, health, metrics, explanations.
 
 Enters: requests. Leaves: answers made of the current snapshot; handlers do no I/O besides reading the body

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How many links the cluster's elephants need to themselves.
 
 Enters: pods as they come and go, and what their workloads were measured to do. Leaves: the expected elephant

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A cluster from a file, as the watches would have shown it: ``kubectl get nodes,pods,leases -A -o json``.
 
 With ``,trafficfootprints`` where the cluster has them.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Sums of tallies from which one can be taken away again.
 
 Enters: one node's tally of a workload at a time, to be added, replaced or taken away. Leaves: the sum over all

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the watches have shown, and the snapshot made of it.
 
 Enters: Nodes, Leases, Pods and TrafficFootprints, from the watches' threads. Leaves: an immutable Snapshot,

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """All TrafficFootprint objects by workload: which one holds, when several speak of the same.
 
 Enters: records as the watch shows them, from its thread. Leaves: for each change, the workloads concerned and

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Follow Nodes, Leases and Pods of the API server into the cluster state.
 
 Enters: an API client. Leaves: calls on ClusterState, from one thread per collection. Objects are reduced to the

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What is known of workloads, kept up to date node by node and object by object.
 
 Enters: what one node's footprint teaches at a time (or None: it teaches nothing any more), and one

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A token bucket: how many writes may follow one another, and how many there may be in the long run. Pure."""
 
 from __future__ import annotations

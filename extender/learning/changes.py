@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Is what was learned worth a write? The pure decision for one workload.
 
 Enters: what its object says and what is known now. Leaves: how urgent a write is, or that none is due. Every

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The thread that stands for election: ``election``'s decisions, carried out.
 
 Enters: a store with the Lease. Leaves: ``leads``, and the Lease given up at the end. Guarantees: never raises;

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Learning beside the watches: one thing to start and stop for the application.
 
 Enters: the cluster state with its watches, and an API client. Leaves: TrafficFootprints in the state, and the

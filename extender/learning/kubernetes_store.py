@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """TrafficFootprints and the election's Lease in the Kubernetes API.
 
 Enters: an API client. Leaves: records in a Book as they change, and single requests. Guarantees of the reflector

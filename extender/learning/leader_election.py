@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Which replica writes: one Lease, taken, renewed, and given up.
 
 Enters: the Lease as the API shows it, and this process's monotonic clock. Leaves: what to do with it, and until

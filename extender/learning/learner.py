@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The thread that learns: what is measured in, TrafficFootprints out.
 
 Enters: the workloads' tallies, all objects, and whether this replica leads. Leaves: creations, status writes and

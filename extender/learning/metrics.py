@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What learning counts, as Prometheus reads it: taken from where it is known when scraped, never kept twice."""
 
 from __future__ import annotations

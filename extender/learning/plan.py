@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What to write, create and delete now. Pure.
 
 Enters: what is known of workloads, all objects, and the time. Leaves: writes, the most urgent first. Guarantees:

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the learner needs of the API, and how that can be missing: no Kubernetes here."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What it costs to place a pod's demand on a node's link. Arithmetic; lower is better; 0 is free.
 
 The unit is one mean service time of the link's queue. In the M/M/1 queue the mean wait before service is

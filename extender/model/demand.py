@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a pod will ask of its node's link, before it runs.
 
 Enters: what its user declared, what people stated of its workload, and what the workload's other pods were or are

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A mapping with cheap successors: thousands of entries of which each new version changes a few.
 
 Enters: a mapping and what changes. Leaves: the next version; the one before stays as it was. Guarantees: a change

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Pods that are on a node but not, or not yet, in its measured footprint.
 
 Enters: one node's footprint and its bound pods with their predicted demands. Leaves: what to add to the measured

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A pod as the extender sees it, whether it came with a request or from the pod watch.
 
 Enters: a Pod as the API serves it (a JSON dict). Leaves: a slim PodInfo with everything derived from metadata

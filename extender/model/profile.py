@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a workload's pods typically do, from samples of what they are measured to do.
 
 Enters: one workload's tally over all nodes, again and again. Leaves: a Profile. Pure. Guarantees: a profile lies

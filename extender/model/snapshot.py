@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The cluster as placement sees it: immutable values that handlers read and watches replace.
 
 Enters: what is known of each node (annotation, heartbeat, bound pods). Leaves: one NodeView per node with all

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A TrafficFootprint object ⇄ what placement and the learner use of it.
 
 Enters: any JSON that the API serves under that kind, or a profile. Leaves: a Record, or the JSON of an object or

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The name of a workload's TrafficFootprint: the same on every replica, valid, short enough to read.
 
 Enters: a workload's key. Leaves: ``cronjob-backup-3f9a0c41d2``: the workload as far as a DNS name can say it,

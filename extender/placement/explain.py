@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Why a pod would go where it would go: every step of a verdict as JSON.
 
 Enters: a decoded request, the snapshot, the policy and the time. Leaves: a plain dict. Pure; it calls the same

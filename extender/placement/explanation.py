@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What an explanation holds, for the API description: ``placement.explain`` makes it, field by field.
 
 A test holds the answers against these models; they are never built while answering.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Which of the candidates a pod should not go to, and why.
 
 Enters: candidate names, a demand, a placement mode and the snapshot. Leaves: the names that pass, in the order

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Costs to kube-scheduler's 0-10.
 
 Enters: candidate names, a demand and the snapshot. Leaves: one integer per name, in the order they came, higher

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Watching without acting: what the extender would have said, held against where pods really went.
 
 Enters: each pod's would-be answers, then the snapshot that shows where it was bound. Leaves: counts of outcomes.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The answers for many nodes at once: what each node means for a demand, worked out once and kept.
 
 Enters: candidate names, a demand, a placement mode and the snapshot. Leaves: the two answers as JSON. Says

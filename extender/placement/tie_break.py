@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One node for one pod: scores whose best is a single node, so that it is known where the pod will go.
 
 Enters: scores, and the pod's UID. Leaves: the scores with one best node, and that node. Pure, and the same for

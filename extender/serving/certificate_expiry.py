@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """When certificates end. Pure.
 
 Enters: PEM text. Leaves: seconds since 1970. The standard library decodes no certificate without a handshake, and

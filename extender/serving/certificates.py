@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The server's certificate and the CA of its clients, followed as their files change.
 
 Enters: paths. Leaves: a TLS context for each new connection. Guarantees: files that cannot be used are an error

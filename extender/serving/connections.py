@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Who may connect, and for how long they may hold a connection.
 
 Enters: a listening socket. Leaves: accepted connections for uvicorn's HTTP protocol. Guarantees: plain HTTP on a

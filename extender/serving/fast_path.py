@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Questions that arrive whole are answered without ASGI: nothing is left to wait for, and the way through scopes,
 tasks and messages takes longer than most answers.
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The port beside: health, metrics and shadow counts over plain HTTP, for kubelets and Prometheus.
 
 Where the extender asks its clients for certificates, nobody without one learns whether it is ready: a kubelet has

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The serving process: its socket, its certificates, its end; and the interpreter set up for even answer times.
 
 Enters: an application and a listening socket. Leaves: answers until SIGTERM; then ``drain`` seconds in which the

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How either side reaches the Kubernetes API: credentials in, plain JSON requests out.
 
 Objects stay JSON dicts: the generated models of the client cost more time and memory than all the fields we

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Follow one collection of the API: paged list, then watch, for ever.
 
 Enters: a collection's path and a ``decode`` that keeps only what its reader uses. Leaves: calls on a Sink, from

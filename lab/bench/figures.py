@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a benchmark reports of repeated measurements. Pure."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a process costs, from /proc: parsing is pure, ``Cost.of`` reads."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Datagrams at a steady pace, each with the moment before it was sent, from a process of its own.
 
 In the process that measures, sender and agent would wait for one another's interpreter. The clock is the

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Find the programs of the control plane: those at hand when their versions fit, else those built earlier.
 
 Enters: $KUBEBUILDER_ASSETS, PATH, the cache. Leaves: a path per program. Guarantees: a program is only used when

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Build the pinned control plane into a cache outside the checkout, once; ``python -m lab.controlplane.build``.
 
 Enters: the Go modules under ``lab/controlplane/``. Leaves: programs under ``lab.controlplane.pins.Module.cache``.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The command lines of the control plane: pure, paths in, argument vectors out.
 
 Ports are the usual ones: each lab's control plane has a network namespace of its own.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Kubeconfig files of the lab. They are JSON, which is YAML that needs no YAML writer."""
 
 from __future__ import annotations

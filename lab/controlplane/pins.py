@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Which programs make up the control plane, at which versions: read from the go.mod files, never repeated."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Certificates and keys of one lab, made by the openssl command: a CA, a server and three clients.
 
 Enters: a directory. Leaves: PEM files in it. Guarantees: the directory is root's alone.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A running control plane: etcd, kube-apiserver, kube-controller-manager, kube-scheduler.
 
 Enters: the programs, a directory, a network namespace. Leaves: a ready API and an admin kubeconfig. Guarantees:

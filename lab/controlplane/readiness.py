@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the lab asks of its API server while it comes up: tokens, and whether nodes and accounts are there.
 
 Enters: the administrator's client. Leaves: plain answers. Guarantees: an API server that is busy or restarting

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The lab's kube-scheduler configuration: the shipped example with the lab's paths, so that it is what we test.
 
 Enters: the text of ``manifests/scheduler/kube-scheduler-config.yaml``. Leaves: the configuration as JSON (which

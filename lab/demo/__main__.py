@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """``python -m lab.demo``: the same workload twice, with the default scheduler and with the extender.
 
 Exit status 0 when the runs fulfil the acceptance rule (``lab.demo.verdict``), 1 when they do not, 2 when the lab

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Plays a scenario in a lab and measures it. Effects only; decisions are in ``scenario`` and ``results``."""
 
 from __future__ import annotations

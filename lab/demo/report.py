@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a run measured, as a table, JSON and a picture.
 
 Enters: ``RunReport`` values. Leaves: text for the terminal and two files. Every figure is from the run itself.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """From what pods printed and what the API showed to a RunReport. Pure.
 
 Enters: the traffic programs' JSON lines, by pod, and ``Seen``. Guarantees: a pod without a result is named in

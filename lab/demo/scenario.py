@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What arrives in the demo's cluster, and when. Pure: a seed in, a timeline of manifests out.
 
 The same timeline is played twice, so that the schedulers meet the same pods in the same order:

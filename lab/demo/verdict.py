@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Did the demo show what it is for? The acceptance rule, applied to two runs. Pure.
 
 Mice must be far better off and elephants must not pay for it: with Traffic Footprint the p99 of mice is at most a

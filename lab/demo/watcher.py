@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the API showed during a run: where pods went, when Nodes were annotated.
 
 Enters: watch events. Leaves: plain values with the machine's monotonic time, the clock that the traffic programs

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Container images, without a container engine: built from the real Dockerfiles, run from their files.
 
 Read in order: inputs (what an image is made from, and its cache key), base (the distribution, bootstrapped here),

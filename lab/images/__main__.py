@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """``python -m lab.images build [nodeagent|extender|all]``: build what the cache lacks; print sizes."""
 
 from __future__ import annotations

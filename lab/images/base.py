@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The base image's file system, bootstrapped from the distribution's packages: no registry is asked.
 
 Out: ``base.tar`` in the cache, close to what registries serve under the same name (minimal variant, no manuals).

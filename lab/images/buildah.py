@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One build's own storage: nothing of it is shared with this machine's images, and nothing is left of it.
 
 Commands of the build run in a mount namespace of their own, so that no mount survives them. What the Dockerfiles'

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Running a command inside an image's file system as a container runtime would: a command line. Pure.
 
 Enters: the file system, the image's OCI configuration, what a pod's specification would add. Leaves: an argument

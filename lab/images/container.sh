@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
 # container.sh ROOTFS [BIND SOURCE TARGET ro|rw]... RUN COMMAND...: COMMAND in ROOTFS, as a container runtime sets it up.
 # Expects a mount namespace of its own. ROOTFS itself is never written: targets of mounts are made in a layer above it,
 # which is read-only when COMMAND begins. Fresh /proc (with /proc/sys read-only), /sys (read-only) and a minimal /dev.

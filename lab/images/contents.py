@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a file system holds: the distribution's packages and Python's, with versions and sizes.
 
 In: the root of an unpacked image. Out: Parts. Reads files; runs nothing of the image.

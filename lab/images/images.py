@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Built images: from the Dockerfiles when the cache lacks them.
 
 In: the checkout. Out: an Image: its file system as a folder, and how it is to be run. Kept under

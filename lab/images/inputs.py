@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What an image is made from: the files of the build context, the version and the revision.
 
 In: the checkout. Out: an Inputs, which names the built image in the cache. The files are those that the Dockerfile

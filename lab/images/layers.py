@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How large an image's layers are: as tar, as gzip and as zstd make them for a registry.
 
 In: an image as a folder (transport `dir`), layers uncompressed. Out: a Layer each, the base's first.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Running an image as a workload's manifest says: its arguments, user, capabilities, mounts. Pure.
 
 Enters: a DaemonSet or Deployment, as YAML says it, and what a kubelet would fill in. Leaves: the command line of

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """``python -m lab.kernelvm``: prepare kernels, run a command on one, or a shell."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Where built images are kept: outside the checkout, named by what went into them, whole or not at all."""
 
 from __future__ import annotations

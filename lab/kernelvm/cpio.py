@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A writer of newc cpio archives, the form of an initial RAM file system."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A bootable kernel: vmlinuz, a small initramfs that finds the disks, and the modules as a disk of their own.
 
 Built from the distribution's packages without installing them; kept in the cache.

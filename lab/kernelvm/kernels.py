@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Which kernels can be booted, and the distribution packages they come from."""
 
 from __future__ import annotations

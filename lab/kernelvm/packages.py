@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The distribution's packages: which sources this machine uses, and single packages unpacked from them.
 
 In: the machine's own apt configuration; nothing here names a mirror. Out: source stanzas of one release, and

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Long steps that say how they are doing."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The guest's Python packages: copies of those this environment runs, so that both run the same versions."""
 
 from __future__ import annotations

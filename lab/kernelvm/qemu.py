@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The machine, as QEMU's arguments. Pure: values in, a command line out."""
 
 from __future__ import annotations

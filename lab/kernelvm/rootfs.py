@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The guest's root file system: a small Debian without kernel headers, with the project's Python packages.
 
 Out: ``rootfs.squashfs`` in the cache, read-only and stored uncompressed: an emulated processor would spend longer

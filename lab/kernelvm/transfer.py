@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What goes into the guest and what comes out: two tar archives on raw disks.
 
 In: the checkout's files (as the working tree has them, ignored ones left out), the guest's init, the command.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Boot a guest, stream what its command writes, end it in time, bring its files back.
 
 QEMU has been seen to die of a segmentation fault before the guest began. Such a start is repeated, and said so;

@@ -1,1 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
 """Namespaces, links, shaping, pods' wiring and Service addresses of one lab."""

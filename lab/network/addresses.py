@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The lab's address plan: pure arithmetic from a node's index to everything that follows from it.
 
 Each lab lives in namespaces of its own, so all labs use the same plan.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """iproute2 and nftables, one program start for many commands.
 
 In: scripts as text. Out: their effect inside one namespace. A failing line raises CommandError with the tool's

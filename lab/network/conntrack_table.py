@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The kernel's conntrack hash table while labs run: small, then as it was.
 
 All network namespaces of a machine share one table, and every dump walks all its buckets. A machine's default of

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The lab's fabric: a bridge, the nodes on it with shaped uplinks, the control plane and a host outside.
 
 In: a lab's id and its nodes. Out: namespaces ``tf-<id>-*`` wired, addressed, routed and shaped. Guarantees:

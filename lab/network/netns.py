@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Named network namespaces: made, found, entered, emptied and removed.
 
 In: names. Out: namespaces under /run/netns, as ``ip netns`` keeps them. Guarantees: a namespace comes with its

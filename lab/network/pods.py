@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A pod's own namespace behind its node: one link, one IPv4 and one IPv6 address, a default route.
 
 In: names and addresses. Out: a namespace whose eth0 reaches its node, other pods and (masked by the node) the

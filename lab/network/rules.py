@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A node's standing nftables rules: connection tracking on, and pods masked behind the node when they leave.
 
 Out: one nft script. Service addresses are a table of their own (lab.network.services), replaced as they change.

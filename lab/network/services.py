@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Service addresses by DNAT in each node's namespace: what kube-proxy does, without kube-proxy.
 
 In: Services and EndpointSlices as the API gives them (JSON). Out: one nft script, the same for every node, that

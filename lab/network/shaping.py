@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Link capacity: a rate and one plain FIFO, the queue that makes mice wait behind elephants.
 
 In: an interface and its capacity in bit/s. Out: ``tc`` lines. Egress only: a link is shaped in both directions

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Kernel settings of the lab's namespaces, pinned so that a measurement does not depend on the machine's own.
 
 A new namespace takes several of these from the machine's root namespace: with another congestion control there,

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """``python -m lab.nodes``: one process that is the kubelet of all of a lab's nodes.
 
 Runs in the control plane's namespace until SIGTERM; then every pod's process is stopped and its namespace removed.

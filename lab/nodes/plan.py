@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A pod of the API → what is to be run: pure.
 
 In: a Pod as JSON. Out: a PodPlan. Guarantees: anything the lab cannot run becomes ``error``, a sentence for the

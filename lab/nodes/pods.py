@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Pods of the API → workers: a new pod gets one, a changed or vanished one is told.
 
 In: a reflector's calls, from its one thread. Guarantees: one worker for each UID, ever; pods that ended before

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Nodes in the API: registered once, kept alive by Leases.
 
 In: node descriptions. Out: Node objects that the node lifecycle controller and the scheduler take for real ones.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The effects of one pod: its addresses, its namespace, its process.
 
 In: plans. Out: Sandboxes (where a pod lives) and Containers (its running process). Guarantees: a container dies

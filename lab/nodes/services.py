@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Services and EndpointSlices as they change → every node's DNAT rules.
 
 In: two reflectors' calls. Out: one nft transaction for each node, a moment after the last change of a burst, and

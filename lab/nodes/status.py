@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What is known about a pod → the status it has in the API: pure.
 
 In: a plan, its addresses and its container's state. Out: the body of a strategic-merge patch of ``/status``, in

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The life of one pod, in a thread of its own that sleeps in poll(2) between events.
 
 In: a plan, then word that its deletion was asked for, that it vanished from the API, or that the kubelet stops.

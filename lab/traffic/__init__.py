@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Elephants, mice and their servers: plain programs that start fast, run in pods and print JSON lines.
 
 They need the standard library alone. ``argv`` builds their command lines.

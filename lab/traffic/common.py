@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the traffic programs share: their output, their end, their sockets, the kernel's word on a connection."""
 
 from __future__ import annotations

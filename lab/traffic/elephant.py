@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Bulk TCP, one direction: ``elephant.py 10.0.0.1:5001 --seconds 30 --connections 2``.
 
 The far end is sink.py; it is waited for. Prints ``progress`` lines and a ``result``: bytes that the far end has

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Latencies in log-linear buckets, so that histograms of many clients merge exactly: pure functions.
 
 A bucket's width is at most 1/64 of its values, so a value is known to better than 1 %. A histogram is a mapping

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Mice: small requests at a fixed rate, whatever the answers do: ``mouse.py 10.96.0.5:8080 --rate 100``.
 
 Open loop: each request has a time at which it is due, is sent then even while earlier ones are unanswered, and

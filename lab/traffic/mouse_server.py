@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Answers mice: TCP and UDP on one port, both families, one thread, no work beyond the answer.
 
 Prints ``listening``, ``progress`` now and then, and ``result`` when stopped by SIGTERM.

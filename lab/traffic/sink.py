@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The elephants' far end: discards what it receives, or sends on request.
 
 Prints ``listening``, a line for each ended connection, and the totals as ``result`` when stopped by SIGTERM.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Readings → the node's footprint.
 
 Enters: successive Readings, the pods of the node, the link's capacity. Leaves: a NodeFootprint, or None while

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How much of the link's traffic conntrack showed us: bytes counted over bytes the interface carried.
 
 Enters: cumulative counts of both. Leaves: a ratio over the last minute. A datapath that bypasses the kernel's

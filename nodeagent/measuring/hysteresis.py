@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A class that does not flap: the pure rule for how long another class must show before it is believed.
 
 Enters: the class that ``footprint.classes.classify`` finds at each sample. Leaves: the class to publish.

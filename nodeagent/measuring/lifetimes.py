@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What one pod's life taught: rates now, class now, and what remains of them when it has ended.
 
 Enters: its samples. Leaves: ``PodFootprint`` while it runs, and once more when it ended. A job's last second is

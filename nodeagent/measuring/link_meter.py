@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The uplink's own counters → its rate: what the link carries, whether conntrack saw it or not."""
 
 from __future__ import annotations

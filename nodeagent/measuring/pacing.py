@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """When to read: on a fixed schedule, and out of turn when an elephant begins.
 
 Enters: the time, whether a reading found a beginning, whether the source was told of one. Leaves: when the next

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Cumulative counters → smoothed rates of one owner.
 
 Enters: two snapshots of one owner's counters within an epoch and the time between them. Leaves: rates in

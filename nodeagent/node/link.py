@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The link that the node's pods share: which interface, what capacity, how many bytes it carried.
 
 Enters: the kernel's route tables, interface speed and counters, an operator's override. Leaves: a ``Link`` and

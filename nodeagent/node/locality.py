@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Who lives on this node: pods' addresses from the snapshot, the node's own from the kernel.
 
 Enters: the pod snapshot; answers of rtnetlink. Leaves: ``Locality``, packed addresses. Guarantees: an address

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The pods of this node, slim.
 
 Enters: Pod objects as the API serves them, from a reflector. Leaves: an immutable snapshot with a generation

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """When is a footprint worth a write of the Node, and what is written? The pure decision.
 
 Every Node write goes to every watcher of Nodes in the cluster, so writes have a budget. A token bucket holds

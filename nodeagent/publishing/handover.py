@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Whether an agent that was told to end is expected to be followed by another one on its node.
 
 Enters: the API, asked with rights the agent has anyway. Leaves: yes, and its program may stay in the kernel for

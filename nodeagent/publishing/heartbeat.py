@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The heartbeat: one Lease per node, renewed while what is published is what is measured.
 
 Enters: ``may_renew``, which says whether measuring and publishing are alive. Leaves: a Lease whose renewTime

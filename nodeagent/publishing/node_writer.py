@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The Node write: the latest footprint worth publishing, sent from a thread of its own.
 
 Enters: footprints that ``nodeagent.publishing.decide`` decided to write. Leaves: one merge-patch each. Guarantees:

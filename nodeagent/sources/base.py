@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The interface of a flow source: who lives on the node goes in, cumulative counters per owner come out.
 
 It is narrow on purpose. A source may see every flow (ctnetlink) or let the kernel aggregate and see only pods

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One capability of a machine in three values: yes; no, because; could not tell."""
 
 from __future__ import annotations

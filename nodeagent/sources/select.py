@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Which flow source measures on this node: the one asked for, or the first that can run.
 
 In: ``auto`` or a source's name. Out: an opened source. Guarantees: every source that was passed over is named

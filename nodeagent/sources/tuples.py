@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A connection's two tuples, as every source hands them to attribution.
 
 ORIG is what the initiator sent; REPLY is what the responder's answers look like before they are translated

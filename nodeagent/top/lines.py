@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A view as text lines that can be appended and searched, and as one JSON object; pure.
 
 Every line of text begins with the time and with what it is about (``link``, ``elephant``, ``owner``, ``lost``,

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Who lives behind this machine's virtual interfaces, for owners that nobody has named: each is its address.
 
 Enters: rtnetlink's links, neighbours and routes. Leaves: packed addresses. Guarantees: deciding is pure; only what

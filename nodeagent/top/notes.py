@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a person must know beside the figures: warnings of the sources, and what the figures themselves say.
 
 Enters: log events, the state of a reading. Leaves: one-line notes, each with its remedy.

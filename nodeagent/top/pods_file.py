@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Who lives on this machine, from a file instead of a cluster.
 
 Enters: a text, either lines ``ADDRESS NAME`` (``#`` begins a comment; an owner with several addresses has several

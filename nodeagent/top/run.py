@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """``watch``: live elephants and footprints of one machine, without any cluster.
 
 Enters: settings, a flow source, optionally a file that names addresses. Leaves: one view per reading on stdout:

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A view as tables for a terminal; pure (rich draws them later).
 
 Names come from files and clusters: they are put in as plain text, never read as markup.

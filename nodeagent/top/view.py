@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One reading as it is shown: names instead of UIDs, sorted, with what a person must know beside it.
 
 Enters: a reading, the footprints made of it, the link, who lives here. Leaves: a ``View``, which the three outputs

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The C helpers as a shared object, compiled once by the machine's own compiler, with every warning an error."""
 
 from __future__ import annotations

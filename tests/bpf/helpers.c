@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-2.0-only
 /* The pure helpers as functions with addresses, for tests; and the layout as the compiler sees it. */
 #include <stddef.h>
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Owners in C are the owners in Python: every combination of who lives at a flow's ends."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Which counter a packet's bytes go to."""
 
 from __future__ import annotations

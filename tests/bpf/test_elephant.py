@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """When a flow becomes an elephant in the kernel, and when it stops being one. Times in jiffies, 250 a second."""
 
 from __future__ import annotations

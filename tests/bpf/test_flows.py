@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A flow's life in the kernel, packet by packet: the program's helpers on real maps, past this kernel's verifier.
 
 The entries are made up in a map and the helpers run by BPF_PROG_RUN, for nothing needs to be hooked that way.

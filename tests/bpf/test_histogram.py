@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """log2 buckets, computed without a branch."""
 
 from __future__ import annotations

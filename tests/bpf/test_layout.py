@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The kernel's structs and their Python mirrors, byte for byte."""
 
 from __future__ import annotations

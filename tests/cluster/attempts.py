@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the two service accounts try in the least-privilege tests: requests as data, bodies by the agent's code.
 
 The agent of these tests is node1's, where no other agent runs; on node2 a real one does.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Labs for the cluster tier: started once per module that asks, always removed, never skipped.
 
 A machine that cannot run a lab (no root, a tool missing) fails these tests with the remedy: a tier that did not

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Containers without images: what a Pod of the API says of its only container, as a process of this machine.
 
 Enters: a bound Pod as the API server has it. Leaves: its program in a network namespace of the lab, with the Pod's

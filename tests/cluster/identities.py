@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Who asks the lab's API server, and what it answered: clients with service accounts' tokens, requests by name.
 
 Enters: a lab. Leaves: clients whose every request is refused or passes as it would for that account in production.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A release of the chart in a lab: Helm's commands, its objects, the programs that stand in for its pods.
 
 Enters: a lab. Leaves: handles on the release. What here plays the container runtime does it by

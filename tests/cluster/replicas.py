@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Extenders beside a lab's control plane, and what both sides count: for tests that break one of them.
 
 No agents and no traffic: footprints are written by the test, and pods are bound but never run (they have no

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The kubelet of a release's extender and kube-scheduler pods, played: started, called ready, ended as asked.
 
 Enters: a release whose pods go to the node ``PLAYED``, which the lab's own stand-in for kubelets does not know: it

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /*
  * Preloaded into a program, this sets its wall clock off by as many seconds as the file named by STEPPED_CLOCK holds
  * (a 64-bit integer), and steps it whenever that changes. Monotonic clocks stay as they are.

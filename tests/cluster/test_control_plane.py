@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The lab itself: it comes up as a real cluster, beside others, and nothing of it stays behind."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Whose heartbeat stopped is stale, by the extender's own monotonic clock; wall clocks, wherever, decide nothing.
 
 Real agents measure real traffic. One agent and the extender run with wall clocks that the tests step meanwhile.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The control plane fails under the extender, and the extender under the control plane: no pod is lost.
 
 Real etcd, kube-apiserver and kube-scheduler. What went wrong is read from the counters of both sides.

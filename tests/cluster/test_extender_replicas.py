@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Replicas behind one address, and TLS with kube-scheduler: what is replaced during a burst costs no call.
 
 Real kube-scheduler; as in test_extender_faults.py, footprints are written by the test.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The built images as they ship, with the manifests' arguments, users, capabilities and mounts, on a real API
 server with the real kube-scheduler."""
 

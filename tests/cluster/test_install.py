@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The chart on a real API server, by the real Helm: installed, used, upgraded, rolled back, removed.
 
 The tests are one story and run in the order they are written in. No container engine is here: the pods that the

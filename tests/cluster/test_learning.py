@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What workloads are learned to do, in TrafficFootprint objects of the real API: written, read, overridden."""
 
 from __future__ import annotations

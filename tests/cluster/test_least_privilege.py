@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the two service accounts can do to a real API server, with tokens as pods have them: what they need.
 
 Two walls are tried, each on its own: RBAC, and the admission policy behind it, which holds even when somebody

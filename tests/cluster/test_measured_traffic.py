@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What agents publish, held against what programs sent and what the pods' own interfaces counted."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """kube-scheduler asks the extender and obeys it; nothing that goes wrong with us stops it."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """An upgrade and a rollback replace both sides of a release while pods are created: none of them waits for it.
 
 Real Helm, API server, controllers and kube-schedulers; the chart's pods run as ``tests.cluster.runtime`` does it.

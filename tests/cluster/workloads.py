@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Real traffic for the cluster tier: pods that run the lab's programs, and what the cluster says of them."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Values for the extender's tests: a 200 Mbit/s cluster in a few words."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A synchronous client that calls an application in process."""
 
 from __future__ import annotations

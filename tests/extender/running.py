@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A served extender on loopback, in a thread of the test's own process."""
 
 from __future__ import annotations

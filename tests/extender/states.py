@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Cluster states under a clock that stands still, for the extender's tests."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Taking annotations and Leases off a cluster; the API is a small table of objects that answers as a server does.
 
 The same on the real API server, with the account and rights of the chart's hook: tests/cluster/test_install.py.

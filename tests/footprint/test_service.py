@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Logs, as every program of the project writes them."""
 
 from __future__ import annotations

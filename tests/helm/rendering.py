@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The chart as the real Helm renders it, as values."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Certificates that the chart makes, in a real handshake; and how a CA is replaced, upgrade by upgrade.
 
 That Helm finds them again on a real API server is shown in tests/cluster.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the chart renders: for every scenario, and for what each value promises. Needs Helm and nothing else."""
 
 from __future__ import annotations

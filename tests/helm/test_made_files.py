@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Files that are made from others are up to date, and their making can fail."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Who is found by whom, in every scenario: selectors match the pods they are meant for and no others.
 
 And named ports are there. What matches nobody is valid for every API server, and does nothing.

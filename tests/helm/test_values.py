@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Values: each is documented, has a schema, and is the program's own setting; wrong ones are refused in words."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How pods come to the extender: the chart's kube-scheduler, one that exists, routing; and their certificates."""
 
 from __future__ import annotations

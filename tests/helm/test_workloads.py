@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The pods that the chart renders: what they may do, where they run, how they are probed and replaced."""
 
 from __future__ import annotations

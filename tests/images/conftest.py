@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Built images for the tests that look inside: never skipped, the remedy where they cannot be built."""
 
 from __future__ import annotations

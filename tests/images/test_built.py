@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What is in the built images, and what is not: looked up in their file systems, not in the Dockerfiles."""
 
 from __future__ import annotations

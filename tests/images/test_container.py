@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The command line that runs something inside an image's file system."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What names a built image: everything that goes into it, and nothing else."""
 
 from __future__ import annotations

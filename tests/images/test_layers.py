@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Sizes of layers, from an image as a folder; sizes of packages, from a file system."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A container's command line from the manifest that ships it."""
 
 from __future__ import annotations

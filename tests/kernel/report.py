@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a session inside a guest says: JUnit XML in, one outcome per scenario out; and its lines, as they come."""
 
 from __future__ import annotations

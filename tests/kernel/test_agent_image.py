@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The agent's image itself, in a virtual machine whose kernel allows eBPF: the smoke test of what is shipped.
 
 The guest boots its usual system, which plays the node; the image's file system is a disk of its own that the node

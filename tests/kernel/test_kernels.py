@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Every scenario of tests/kernel/guest on every kernel: one virtual machine per kernel, all of them at once.
 
 Which source runs what:

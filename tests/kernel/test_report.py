@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Reading what a session inside a guest reported."""
 
 from __future__ import annotations

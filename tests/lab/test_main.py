@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The command line: what a person sees when something is missing. Nothing here starts a lab."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Supervision of real child processes; nothing here needs root."""
 
 from __future__ import annotations

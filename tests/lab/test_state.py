@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The registry of labs, in a directory of the test's own."""
 
 from __future__ import annotations

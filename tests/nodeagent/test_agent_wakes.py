@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The loop over the real ring buffer: the kernel side makes an elephant, and nothing else would wake the loop."""
 
 from __future__ import annotations

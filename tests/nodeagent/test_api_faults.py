@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Whatever a request ends in, the threads that write, renew and report go on."""
 
 from __future__ import annotations

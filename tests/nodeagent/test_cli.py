@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The agent's command as it starts, runs and ends: exit status and the one line that a person reads."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The five seconds after SIGTERM: what the last reading found is published, and each part has its share."""
 
 from __future__ import annotations

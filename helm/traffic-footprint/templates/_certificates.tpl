@@ -1,3 +1,4 @@
+{{- /* SPDX-License-Identifier: Apache-2.0 */ -}}
 {{/*
 The certificates of certificates.mode selfSigned, made once per rendering and kept in .Values._certificates.
 

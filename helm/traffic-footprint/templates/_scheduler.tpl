@@ -1,3 +1,4 @@
+{{- /* SPDX-License-Identifier: Apache-2.0 */ -}}
 {{/* KubeSchedulerConfiguration of the chart's own kube-scheduler. */}}
 {{- define "traffic-footprint.schedulerConfig" -}}
 apiVersion: kubescheduler.config.k8s.io/v1

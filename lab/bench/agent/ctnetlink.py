@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What reading the connection table costs: our source, pyroute2 and ``conntrack -L`` on the same entries.
 
 ``python -m lab.bench.agent.ctnetlink [--entries 50000] [--output json]``, as root. A private network namespace

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The agent's own loop without an API server: everything up to the decision to write, for benchmarks."""
 
 from __future__ import annotations

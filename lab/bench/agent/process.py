@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the agent's own process costs while it measures and publishes, beside ``conntrack -L`` every second.
 
 ``python -m lab.bench.agent.process [--flows 20000] [--seconds 60]``, as root, natively. A node with 250 pod

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a packet costs in the kernel: nanoseconds of the accounting path, natively, by BPF_PROG_RUN.
 
 ``python -m lab.bench.bpf.helpers [--rounds 9] [--output json]``, as root. The helpers are the hooked program's own

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a reading of the eBPF source costs in user space, natively: over real maps of full size, without hooks.
 
 ``python -m lab.bench.bpf.reading [--pods 250] [--busy 250] [--elephants 20]``, as root. Between two readings the

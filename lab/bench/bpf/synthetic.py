@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The program's helpers on this machine, without any packet: entries made up in a map, runs by BPF_PROG_RUN.
 
 For tests and benchmarks on kernels whose conntrack cannot be hooked: the same C, compiled by the same bcc, past

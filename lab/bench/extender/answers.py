@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Answer times of the extender beside two alternatives that decide nothing, in the same run.
 
 ``python -m lab.bench.extender.answers [--output json]``: filter and prioritize over loopback, one request

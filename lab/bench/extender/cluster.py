@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A cluster for benchmarks of the extender: many annotated nodes, made by arithmetic, the same every time.
 
 Enters: how many nodes and pods. Leaves: Nodes, Leases and Pods as the API serves them. Each node has some

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What learning costs an extender: objects taken in, and one look of the replica that leads.
 
 ``python -m lab.bench.extender.learning [--workloads N] [--output json]``: TrafficFootprints of that many

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How well pods end up placed: a simulation with the extender's own arithmetic on 1,000 nodes.
 
 ``python -m lab.bench.extender.placement_quality [--output json]``. Each pod has a typical transfer, drawn from

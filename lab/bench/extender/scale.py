@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the extender needs for a large cluster: memory and time until it is ready.
 
 ``python -m lab.bench.extender.scale [--output json]``: an API server that serves only lists, in pages over

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What ``lab.bench.extender.answers`` measures, each as a process of its own that prints its port first.
 
 ``python -m lab.bench.extender.subjects ours|plain``: the extender over a made cluster, with binds and rewritten

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the node agent's admission policy costs everybody else: ``python -m lab.bench.scheduler.admission_policy``.
 
 Enters: nothing. Leaves: microseconds that the API server's admission of policies takes for a write by somebody

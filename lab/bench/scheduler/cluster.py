@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Many Nodes in a real API server, without machines: registered, annotated, kept alive; and pods to be placed.
 
 Enters: an API client and a number of nodes. Leaves: Node objects that the node controller and kube-scheduler take

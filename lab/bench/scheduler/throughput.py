@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How many pods a second the real kube-scheduler places, with the extender and without, in the same run.
 
 ``python -m lab.bench.scheduler.throughput [--output json]``: etcd, API server, controller manager and

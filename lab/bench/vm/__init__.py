@@ -1,1 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
 """Benchmarks inside kernel virtual machines: instructions, throughput, detection, readers."""

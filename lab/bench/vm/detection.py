@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How soon an elephant is known: from the datagram that crosses the thresholds to user space, and to the write.
 
 ``python -m lab.kernelvm run --kernel 6.12 --timeout 1800 -- python3 -m lab.bench.vm.detection [--decisions 30]``.

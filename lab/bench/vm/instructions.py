@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Guest instructions that the hooks add to a packet: off, an empty program, ours; by fentry and by kprobe.
 
 ``python -m lab.bench.vm.instructions [--kernel 6.12] [--packets 4000]``, on a machine with QEMU. The guest runs

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A node for benchmarks inside a virtual machine: pods behind it, a server on its uplink, each in a namespace.
 
 Out: names of the namespaces, all of them gone afterwards. The node forwards and tracks connections; nobody else

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a reading costs beside 100,000 connections of 250 pods: eBPF, ctnetlink, ``conntrack -L``; and the agent.
 
 ``python -m lab.kernelvm run --kernel 6.12 --timeout 1500 -- python3 -m lab.bench.vm.readers [--flows 100000]``.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Throughput of one TCP connection through a node: hooks off, with our hooks, with ctnetlink read every second.
 
 ``python -m lab.kernelvm run --kernel 6.12 --timeout 900 -- python3 -m lab.bench.vm.throughput [--rounds 3]``.

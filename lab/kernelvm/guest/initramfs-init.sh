@@ -1,4 +1,5 @@
 #!/bin/busybox sh
+# SPDX-License-Identifier: Apache-2.0
 # First program of the guest: finds the disks, stacks a writable layer on the root file system, and hands over.
 # Disks, in QEMU's order: vda root file system, vdb kernel modules, vdc what the host sends, vdd what goes back.
 b=/bin/busybox

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Flows from the kernel's connection tracking table over netlink: a dump per reading, and the ends in between."""
 
 from nodeagent.sources.ctnetlink.source import CtnetlinkSource

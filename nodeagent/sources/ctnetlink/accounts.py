@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What each owner has sent and received so far.
 
 In: deltas of flows with their attribution. Out: Counters per owner. Guarantees: counters only grow; an owner

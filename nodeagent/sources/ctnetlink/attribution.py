@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Who owns a flow, and which way its bytes went.
 
 In: a flow's two tuples, who lives on this node, and the owners it was stamped with before. Out: an Attribution.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Which flows are elephants: enough bytes, and a rate sustained over a window, with hysteresis on the way out.
 
 In: flows that moved, and ``now``. Out: the set of elephants. Guarantees: costs nothing for flows below

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One connection as it is tracked: what was last read of it, and what became of it since."""
 
 from __future__ import annotations

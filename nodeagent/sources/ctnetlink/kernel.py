@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the kernel offers to ctnetlink in this network namespace: capability, conntrack, its switches.
 
 Effects: reads /proc, writes a sysctl. Nothing here raises for what is missing.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a per-flow source reads of one connection."""
 
 from __future__ import annotations

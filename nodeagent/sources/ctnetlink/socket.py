@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The two netlink sockets: one dumps the table, one hears of removed connections.
 
 Effects only; every byte goes through ``wire.Decoder``. Guarantees: bounded work and bounded waiting per call;

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The flow source on conntrack accounting: works wherever the kernel tracks connections, with no program in it.
 
 In: a network namespace (the thread's own), locality, thresholds. Out: readings. Each reading drains the

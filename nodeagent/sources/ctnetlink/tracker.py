@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Every connection of the node between two readings: counters in, deltas charged to owners, elephants found.
 
 In: the samples of a dump, the endings between dumps, who lives here, ``now``. Out: counters per owner,

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """ctnetlink messages: bytes in, samples and endings out.
 
 Pure, and written for the known flow: every message of one shape (protocol, address family, extensions) has the

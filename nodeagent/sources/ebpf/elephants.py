@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The elephants as a reading shows them: the kernel says who is one, this says how fast, and who fell silent.
 
 In: the kernel's elephants and their flows, ``now``. Out: Elephant values. Guarantees: pure; costs O(elephants).

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """From nothing to running hooks: build, load, attach in the best way this kernel allows; or take over others.
 
 In: Options. Out: a Session. Effects: a child process, maps, programs, pins. Raises EbpfUnavailable with every

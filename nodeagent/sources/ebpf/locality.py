@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Who lives here, told to the kernel: addresses to tags, owners to slots.
 
 In: a Locality. Out: the smallest set of map updates. Guarantees: a slot is zeroed before an address leads to it;

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Which slot of the kernel's counters belongs to which owner.
 
 In: the pods that live here, as they come and go. Out: tags. Guarantees: pure; a tag is never given twice; a pod

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What eBPF on conntrack finds here, capability by capability, by trying: build, maps, load, attach, and let go.
 
 Leaves: findings for the agent's preflight. None is required, for another source can measure. Guarantees: never

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Why the program cannot run here: one kind for each cause, each with its remedy."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What existing connections carried before the program came: one ctnetlink dump, into the kernel's seeds.
 
 Effects: a netlink socket, map updates. A refused dump is no failure: flows then begin at their next packet, and

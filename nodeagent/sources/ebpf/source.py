@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The flow source that lets the kernel count: O(pods + elephants) in user space, whatever the packets.
 
 In: a network namespace (the thread's own), locality, thresholds. Out: readings. It hooks conntrack itself, so it

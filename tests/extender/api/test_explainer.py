@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Explanations beside the event loop, and as they are described."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Annotations and requests by somebody who means harm: one node unknown, one named error, never more."""
 
 from __future__ import annotations

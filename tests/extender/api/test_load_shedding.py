@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The time between requests, as the gate uses it."""
 
 from __future__ import annotations

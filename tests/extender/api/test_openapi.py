@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The application keeps what its OpenAPI description says, whatever is sent: no server error, no other answers.
 
 Cases come from the description alone (schemathesis), the same ones every time. The state is a saved one.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """More questions than can be decided, answers that would come too late, and memory that grows with neither."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Tables follow a cluster as it changes, and look again only at nodes that placement judges differently."""
 
 from __future__ import annotations

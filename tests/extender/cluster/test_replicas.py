@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Two replicas that saw the same things, in another order and rhythm, answer alike; and nothing flaps."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Sums kept change by change are the sums that all nodes together give."""
 
 from __future__ import annotations

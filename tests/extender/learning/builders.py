@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Values for learning's tests."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Following TrafficFootprints, over real HTTP, from a server that has them, has them not, or refuses them."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What TrafficFootprints change about predictions, filters and explanations."""
 
 from __future__ import annotations

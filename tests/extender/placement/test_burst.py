@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A burst of elephants asked about faster than any bind is seen, through the real verbs."""
 
 from __future__ import annotations

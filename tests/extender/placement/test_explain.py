@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A pod that is placed already is explained as if it were not: it must not stand in its own way."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Small clusters in which one sees whether filter and score together do what they are for.
 
 The scheduler here does what kube-scheduler does with our answers: it takes the best score, and among equals the

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What somebody without rights to scheduling can make of it: lies in annotations, owners, names and numbers.
 
 What these tests show to be possible is written down in docs/security.md as remaining.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Questions that are there whole, answered by the server itself: as the application would, in order, no others."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A reflector against an API server that misbehaves: scripted answers over real HTTP."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The agent's image on a node: inside a guest, its file system is the disk /dev/vde.
 
 The guest's own system plays the node, which has the tools and the traffic; the image runs on it as a container

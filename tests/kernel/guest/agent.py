@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A source in a process of its own, to be killed: each line on standard input asks for a reading.
 
 ``agent.py SOURCE [--OPTION VALUE ...]``; it pins what the agent pins. Answers are lines of JSON, see ``_answer``.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Compiled programs, remembered for the processes of one guest.
 
 A compilation takes an emulated processor half a minute, and a session starts a dozen agents. The first that asks

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The session inside a guest: one network that every source watches at once.
 
 Scenarios marked ``irreversible`` change the kernel for good: they come last.

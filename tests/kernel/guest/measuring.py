@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One scenario's view of the sources that watch its node: what each counted since the scenario began.
 
 All see the same packets, so all must tell the same: ``owners`` compares them before it answers.

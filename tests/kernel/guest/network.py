@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The node of the scenarios: pods behind it, a server on its uplink, each its own network namespace.
 
 The node forwards, tracks connections and translates addresses as a Kubernetes node does. Its outermost chains

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Which capabilities let a source begin: each set is tried by a child of its own, as root without the others.
 
 ``powers.py SOURCE SET ...``, a set being names joined by commas, such as ``bpf,perfmon``. Prints one line of JSON:

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """tests.kernel.guest.agent as a process on a node: asked for readings, killed, or ended in order."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The capabilities the agent needs: with exactly these it measures, and without each it says which it lacks.
 
 Debian restricts perf events further than the kernel does (``kernel.perf_event_paranoid=3``), which costs kprobes

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A node with 250 pods, ten of which are replaced every second: no bytes go to another, and none get lost.
 
 There is room for fewer owners than there are pods in all, so that slots go from one to another.

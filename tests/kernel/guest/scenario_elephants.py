@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Elephants and mice at once: each elephant is told once, ceases after it has stopped, and no mouse is told.
 
 Each source is judged by itself: when it notices is its own affair, whom it names is not.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Flows as such: their births, ends, sizes and owners over time."""
 
 from __future__ import annotations

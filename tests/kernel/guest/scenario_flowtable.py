@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Packets that take the flowtable's short cut: counted when the table counts, else missing from the coverage."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """eBPF alone, on a node whose kernel does not count (nf_conntrack_acct=0), with room for few events.
 
 Elsewhere ctnetlink watches as well, and switches the kernel's accounting on. Here too: the functions that are

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A full flow table: what does not fit is lost, counted, and nothing else is wrong."""
 
 from __future__ import annotations

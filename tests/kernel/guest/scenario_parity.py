@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One programme of traffic, watched by every source at the same time: the same footprints, figure by figure.
 
 The other scenarios on the shared node compare the sources as well (``Measuring.owners``); this one has everything

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Whatever way a packet takes through the node: the right pod, the right direction, every byte once."""
 
 from __future__ import annotations

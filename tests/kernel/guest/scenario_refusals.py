@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Machines on which eBPF cannot run: the preflight names reason and remedy, the agent measures by ctnetlink.
 
 Each lacks something real: a file system hidden from the agent by a mount of its own, a capability, memory, a

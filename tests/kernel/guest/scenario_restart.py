@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Agents that are killed, ended in order and replaced, while traffic goes on.
 
 An agent ends by SIGKILL without putting anything in order, or in order and followed by another one: an eBPF

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a kprobe may miss without a word: packets that interrupt a system call on a map, on kernels before 6.7.
 
 The kernel runs no kprobe program on a processor that is just reading or writing a map for user space, and counts

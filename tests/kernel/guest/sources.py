@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The sources under test by name: ctnetlink, and eBPF by each way to attach. Several may watch one node."""
 
 from __future__ import annotations

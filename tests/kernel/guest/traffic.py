@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Traffic whose every byte is known: connections and datagrams between two namespaces."""
 
 from __future__ import annotations

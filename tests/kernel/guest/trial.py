@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One start of the agent's measuring on a machine that lacks something, told as a line of JSON and ended.
 
 ``trial.py [--compile] [--flows N] [--refused]``: what the preflight finds of eBPF, by capability; which source

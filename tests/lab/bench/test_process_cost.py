@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a process costs, as /proc tells it."""
 
 from __future__ import annotations

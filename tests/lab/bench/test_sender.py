@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The process that sends: every datagram arrives, and its moment is told."""
 
 from __future__ import annotations

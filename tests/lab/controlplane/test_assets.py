@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Choosing programs by the version they answer with; the programs are shell scripts that say what we like."""
 
 from __future__ import annotations

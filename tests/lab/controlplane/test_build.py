@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Building: when, once, and how it fails. ``go`` is a shell script; the real one is a tier of its own."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Certificates made by the real openssl, checked by it."""
 
 from __future__ import annotations

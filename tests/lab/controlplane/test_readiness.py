@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Readiness: table of what the API server may say of a node."""
 
 from __future__ import annotations

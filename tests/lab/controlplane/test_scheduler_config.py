@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The shipped kube-scheduler configuration, and what the lab changes in it."""
 
 from __future__ import annotations

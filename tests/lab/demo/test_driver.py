@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The scenario as it is played: a cluster and a clock that are stand-ins, the order of what is done real."""
 
 from __future__ import annotations

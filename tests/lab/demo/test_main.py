@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The command: what a person sees of two runs, played by stand-ins."""
 
 from __future__ import annotations

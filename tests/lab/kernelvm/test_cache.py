@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The cache of images: built once, whole or not at all, named by its inputs."""
 
 from __future__ import annotations

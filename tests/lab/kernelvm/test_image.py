@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The initial RAM file system: what is in it, in which order, readable by others."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The machine's command line, the choice of kernels, the guest's Python packages, and the command's own errors."""
 
 from __future__ import annotations

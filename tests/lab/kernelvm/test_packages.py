@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Which of a machine's apt sources serve the guest's release."""
 
 from __future__ import annotations

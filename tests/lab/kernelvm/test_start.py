@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Starting a guest: QEMU's own crash before the guest's session is survived, everything later is not repeated.
 
 A shell script stands for QEMU: it is started, killed and read from like it.

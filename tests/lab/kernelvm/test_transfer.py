@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What goes into a guest and what may come out."""
 
 from __future__ import annotations

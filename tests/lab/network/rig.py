@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A small fabric with pods for tests that send real packets; everything is gone afterwards."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Real packets through the lab's fabric: reachability, capacity, queueing delay, what conntrack sees."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the reflectors say → what workers and rules are told; workers, commands and time are stand-ins."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The kubelet stand-in under a real API server, controllers and scheduler."""
 
 from __future__ import annotations

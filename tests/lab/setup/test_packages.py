@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """``packages.sh`` where apt succeeds and where it does not: what a person sees. Every program is a stand-in."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The traffic programs as they are run in pods, here over loopback: what one end reports the other end saw."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """When readings are taken, on a clock that the test turns."""
 
 from __future__ import annotations

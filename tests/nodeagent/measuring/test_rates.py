@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The lean sums of ``nodeagent.measuring.rates`` against the plain definition: one ``Mean`` for every figure."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Who ends for good takes its program along; who is replaced leaves it."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Behind which interfaces only this machine's own guests live, and what a look at them tells."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """``watch`` as a program inside a node's network namespace, held against what the node's own rules counted."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a view says, as lines, as JSON and as tables."""
 
 from __future__ import annotations

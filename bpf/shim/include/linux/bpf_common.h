@@ -1,1 +1,2 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
 /* Included by bcc's headers; nothing of it is used. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
 /* bcc's headers ask for a version to choose spellings. The program itself never does: kernels are told apart by
  * their type information.
  */

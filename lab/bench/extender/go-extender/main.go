@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Command go-extender answers kube-scheduler's two verbs without deciding anything: the least that an extender in
 // Go with the standard library does. It parses the body into the types of extender/v1 (of the pod only what a
 // decision would read) and encodes an answer of about the size of ours: every so many nodes one is rejected with a

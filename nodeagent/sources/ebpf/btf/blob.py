@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A BTF blob as sections: bytes in, the position of every type and the string section out.
 
 Guarantees: any bytes whatsoever either parse, with every type record inside its section, or raise BtfError with

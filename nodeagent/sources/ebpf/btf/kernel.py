@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """BTF of the running kernel and of its modules, as the kernel publishes it in /sys/kernel/btf."""
 
 from __future__ import annotations

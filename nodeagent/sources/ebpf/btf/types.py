@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Questions to BTF: a member's offset by its dotted path, a function's prototype, a type's id.
 
 In: one blob, or a module's blob on top of vmlinux's. Out: numbers and names. Guarantees: answers are exact or a

@@ -1,1 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
 """From C to instructions: a child process plans the hooks from the kernel's BTF and compiles with bcc."""

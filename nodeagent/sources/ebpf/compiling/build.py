@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Asking the compiling process for a program.
 
 In: how it should attach, and what turned out impossible. Out: a Build, instructions still referring to maps by

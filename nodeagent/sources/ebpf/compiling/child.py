@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The compiling process: decides the hooks from BTF, compiles with bcc, prints instructions, and ends.
 
 ``python -m nodeagent.sources.ebpf.compiling.child`` reads one JSON request from standard input and writes one JSON

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Which kernel functions carry the hooks, and the offsets the program is compiled with.
 
 In: BTF of the running kernel and of conntrack. Out: a Plan. Guarantees: pure; decided by prototypes, never by

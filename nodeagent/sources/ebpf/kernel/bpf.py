@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The bpf(2) system call: descriptors in and out, and nothing decided.
 
 Effects only. Every function raises OSError with the kernel's errno; a refused program carries the verifier's log.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Mirrors of the structs in bpf/state.h, and its constants: the one place where Python knows the kernel's bytes.
 
 tests/bpf compares every size and offset with the C compiler's.

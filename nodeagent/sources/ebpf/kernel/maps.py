@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The maps of the program: a list that describes them, and the object that holds their descriptors.
 
 In: sizes. Out: descriptors with typed reading and writing. Numbers and structs are those of bpf/maps.h and

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Maps and hooks that outlive the agent, so that a restart loses no flow.
 
 In: descriptors. Out: names under /sys/fs/bpf/traffic-footprint/INODE (of the network namespace that is measured),

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Loading and attaching what was compiled.
 
 In: a Build and the maps. Out: Programs, which hold the descriptors; closing them detaches. Effects only; every

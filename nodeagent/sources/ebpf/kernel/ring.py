@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Reading the kernel's ring buffer: records in the order in which they were written.
 
 In: a ring buffer map's descriptor. Out: records as bytes. Effects: two shared mappings; reading a record frees it.

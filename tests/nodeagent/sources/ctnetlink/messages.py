@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """ctnetlink messages built by hand, for tests without a kernel."""
 
 from __future__ import annotations

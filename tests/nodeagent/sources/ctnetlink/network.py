@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A small real network for the ctnetlink tests: pod, node and server, each its own network namespace.
 
 The node forwards, tracks connections and translates addresses as a Kubernetes node does. Its chains count each

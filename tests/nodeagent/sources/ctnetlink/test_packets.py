@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The ctnetlink source against real packets: its figures against what nft counted of the same packets."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A kernel that does not answer a dump, or breaks it off: how often it is asked."""
 
 from __future__ import annotations

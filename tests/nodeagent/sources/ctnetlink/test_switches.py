@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Switching a sysctl on: where a process may write its own /proc/sys, and where only a mount of the node's."""
 
 from __future__ import annotations

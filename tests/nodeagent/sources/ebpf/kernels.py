@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """BTF of kernels that differ in what matters: which functions there are, and what they take."""
 
 from __future__ import annotations

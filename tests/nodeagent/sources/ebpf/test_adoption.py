@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a predecessor left in a real bpf file system, taken over or not. No hook is attached: maps stand for links
 and programs, whose pins are alike."""
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Elephants as a reading shows them."""
 
 from __future__ import annotations

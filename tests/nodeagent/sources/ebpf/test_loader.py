@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Ways to start, tried in order, with every refusal injected."""
 
 from __future__ import annotations

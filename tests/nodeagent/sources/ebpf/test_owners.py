@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Slots for pods that come and go."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Who lives here, told to maps without room: what is refused is counted once."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a dump of the table leaves in the seeds."""
 
 from __future__ import annotations

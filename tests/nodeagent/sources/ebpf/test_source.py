@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The source over real maps, without hooks: what the kernel would have written is written by the test."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Between the project's values and the kernel's."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Small BTF blobs, written as a compiler writes them."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Bytes that are not BTF, or not quite: a named error, never anything else."""
 
 from __future__ import annotations

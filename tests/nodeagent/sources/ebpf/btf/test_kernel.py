@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The running kernel's own BTF, where it publishes it."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Offsets and prototypes from BTF."""
 
 from __future__ import annotations

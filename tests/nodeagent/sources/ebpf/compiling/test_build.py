@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The compiling process: what it makes, and every way it can fail."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Which functions are hooked, on kernels that differ."""
 
 from __future__ import annotations

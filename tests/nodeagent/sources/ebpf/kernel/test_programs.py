@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Loading: relocation, and what a refusal means."""
 
 from __future__ import annotations

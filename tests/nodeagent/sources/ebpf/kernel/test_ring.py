@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The ring buffer's records, laid out as the kernel lays them out."""
 
 from __future__ import annotations
