@@ -1,64 +1,28 @@
 # SPDX-License-Identifier: Apache-2.0
 """``traffic-footprint-nodeagent``: the subcommands ``run`` (the default), ``preflight``, ``watch`` and ``unload``.
 
-Enters: the command line. Leaves: an exit status: 0 after a stop by signal, 1 when measuring could not go on,
-2 with one line naming the remedy for everything the operator can mend before measuring began.
+Enters: the command line. Leaves: the exit status of the subcommand; 2 with one line that names the remedy for a
+command line that cannot be used.
 """
 
 from __future__ import annotations
 
-import gc
 import sys
-import threading
-import time
-from functools import partial
-from pathlib import Path
-from typing import Any, Final, NoReturn
+from typing import Final, NoReturn
 
-import orjson
-import structlog
-from kubernetes.client import ApiClient
+from footprint.service import fail
+from nodeagent.settings import PROGRAM, BadSettingError, parse, parse_preflight, parse_watch
 
-from footprint.classes import ClassThresholds
-from footprint.cluster.client import ApiError, ClusterConfigError, connect, request
-from footprint.cluster.reflector import Reflector
-from footprint.codec import FootprintError, decode
-from footprint.keys import NODE_FOOTPRINT
-from footprint.models import PodFootprint
-from footprint.service import configure_logging, fail, stop_on_signals
-from nodeagent.agent import Agent
-from nodeagent.measuring.aggregation import Aggregator
-from nodeagent.metrics import AgentCollector, Figures, MetricsServer, new_registry
-from nodeagent.node.link import Link, LinkError, find_link
-from nodeagent.node.pods import PodInfo, PodStore, decode_pod, pods_path, pods_query
-from nodeagent.publishing.decide import WritePolicy
-from nodeagent.publishing.events import EventReporter
-from nodeagent.publishing.handover import Succession, is_followed
-from nodeagent.publishing.heartbeat import Heartbeat
-from nodeagent.publishing.node_writer import LAST_TIMEOUT, NodeProblemError, NodeWriter, node_path, read_node
-from nodeagent.settings import AgentSettings, BadSettingError, parse, parse_preflight, parse_watch
-from nodeagent.sources.base import FlowSource, SourceUnavailable
-from nodeagent.sources.ebpf import loader
-from nodeagent.sources.ebpf.kernel import pins
-from nodeagent.sources.ebpf.loader import Options
-from nodeagent.sources.ebpf.source import EbpfSource
-from nodeagent.sources.select import SOURCES, choose
+_USAGE: Final = f"""usage: {PROGRAM} [run] [options]
+       {PROGRAM} preflight [--output text|json] [--uplink INTERFACE]
+       {PROGRAM} watch [--pods FILE] [--once] [--output text|json] [options]
+       {PROGRAM} unload
 
-_PROGRAM: Final = "traffic-footprint-nodeagent"
-_USAGE: Final = f"""usage: {_PROGRAM} [run] [options]
-       {_PROGRAM} preflight [--output text|json] [--uplink INTERFACE]
-       {_PROGRAM} watch [--pods FILE] [--once] [--output text|json] [options]
-       {_PROGRAM} unload
-
-run (default)  measure this node's traffic and publish it on its Node; see `{_PROGRAM} run --help`
+run (default)  measure this node's traffic and publish it on its Node; see `{PROGRAM} run --help`
 preflight      say what this machine can measure, and what to do where it cannot
-watch          show this machine's elephants and footprints live, no cluster needed; see `{_PROGRAM} watch --help`
+watch          show this machine's elephants and footprints live, no cluster needed; see `{PROGRAM} watch --help`
 unload         remove the programs that agents left in this machine's kernel for their successors
 """
-_FIRST_SYNC: Final = 3.0
-"""Seconds to wait for the pods before measuring starts without them."""
-
-_log = structlog.get_logger()
 
 
 def main() -> NoReturn:
@@ -68,255 +32,41 @@ def main() -> NoReturn:
     if arguments in (["--help"], ["-h"], ["help"]):
         print(_USAGE, end="")
         sys.exit(0)
-    if command == "preflight":
-        sys.exit(_preflight(arguments[1:]))
-    if command == "watch":
-        sys.exit(_watch(arguments[1:]))
-    if command == "unload":
-        sys.exit(_unload(arguments[1:]))
-    if command not in ("", "run"):
+    if command not in ("", *_COMMANDS):
         fail(f"unknown command {command[:60]!r}", "use run, preflight, watch or unload")
     try:
-        settings = parse(arguments[1:] if command else arguments)
+        sys.exit(_COMMANDS[command or "run"](arguments[1:] if command else arguments))
     except BadSettingError as error:
         fail(str(error), error.remedy)
-    sys.exit(run(settings))
+
+
+# Each subcommand imports its program alone: the terminal view needs no cluster, the resident agent no preflight.
+
+
+def _run(arguments: list[str]) -> int:
+    from nodeagent import run  # noqa: PLC0415
+
+    return run.run(parse(arguments))
 
 
 def _preflight(arguments: list[str]) -> int:
-    """What this machine can measure, printed; 0 when nothing that is required is missing, else 1."""
-    from nodeagent import preflight  # noqa: PLC0415 - the resident agent does without it
+    from nodeagent import preflight  # noqa: PLC0415
 
-    try:
-        settings = parse_preflight(arguments)
-    except BadSettingError as error:
-        fail(str(error), error.remedy)
-    findings = preflight.run(settings.uplink, compile_timeout=settings.compile_timeout)
-    if settings.output == "json":
-        print(orjson.dumps(preflight.as_json(findings), option=orjson.OPT_INDENT_2).decode())
-    else:
-        print(preflight.as_text(findings))
-    return 0 if preflight.ready(findings) else 1
+    return preflight.report(parse_preflight(arguments))
 
 
 def _watch(arguments: list[str]) -> int:
-    """Live elephants and footprints on stdout."""
-    from nodeagent.top import run as watch  # noqa: PLC0415
+    from nodeagent.top import run as top  # noqa: PLC0415
 
-    try:
-        settings = parse_watch(arguments)
-    except BadSettingError as error:
-        fail(str(error), error.remedy)
-    return watch.run(settings)
+    return top.run(parse_watch(arguments))
 
 
-def _unload(arguments: list[str], root: Path = pins.ROOT) -> int:
-    """Remove what agents left behind; 0 when nothing is left. An agent that runs goes on, and leaves nothing then
-    when it ends."""
+def _unload(arguments: list[str]) -> int:
+    from nodeagent import unload  # noqa: PLC0415
+
     if arguments:
-        fail(f"unload takes no {arguments[0][:60]!r}", f"run `{_PROGRAM} unload` alone")
-    try:
-        gone, left = pins.discard_all(root)
-    except OSError as error:
-        fail(f"{root} cannot be read: {error.strerror}", "run as root, with the machine's /sys/fs/bpf")
-    for path in gone:
-        print(f"unloaded {path}")
-    for path in left:
-        print(f"error: {path} cannot be removed; run as root, with the machine's /sys/fs/bpf", file=sys.stderr)
-    if not gone and not left:
-        print("nothing was left behind")
-    return 1 if left else 0
+        raise BadSettingError(f"unload takes no {arguments[0][:60]!r}", f"run `{PROGRAM} unload` alone")
+    return unload.unload()
 
 
-def run(settings: AgentSettings) -> int:
-    """Measure until a signal; the exit status."""
-    configure_logging(settings.log_format, settings.log_level)
-    stop = stop_on_signals()
-    api = _connect(settings)
-    link = _first_link(settings)
-    figures = Figures()
-    registry, durations = new_registry()
-    server = _serve(settings, registry, figures)
-    taught = _check_node(api, settings.node_name)
-    source = _open_source(settings)
-    figures.source = source.name
-
-    store = PodStore()
-    pods: Reflector[PodInfo] = Reflector(
-        api, pods_path(), decode=decode_pod, sink=store, query=pods_query(settings.node_name)
-    )
-    writer = NodeWriter(api, settings.node_name)
-    reporter = EventReporter(api, settings.node_name)
-    heart = Heartbeat(
-        api, node=settings.node_name, namespace=settings.namespace, renew=settings.lease_renew,
-        may_renew=lambda: (
-            figures.measuring(settings.poll_interval) and writer.pending_age() < settings.lease_renew
-        ),
-    )  # fmt: skip
-    registry.register(_collector(figures, writer, heart, reporter, pods))
-    aggregator = Aggregator(
-        source.name,
-        retention=settings.retention,
-        thresholds=ClassThresholds(elephant_rate=settings.elephant_rate),
-    )
-    aggregator.restore(taught, now=time.monotonic())
-    agent = Agent(
-        source=source, store=store, synced=pods.synced, writer=writer, reporter=reporter, aggregator=aggregator,
-        policy=_policy(settings), find_link=partial(_look_for_link, settings), figures=figures,
-        durations=durations, poll_interval=settings.poll_interval,
-    )  # fmt: skip
-    _log.info(
-        "measuring", node=settings.node_name, source=source.name, uplink=link.interface,
-        capacity=link.capacity.tx, poll_interval=settings.poll_interval,
-        metrics_port=server.port if server else 0,
-    )  # fmt: skip
-    pods.start(stop)
-    writer.start()
-    reporter.start()
-    heart.start(writer.published, stop)
-    _wait_for_pods(pods.synced, stop)
-    gc.collect()
-    gc.freeze()  # what is loaded by now stays: 60,000 objects that no later collection need look through
-    succession = _succession(source, settings, api, stop)
-    try:
-        agent.run(stop)
-        _leave_program(source, succession)
-    except SourceUnavailable as error:
-        _log.error("measuring cannot go on", error=str(error))
-        return 1
-    finally:
-        stop.set()
-        pods.interrupt()
-        source.close()
-        if server:
-            server.close()
-    return 0
-
-
-def _connect(settings: AgentSettings) -> ApiClient:
-    try:
-        return connect(settings.kubeconfig, user_agent=_PROGRAM)
-    except ClusterConfigError as error:
-        fail(str(error))
-
-
-def _look_for_link(settings: AgentSettings) -> Link:
-    return find_link(settings.uplink, settings.link_capacity)
-
-
-def _first_link(settings: AgentSettings) -> Link:
-    try:
-        link = _look_for_link(settings)
-    except LinkError as error:
-        fail(str(error), "give --uplink one of the names that `ip -br link` prints")
-    if link.interface is None:
-        _log.warning("no default route: the uplink is not known, coverage is not measured; name it with --uplink")
-    if link.capacity.busier == 0:
-        _log.warning(
-            "link capacity not known, so elephants have no share of it and nothing is judged by it; "
-            "give it with --link-capacity, such as --link-capacity 10G",
-            uplink=link.interface,
-        )
-    return link
-
-
-def _serve(settings: AgentSettings, registry: Any, figures: Figures) -> MetricsServer | None:
-    if settings.metrics_port == 0:
-        return None
-    where = f"{settings.metrics_host}:{settings.metrics_port}"
-    try:
-        return MetricsServer(
-            registry, settings.metrics_host, settings.metrics_port,
-            alive=lambda: figures.alive(settings.poll_interval),
-            ready=lambda: figures.measuring(settings.poll_interval),
-        )  # fmt: skip
-    except OSError as error:
-        fail(
-            f"cannot serve metrics on {where}: {error.strerror or error}",
-            "choose another with --metrics-port (0: none) or --metrics-host",
-        )
-
-
-def _check_node(api: ApiClient, node: str) -> tuple[PodFootprint, ...]:
-    """Ended pods that an earlier agent published. Ends the program when the Node does not exist; an API server
-    that is away only delays publishing."""
-    try:
-        annotations = read_node(api, node)["metadata"].get("annotations") or {}
-        return decode(annotations[NODE_FOOTPRINT]).ended if NODE_FOOTPRINT in annotations else ()
-    except NodeProblemError as error:
-        fail(str(error), error.remedy)
-    except ApiError as error:
-        _log.warning("Node not read, measuring starts without it", node=node, error=str(error))
-    except FootprintError as error:
-        _log.warning("what an earlier agent published is not readable, replacing it", error=str(error))
-    return ()
-
-
-def _open_source(settings: AgentSettings) -> FlowSource:
-    options = Options(compile_timeout=settings.compile_timeout)
-    sources = dict(SOURCES)
-    if EbpfSource.name in sources:
-        sources[EbpfSource.name] = partial(EbpfSource, options=options)
-    try:
-        source = choose(settings.source, settings.flow_thresholds(), sources=sources)
-    except SourceUnavailable as error:
-        fail(str(error))
-    if not isinstance(source, EbpfSource):  # nobody would read what a predecessor's program counts
-        loader.disown(options)
-    return source
-
-
-def _succession(
-    source: FlowSource, settings: AgentSettings, api: ApiClient, stop: threading.Event
-) -> Succession | None:
-    """Who says whether another agent will take over; None where there is nothing to take over."""
-    pinned = isinstance(source, EbpfSource) and source.pinned
-    if not (pinned and settings.keep_program and not settings.kubeconfig):
-        return None
-    read_node = partial(request, api, "GET", node_path(settings.node_name), timeout=LAST_TIMEOUT)
-    return Succession(stop, partial(is_followed, read_node))
-
-
-def _leave_program(source: FlowSource, succession: Succession | None) -> None:
-    """Let the program outlive this agent where another one will take it over."""
-    if succession is None or not isinstance(source, EbpfSource):
-        return
-    source.keep = succession.followed()
-    _log.info("the program stays for a successor" if source.keep else "no successor is expected, unloading")
-
-
-def _policy(settings: AgentSettings) -> WritePolicy:
-    return WritePolicy(
-        interval=settings.write_interval,
-        hold=settings.hold,
-        deadband=settings.deadband,
-        elephant_rate=settings.elephant_rate,
-    )
-
-
-def _wait_for_pods(synced: threading.Event, stop: threading.Event) -> None:
-    """A moment for the first list, so that the first readings know the pods; then on without."""
-    waited = 0.0
-    while not synced.wait(0.1) and not stop.is_set() and waited < _FIRST_SYNC:
-        waited += 0.1
-
-
-def _collector(
-    figures: Figures, writer: NodeWriter, heart: Heartbeat, reporter: EventReporter, pods: Reflector[PodInfo]
-) -> AgentCollector:
-    return AgentCollector(
-        figures,
-        counters=lambda: {
-            "node_writes": writer.writes,
-            "node_write_failures": writer.errors,
-            "lease_renewals": heart.renewals,
-            "lease_failures": heart.errors,
-            "lease_withheld": heart.withheld,
-            "annotation_problems": reporter.problems,
-            "event_failures": reporter.errors,
-            "watch_errors": pods.errors,
-            "watch_relists": pods.relists,
-            "pods_undecodable": pods.undecodable,
-        },
-        gauges=lambda: {"write_pending_seconds": writer.pending_age()},
-    )
+_COMMANDS: Final = {"run": _run, "preflight": _preflight, "watch": _watch, "unload": _unload}

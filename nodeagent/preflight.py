@@ -8,7 +8,6 @@ tell is UNKNOWN, with why.
 
 from __future__ import annotations
 
-import argparse
 import errno
 import os
 from collections import Counter
@@ -21,6 +20,7 @@ import orjson
 
 from footprint.units import format_rate
 from nodeagent.node.link import Link, LinkError, find_link
+from nodeagent.settings import PreflightSettings
 from nodeagent.sources.base import LossKind
 from nodeagent.sources.ctnetlink.kernel import PROC, has_net_admin, read_switch, sysctl_path, tracks_connections
 from nodeagent.sources.ctnetlink.socket import ConntrackSockets
@@ -181,18 +181,10 @@ def as_text(findings: Iterable[Finding]) -> str:
     return "\n".join(lines)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """``nodeagent preflight``: print the findings; 0 when this node can be measured, else 1."""
-    parser = argparse.ArgumentParser(
-        prog="traffic-footprint-nodeagent preflight", description="Say what this node can measure, and what to do."
-    )
-    parser.add_argument("--output", choices=("text", "json"), default="text")
-    parser.add_argument(
-        "--uplink", metavar="NAME", help="interface of the node's link (default: the default route's)"
-    )
-    options = parser.parse_args(argv)
-    findings = run(options.uplink)
-    if options.output == "json":
+def report(settings: PreflightSettings) -> int:
+    """Print the findings; 0 when this node can be measured, else 1."""
+    findings = run(settings.uplink, compile_timeout=settings.compile_timeout)
+    if settings.output == "json":
         print(orjson.dumps(as_json(findings), option=orjson.OPT_INDENT_2).decode())
     else:
         print(as_text(findings))

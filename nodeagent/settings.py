@@ -22,7 +22,7 @@ from footprint.units import MAX_RATE, parse_bandwidth
 from nodeagent.sources.base import FlowThresholds
 from nodeagent.sources.ebpf.compiling.build import TIMEOUT
 
-_PROGRAM: Final = "traffic-footprint-nodeagent"
+PROGRAM: Final = "traffic-footprint-nodeagent"
 ENV_PREFIX: Final = "TRAFFIC_FOOTPRINT_"
 _SIZE: Final = re.compile(r"(\d{1,15})\s*(?:([KMG])(i?)B?|B)?", re.IGNORECASE)
 _POWERS: Final = {"": 0, "K": 1, "M": 2, "G": 3}
@@ -120,7 +120,7 @@ class MeasuringSettings(BaseSettings):
 class AgentSettings(MeasuringSettings):
     """Measures this node's traffic and publishes it on its Node object."""
 
-    model_config = SettingsConfigDict(**_CONFIG, cli_prog_name=f"{_PROGRAM} run")
+    model_config = SettingsConfigDict(**_CONFIG, cli_prog_name=f"{PROGRAM} run")
 
     node_name: Annotated[str, Field(pattern=_DNS_NAME)]
     """Name of this machine's Node object. In a DaemonSet: spec.nodeName through the downward API."""
@@ -167,7 +167,7 @@ class AgentSettings(MeasuringSettings):
 class PreflightSettings(BaseSettings):
     """Says what this machine can measure, and what to do where it cannot. Changes nothing."""
 
-    model_config = SettingsConfigDict(**_CONFIG, cli_prog_name=f"{_PROGRAM} preflight")
+    model_config = SettingsConfigDict(**_CONFIG, cli_prog_name=f"{PROGRAM} preflight")
 
     output: Literal["text", "json"] = "text"
     """text for people, json for programs."""
@@ -189,7 +189,7 @@ class WatchSettings(MeasuringSettings):
     rate needs two intervals. Ctrl-C ends it."""
 
     model_config = SettingsConfigDict(
-        **_CONFIG, cli_prog_name=f"{_PROGRAM} watch", cli_shortcuts={"for-seconds": "for"}
+        **_CONFIG, cli_prog_name=f"{PROGRAM} watch", cli_shortcuts={"for-seconds": "for"}
     )
 
     pods: Path | None = None

@@ -9,7 +9,8 @@ import pytest
 
 from lab.network import netns
 from nodeagent import preflight
-from nodeagent.preflight import as_json, as_text, main, ready
+from nodeagent.preflight import as_json, as_text, ready, report
+from nodeagent.settings import parse_preflight
 from nodeagent.sources.findings import Answer, Finding
 
 NET_ADMIN = "0000000000001000"
@@ -172,7 +173,7 @@ def test_a_fresh_namespace_can_be_dumped_and_listened_to(capsys: pytest.CaptureF
     netns.create(name)
     try:
         with netns.entered(name):
-            status = main(["--output", "json"])
+            status = report(parse_preflight(["--output", "json"]))
     finally:
         netns.delete(name)
     value = json.loads(capsys.readouterr().out)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from footprint.cluster.client import ApiError
-from nodeagent import cli
+from nodeagent import run as program
 from nodeagent.publishing import handover as succession_module
 from nodeagent.publishing.handover import SETTLED, Succession, is_followed
 from nodeagent.settings import parse
@@ -23,7 +23,7 @@ class Server:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, answers: dict[float, int]) -> None:
         self.now, self.asked, self._answers = 0.0, 0, answers
-        monkeypatch.setattr(cli, "request", self.request)
+        monkeypatch.setattr(program, "request", self.request)
 
     def request(self, _api: Any, method: str, path: str, **_: Any) -> dict[str, Any]:
         assert (method, path) == ("GET", "/api/v1/nodes/n1")
@@ -89,11 +89,11 @@ def test_the_program_stays_only_where_a_successor_will_find_it(
 ) -> None:
     server = Server(monkeypatch, {0.0: 200})
     monkeypatch.setattr(
-        cli, "is_followed", lambda read: is_followed(read, clock=lambda: server.now, sleep=server.sleep)
+        program, "is_followed", lambda read: is_followed(read, clock=lambda: server.now, sleep=server.sleep)
     )
     ending = threading.Event()
     ending.set()
-    cli._leave_program(source, cli._succession(source, parse(["--node-name", "n1", *flags]), API, ending))
+    program._leave_program(source, program._succession(source, parse(["--node-name", "n1", *flags]), API, ending))
     assert source.keep is kept
     assert bool(server.asked) is kept
 

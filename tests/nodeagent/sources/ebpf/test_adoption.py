@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pytest
 
-from nodeagent import cli
 from nodeagent.sources.base import HOST, Locality, LossKind
 from nodeagent.sources.ebpf import loader
 from nodeagent.sources.ebpf.kernel import bpf, maps
@@ -21,6 +20,7 @@ from nodeagent.sources.ebpf.kernel.maps import Maps, MapSpec, Sizes
 from nodeagent.sources.ebpf.kernel.programs import Programs
 from nodeagent.sources.ebpf.loader import Options, Session
 from nodeagent.sources.ebpf.source import EbpfSource
+from nodeagent.unload import unload
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="a bpf file system needs root")
 
@@ -164,19 +164,19 @@ def test_unload_removes_what_was_left_in_every_namespace(
     monkeypatch.setattr(loader, "own_namespace", lambda: 77)
     there = left(options)
     assert options.pins is not None
-    assert cli._unload([], options.pins) == 0
+    assert unload(options.pins) == 0
     assert not options.pins.exists()
     assert {f"unloaded {here}", f"unloaded {there}"} <= set(capsys.readouterr().out.splitlines())
 
 
 def test_unload_with_nothing_to_do_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli._unload([], tmp_path / "none") == 0
+    assert unload(tmp_path / "none") == 0
     assert capsys.readouterr().out == "nothing was left behind\n"
 
 
 def test_what_unload_cannot_remove_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "1" / "not a pin").mkdir(parents=True)
-    assert cli._unload([], tmp_path) == 1
+    assert unload(tmp_path) == 1
     assert str(tmp_path / "1") in capsys.readouterr().err
 
 
