@@ -17,7 +17,7 @@ from extender.learning.learner import LearnerConfig
 from extender.model.demand import DEFAULT_ELEPHANT_RATE
 from extender.model.ledger import HOLD_SECONDS
 from extender.serving.certificates import TlsFiles
-from footprint.declared import Placement
+from footprint.declared import PlacementMode
 from footprint.keys import DEFAULT_NAMESPACE
 from footprint.service import LogFormat
 from footprint.staleness import stale_after
@@ -36,7 +36,7 @@ LogLevel = Literal["debug", "info", "warning", "error"]
 class Policy:
     """How strongly placement acts where a pod does not say."""
 
-    placement: Placement = Placement.PREFER
+    placement: PlacementMode = PlacementMode.PREFER
     relax_after: float = DEFAULT_RELAX_AFTER
     """Seconds."""
     deadline: float = DEFAULT_DEADLINE
@@ -56,7 +56,7 @@ def _bandwidth(text: str) -> str:
 
 def _no_service_link(value: object) -> object:
     """A Service called ``traffic-footprint`` makes Kubernetes set our variable to ``tcp://10.0.0.1:8890`` in the
-    namespace's pods; that is an address of that Service, not a wish."""
+    namespace's pods; that is an address of that Service, not a setting."""
     return DEFAULT_PORT if isinstance(value, str) and value.startswith(("tcp://", "udp://")) else value
 
 
@@ -177,6 +177,6 @@ class Settings(BaseSettings):
     @property
     def policy(self) -> Policy:
         return Policy(
-            Placement(self.placement), self.relax_after, self.deadline, self.max_in_flight, self.shadow,
+            PlacementMode(self.placement), self.relax_after, self.deadline, self.max_in_flight, self.shadow,
             self.ledger_hold,
         )  # fmt: skip

@@ -18,7 +18,7 @@ from footprint.units import parse_bandwidth
 from footprint.workload import valid_workload_name
 
 
-class Placement(StrEnum):
+class PlacementMode(StrEnum):
     """How strongly placement may act on a pod."""
 
     SCORE = "score"  # only scores, never filters
@@ -28,7 +28,7 @@ class Placement(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Problem:
+class AnnotationProblem:
     """An annotation value that was not understood."""
 
     key: str
@@ -36,17 +36,17 @@ class Problem:
 
 
 @dataclass(frozen=True, slots=True)
-class Wishes:
+class Declared:
     cls: TrafficClass | None = None
     """Declared class: elephant or mouse."""
     bandwidth: float | None = None
     """Declared bandwidth, bit/s, in the pod's busier direction."""
-    placement: Placement | None = None
-    problems: tuple[Problem, ...] = ()
+    placement: PlacementMode | None = None
+    problems: tuple[AnnotationProblem, ...] = ()
 
 
 _DECLARABLE: Final = {"elephant": TrafficClass.ELEPHANT, "mouse": TrafficClass.MOUSE}
-_PLACEMENTS: Final = {p.value: p for p in Placement}
+_PLACEMENTS: Final = {p.value: p for p in PlacementMode}
 _T = TypeVar("_T")
 
 
@@ -58,13 +58,13 @@ def _shown(value: object) -> str:
     return ascii(value)[:60]
 
 
-def wishes_of(annotations: Mapping[str, Any] | None) -> Wishes:
-    """The wishes in a pod's annotations. Never raises."""
+def declared_by(annotations: Mapping[str, Any] | None) -> Declared:
+    """What a pod's annotations declare. Never raises."""
     found: Mapping[str, Any] = annotations if isinstance(annotations, Mapping) else {}
-    problems: list[Problem] = []
+    problems: list[AnnotationProblem] = []
 
     def refuse(key: str, accepted: str) -> None:
-        problems.append(Problem(key, f"{key}: {_shown(found[key])} is not understood; use {accepted}"))
+        problems.append(AnnotationProblem(key, f"{key}: {_shown(found[key])} is not understood; use {accepted}"))
 
     cls = placement = bandwidth = None
     if POD_CLASS in found and (cls := _lookup(_DECLARABLE, found[POD_CLASS])) is None:
@@ -80,4 +80,4 @@ def wishes_of(annotations: Mapping[str, Any] | None) -> Wishes:
         isinstance(found[POD_WORKLOAD], str) and valid_workload_name(found[POD_WORKLOAD])
     ):
         refuse(POD_WORKLOAD, "a name of up to 63 letters, digits, '-', '_' or '.'")
-    return Wishes(cls, bandwidth, placement, tuple(problems))
+    return Declared(cls, bandwidth, placement, tuple(problems))

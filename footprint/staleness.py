@@ -27,7 +27,7 @@ class Freshness(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Heartbeat:
+class LastRenewal:
     """What was last seen of one node's Lease."""
 
     marker: str
@@ -36,11 +36,11 @@ class Heartbeat:
     """Reader's monotonic seconds when ``marker`` last changed."""
 
 
-def observe(previous: Heartbeat | None, marker: str, now: float) -> Heartbeat:
+def observe(previous: LastRenewal | None, marker: str, now: float) -> LastRenewal:
     """The heartbeat after seeing ``marker`` at ``now``: only a change counts as a sign of life."""
     if previous is not None and previous.marker == marker:
         return previous
-    return Heartbeat(marker, now)
+    return LastRenewal(marker, now)
 
 
 def stale_after(renew_seconds: float = LEASE_RENEW_SECONDS) -> float:
@@ -48,7 +48,7 @@ def stale_after(renew_seconds: float = LEASE_RENEW_SECONDS) -> float:
     return renew_seconds * STALE_AFTER_MISSED
 
 
-def freshness(heartbeat: Heartbeat | None, now: float, after: float) -> Freshness:
+def freshness(heartbeat: LastRenewal | None, now: float, after: float) -> Freshness:
     """State of a node's data at ``now``; stale once ``after`` seconds passed since the last sign of life."""
     if heartbeat is None:
         return Freshness.MISSING

@@ -31,7 +31,7 @@ from extender.model.pods import PodInfo, decode_pod
 from extender.model.trafficfootprint import API_VERSION, KIND, PLURAL
 from extender.settings import PlacementName, Policy, Settings
 from footprint.cluster.client import ApiError
-from footprint.declared import Placement
+from footprint.declared import PlacementMode
 from footprint.keys import DEFAULT_NAMESPACE
 from footprint.service import fail
 from footprint.units import parse_bandwidth
@@ -199,7 +199,7 @@ def told(arguments: argparse.Namespace, items: Callable[[], Items]) -> dict[str,
             cluster, stale=used.stale_after, hold=used.ledger_hold,
             default_rate=parse_bandwidth(used.default_elephant_bandwidth),
         )  # fmt: skip
-    policy = Policy(Placement(used.placement), used.relax_after, hold=used.ledger_hold)
+    policy = Policy(PlacementMode(used.placement), used.relax_after, hold=used.ledger_hold)
     told = explained(_asked(arguments, cluster), None, state, policy)
     return told | ({"settings": unusual} if (unusual := _unusual(used)) else {})
 

@@ -20,7 +20,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from extender.placement.shadow import Outcome
+from extender.placement.shadow import ShadowOutcome
 from footprint.cluster.client import ApiError
 from footprint.keys import DEFAULT_NAMESPACE
 from footprint.service import fail
@@ -32,10 +32,10 @@ _SECONDS: Final = 10.0
 _NOT_SHADOW: Final = "the extender is not in shadow mode"
 _REMEDY: Final = "start it with --shadow (chart: extender.settings.shadow)"
 _MEANINGS: Final = {
-    Outcome.KEPT_OFF: "its node would have been rejected",
-    Outcome.ELSEWHERE: "another node would have scored higher",
-    Outcome.AGREED: "it went where we would have sent it",
-    Outcome.FORGOTTEN: "too many waited at once: not followed",
+    ShadowOutcome.KEPT_OFF: "its node would have been rejected",
+    ShadowOutcome.ELSEWHERE: "another node would have scored higher",
+    ShadowOutcome.AGREED: "it went where we would have sent it",
+    ShadowOutcome.FORGOTTEN: "too many waited at once: not followed",
 }
 
 Read = Callable[[str], Mapping[str, Any]]
@@ -88,7 +88,7 @@ def _by_url(url: str) -> Any:
         fail(f"no shadow report from {url}: {error}", "name a running extender with --url http://HOST:PORT")
 
 
-def _count(counts: Mapping[str, Any], outcome: Outcome) -> int:
+def _count(counts: Mapping[str, Any], outcome: ShadowOutcome) -> int:
     count = counts.get(outcome.value, 0)
     return count if isinstance(count, int) else 0
 
@@ -97,7 +97,7 @@ def rendered(found: Mapping[str, Any]) -> Group:
     """For people: pods by what acting would have done, and how many share a busy link with the other kind."""
     table = Table("OUTCOME", "PODS", "COLLIDED", "MEANING", box=None)
     for outcome, meaning in _MEANINGS.items():
-        collided = "-" if outcome is Outcome.FORGOTTEN else str(_count(found["collided"], outcome))
+        collided = "-" if outcome is ShadowOutcome.FORGOTTEN else str(_count(found["collided"], outcome))
         table.add_row(outcome.value, str(_count(found["pods"], outcome)), collided, meaning)
     avoidable, pending = found.get("avoidable_collisions", 0), found.get("pending", 0)
     pods = "pod collides" if avoidable == 1 else "pods collide"

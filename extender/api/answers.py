@@ -27,9 +27,9 @@ from extender.placement.filtering import effective_placement, filter_nodes
 from extender.placement.scoring import NEUTRAL, score_nodes
 from extender.placement.shadow import Shadow, WouldBe
 from extender.placement.tables import FilterAnswer, LateError, Scores, Tables
-from extender.placement.tie_break import commit_known, commits
+from extender.placement.tie_break import break_tie_if_known, needs_tie_break
 from extender.settings import Policy
-from footprint.declared import Placement
+from footprint.declared import PlacementMode
 
 Act = Callable[[Request, float], bytes]
 """A verb: the request, and when it arrived (seconds of the verbs' clock)."""
@@ -141,17 +141,17 @@ class Verbs:
         self._metrics.demands.labels(demand.cls.value, demand.origin.value).inc()
         if answer.rejected:
             self._metrics.rejections.labels(placement.value).inc(answer.rejected)
-            if answer.only is not None and commits(demand, snapshot):
+            if answer.only is not None and needs_tie_break(demand, snapshot):
                 # kube-scheduler asks for no scores when one node is left of several: the pod goes there.
                 self._sent.append((request.pod, answer.only))
         return answer.body
 
     def _prioritize(self, request: Request, arrived: float) -> bytes:
         names, snapshot = request.names, self._considered(request.pod)
-        if self._placement(request) is Placement.IGNORE:
+        if self._placement(request) is PlacementMode.IGNORE:
             return protocol.encode_scores(names, [NEUTRAL] * len(names))
         demand = snapshot.demand(request.pod)
-        uid = request.pod.uid if commits(demand, snapshot) else None
+        uid = request.pod.uid if needs_tie_break(demand, snapshot) else None
         if request.nodes is None:
             scores = self._tables.prioritize(names, demand, snapshot, arrived + self._policy.deadline, uid)
         else:
@@ -163,21 +163,21 @@ class Verbs:
     def _considered(self, pod: PodInfo) -> Snapshot:
         """The snapshot to answer from: with all earlier pods where they were sent, and without ``pod``."""
         self.count_sent()
-        self._state.reconsider(pod.uid)
+        self._state.forget_assumed(pod.uid)
         return self._state.snapshot
 
     def _watch(self, request: Request, arrived: float) -> bytes:
         """Let every node pass, and remember what the answers would have been."""
         snapshot = self._state.snapshot
         demand, placement = snapshot.demand(request.pod), self._placement(request)
-        if self.shadow is not None and placement is not Placement.IGNORE and not demand.neutral:
+        if self.shadow is not None and placement is not PlacementMode.IGNORE and not demand.neutral:
             names, deadline = request.names, arrived + self._policy.deadline
             answer = self._tables.filter(names, demand, placement, snapshot, deadline, written=request.written)
             passed = names if answer.passed is None else answer.passed
             scores = orjson.loads(self._tables.prioritize(passed, demand, snapshot, deadline).body)
             top = max((entry["Score"] for entry in scores), default=0)
             best = [entry["Host"] for entry in scores if entry["Score"] == top]
-            self.shadow.asked(request.pod, demand, WouldBe(names, passed, best), snapshot)
+            self.shadow.record_answers(request.pod, demand, WouldBe(names, passed, best), snapshot)
             self.look()
         return protocol.everything_passes(request)
 
@@ -187,20 +187,22 @@ class Verbs:
     def look(self) -> None:
         """See what became of the pods that were only watched."""
         if self.shadow is not None:
-            self.shadow.look(self._state.nodes_of(self.shadow.waiting), self._state.snapshot, self._clock())
+            self.shadow.follow_binds(
+                self._state.nodes_of(self.shadow.waiting), self._state.snapshot, self._clock()
+            )
 
-    def _placement(self, request: Request) -> Placement:
+    def _placement(self, request: Request) -> PlacementMode:
         pod = request.pod
         waited = self._state.snapshot.waited(pod, self._state.now())
         default = self._state.snapshot.placement(pod, self._policy.placement)
         placement = effective_placement(pod, default, waited, self._policy.relax_after)
-        wished = pod.wishes.placement or default
-        if placement is Placement.PREFER and wished is Placement.STRICT:
+        wished = pod.declared.placement or default
+        if placement is PlacementMode.PREFER and wished is PlacementMode.STRICT:
             self._metrics.relaxed.inc()
         return placement
 
 
-def _plain_filter(request: Request, demand: Demand, placement: Placement, snapshot: Snapshot) -> FilterAnswer:
+def _plain_filter(request: Request, demand: Demand, placement: PlacementMode, snapshot: Snapshot) -> FilterAnswer:
     """For candidates that came as whole Nodes, which kube-scheduler is not told to send."""
     verdict = filter_nodes(request.names, demand, placement, snapshot)
     body = protocol.encode_filter(request, verdict.passed, verdict.rejected)
@@ -212,5 +214,5 @@ def _plain_scores(names: list[str], demand: Demand, snapshot: Snapshot, uid: str
     scores = score_nodes(names, demand, snapshot)
     if uid is None:
         return Scores(protocol.encode_scores(names, scores), None)
-    committed, chosen = commit_known(names, scores, uid, snapshot)
+    committed, chosen = break_tie_if_known(names, scores, uid, snapshot)
     return Scores(protocol.encode_scores(names, committed), chosen)

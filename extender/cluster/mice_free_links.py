@@ -15,7 +15,7 @@ from typing import Final
 from extender.model.cost import SATURATED
 from extender.model.demand import Demand, predict
 from extender.model.pods import PodInfo, WorkloadKey
-from footprint.declared import Wishes
+from footprint.declared import Declared
 
 HEADROOM: Final = 2.0
 """Links to keep per link that known elephants fill: elephants come in bursts, and the first one of a burst says
@@ -25,12 +25,12 @@ LARGEST_SHARE: Final = 0.5
 """Part of the links that is kept for elephants at most, so that mice never crowd onto a few nodes."""
 
 
-class Census:
+class MiceFreeLinks:
     """Live pods and expected elephants per workload. Used under its owner's lock."""
 
     def __init__(self, default_rate: float) -> None:
         self._default_rate = default_rate
-        self._live: dict[WorkloadKey, dict[str, Wishes]] = {}
+        self._live: dict[WorkloadKey, dict[str, Declared]] = {}
         self._changed: set[WorkloadKey] = set()
         self._elephants: dict[WorkloadKey, tuple[int, float]] = {}
         """Workload → pods, bit/s of each in its busier direction."""
@@ -41,8 +41,8 @@ class Census:
         """The pod exists, waiting or bound."""
         if pod.ended:
             self.drop(pod)
-        elif self._live.setdefault(pod.key, {}).get(pod.uid) != pod.wishes:
-            self._live[pod.key][pod.uid] = pod.wishes
+        elif self._live.setdefault(pod.key, {}).get(pod.uid) != pod.declared:
+            self._live[pod.key][pod.uid] = pod.declared
             self._changed.add(pod.key)
 
     def drop(self, pod: PodInfo) -> None:
@@ -57,13 +57,13 @@ class Census:
         """Work out the expected elephants of workloads whose pods or measured demand changed."""
         for key in self._changed.union(changed):
             live = self._live.get(key, {})
-            taught = learned.get(key)
-            wishes = next(iter(live.values()), Wishes())  # copies of one workload wish alike
-            demand = predict(wishes, taught, self._default_rate)
+            measured = learned.get(key)
+            declared = next(iter(live.values()), Declared())  # copies of one workload declare alike
+            demand = predict(declared, measured, self._default_rate)
             expected = None
             if demand.hurts:
                 # Pods measured within the retention time count: a workload that came once comes again.
-                expected = max(len(live), taught.pods if taught else 0), max(demand.tx, demand.rx)
+                expected = max(len(live), measured.pods if measured else 0), max(demand.tx, demand.rx)
             self._expect(key, expected)
         self._changed.clear()
 

@@ -21,7 +21,7 @@ import orjson
 import structlog
 
 from extender.cluster.state import ClusterState, LeaseInfo, NodeInfo
-from extender.cluster.trafficfootprints import Book
+from extender.cluster.trafficfootprint_index import TrafficFootprintIndex
 from extender.cluster.watches import decode_lease, decode_node
 from extender.model.demand import DEFAULT_ELEPHANT_RATE
 from extender.model.ledger import HOLD_SECONDS, NEVER
@@ -176,7 +176,7 @@ class SavedCluster:
             state.put_pod(pod)
         clock.now = 0.0
         state.put_nodes(self.nodes)
-        Book(state.write_down).replace(self.records)
+        TrafficFootprintIndex(state.put_records).replace(self.records)
         state.apply()
 
     def pod(self, namespace: str, name: str) -> PodInfo | None:

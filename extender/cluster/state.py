@@ -21,8 +21,8 @@ from typing import Final
 
 import structlog
 
-from extender.cluster.mice_free_links import Census
-from extender.cluster.workload_totals import Lessons, Taught
+from extender.cluster.mice_free_links import MiceFreeLinks
+from extender.cluster.workload_totals import NodeTallies, WorkloadTotals
 from extender.model.demand import DEFAULT_ELEPHANT_RATE, Tally, predict, tally_node
 from extender.model.layered_map import Layered
 from extender.model.ledger import HOLD_SECONDS, NEVER, BoundPod, mice_cut
@@ -31,16 +31,16 @@ from extender.model.snapshot import (
     REMEMBERED_CHANGES,
     NodeFacts,
     NodeView,
-    Residents,
+    RunningPodSums,
     Snapshot,
-    teaches,
+    measures_now,
     unplaced,
     view_node,
 )
 from extender.model.trafficfootprint import Record
 from footprint.codec import FootprintError, decode
 from footprint.models import NodeFootprint
-from footprint.staleness import Heartbeat, observe
+from footprint.staleness import LastRenewal, observe
 
 COALESCE_SECONDS: Final = 0.005
 """How long the first event waits for company: a burst of binds becomes a few rebuilds instead of one each."""
@@ -90,9 +90,9 @@ class _Said:
     """What an annotation says."""
 
     footprint: NodeFootprint | None = None
-    taught: Taught | None = None
+    tallies: NodeTallies | None = None
     """Of workloads."""
-    residents: Residents | None = None
+    residents: RunningPodSums | None = None
     """Running pods, summed."""
     problem: str = ""
 
@@ -109,8 +109,8 @@ class _Node:
     said: _Said = _NOTHING_SAID
     """What the annotation says."""
     counted: bool = False
-    """What it taught is in the lessons."""
-    heartbeat: Heartbeat | None = None
+    """Its tallies are in the totals."""
+    heartbeat: LastRenewal | None = None
     pods: dict[str, PodInfo] = field(default_factory=dict)
     assumed: dict[str, PodInfo] = field(default_factory=dict)
     """Pods sent here whose bind was not seen yet, by UID."""
@@ -152,9 +152,9 @@ class _Links:
                 self.mice_free += sign * (view.link.mice <= 0)
                 self.capacity += sign * int(max(view.link.cap_tx, view.link.cap_rx))
 
-    def to_keep(self, census: Census) -> int:
+    def to_keep(self, mice_free_links: MiceFreeLinks) -> int:
         """How many links to keep free of mice; 0 while no elephants are known."""
-        return census.links_to_keep(self.capacity / self.known, self.known) if self.known else 0
+        return mice_free_links.links_to_keep(self.capacity / self.known, self.known) if self.known else 0
 
 
 def _scarce(keep: int, links: _Links) -> bool:
@@ -180,8 +180,8 @@ class ClusterState:
     ) -> None:
         self._stale_after, self._hold, self._default_rate, self._clock = stale_after, hold, default_rate, clock
         self._lock = threading.Lock()
-        self._lessons_lock = threading.Lock()
-        """For ``_lessons``, and teaching in order; taken before ``_lock`` where both are needed."""
+        self._totals_lock = threading.Lock()
+        """For ``_totals``, and teaching in order; taken before ``_lock`` where both are needed."""
         self._changed = threading.Event()
         self._nodes: dict[str, _Node] = {}
         self._pods: dict[str, PodInfo] = {}
@@ -196,12 +196,12 @@ class ClusterState:
         """Pod UID → the node it was sent to, and the moment until which that counts."""
         self._dirty: set[str] = set()
         """Nodes whose views are to be worked out."""
-        self._untaught: set[str] = set()
-        """Nodes that may teach something else than what is in the lessons."""
+        self._tallies_due: set[str] = set()
+        """Nodes whose tallies may differ from those in the totals."""
         self.rounds = 0
         """Times that nothing was left to take in."""
-        self._lessons = Lessons(default_rate)
-        self._census = Census(default_rate)
+        self._totals = WorkloadTotals(default_rate)
+        self._mice_free_links = MiceFreeLinks(default_rate)
         self._links = _Links()
         self._moments: list[tuple[float, str]] = []
         """Heap: when each node's view may change through time alone. At most one of a node's is ``look_at``."""
@@ -210,7 +210,7 @@ class ClusterState:
         self._open: dict[WorkloadKey, set[str]] = {}
         self._views: Layered[NodeView] = Layered()
         self.snapshot = Snapshot(
-            self._views, self._lessons.demands, default_rate=default_rate, records=self._lessons.records
+            self._views, self._totals.demands, default_rate=default_rate, records=self._totals.records
         )
         """The current state; read it once per request."""
         self.malformed_footprints: Counter[str] = Counter()
@@ -225,7 +225,7 @@ class ClusterState:
         self._changed.set()
 
     def _touch_lessons(self, name: str) -> None:
-        self._untaught.add(name)
+        self._tallies_due.add(name)
         self._touch(name)
 
     def _entry(self, name: str) -> _Node:
@@ -254,7 +254,7 @@ class ClusterState:
             self.malformed_footprints[error.reason.value] += 1
             _log.warning("annotation passed over", node=node.name, reason=error.reason.value, problem=str(error))
             return _Said(problem=f"{error.reason.value}: {error}")
-        return _Said(footprint, tally_node(footprint), Residents.of(footprint))
+        return _Said(footprint, tally_node(footprint), RunningPodSums.of(footprint))
 
     def drop_node(self, name: str) -> None:
         """The Node object is gone. Its Lease and pods may follow later, or not."""
@@ -295,8 +295,8 @@ class ClusterState:
             known = self._pods.get(pod.uid)
             if known == pod:
                 return
-            if known is None or known.wishes.problems != pod.wishes.problems:
-                self.annotation_problems.update(problem.key for problem in pod.wishes.problems)
+            if known is None or known.declared.problems != pod.declared.problems:
+                self.annotation_problems.update(problem.key for problem in pod.declared.problems)
             self._pods[pod.uid] = pod
             if pod.node or pod.ended:
                 self._forget_assumed(pod.uid)
@@ -322,7 +322,7 @@ class ClusterState:
                 self._changed.set()
             if pod is None:
                 return
-            self._census.drop(pod)
+            self._mice_free_links.drop(pod)
             if pod.node:
                 self._leave(pod)
 
@@ -343,7 +343,7 @@ class ClusterState:
             heapq.heappush(self._ends, (until, pod.uid))
             self._show({node})
 
-    def reconsider(self, uid: str) -> None:
+    def forget_assumed(self, uid: str) -> None:
         """A new question about the pod: its last attempt is void, and must not stand in its own way."""
         if uid in self._assumed:
             with self._lock:
@@ -377,7 +377,7 @@ class ClusterState:
             facts = unplaced(_facts(name, entry, self._bound(entry, now)), pod.uid)
             view, links = view_node(facts, now, self._stale_after, self._hold), replace(self._links)
             links.swap(before, view)
-            scarce = _scarce(links.to_keep(self._census), links)
+            scarce = _scarce(links.to_keep(self._mice_free_links), links)
             return replace(snapshot, nodes=self._views.after({name: view}), scarce=scarce)
 
     def find_pod(self, namespace: str, name: str) -> PodInfo | None:
@@ -395,22 +395,22 @@ class ClusterState:
         with self._lock:
             return set(self._pods)
 
-    def write_down(self, changes: Mapping[WorkloadKey, Record | None]) -> None:
+    def put_records(self, changes: Mapping[WorkloadKey, Record | None]) -> None:
         """Take in what TrafficFootprints say of some workloads; None: nothing any more."""
-        with self._lessons_lock:
-            self._lessons.write_down(changes)
+        with self._totals_lock:
+            self._totals.put_records(changes)
             with self._lock:
                 self._changed.set()
 
     def measured(self) -> dict[WorkloadKey, Tally]:
         """What is measured of each workload, over all nodes whose data is fresh."""
-        with self._lessons_lock:
-            return dict(self._lessons.totals)
+        with self._totals_lock:
+            return dict(self._totals.totals)
 
     def _count(self, known: PodInfo | None, pod: PodInfo) -> None:
         if known is not None and known.key != pod.key:
-            self._census.drop(known)
-        self._census.put(pod)
+            self._mice_free_links.drop(known)
+        self._mice_free_links.put(pod)
 
     def _leave(self, pod: PodInfo) -> None:
         entry = self._entry(pod.node)
@@ -458,10 +458,10 @@ class ClusterState:
             with self._lock:
                 some = set(itertools.islice(self._dirty, AT_ONCE))
                 copied = self._copy_waiting()
-                if some or copied or self._lessons_differ:
+                if some or copied or self._totals_differ:
                     different = True
                     self._show(some)
-                elif not self._untaught and not self._lessons.pending:
+                elif not self._tallies_due and not self._totals.pending:
                     self._changed.clear()
                     self.rounds += 1
                     return different
@@ -482,24 +482,24 @@ class ClusterState:
     def settled(self) -> bool:
         """The snapshot shows all that was taken in, and of who waits what was known a tick ago."""
         with self._lock:
-            return not (self._dirty or self._untaught or self._lessons.pending or self._lessons_differ)
+            return not (self._dirty or self._tallies_due or self._totals.pending or self._totals_differ)
 
     @property
-    def _lessons_differ(self) -> bool:
+    def _totals_differ(self) -> bool:
         """From those that the snapshot shows."""
         shown = self.snapshot
-        return shown.learned is not self._lessons.demands or shown.records is not self._lessons.records
+        return shown.learned is not self._totals.demands or shown.records is not self._totals.records
 
     def _show(self, names: set[str]) -> None:
         """Swap the snapshot for one in which ``names`` are as they are now, by what was learned so far."""
         self._dirty -= names
         judged = self._update_views(names, self._clock())
-        before, keep = self.snapshot, self._links.to_keep(self._census)
+        before, keep = self.snapshot, self._links.to_keep(self._mice_free_links)
         scarce = _scarce(keep, self._links)
         self.snapshot = Snapshot(
-            self._views, self._lessons.demands, self._waiting, self._default_rate, scarce,
+            self._views, self._totals.demands, self._waiting, self._default_rate, scarce,
             before.version + 1, (*before.recent[1 - REMEMBERED_CHANGES :], judged),
-            elephants_known=keep > 0, records=self._lessons.records,
+            elephants_known=keep > 0, records=self._totals.records,
         )  # fmt: skip
 
     def _pass_moments(self) -> bool:
@@ -536,30 +536,30 @@ class ClusterState:
 
     def _learn(self) -> None:
         """Update workloads' demands; nodes that expect pods of a changed one become dirty."""
-        with self._lessons_lock:
+        with self._totals_lock:
             with self._lock:
-                names, self._untaught = self._untaught, set()
+                names, self._tallies_due = self._tallies_due, set()
             changed: set[WorkloadKey] = set()
             for name in names:
-                changed |= self._lessons.teach(name, self._taught(name))
-            different = self._lessons.update(changed)
+                changed |= self._totals.replace_node(name, self._tallies_of(name))
+            different = self._totals.update(changed)
             with self._lock:
-                self._census.update(self._lessons.demands, ())
+                self._mice_free_links.update(self._totals.demands, ())
             for key in different:
                 with self._lock:
-                    self._census.update(self._lessons.demands, (key,))
+                    self._mice_free_links.update(self._totals.demands, (key,))
                     self._dirty.update(self._open.get(key, ()))
 
-    def _taught(self, name: str) -> Taught | None:
-        """What the node teaches now; counts as done."""
+    def _tallies_of(self, name: str) -> NodeTallies | None:
+        """What the node measures_now now; counts as done."""
         with self._lock:
             if (entry := self._nodes.get(name)) is None:
                 return None
             entry.counted = self._counts(entry, self._clock())
-            return entry.said.taught if entry.counted else None
+            return entry.said.tallies if entry.counted else None
 
     def _counts(self, entry: _Node, now: float) -> bool:
-        return teaches(entry.said.footprint, entry.heartbeat, now, self._stale_after)
+        return measures_now(entry.said.footprint, entry.heartbeat, now, self._stale_after)
 
     def _update_views(self, names: set[str], now: float) -> frozenset[str]:
         """Work out ``names`` anew; those of which placement may judge differently."""
@@ -569,7 +569,7 @@ class ClusterState:
             if entry is None:
                 continue
             if entry.counted is not self._counts(entry, now):
-                self._untaught.add(name)
+                self._tallies_due.add(name)
                 self._changed.set()
             bound = self._bound(entry, now)
             self._reopen(name, entry, frozenset(b.pod.key for b in bound))
@@ -593,12 +593,12 @@ class ClusterState:
 
     def _bound(self, entry: _Node, now: float) -> tuple[BoundPod, ...]:
         """The node's pods that may count by prediction."""
-        learned, cut = self._lessons.demands, entry.said.footprint is not None and mice_cut(entry.said.footprint)
+        learned, cut = self._totals.demands, entry.said.footprint is not None and mice_cut(entry.said.footprint)
         bound = []
         for pod in (*entry.pods.values(), *entry.assumed.values()):
             since = self._running_since.get(pod.uid)
             if not pod.ended and (cut or since is None or since + self._hold > now):
-                bound.append(BoundPod(pod, predict(pod.wishes, learned.get(pod.key), self._default_rate), since))
+                bound.append(BoundPod(pod, predict(pod.declared, learned.get(pod.key), self._default_rate), since))
         return tuple(bound)
 
     def _reopen(self, name: str, entry: _Node, keys: frozenset[WorkloadKey]) -> None:

@@ -13,42 +13,42 @@ from typing import Final, TypeVar
 
 from extender.cluster.running_sums import Total
 from extender.model.demand import DEFAULT_ELEPHANT_RATE, Demand, Tally, believed, learned_demand
-from extender.model.pods import NO_WISHES, WorkloadKey
+from extender.model.pods import NOTHING_DECLARED, WorkloadKey
 from extender.model.trafficfootprint import Record
 
-Taught = Mapping[WorkloadKey, Tally]
-"""What one node teaches (``demand.tally_node``)."""
+NodeTallies = Mapping[WorkloadKey, Tally]
+"""Tallies of one node, per workload (``demand.tally_node``)."""
 
 V = TypeVar("V")
-_NOTHING: Final[Taught] = {}
+_NOTHING: Final[NodeTallies] = {}
 
 
-class Lessons:
+class WorkloadTotals:
     """Tallies per workload and node, and what is written down. Used under its owner's lock."""
 
     def __init__(self, default_rate: float = DEFAULT_ELEPHANT_RATE) -> None:
         self._default_rate = default_rate
-        self._by_node: dict[str, Taught] = {}
+        self._by_node: dict[str, NodeTallies] = {}
         self._sums: dict[WorkloadKey, Total] = {}
         self._rewritten: dict[WorkloadKey, Record | None] = {}
         """Records since the last ``update``."""
         self.totals: dict[WorkloadKey, Tally] = {}
-        """What was measured of each workload, over all nodes that teach."""
+        """What was measured of each workload, over all nodes with fresh data."""
         self.demands: Mapping[WorkloadKey, Demand] = {}
         """Typical demand per workload; replaced, never changed."""
         self.records: Mapping[WorkloadKey, Record] = {}
         """The workloads' TrafficFootprints; replaced, never changed."""
 
-    def teach(self, node: str, taught: Taught | None) -> set[WorkloadKey]:
-        """Replace what ``node`` teaches; returns the workloads whose tallies this changes."""
+    def replace_node(self, node: str, tallies: NodeTallies | None) -> set[WorkloadKey]:
+        """Replace the tallies of ``node``; returns the workloads whose tallies this changes."""
         known = self._by_node.get(node)
-        if known is taught:
+        if known is tallies:
             return set()
-        if taught is None:
+        if tallies is None:
             del self._by_node[node]
         else:
-            self._by_node[node] = taught
-        before, after = known or _NOTHING, taught or _NOTHING
+            self._by_node[node] = tallies
+        before, after = known or _NOTHING, tallies or _NOTHING
         changed = {key for key in before.keys() | after.keys() if before.get(key) != after.get(key)}
         for key in changed:
             if (total := self._sums.get(key)) is None:
@@ -58,7 +58,7 @@ class Lessons:
                 del self._sums[key]
         return changed
 
-    def write_down(self, changes: Mapping[WorkloadKey, Record | None]) -> None:
+    def put_records(self, changes: Mapping[WorkloadKey, Record | None]) -> None:
         """Replace the records of some workloads, with the next ``update``; None: there is none any more."""
         self._rewritten.update(changes)
 
@@ -89,7 +89,7 @@ class Lessons:
         live, record = learned_demand(total), self.records.get(key)
         if record is None:
             return live
-        return believed(record.stated or NO_WISHES, live, record.demand, self._default_rate)
+        return believed(record.stated or NOTHING_DECLARED, live, record.demand, self._default_rate)
 
 
 def _after(before: Mapping[WorkloadKey, V], changes: Mapping[WorkloadKey, V | None]) -> dict[WorkloadKey, V]:

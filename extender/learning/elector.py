@@ -19,7 +19,16 @@ from typing import Final
 
 import structlog
 
-from extender.learning.leader_election import RENEW, Candidacy, Step, claimed, given_up, held, holder_of, look
+from extender.learning.leader_election import (
+    RENEW,
+    Candidacy,
+    Step,
+    after_renewal,
+    claimed,
+    decide,
+    given_up,
+    holder_of,
+)
 from extender.learning.store import Store, StoreState
 from footprint.cluster.client import ApiError
 from footprint.keys import LEARNER_LEASE
@@ -36,7 +45,7 @@ def own_identity() -> str:
     return f"{socket.gethostname()}_{uuid.uuid4().hex[:8]}"
 
 
-class Campaign:
+class Elector:
     """See the module."""
 
     def __init__(
@@ -81,11 +90,11 @@ class Campaign:
             if error.status == HTTPStatus.NOT_FOUND:
                 self._store.create_lease()
             raise
-        self._candidacy, step = look(self._candidacy, lease, self._clock())
+        self._candidacy, step = decide(self._candidacy, lease, self._clock())
         if step is Step.WAIT:
             return
         self._store.write_lease(claimed(lease, self._candidacy.identity, datetime.now(UTC)))
-        self._candidacy = held(self._candidacy, begun)
+        self._candidacy = after_renewal(self._candidacy, begun)
         self._told = ""
 
     def _failed(self, error: ApiError) -> None:

@@ -11,8 +11,8 @@ import threading
 from typing import Any, Protocol
 
 from extender.cluster.state import ClusterState
-from extender.cluster.trafficfootprints import Book
-from extender.learning.elector import Campaign
+from extender.cluster.trafficfootprint_index import TrafficFootprintIndex
+from extender.learning.elector import Elector
 from extender.learning.kubernetes_store import FootprintWatch, KubernetesStore
 from extender.learning.learner import Learner, LearnerConfig
 from extender.learning.metrics import LearningCollector
@@ -35,13 +35,13 @@ class LearningFeed:
         self, watches: _Watches, state: ClusterState, api: Any, *, namespace: str, config: LearnerConfig
     ) -> None:
         self._watches = watches
-        self._book = Book(state.write_down)
-        self._watch = FootprintWatch(api, self._book)
+        self._index = TrafficFootprintIndex(state.put_records)
+        self._watch = FootprintWatch(api, self._index)
         store = KubernetesStore(api, self._watch, namespace=namespace)
-        self._campaign = Campaign(store)
-        self._learner = Learner(state.measured, self._book, store, self._campaign.leads, config)
+        self._elector = Elector(store)
+        self._learner = Learner(state.measured, self._index, store, self._elector.leads, config)
         self.by_resource: dict[str, Any] = {**watches.by_resource, PLURAL: self._watch}
-        self.collectors = [LearningCollector(store, self._book, self._campaign, self._learner)]
+        self.collectors = [LearningCollector(store, self._index, self._elector, self._learner)]
         self._stop = threading.Event()
         self._threads: list[threading.Thread] = []
 
@@ -52,7 +52,7 @@ class LearningFeed:
     def start(self) -> None:
         self._watches.start()
         self._threads = [self._watch.start(self._stop)]
-        for name, run in (("learner", self._learner.run), ("campaign", self._campaign.run)):
+        for name, run in (("learner", self._learner.run), ("elector", self._elector.run)):
             thread = threading.Thread(target=run, args=(self._stop,), name=name, daemon=True)
             thread.start()
             self._threads.append(thread)

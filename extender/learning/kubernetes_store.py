@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """TrafficFootprints and the election's Lease in the Kubernetes API.
 
-Enters: an API client. Leaves: records in a Book as they change, and single requests. Guarantees of the reflector
-hold; a cluster without the resource, or without the right to read it, is asked again at leisure and logged once.
+Enters: an API client. Leaves: records in a TrafficFootprintIndex as they change, and single requests. Guarantees
+of the reflector hold. Without the resource, or the right to read it, the watch retries slowly and logs once.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from urllib.parse import quote
 import structlog
 from kubernetes.client import ApiClient
 
-from extender.cluster.trafficfootprints import Book
+from extender.cluster.trafficfootprint_index import TrafficFootprintIndex
 from extender.learning.store import StoreState
 from extender.model.trafficfootprint import PLURAL, VERSION, Record, decode_record
 from footprint.cluster.client import MERGE_PATCH, ApiError, request
@@ -42,9 +42,9 @@ _log = structlog.get_logger()
 class FootprintWatch(Reflector[Record]):
     """All TrafficFootprints, if there are such things here."""
 
-    def __init__(self, api: ApiClient, book: Book, *, patience: float = PATIENCE) -> None:
-        super().__init__(api, f"{_BASE}/{PLURAL}", decode=decode_record, sink=book)
-        self._book, self._patience = book, patience
+    def __init__(self, api: ApiClient, index: TrafficFootprintIndex, *, patience: float = PATIENCE) -> None:
+        super().__init__(api, f"{_BASE}/{PLURAL}", decode=decode_record, sink=index)
+        self._index, self._patience = index, patience
         self._stopping = threading.Event()
         self.state = StoreState.WAITING
 
@@ -71,7 +71,7 @@ class FootprintWatch(Reflector[Record]):
             )  # fmt: skip
         self.state, self._version = missing, None
         if missing is StoreState.ABSENT:
-            self._book.replace([])
+            self._index.replace([])
         self._stopping.wait(self._patience * (0.75 + random.random() / 2))  # noqa: S311 - spreads load
 
 

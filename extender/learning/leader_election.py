@@ -19,7 +19,7 @@ from datetime import UTC, datetime
 from enum import Enum
 from typing import Any, Final
 
-from footprint.staleness import Freshness, Heartbeat, freshness, observe
+from footprint.staleness import Freshness, LastRenewal, freshness, observe
 
 DURATION: Final = 30.0
 """Seconds without a renewal after which another replica takes over: nothing is lost while nobody writes."""
@@ -40,7 +40,7 @@ class Candidacy:
     """What one replica remembers. Times are its monotonic seconds."""
 
     identity: str
-    seen: Heartbeat | None = None
+    seen: LastRenewal | None = None
     writes_until: float = field(default=float("-inf"))
 
     def leads(self, now: float) -> bool:
@@ -56,7 +56,7 @@ def holder_of(lease: Mapping[str, Any]) -> str:
     return _text((lease.get("spec") or {}).get("holderIdentity"))
 
 
-def look(candidacy: Candidacy, lease: Mapping[str, Any], now: float) -> tuple[Candidacy, Step]:
+def decide(candidacy: Candidacy, lease: Mapping[str, Any], now: float) -> tuple[Candidacy, Step]:
     """What to do about ``lease``, read at ``now``."""
     holder = holder_of(lease)
     if holder == candidacy.identity:
@@ -68,7 +68,7 @@ def look(candidacy: Candidacy, lease: Mapping[str, Any], now: float) -> tuple[Ca
     return Candidacy(candidacy.identity, seen), Step.TAKE if free else Step.WAIT
 
 
-def held(candidacy: Candidacy, begun: float) -> Candidacy:
+def after_renewal(candidacy: Candidacy, begun: float) -> Candidacy:
     """After a renewal or a taking that was begun at ``begun`` and succeeded."""
     return Candidacy(candidacy.identity, None, begun + WRITES_FOR)
 

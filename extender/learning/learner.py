@@ -20,9 +20,9 @@ from typing import Final
 
 import structlog
 
-from extender.cluster.trafficfootprints import Book
+from extender.cluster.trafficfootprint_index import TrafficFootprintIndex
 from extender.learning.budget import Budget
-from extender.learning.plan import Plan, Update, plan, worth_keeping
+from extender.learning.plan import Update, WritePlan, plan, worth_keeping
 from extender.learning.store import Store, StoreState
 from extender.model.demand import Tally
 from extender.model.pods import WorkloadKey
@@ -66,11 +66,11 @@ class Learner:
     """See the module. ``clock`` is monotonic, ``wall`` seconds since 1970."""
 
     def __init__(
-        self, measured: Callable[[], Mapping[WorkloadKey, Tally]], book: Book, store: Store,
+        self, measured: Callable[[], Mapping[WorkloadKey, Tally]], index: TrafficFootprintIndex, store: Store,
         leads: Callable[[], bool], config: LearnerConfig, *,
         clock: Callable[[], float] = time.monotonic, wall: Callable[[], float] = time.time,
     ) -> None:  # fmt: skip
-        self._measured, self._book, self._store, self._leads = measured, book, store, leads
+        self._measured, self._index, self._store, self._leads = measured, index, store, leads
         self._config, self._clock, self._wall = config, clock, wall
         self._profiles: dict[WorkloadKey, Profile] = {}
         self._tallies: dict[WorkloadKey, Tally] = {}
@@ -89,11 +89,11 @@ class Learner:
         """Learn until ``stop``."""
         while not stop.wait(self._config.interval * (1 - _JITTER * random.random())):  # noqa: S311 - spreads load
             try:
-                self.look()
+                self.step()
             except Exception:  # a fault here must not end learning for ever
                 _log.exception("learner failed, going on")
 
-    def look(self) -> None:
+    def step(self) -> None:
         """One sample of every workload, and the writes that follow and can be afforded."""
         if self._store.state is not StoreState.FOLLOWED or not self._leads():
             # Whoever leads next starts from what the objects say.
@@ -101,10 +101,10 @@ class Learner:
             self._tallies.clear()
             self.left_out = 0
             return
-        records = self._book.records()
+        records = self._index.records()
         live = self._sample(records)
         due = plan(
-            live, records, self._book.objects(), self._wall(), retention=self._config.retention,
+            live, records, self._index.objects(), self._wall(), retention=self._config.retention,
             capacity=self._config.capacity,
         )  # fmt: skip
         self.left_out = due.left_out
@@ -112,7 +112,7 @@ class Learner:
 
     def _sample(self, records: Mapping[WorkloadKey, Record]) -> dict[WorkloadKey, Profile]:
         """The profiles of the workloads that are measured now."""
-        for key in self._book.vanished():  # somebody deleted the object: start anew
+        for key in self._index.vanished():  # somebody deleted the object: start anew
             self._profiles.pop(key, None)
         tallies = {key: tally for key, tally in self._measured().items() if worth_keeping(key)}
         live: dict[WorkloadKey, Profile] = {}
@@ -133,7 +133,7 @@ class Learner:
     def _written(record: Record | None) -> Profile:
         return record.profile if record is not None and record.profile is not None else NOTHING_YET
 
-    def _carry_out(self, due: Plan) -> None:
+    def _carry_out(self, due: WritePlan) -> None:
         now = self._clock()
         self._budget = self._budget.refilled(now)
         self._pauses = {key: pause for key, pause in self._pauses.items() if pause.until > now}

@@ -9,8 +9,8 @@ from typing import Final
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from extender.cluster.trafficfootprints import Book
-from extender.learning.elector import Campaign
+from extender.cluster.trafficfootprint_index import TrafficFootprintIndex
+from extender.learning.elector import Elector
 from extender.learning.learner import Learner
 from extender.learning.store import Store, StoreState
 
@@ -20,8 +20,8 @@ _P: Final = "traffic_footprint_extender_learning_"
 class LearningCollector(Collector):
     """One per application."""
 
-    def __init__(self, store: Store, book: Book, campaign: Campaign, learner: Learner) -> None:
-        self._store, self._book, self._campaign, self._learner = store, book, campaign, learner
+    def __init__(self, store: Store, index: TrafficFootprintIndex, elector: Elector, learner: Learner) -> None:
+        self._store, self._index, self._elector, self._learner = store, index, elector, learner
 
     def collect(self) -> Iterable[Metric]:
         state = GaugeMetricFamily(
@@ -31,9 +31,9 @@ class LearningCollector(Collector):
             state.add_metric([value.value], self._store.state is value)
         yield state
         yield GaugeMetricFamily(
-            _P + "leads", "1 on the replica that writes TrafficFootprints", self._campaign.leads()
+            _P + "leads", "1 on the replica that writes TrafficFootprints", self._elector.leads()
         )
-        yield GaugeMetricFamily(_P + "objects", "TrafficFootprints seen", len(self._book.objects()))
+        yield GaugeMetricFamily(_P + "objects", "TrafficFootprints seen", len(self._index.objects()))
         yield GaugeMetricFamily(
             _P + "left_out", "Workloads without an object because there are too many (--learn-capacity)",
             self._learner.left_out,
@@ -41,12 +41,12 @@ class LearningCollector(Collector):
         for name, text, label, counts in (
             ("writes", "Objects created, statuses written, objects deleted", "kind", self._learner.writes),
             ("write_errors", "Writes refused or failed, by HTTP status", "status", self._learner.errors),
-            ("malformed", "Halves of objects that counted as absent", "part", self._book.malformed),
+            ("malformed", "Halves of objects that counted as absent", "part", self._index.malformed),
         ):
             family = CounterMetricFamily(_P + name, text, labels=[label])
             for which, count in sorted(dict(counts).items()):
                 family.add_metric([which], count)
             yield family
         yield CounterMetricFamily(
-            _P + "election_errors", "Requests about the learner's Lease that failed", self._campaign.errors
+            _P + "election_errors", "Requests about the learner's Lease that failed", self._elector.errors
         )

@@ -41,7 +41,7 @@ class Update:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class WritePlan:
     deletions: tuple[Record, ...] = ()
     updates: tuple[Update, ...] = ()
     left_out: int = 0
@@ -72,7 +72,7 @@ def plan(
     *,
     retention: float,
     capacity: int,
-) -> Plan:
+) -> WritePlan:
     """``profiles`` are those of workloads measured now; ``records`` hold what ``objects`` say of each workload;
     ``now`` is seconds since 1970, ``retention`` seconds without a sighting after which an object goes."""
     due = []
@@ -94,7 +94,7 @@ def plan(
     return _cut(deletions, due, max(room, 0))
 
 
-def _cut(deletions: list[Record], due: list[Update], room: int) -> Plan:
+def _cut(deletions: list[Record], due: list[Update], room: int) -> WritePlan:
     kept: list[Update] = []
     left_out = 0
     for update in due:
@@ -105,4 +105,4 @@ def _cut(deletions: list[Record], due: list[Update], room: int) -> Plan:
             room -= 1
         else:
             left_out += 1
-    return Plan(tuple(deletions), tuple(kept), left_out)
+    return WritePlan(tuple(deletions), tuple(kept), left_out)

@@ -29,13 +29,13 @@ LONGEST: Final = 100.0
 """Times beyond which a transfer's slowdown counts no further: hopeless is hopeless, and sums stay finite."""
 
 
-ROOM: Final = 1.0
+FIRST_MOUSE: Final = 1.0
 """Cost of the first mouse on a link that elephants will need: worth a wait at half-used links (W(0.5) = 1), no
 more. It moves mice next to other mice, never next to busy elephants."""
 
 
 @dataclass(frozen=True, slots=True)
-class Link:
+class LinkLoad:
     """A node's link as the pods on it load it; measured and expected elephants together."""
 
     cap_tx: float
@@ -64,7 +64,7 @@ class Link:
 
 
 @dataclass(frozen=True, slots=True)
-class Cost:
+class PlacementCost:
     """The terms of one placement, for explanations."""
 
     waiting: float = 0.0
@@ -73,12 +73,12 @@ class Cost:
     """Waiting it adds to the mice already there."""
     slowdown: float = 0.0
     """For the time that its transfers, and those of the elephants already there, take longer."""
-    room: float = 0.0
+    first_mouse: float = 0.0
     """For taking a link without mice from elephants that will need it."""
 
     @property
     def total(self) -> float:
-        return self.waiting + self.harm + self.slowdown + self.room
+        return self.waiting + self.harm + self.slowdown + self.first_mouse
 
 
 def waiting(u: float) -> float:
@@ -87,7 +87,7 @@ def waiting(u: float) -> float:
     return u / (1 - u) if u > 0 else 0.0
 
 
-def utilisation_with(link: Link, tx: float, rx: float) -> float:
+def utilisation_with(link: LinkLoad, tx: float, rx: float) -> float:
     """The busier direction's elephant share once ``tx`` and ``rx`` bit/s were added."""
     u_tx = (link.tx + tx) / link.cap_tx if link.cap_tx > 0 else 0.0
     u_rx = (link.rx + rx) / link.cap_rx if link.cap_rx > 0 else 0.0
@@ -114,7 +114,7 @@ def slowdown(wanted: float, used: float, capacity: float, elephants: int) -> flo
     return min(wanted / own - 1 + theirs, LONGEST)
 
 
-def elephant_cost(tx: float, rx: float, link: Link) -> tuple[float, float]:
+def elephant_cost(tx: float, rx: float, link: LinkLoad) -> tuple[float, float]:
     """Harm and slowdown of elephants of ``tx`` and ``rx`` bit/s on ``link``; directions weigh by their rates."""
     harm = 0.0
     if link.mice > 0:
@@ -124,17 +124,17 @@ def elephant_cost(tx: float, rx: float, link: Link) -> tuple[float, float]:
     return harm, SLOWDOWN * slower / (tx + rx)
 
 
-def room_cost(link: Link, scarce: bool) -> float:
+def first_mouse_cost(link: LinkLoad, scarce: bool) -> float:
     """What a mouse pays for being the first on a link, where links without mice are ``scarce``."""
-    return ROOM if scarce and link.mice <= 0 else 0.0
+    return FIRST_MOUSE if scarce and link.mice <= 0 else 0.0
 
 
-def placement_cost(tx: float, rx: float, suffers: bool, link: Link, scarce: bool = False) -> Cost:
+def placement_cost(tx: float, rx: float, suffers: bool, link: LinkLoad, scarce: bool = False) -> PlacementCost:
     """Cost of a pod with elephants ``tx``, ``rx`` (bit/s), that ``suffers`` from waiting or not, on ``link``.
 
     ``scarce``: links without mice are no more than elephants need.
     """
     own = waiting(link.utilisation) if suffers else 0.0
     harm, slower = elephant_cost(tx, rx, link) if tx > 0 or rx > 0 else (0.0, 0.0)
-    room = room_cost(link, scarce) if suffers and tx <= 0 and rx <= 0 else 0.0
-    return Cost(own, harm, slower, room)
+    first_mouse = first_mouse_cost(link, scarce) if suffers and tx <= 0 and rx <= 0 else 0.0
+    return PlacementCost(own, harm, slower, first_mouse)

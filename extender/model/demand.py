@@ -18,7 +18,7 @@ from typing import Final
 from extender.model.cost import SATURATED
 from extender.model.pods import WorkloadKey
 from footprint.classes import DEFAULT_THRESHOLDS, TrafficClass
-from footprint.declared import Wishes
+from footprint.declared import Declared
 from footprint.models import LinkRates, NodeFootprint, PodFootprint
 from footprint.units import format_rate, quantise
 
@@ -150,7 +150,7 @@ def _tally_one(pod: PodFootprint, elephants: LinkRates, running: bool) -> Tally:
 
 
 def tally_node(node: NodeFootprint) -> dict[WorkloadKey, Tally]:
-    """What one node's running and recently ended pods teach about their workloads."""
+    """Tallies of one node's running and recently ended pods, per workload."""
     tallies: dict[WorkloadKey, Tally] = {}
 
     def learn(pod: PodFootprint, elephants: LinkRates, running: bool) -> None:
@@ -217,7 +217,7 @@ def learned_demand(total: Tally) -> Demand | None:
     return learned
 
 
-def _elephant_rates(declared: float | None, learned: Demand | None, default: float) -> tuple[float, float]:
+def _elephant_rates(bandwidth: float | None, learned: Demand | None, default: float) -> tuple[float, float]:
     """tx and rx of a declared elephant.
 
     A declared bandwidth is that of the busier direction: the learned rates give the other one its proportion;
@@ -225,37 +225,37 @@ def _elephant_rates(declared: float | None, learned: Demand | None, default: flo
     """
     busier = max(learned.tx, learned.rx) if learned else 0.0
     if learned is None or busier <= 0:
-        rate = declared or default
+        rate = bandwidth or default
         return rate, rate
-    rate = declared or busier
+    rate = bandwidth or busier
     return rate * (learned.tx / busier), rate * (learned.rx / busier)
 
 
-def _declared_class(wishes: Wishes, learned: Demand | None) -> TrafficClass | None:
+def _declared_class(declared: Declared, learned: Demand | None) -> TrafficClass | None:
     """The class a user stated, or implied by a bandwidth that only elephants have."""
-    if wishes.cls is not None:
-        return wishes.cls
-    if wishes.bandwidth is None or wishes.bandwidth < DEFAULT_THRESHOLDS.elephant_rate:
+    if declared.cls is not None:
+        return declared.cls
+    if declared.bandwidth is None or declared.bandwidth < DEFAULT_THRESHOLDS.elephant_rate:
         return None
     return TrafficClass.MIXED if learned and learned.suffers else TrafficClass.ELEPHANT
 
 
-def predict(wishes: Wishes, learned: Demand | None, default_rate: float = DEFAULT_ELEPHANT_RATE) -> Demand:
-    """Demand of a pod with ``wishes`` whose workload was measured as ``learned`` (None: never).
+def predict(declared: Declared, learned: Demand | None, default_rate: float = DEFAULT_ELEPHANT_RATE) -> Demand:
+    """Demand of a pod that ``declared`` this, and whose workload was measured as ``learned`` (None: never).
 
     ``default_rate`` is bit/s for a declared elephant without a declared or learned bandwidth.
     """
-    cls = _declared_class(wishes, learned)
+    cls = _declared_class(declared, learned)
     if cls is None:
         return learned or NOTHING_KNOWN
     pods = learned.pods if learned else 0
     mice = (learned.mice if learned and learned.mice else DECLARED_MOUSE) if cls.suffers else 0.0
-    tx, rx = _elephant_rates(wishes.bandwidth, learned, default_rate) if cls.hurts else (0.0, 0.0)
+    tx, rx = _elephant_rates(declared.bandwidth, learned, default_rate) if cls.hurts else (0.0, 0.0)
     return Demand(cls, tx, rx, mice, Origin.DECLARED, pods)
 
 
 def believed(
-    stated: Wishes, live: Demand | None, remembered: Demand | None, default_rate: float = DEFAULT_ELEPHANT_RATE
+    stated: Declared, live: Demand | None, remembered: Demand | None, default_rate: float = DEFAULT_ELEPHANT_RATE
 ) -> Demand | None:
     """What to take for a workload's typical demand, before a pod's own annotations; None: nothing is known.
 

@@ -46,7 +46,7 @@ class BoundPod:
 
 
 @dataclass(frozen=True, slots=True)
-class Ledger:
+class ExpectedLoad:
     """Expected, not measured, on one node."""
 
     tx: float = 0.0
@@ -62,7 +62,7 @@ class Ledger:
     """Own monotonic seconds when the first of them stops counting through time alone."""
 
 
-NOTHING_EXPECTED: Final = Ledger()
+NOTHING_EXPECTED: Final = ExpectedLoad()
 
 
 def mice_cut(node: NodeFootprint) -> bool:
@@ -80,7 +80,9 @@ def counts_until(bound: BoundPod, measured: PodFootprint | None, hold: float) ->
     return NEVER if bound.running_since is None else bound.running_since + hold
 
 
-def pending_load(node: NodeFootprint, bound: Iterable[BoundPod], now: float, hold: float = HOLD_SECONDS) -> Ledger:
+def expected_load(
+    node: NodeFootprint, bound: Iterable[BoundPod], now: float, hold: float = HOLD_SECONDS
+) -> ExpectedLoad:
     """The ledger of one node at ``now`` (own monotonic seconds)."""
     measured, cut = {pod.uid: pod for pod in node.pods}, mice_cut(node)
     tx = rx = mice = 0.0
@@ -103,4 +105,4 @@ def pending_load(node: NodeFootprint, bound: Iterable[BoundPod], now: float, hol
         if demand.suffers:
             mice += max(0.0, demand.mice - (mice_weight(seen) if seen else 0.0))
             mouse_pods += int(seen is None or not seen.cls.suffers)
-    return Ledger(tx, rx, elephants, mice, mouse_pods, pods, until)
+    return ExpectedLoad(tx, rx, elephants, mice, mouse_pods, pods, until)

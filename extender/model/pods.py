@@ -2,7 +2,7 @@
 """A pod as the extender sees it, whether it came with a request or from the pod watch.
 
 Enters: a Pod as the API serves it (a JSON dict). Leaves: a slim PodInfo with everything derived from metadata
-already worked out (workload, wishes), so that the full object is dropped at once. Guarantees: only the fields
+already worked out (workload, declared), so that the full object is dropped at once. Guarantees: only the fields
 used here are kept; a wrongly shaped optional field counts as absent; no identity at all is a ValueError.
 """
 
@@ -12,14 +12,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from footprint.declared import Wishes, wishes_of
+from footprint.declared import Declared, declared_by
 from footprint.workload import workload_of
 
 _ENDED: Final = frozenset({"Succeeded", "Failed"})
 _SYSTEM_NAMESPACE: Final = "kube-system"
 _SYSTEM_PRIORITIES: Final = frozenset({"system-node-critical", "system-cluster-critical"})
 
-NO_WISHES: Final = Wishes()
+NOTHING_DECLARED: Final = Declared()
 
 WorkloadKey = tuple[str, str]
 """Namespace and ``Kind/name``."""
@@ -32,7 +32,7 @@ class PodInfo:
     name: str
     workload: str
     """``Kind/name`` inside the namespace (``footprint.workload``)."""
-    wishes: Wishes = NO_WISHES
+    declared: Declared = NOTHING_DECLARED
     node: str = ""
     """Node it is bound to; empty while it waits for one."""
     phase: str = "Pending"
@@ -106,7 +106,7 @@ def decode_pod(obj: Mapping[str, Any]) -> PodInfo:
         ns=_text(metadata.get("namespace")),
         name=name,
         workload=workload_of(identity),
-        wishes=wishes_of(annotations),
+        declared=declared_by(annotations),
         node=_text(spec.get("nodeName")),
         phase=_text(status.get("phase")) or "Pending",
         deleting=metadata.get("deletionTimestamp") is not None,

@@ -13,14 +13,14 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Final
 
-from extender.model.cost import Link, waiting
+from extender.model.cost import LinkLoad, waiting
 from extender.model.demand import DEFAULT_ELEPHANT_RATE, Demand, mice_weight, predict
-from extender.model.ledger import HOLD_SECONDS, NEVER, NOTHING_EXPECTED, BoundPod, Ledger, pending_load
+from extender.model.ledger import HOLD_SECONDS, NEVER, NOTHING_EXPECTED, BoundPod, ExpectedLoad, expected_load
 from extender.model.pods import PodInfo, WorkloadKey
 from extender.model.trafficfootprint import Record
-from footprint.declared import Placement
+from footprint.declared import PlacementMode
 from footprint.models import LinkRates, NodeFootprint
-from footprint.staleness import Freshness, Heartbeat, freshness
+from footprint.staleness import Freshness, LastRenewal, freshness
 from footprint.units import format_rate
 
 REMEMBERED_CHANGES: Final = 256
@@ -47,9 +47,9 @@ class NodeView:
     state: NodeState
     detail: str = ""
     """Why it is not known, for people."""
-    link: Link = field(default_factory=lambda: Link(0.0, 0.0))
+    link: LinkLoad = field(default_factory=lambda: LinkLoad(0.0, 0.0))
     mouse_pods: int = 0
-    ledger: Ledger = NOTHING_EXPECTED
+    ledger: ExpectedLoad = NOTHING_EXPECTED
     utilisation: float = 0.0
     """Elephants' share of the busier direction."""
     waiting: float = 0.0
@@ -75,7 +75,7 @@ class NodeView:
 
 
 @dataclass(frozen=True, slots=True)
-class Residents:
+class RunningPodSums:
     """The running pods of a footprint, summed: it is rewritten far less often than pods come to its node."""
 
     elephants: int = 0
@@ -83,7 +83,7 @@ class Residents:
     mice: float = 0.0
 
     @classmethod
-    def of(cls, node: NodeFootprint, gone: Collection[str] = ()) -> Residents:
+    def of(cls, node: NodeFootprint, gone: Collection[str] = ()) -> RunningPodSums:
         """All pods of ``node`` but those ``gone``, in their order, so that sums agree everywhere."""
         elephants, mouse_pods, mice = 0, 0, 0.0
         for pod in node.pods:
@@ -102,11 +102,11 @@ class NodeFacts:
     footprint: NodeFootprint | None = None
     problem: str = ""
     """Why the annotation is no footprint; empty when it is one, or absent."""
-    heartbeat: Heartbeat | None = None
+    heartbeat: LastRenewal | None = None
     bound: tuple[BoundPod, ...] = ()
     gone: Collection[str] = ()
     """UIDs in the footprint whose pods have ended since it was written."""
-    residents: Residents | None = None
+    residents: RunningPodSums | None = None
     """Those of the whole footprint, where they are known already."""
 
 
@@ -141,9 +141,9 @@ class Snapshot:
 
     def demand(self, pod: PodInfo) -> Demand:
         """What ``pod`` will ask of a link."""
-        return predict(pod.wishes, self.learned.get(pod.key), self.default_rate)
+        return predict(pod.declared, self.learned.get(pod.key), self.default_rate)
 
-    def placement(self, pod: PodInfo, default: Placement) -> Placement:
+    def placement(self, pod: PodInfo, default: PlacementMode) -> PlacementMode:
         """The mode for a pod that does not ask for one itself: its workload's, else ``default``."""
         record = self.records.get(pod.key)
         return (record.stated.placement if record is not None else None) or default
@@ -159,7 +159,7 @@ class Snapshot:
 EMPTY: Final = Snapshot()
 
 
-def describe_load(link: Link) -> str:
+def describe_load(link: LinkLoad) -> str:
     """The elephants of the busier direction, as people read it.
 
     In words: kube-scheduler runs reasons through a format string, which makes ``81 % of`` ``81 %!o(MISSING)f``.
@@ -172,20 +172,20 @@ def describe_load(link: Link) -> str:
     )
 
 
-def _link(node: NodeFootprint, facts: NodeFacts, ledger: Ledger) -> tuple[Link, int]:
+def _link(node: NodeFootprint, facts: NodeFacts, ledger: ExpectedLoad) -> tuple[LinkLoad, int]:
     """The loaded link, and how many pods with mice live on it."""
     ended = LinkRates()
     if facts.gone:
         for pod in node.pods:
             if pod.uid in facts.gone:
                 ended += pod.elephants
-        there = Residents.of(node, facts.gone)
+        there = RunningPodSums.of(node, facts.gone)
     else:
-        there = facts.residents or Residents.of(node)
+        there = facts.residents or RunningPodSums.of(node)
     tx = max(0.0, node.el.tx - ended.tx) + ledger.tx
     rx = max(0.0, node.el.rx - ended.rx) + ledger.rx
     elephants, mice = there.elephants + ledger.elephants, there.mice + ledger.mice
-    return Link(node.cap.tx, node.cap.rx, tx, rx, elephants, mice), there.mouse_pods + ledger.mouse_pods
+    return LinkLoad(node.cap.tx, node.cap.rx, tx, rx, elephants, mice), there.mouse_pods + ledger.mouse_pods
 
 
 def _unknown(facts: NodeFacts, state: NodeState, detail: str, until: float = NEVER) -> NodeView:
@@ -207,7 +207,7 @@ def view_node(facts: NodeFacts, now: float, stale_after: float, hold: float = HO
     stale_at = facts.heartbeat.seen_at + stale_after
     if node.cap.busier <= 0:
         return _unknown(facts, NodeState.NO_CAPACITY, "set the agent's --link-capacity", stale_at)
-    ledger = pending_load(node, facts.bound, now, hold)
+    ledger = expected_load(node, facts.bound, now, hold)
     link, mouse_pods = _link(node, facts, ledger)
     return NodeView(
         facts.name, NodeState.KNOWN, "", link, mouse_pods, ledger, link.utilisation, waiting(link.utilisation),
@@ -221,6 +221,8 @@ def unplaced(facts: NodeFacts, uid: str) -> NodeFacts:
     return replace(facts, bound=bound, gone={*facts.gone, uid})
 
 
-def teaches(footprint: NodeFootprint | None, heartbeat: Heartbeat | None, now: float, stale_after: float) -> bool:
+def measures_now(
+    footprint: NodeFootprint | None, heartbeat: LastRenewal | None, now: float, stale_after: float
+) -> bool:
     """Whether a node's measurements count for its workloads: fresh data only."""
     return footprint is not None and freshness(heartbeat, now, stale_after) is Freshness.FRESH

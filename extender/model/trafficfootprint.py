@@ -19,11 +19,11 @@ from annotated_types import Ge, Le
 from pydantic import BaseModel, ConfigDict, Field
 
 from extender.model.demand import Demand
-from extender.model.pods import NO_WISHES, WorkloadKey
+from extender.model.pods import NOTHING_DECLARED, WorkloadKey
 from extender.model.profile import Profile, Rates, known, remembered
 from extender.model.trafficfootprint_name import object_name, valid_workload
 from footprint.classes import TrafficClass
-from footprint.declared import Wishes, wishes_of
+from footprint.declared import Declared, declared_by
 from footprint.keys import GROUP, POD_CLASS, POD_EXPECTED_BANDWIDTH, POD_PLACEMENT
 from footprint.units import MAX_RATE, parse_bandwidth, quantise
 
@@ -103,7 +103,7 @@ class Record:
     """``metadata.resourceVersion``; never compared but for equality, by the API server."""
     workload: str = ""
     """``Kind/name``; empty when it is malformed: such an object stands for nothing."""
-    stated: Wishes = NO_WISHES
+    stated: Declared = NOTHING_DECLARED
     """What people wrote into ``spec``."""
     profile: Profile | None = None
     """What ``status`` says was measured; None when there is none, or a malformed one."""
@@ -128,7 +128,7 @@ class Record:
     @property
     def overrides(self) -> bool:
         """People stated something in it."""
-        return self.stated != NO_WISHES
+        return self.stated != NOTHING_DECLARED
 
     @property
     def demand(self) -> Demand | None:
@@ -146,8 +146,8 @@ def _moment(text: object) -> float | None:
         return None
 
 
-def _stated(spec: Mapping[str, Any]) -> Wishes:
-    return wishes_of({key: spec[field] for field, key in _ANNOTATIONS.items() if field in spec})
+def _stated(spec: Mapping[str, Any]) -> Declared:
+    return declared_by({key: spec[field] for field, key in _ANNOTATIONS.items() if field in spec})
 
 
 def _rates(direction: _Direction) -> Rates:
@@ -189,10 +189,10 @@ def decode_record(obj: Mapping[str, Any]) -> Record:
     problems: list[str] = []
     workload, stated = _text(spec.get("workload")), _stated(spec)
     if not valid_workload(workload):
-        workload, stated = "", NO_WISHES
+        workload, stated = "", NOTHING_DECLARED
         problems.append("spec")
     elif stated.problems:
-        stated = NO_WISHES
+        stated = NOTHING_DECLARED
         problems.append("spec")
     profile = last_seen = None
     if status not in (None, {}):

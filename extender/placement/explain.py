@@ -11,16 +11,23 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from extender.model.cost import placement_cost
+from extender.model.cost import PlacementCost, placement_cost
 from extender.model.demand import Demand
 from extender.model.pods import PodInfo
 from extender.model.snapshot import NodeView, Snapshot
 from extender.model.trafficfootprint import Record
 from extender.placement.filtering import effective_placement, filter_nodes, unsuitable
 from extender.placement.scoring import score_nodes
-from extender.placement.tie_break import commit_known, commits
+from extender.placement.tie_break import break_tie_if_known, needs_tie_break
 from extender.settings import Policy
-from footprint.declared import Placement
+from footprint.declared import PlacementMode
+
+
+def _cost(cost: PlacementCost) -> dict[str, float]:
+    return {
+        "waiting": cost.waiting, "harm": cost.harm, "slowdown": cost.slowdown, "room": cost.first_mouse,
+        "total": cost.total,
+    }  # fmt: skip
 
 
 def _node(demand: Demand, view: NodeView, scarce: bool) -> dict[str, Any]:
@@ -33,7 +40,7 @@ def _node(demand: Demand, view: NodeView, scarce: bool) -> dict[str, Any]:
         "load": view.load,
         "link": {**asdict(link), "u_tx": link.u_tx, "u_rx": link.u_rx, "waiting": view.waiting},
         "predicted_pods": view.ledger.pods,
-        "cost": {**asdict(cost), "total": cost.total} if cost else None,
+        "cost": _cost(cost) if cost else None,
         "unsuitable": unsuitable(demand, view),
     }
 
@@ -58,8 +65,9 @@ def _scores(
 ) -> tuple[dict[str, int], str | None]:
     """What prioritize answers about ``passed``, and the node that it commits the pod to."""
     scores, chosen = score_nodes(passed, demand, snapshot), None
-    if pod.uid and commits(demand, snapshot):  # which of equals it is depends on the UID: a manifest has none yet
-        scores, chosen = commit_known(passed, scores, pod.uid, snapshot)
+    # A manifest has no UID yet, and the UID decides which of equal nodes is chosen.
+    if pod.uid and needs_tie_break(demand, snapshot):
+        scores, chosen = break_tie_if_known(passed, scores, pod.uid, snapshot)
     return dict(zip(passed, scores, strict=True)), chosen
 
 
@@ -70,7 +78,7 @@ def explain(pod: PodInfo, names: list[str], snapshot: Snapshot, policy: Policy, 
     default = snapshot.placement(pod, policy.placement)
     placement = effective_placement(pod, default, waited, policy.relax_after)
     verdict = filter_nodes(names, demand, placement, snapshot)
-    neutral = Demand() if placement is Placement.IGNORE else demand
+    neutral = Demand() if placement is PlacementMode.IGNORE else demand
     scores, chosen = _scores(pod, verdict.passed, neutral, snapshot)
     return {
         "pod": {
@@ -80,7 +88,7 @@ def explain(pod: PodInfo, names: list[str], snapshot: Snapshot, policy: Policy, 
             "exempt": pod.exempt,
             "node": pod.node or None,
         },
-        "problems": [problem.message for problem in pod.wishes.problems],
+        "problems": [problem.message for problem in pod.declared.problems],
         "demand": {**asdict(demand), "text": demand.describe()},
         "traffic_footprint": _record(snapshot.records.get(pod.key)),
         "placement": placement.value,

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from extender.model.demand import Origin
 from extender.model.snapshot import NodeState
 from footprint.classes import TrafficClass
-from footprint.declared import Placement
+from footprint.declared import PlacementMode
 
 
 class _Said(BaseModel):
@@ -45,7 +45,7 @@ class ExplainedDemand(_Said):
 class Spec(_Said):
     cls: TrafficClass | None = Field(alias="class")
     expected_bandwidth: float | None = Field(description="bit/s.")
-    placement: Placement | None
+    placement: PlacementMode | None
 
 
 class ExplainedRecord(_Said):
@@ -113,7 +113,7 @@ class Explanation(_Said):
     problems: list[str] = Field(description="Annotations of the pod that were not understood.")
     demand: ExplainedDemand
     traffic_footprint: ExplainedRecord | None
-    placement: Placement
+    placement: PlacementMode
     mice_free_links_scarce: bool
     waited_seconds: Annotated[float, Field(ge=0)]
     committed_to: str | None = Field(

@@ -16,7 +16,7 @@ from extender.model.cost import SATURATED, utilisation_with
 from extender.model.demand import Demand
 from extender.model.pods import PodInfo
 from extender.model.snapshot import NodeView, Snapshot
-from footprint.declared import Placement
+from footprint.declared import PlacementMode
 from footprint.units import format_rate
 
 MOUSE_LIMIT: Final = 0.5
@@ -67,24 +67,24 @@ def unsuitable(demand: Demand, view: NodeView) -> str | None:
     return _mice_would_wait(demand, view) or _too_little_room(demand, view)
 
 
-def effective_placement(pod: PodInfo, default: Placement, waited: float, relax_after: float) -> Placement:
+def effective_placement(pod: PodInfo, default: PlacementMode, waited: float, relax_after: float) -> PlacementMode:
     """The mode that holds for ``pod`` after ``waited`` seconds without a node."""
     if pod.exempt:
-        return Placement.IGNORE
-    placement = pod.wishes.placement or default
-    if placement is Placement.STRICT and waited >= relax_after:
-        return Placement.PREFER
+        return PlacementMode.IGNORE
+    placement = pod.declared.placement or default
+    if placement is PlacementMode.STRICT and waited >= relax_after:
+        return PlacementMode.PREFER
     return placement
 
 
-def filter_nodes(names: Sequence[str], demand: Demand, placement: Placement, snapshot: Snapshot) -> Verdict:
+def filter_nodes(names: Sequence[str], demand: Demand, placement: PlacementMode, snapshot: Snapshot) -> Verdict:
     """Drop unsuitable nodes: always (strict), or while a known suitable one remains (prefer).
 
     A node nothing is known of passes, but is no reason to drop the others: pods would pile onto the one node
     whose agent is down. Empty names are never answered.
     """
     names = [name for name in names if name]
-    if placement in (Placement.SCORE, Placement.IGNORE) or demand.neutral:
+    if placement in (PlacementMode.SCORE, PlacementMode.IGNORE) or demand.neutral:
         return Verdict(names)
     rejected: dict[str, str] = {}
     suitable = 0
@@ -97,6 +97,6 @@ def filter_nodes(names: Sequence[str], demand: Demand, placement: Placement, sna
             suitable += 1
         else:
             rejected[name] = reason
-    if not rejected or (placement is Placement.PREFER and not suitable):
+    if not rejected or (placement is PlacementMode.PREFER and not suitable):
         return Verdict(names)
     return Verdict([name for name in names if name not in rejected], rejected)

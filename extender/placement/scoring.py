@@ -12,7 +12,7 @@ import math
 from collections.abc import Collection, Sequence
 from typing import Final
 
-from extender.model.cost import elephant_cost, room_cost
+from extender.model.cost import elephant_cost, first_mouse_cost
 from extender.model.demand import Demand
 from extender.model.snapshot import NodeView, Snapshot
 from footprint.units import quantise
@@ -30,7 +30,7 @@ def node_cost(demand: Demand, view: NodeView, scarce: bool = False) -> float:
     cost = view.waiting if demand.suffers else 0.0
     if demand.hurts:
         return cost + sum(elephant_cost(demand.tx, demand.rx, view.link))
-    return cost + room_cost(view.link, scarce)
+    return cost + first_mouse_cost(view.link, scarce)
 
 
 def comparable_cost(demand: Demand, view: NodeView, scarce: bool = False) -> float | None:

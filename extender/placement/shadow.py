@@ -30,7 +30,7 @@ from extender.placement.filtering import MOUSE_LIMIT
 MAX_PENDING: Final = 1000
 
 
-class Outcome(StrEnum):
+class ShadowOutcome(StrEnum):
     """What became of a pod; the values are metric labels."""
 
     KEPT_OFF = "would-have-been-kept-off"
@@ -56,8 +56,8 @@ class ShadowReport(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    pods: dict[Outcome, int] = Field(description="By outcome.")
-    collided: dict[Outcome, int] = Field(
+    pods: dict[ShadowOutcome, int] = Field(description="By outcome.")
+    collided: dict[ShadowOutcome, int] = Field(
         description="Of these, the pods that share a busy link with the other kind."
     )
     avoidable_collisions: int = Field(description="Of these, the ones that acting would have sent elsewhere.")
@@ -68,7 +68,11 @@ class ShadowReport(BaseModel):
 _ELSEWHERE: Final = 0
 _REJECTED: Final = 1
 _BEST: Final = 2
-_OUTCOMES: Final = {_ELSEWHERE: Outcome.ELSEWHERE, _REJECTED: Outcome.KEPT_OFF, _BEST: Outcome.AGREED}
+_OUTCOMES: Final = {
+    _ELSEWHERE: ShadowOutcome.ELSEWHERE,
+    _REJECTED: ShadowOutcome.KEPT_OFF,
+    _BEST: ShadowOutcome.AGREED,
+}
 
 _SPARE: Final = 1000
 """Numbers that nodes which are gone may hold, beside as many as there are nodes."""
@@ -93,7 +97,7 @@ class _Pending:
     """By the nodes' numbers."""
     unseen: int
     """The mark of nodes that came later."""
-    outcome: Outcome | None = None
+    outcome: ShadowOutcome | None = None
     node: str = ""
     judge_at: float = 0.0
 
@@ -124,7 +128,7 @@ class Shadow:
     """Each node's place in the marks; only ever added to, so that marks made earlier stay right."""
     _seen: Snapshot | None = None
 
-    def asked(self, pod: PodInfo, demand: Demand, answers: WouldBe, snapshot: Snapshot) -> None:
+    def record_answers(self, pod: PodInfo, demand: Demand, answers: WouldBe, snapshot: Snapshot) -> None:
         """Remember what would have been answered about ``pod``."""
         known = self._pending.get(pod.uid)
         if demand.neutral or not pod.uid or (known is not None and known.outcome is not None):
@@ -140,7 +144,7 @@ class Shadow:
         """Without the pod that has waited longest: forgotten, or never judged if it has an outcome already."""
         _, oldest = self._pending.popitem(last=False)
         if oldest.outcome is None:
-            self.outcomes[Outcome.FORGOTTEN.value] += 1
+            self.outcomes[ShadowOutcome.FORGOTTEN.value] += 1
         else:
             self.collisions[oldest.outcome.value, Collided.NEVER_JUDGED.value] += 1
 
@@ -166,7 +170,7 @@ class Shadow:
                     marks[number] = mark
         return bytes(marks)
 
-    def look(self, nodes: Mapping[str, str], snapshot: Snapshot, now: float) -> None:
+    def follow_binds(self, nodes: Mapping[str, str], snapshot: Snapshot, now: float) -> None:
         """Take in where pods are bound (``nodes``: UID to node, of pods that are) at ``now``, seconds."""
         for uid, pending in list(self._pending.items()):
             if pending.outcome is None and uid in nodes:
@@ -184,12 +188,12 @@ class Shadow:
 
     def report(self) -> dict[str, object]:
         """For people: counts, and what they mean."""
-        judged = [outcome for outcome in Outcome if outcome is not Outcome.FORGOTTEN]
+        judged = [outcome for outcome in ShadowOutcome if outcome is not ShadowOutcome.FORGOTTEN]
         collided = {outcome.value: self.collisions[outcome, Collided.YES] for outcome in judged}
         return {
             "pods": dict(self.outcomes),
             "collided": collided,
-            "avoidable_collisions": collided[Outcome.KEPT_OFF] + collided[Outcome.ELSEWHERE],
+            "avoidable_collisions": collided[ShadowOutcome.KEPT_OFF] + collided[ShadowOutcome.ELSEWHERE],
             "never_judged": sum(self.collisions[outcome, Collided.NEVER_JUDGED] for outcome in judged),
             "pending": len(self._pending),
         }

@@ -27,7 +27,7 @@ from extender.model.snapshot import NodeView, Snapshot
 from extender.placement.filtering import unsuitable
 from extender.placement.scoring import BEST, NEUTRAL, comparable_cost, score_table
 from extender.placement.tie_break import pick
-from footprint.declared import Placement
+from footprint.declared import PlacementMode
 
 MAX_TABLES: Final = 64
 """Kinds of demand kept. All mice share two (links scarce or not); elephants have one for each rate,
@@ -74,7 +74,7 @@ class Scores(NamedTuple):
     chosen: str | None
 
 
-class Question(NamedTuple):
+class TableKey(NamedTuple):
     """All of a demand and a snapshot that a node's verdict depends on, besides the node (``scoring.node_cost``,
     ``filtering.unsuitable``)."""
 
@@ -84,7 +84,7 @@ class Question(NamedTuple):
     scarce: bool
 
     @classmethod
-    def of(cls, demand: Demand, snapshot: Snapshot) -> Question:
+    def of(cls, demand: Demand, snapshot: Snapshot) -> TableKey:
         if demand.hurts:
             return cls(demand.tx, demand.rx, demand.suffers, False)  # mice alone make room for elephants
         return cls(0.0, 0.0, demand.suffers, snapshot.scarce)
@@ -153,23 +153,23 @@ class Tables:
         self._clock = clock
         self._snapshot = Snapshot(version=-1)  # older than any: the first one is taken in whole
         self._places = _Places(())
-        self._tables: OrderedDict[Question, _Table] = OrderedDict()
+        self._tables: OrderedDict[TableKey, _Table] = OrderedDict()
 
     def filter(
-        self, names: Sequence[str], demand: Demand, placement: Placement, snapshot: Snapshot, deadline: float,
+        self, names: Sequence[str], demand: Demand, placement: PlacementMode, snapshot: Snapshot, deadline: float,
         *, written: bytes | None = None,
     ) -> FilterAnswer:  # fmt: skip
         """``filtering.filter_nodes`` as JSON; no name may be empty. Raises LateError past ``deadline``.
 
         ``written`` is ``names`` as JSON, where the question had them as such.
         """
-        if placement in (Placement.SCORE, Placement.IGNORE) or demand.neutral:
+        if placement in (PlacementMode.SCORE, PlacementMode.IGNORE) or demand.neutral:
             return _everything(names, written)
         self._follow(snapshot)
         places, plain = self._places.find(names)
         found = list(map(self._table(demand, places, deadline).reasons.__getitem__, places))
         rejected = list(filter(None, found))
-        if not rejected or (placement is Placement.PREFER and _SUITS not in found):
+        if not rejected or (placement is PlacementMode.PREFER and _SUITS not in found):
             return _everything(names, written)
         stays = list(map(not_, found))
         passed = list(compress(names, stays))
@@ -183,7 +183,7 @@ class Tables:
     ) -> Scores:
         """``scoring.score_nodes`` as a HostPriorityList. Conditions and errors as for ``filter``.
 
-        With the pod's ``uid``: as ``commitment.commit`` leaves it, if the node that it chooses is a known one.
+        With the pod's ``uid``: as ``tie_break.break_tie`` leaves it, if the node that it chooses is a known one.
         """
         if demand.neutral:
             return Scores(_listed(_plain(names), [_TAILS[NEUTRAL]] * len(names)), None)
@@ -241,7 +241,7 @@ class Tables:
 
     def _table(self, demand: Demand, places: list[int], deadline: float) -> _Table:
         """The table of ``demand``, worked out at ``places``."""
-        question = Question.of(demand, self._snapshot)
+        question = TableKey.of(demand, self._snapshot)
         table = self._tables.get(question)
         if table is None:
             size = len(self._places.names)

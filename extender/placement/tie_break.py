@@ -22,7 +22,7 @@ def pick(uid: str, equals: int) -> int:
     return zlib.crc32(uid.encode("utf-8", "surrogatepass")) % equals
 
 
-def commit(names: Sequence[str], scores: Sequence[int], uid: str) -> tuple[list[int], str | None]:
+def break_tie(names: Sequence[str], scores: Sequence[int], uid: str) -> tuple[list[int], str | None]:
     """Scores in the order of ``names`` with exactly one highest, and its node; None without candidates.
 
     Among the best, one is lifted above the others by one point, or the others are lowered where they have all.
@@ -37,17 +37,17 @@ def commit(names: Sequence[str], scores: Sequence[int], uid: str) -> tuple[list[
     return [score - (score == top and name != chosen) for name, score in zip(names, scores, strict=True)], chosen
 
 
-def commits(demand: Demand, snapshot: Snapshot) -> bool:
+def needs_tie_break(demand: Demand, snapshot: Snapshot) -> bool:
     """Whether it matters where the pod goes before its bind is seen: an elephant always takes a link; a mouse may
     take one of the last without mice."""
     return demand.hurts or (demand.suffers and snapshot.elephants_known)
 
 
-def commit_known(
+def break_tie_if_known(
     names: Sequence[str], scores: list[int], uid: str, snapshot: Snapshot
 ) -> tuple[list[int], str | None]:
-    """``commit``, unless it would choose a node of which nothing is known: nothing speaks for that one."""
-    committed, chosen = commit(names, scores, uid)
+    """``break_tie``, unless it would choose a node of which nothing is known: nothing speaks for that one."""
+    committed, chosen = break_tie(names, scores, uid)
     if chosen is None or not snapshot.view(chosen).known:
         return scores, None
     return committed, chosen

@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Any, Final
 
-from footprint.declared import Problem, wishes_of
+from footprint.declared import AnnotationProblem, declared_by
 from footprint.workload import workload_of
 
 _ENDED: Final = frozenset({"Succeeded", "Failed"})
@@ -40,7 +40,7 @@ class PodInfo:
     """The kubelet's start time, else the creation time, in Unix seconds; only compared between pods of a node."""
     vm: str | None = None
     """Name of the KubeVirt virtual machine that the pod runs."""
-    problems: tuple[Problem, ...] = ()
+    problems: tuple[AnnotationProblem, ...] = ()
     """Annotations that were not understood."""
 
     @property
@@ -97,7 +97,7 @@ def decode_pod(raw: dict[str, Any]) -> PodInfo:
         addresses=_addresses(status),
         started=_unix(status.get("startTime") or metadata.get("creationTimestamp")),
         vm=next((labels[key] for key in _VM_LABELS if isinstance(labels.get(key), str)), None),
-        problems=wishes_of(metadata.get("annotations")).problems,
+        problems=declared_by(metadata.get("annotations")).problems,
     )
 
 

@@ -21,7 +21,7 @@ import structlog
 from kubernetes.client import ApiClient
 
 from footprint.cluster.client import ApiError, request
-from footprint.declared import Problem
+from footprint.declared import AnnotationProblem
 from nodeagent.node.pods import PodInfo
 from nodeagent.publishing.heartbeat import micro_time
 from nodeagent.publishing.node_writer import explain, unforeseen
@@ -50,7 +50,7 @@ class Pace:
         return max(0.0, self._earned - now - self._burst * self._interval)
 
 
-def event(pod: PodInfo, problem: Problem, node: str, moment: datetime) -> dict[str, Any]:
+def event(pod: PodInfo, problem: AnnotationProblem, node: str, moment: datetime) -> dict[str, Any]:
     """The Event; its name is the same for the same pod and value, so that a restarted agent repeats nothing."""
     digest = hashlib.sha256(f"{pod.uid}\0{problem.message}".encode()).hexdigest()[:16]
     return {
@@ -75,7 +75,7 @@ class EventReporter:
         self._api, self._node, self._pace = api, node, pace or Pace()
         self._seen: set[tuple[str, str]] = set()
         self._queued: set[tuple[str, str]] = set()
-        self._queue: queue.Queue[tuple[PodInfo, Problem]] = queue.Queue(_QUEUE)
+        self._queue: queue.Queue[tuple[PodInfo, AnnotationProblem]] = queue.Queue(_QUEUE)
         self.problems = 0
         """Values found that were not understood."""
         self.errors = 0
@@ -111,7 +111,7 @@ class EventReporter:
                     **unforeseen(error),
                 )  # fmt: skip
 
-    def send(self, pod: PodInfo, problem: Problem) -> None:
+    def send(self, pod: PodInfo, problem: AnnotationProblem) -> None:
         """Raises ApiError, but not for an Event that is there already."""
         _log.warning("annotation not understood", pod=f"{pod.ns}/{pod.name}", problem=problem.message)
         body = event(pod, problem, self._node, datetime.now(UTC))

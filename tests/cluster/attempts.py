@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from extender.model.trafficfootprint import API_VERSION, PLURAL, new_object
 from footprint.cluster.client import request
-from footprint.declared import Problem
+from footprint.declared import AnnotationProblem
 from footprint.keys import NODE_ELEPHANT_SHARE, NODE_FOOTPRINT, NODE_SUMMARY, POD_CLASS, lease_name
 from footprint.models import LinkRates, NodeFootprint
 from lab import programs
@@ -60,7 +60,7 @@ def owner(lab: Lab, node: str, **changes: str) -> list[dict[str, Any]]:
 
 def own_event(*, node: str = OWN, message: str = "m", **changes: Any) -> dict[str, Any]:
     """The Event that the agent of ``node`` sends, with changes."""
-    return {**event(_POD, Problem(POD_CLASS, message), node, datetime.now(UTC)), **changes}
+    return {**event(_POD, AnnotationProblem(POD_CLASS, message), node, datetime.now(UTC)), **changes}
 
 
 def own_footprint(*, spec: Mapping[str, str] | None = None, **metadata: Any) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from footprint.classes import TrafficClass
 from footprint.codec import encode
 from footprint.keys import NODE_FOOTPRINT
 from footprint.models import LinkRates, NodeFootprint, PodFootprint
-from footprint.staleness import Heartbeat
+from footprint.staleness import LastRenewal
 
 M = 1e6
 PATIENCE_SECONDS = 3600.0
@@ -58,7 +58,7 @@ def footprint(
 
 def view(name: str, *pods: PodFootprint, bound: Iterable[BoundPod] = (), cap: float = LINK) -> NodeView:
     """A fresh node's view at time 0."""
-    facts = NodeFacts(name, footprint(*pods, cap=cap), "", Heartbeat("1", 0.0), tuple(bound))
+    facts = NodeFacts(name, footprint(*pods, cap=cap), "", LastRenewal("1", 0.0), tuple(bound))
     return view_node(facts, 0.0, STALE_AFTER)
 
 

@@ -16,7 +16,7 @@ from extender.cli import main, read_settings
 from extender.serving.connections import KEEP_ALIVE_SECONDS
 from extender.serving.server import listen
 from extender.settings import DEFAULT_PORT, Settings
-from footprint.declared import Placement
+from footprint.declared import PlacementMode
 
 PATIENCE_SECONDS = 60.0
 
@@ -48,7 +48,11 @@ def test_flags_win_over_the_environment(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setenv("TRAFFIC_FOOTPRINT_PLACEMENT", "strict")
     monkeypatch.setenv("TRAFFIC_FOOTPRINT_RELAX_AFTER", "7")
     settings = read_settings(["--relax-after", "9", "--port", "0"])
-    assert (settings.policy.placement, settings.policy.relax_after, settings.port) == (Placement.STRICT, 9.0, 0)
+    assert (settings.policy.placement, settings.policy.relax_after, settings.port) == (
+        PlacementMode.STRICT,
+        9.0,
+        0,
+    )
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from footprint.classes import TrafficClass
-from footprint.declared import Placement, Wishes, wishes_of
+from footprint.declared import Declared, PlacementMode, declared_by
 from footprint.keys import POD_CLASS, POD_EXPECTED_BANDWIDTH, POD_PLACEMENT, POD_WORKLOAD
 
 KEYS = [POD_CLASS, POD_EXPECTED_BANDWIDTH, POD_PLACEMENT, POD_WORKLOAD]
@@ -14,12 +14,12 @@ KEYS = [POD_CLASS, POD_EXPECTED_BANDWIDTH, POD_PLACEMENT, POD_WORKLOAD]
 
 def test_what_users_say_is_understood() -> None:
     said = {POD_CLASS: "elephant", POD_EXPECTED_BANDWIDTH: "400M", POD_PLACEMENT: "strict", "other": "x"}
-    assert wishes_of(said) == Wishes(TrafficClass.ELEPHANT, 400e6, Placement.STRICT)
+    assert declared_by(said) == Declared(TrafficClass.ELEPHANT, 400e6, PlacementMode.STRICT)
 
 
 @pytest.mark.parametrize("absent", [None, {}, {"some.other/class": "elephant"}, "hostile"])
 def test_nothing_said_is_no_wish_and_no_problem(absent: object) -> None:
-    assert wishes_of(absent) == Wishes()  # type: ignore[arg-type]
+    assert declared_by(absent) == Declared()  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -37,15 +37,15 @@ def test_nothing_said_is_no_wish_and_no_problem(absent: object) -> None:
 def test_an_unknown_value_is_reported_with_its_remedy_and_treated_as_absent(
     key: str, value: object, remedy: str
 ) -> None:
-    wishes = wishes_of({key: value})
-    assert (wishes.cls, wishes.bandwidth, wishes.placement) == (None, None, None)
-    [problem] = wishes.problems
+    declared = declared_by({key: value})
+    assert (declared.cls, declared.bandwidth, declared.placement) == (None, None, None)
+    [problem] = declared.problems
     assert problem.key == key
     assert remedy in problem.message
 
 
 @given(st.dictionaries(st.sampled_from(KEYS), st.text() | st.integers() | st.none() | st.lists(st.text())))
 def test_any_annotations_give_wishes_and_one_problem_each_at_most(said: dict[str, object]) -> None:
-    wishes = wishes_of(said)
-    assert {problem.key for problem in wishes.problems} <= set(said)
-    assert all(len(problem.message) < 300 and problem.message.isprintable() for problem in wishes.problems)
+    declared = declared_by(said)
+    assert {problem.key for problem in declared.problems} <= set(said)
+    assert all(len(problem.message) < 300 and problem.message.isprintable() for problem in declared.problems)

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from footprint.staleness import Freshness, Heartbeat, freshness, observe, stale_after
+from footprint.staleness import Freshness, LastRenewal, freshness, observe, stale_after
 
 
 def test_three_missed_renewals_are_stale() -> None:
@@ -17,13 +17,13 @@ def test_three_missed_renewals_are_stale() -> None:
     ("heartbeat", "now", "expected"),
     [
         (None, 0.0, Freshness.MISSING),
-        (Heartbeat("7", 100.0), 100.0, Freshness.FRESH),
-        (Heartbeat("7", 100.0), 280.0, Freshness.FRESH),
-        (Heartbeat("7", 100.0), 280.1, Freshness.STALE),
+        (LastRenewal("7", 100.0), 100.0, Freshness.FRESH),
+        (LastRenewal("7", 100.0), 280.0, Freshness.FRESH),
+        (LastRenewal("7", 100.0), 280.1, Freshness.STALE),
     ],
 )
 def test_freshness_counts_from_the_last_change_seen(
-    heartbeat: Heartbeat | None, now: float, expected: Freshness
+    heartbeat: LastRenewal | None, now: float, expected: Freshness
 ) -> None:
     assert freshness(heartbeat, now, 180.0) is expected
 
@@ -31,7 +31,7 @@ def test_freshness_counts_from_the_last_change_seen(
 def test_seeing_the_same_lease_again_is_no_sign_of_life() -> None:
     first = observe(None, "7", 100.0)
     assert observe(first, "7", 200.0) is first
-    assert observe(first, "8", 200.0) == Heartbeat("8", 200.0)
+    assert observe(first, "8", 200.0) == LastRenewal("8", 200.0)
 
 
 @given(st.text(), st.text())

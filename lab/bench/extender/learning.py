@@ -21,7 +21,7 @@ from typing import Any, Final
 import orjson
 
 from extender.cluster.state import ClusterState
-from extender.cluster.trafficfootprints import Book
+from extender.cluster.trafficfootprint_index import TrafficFootprintIndex
 from extender.learning.learner import Learner, LearnerConfig
 from extender.learning.store import StoreState
 from extender.model.demand import Tally
@@ -75,25 +75,25 @@ def measure(workloads: int) -> Result:
     changed = [an_object(0, tally) for tally in (_OTHER, _BUSY)]
     before = _resident()
     state = ClusterState(stale_after=180.0)
-    book = Book(state.write_down)
+    index = TrafficFootprintIndex(state.put_records)
 
     def take_in() -> None:
-        book.replace([decode_record(obj) for obj in orjson.loads(listed)])
+        index.replace([decode_record(obj) for obj in orjson.loads(listed)])
         state.apply()
 
     taken = _seconds(take_in)
     resident = _resident() - before
 
     def change(number: int) -> None:
-        book.upsert(decode_record(changed[number % 2]))
+        index.upsert(decode_record(changed[number % 2]))
         state.apply()
 
     changes = [_seconds(lambda number=number: change(number)) for number in range(2 * _TIMES)]  # type: ignore[misc]
     take_in()
-    measured = dict.fromkeys(book.records(), _BUSY)
+    measured = dict.fromkeys(index.records(), _BUSY)
     nowhere: Any = SimpleNamespace(state=StoreState.FOLLOWED)  # steady: nothing is due, so nothing else is asked
-    learner = Learner(lambda: measured, book, nowhere, lambda: True, LearnerConfig(), wall=lambda: NOW)
-    looks = [_seconds(learner.look) for _ in range(_TIMES)]
+    learner = Learner(lambda: measured, index, nowhere, lambda: True, LearnerConfig(), wall=lambda: NOW)
+    looks = [_seconds(learner.step) for _ in range(_TIMES)]
     return Result(
         workloads, taken, resident, 1000 * statistics.median(changes), 1000 * statistics.median(looks)
     )  # fmt: skip

@@ -34,9 +34,9 @@ import orjson
 from rich.console import Console
 from rich.table import Table
 
-from extender.cluster.mice_free_links import Census
+from extender.cluster.mice_free_links import MiceFreeLinks
 from extender.model import cost
-from extender.model.cost import SATURATED, Link, elephant_cost, waiting
+from extender.model.cost import SATURATED, LinkLoad, elephant_cost, waiting
 from extender.model.demand import Demand, Origin
 from extender.model.ledger import BoundPod
 from extender.model.pods import PodInfo
@@ -44,9 +44,9 @@ from extender.model.snapshot import NodeFacts, NodeView, Snapshot, view_node
 from extender.placement import scoring
 from extender.placement.tables import Tables
 from footprint.classes import TrafficClass
-from footprint.declared import Placement
+from footprint.declared import PlacementMode
 from footprint.models import LinkRates, NodeFootprint
-from footprint.staleness import Heartbeat
+from footprint.staleness import LastRenewal
 
 # (1,460-byte packets, cumulative share of flows)
 DATA_MINING: Final = (
@@ -112,7 +112,7 @@ class Nodes:
     views: dict[str, NodeView] = field(default_factory=dict)
     tables: Tables = field(default_factory=Tables)
     snapshot: Snapshot = field(default_factory=Snapshot)
-    census: Census = field(default_factory=lambda: Census(1e8))
+    mice_free_links: MiceFreeLinks = field(default_factory=lambda: MiceFreeLinks(1e8))
 
     def __post_init__(self) -> None:
         self.bound = {f"node-{number:04d}": [] for number in range(self.count)}
@@ -121,7 +121,7 @@ class Nodes:
 
     def _view(self, name: str) -> NodeView:
         footprint = NodeFootprint(src="simulation", cap=LinkRates(self.link, self.link))
-        return view_node(NodeFacts(name, footprint, "", Heartbeat("1", 0.0), tuple(self.bound[name])), 0.0, 1e9)
+        return view_node(NodeFacts(name, footprint, "", LastRenewal("1", 0.0), tuple(self.bound[name])), 0.0, 1e9)
 
     def place(self, name: str, demand: Demand, number: int) -> BoundPod:
         """A pod of ``demand`` is bound to node ``name``."""
@@ -129,8 +129,8 @@ class Nodes:
         placed = BoundPod(pod, demand)
         self.bound[name].append(placed)
         if demand.hurts:
-            self.census.put(pod)
-            self.census.update({pod.key: demand}, ())
+            self.mice_free_links.put(pod)
+            self.mice_free_links.update({pod.key: demand}, ())
         self._changed(name)
         return placed
 
@@ -138,13 +138,13 @@ class Nodes:
         """A pod of node ``name`` ends; its workload does not come back."""
         self.bound[name].remove(placed)
         if placed.demand.hurts:
-            self.census.drop(placed.pod)
-            self.census.update({}, ())
+            self.mice_free_links.drop(placed.pod)
+            self.mice_free_links.update({}, ())
         self._changed(name)
 
     def _changed(self, name: str) -> None:
         self.views = {**self.views, name: self._view(name)}
-        keep = self.census.links_to_keep(self.link, self.count)
+        keep = self.mice_free_links.links_to_keep(self.link, self.count)
         free = sum(view.link.mice <= 0 for view in self.views.values()) if keep else self.count
         self.snapshot = Snapshot(
             self.views, scarce=keep > 0 and free <= keep, version=self.snapshot.version + 1,
@@ -163,7 +163,7 @@ def spread(nodes: Nodes, _demand: Demand, names: list[str], draw: random.Random)
     return nodes.fewest(names, draw)
 
 
-def extender(placement: Placement) -> Choose:
+def extender(placement: PlacementMode) -> Choose:
     """kube-scheduler with the extender in mode ``placement``."""
 
     def choose(nodes: Nodes, demand: Demand, names: list[str], draw: random.Random) -> str:
@@ -190,7 +190,7 @@ def without(term: str) -> Iterator[None]:
     """One term of the cost model switched off."""
     node_cost = scoring.node_cost
 
-    def elephants(tx: float, rx: float, link: Link) -> tuple[float, float]:
+    def elephants(tx: float, rx: float, link: LinkLoad) -> tuple[float, float]:
         harm, slower = elephant_cost(tx, rx, link)
         return (0.0 if term == "harm" else harm), (0.0 if term == "slowdown" else slower)
 
@@ -301,11 +301,11 @@ def simulate(options: argparse.Namespace) -> tuple[dict[str, Any], list[Quality]
     link = options.link * 1e9
     full = options.nodes * options.pods
     demands = [demand_of(flow_size(draw), link) for _ in range(round(full * (1 + options.turnover)))]
-    by_score = extender(Placement.SCORE)
+    by_score = extender(PlacementMode.SCORE)
     policies: list[tuple[str, Choose, AbstractContextManager[None]]] = [
         ("random", at_random, nullcontext()),
         ("spreading", spread, nullcontext()),
-        ("extender, prefer", extender(Placement.PREFER), nullcontext()),
+        ("extender, prefer", extender(PlacementMode.PREFER), nullcontext()),
         ("extender, score", by_score, nullcontext()),
         *((f"score, without {term}", by_score, without(term)) for term in ("waiting", "harm", "slowdown", "room")),
         *((f"score, slowdown at {price}", by_score, priced(price)) for price in (5, 50, 150)),

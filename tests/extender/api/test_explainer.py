@@ -104,18 +104,18 @@ def test_a_pod_counts_where_the_last_answer_sent_it_but_not_against_itself(app: 
     assert same["nodes"]["free"]["predicted_pods"] == 0
 
 
-WISHES: list[dict[str, str]] = [
+ANNOTATIONS: list[dict[str, str]] = [
     {}, {"class": "mouse"}, {"class": "elephant"}, {"class": "whale"}, {"placement": "strict"},
     {"placement": "ignore"},
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("wishes", WISHES, ids=str)
+@pytest.mark.parametrize("declared", ANNOTATIONS, ids=str)
 @pytest.mark.parametrize("owner", [("Job", "bulk"), ("DaemonSet", "bulk"), ("Job", "never-seen"), None], ids=str)
 def test_every_byte_of_an_explanation_is_described(
-    app: FastAPI, wishes: dict[str, str], owner: tuple[str, str] | None
+    app: FastAPI, declared: dict[str, str], owner: tuple[str, str] | None
 ) -> None:
-    pod = pod_json(owner=owner, annotations={f"traffic-footprint.io/{key}": wish for key, wish in wishes.items()})
+    pod = pod_json(owner=owner, annotations={f"traffic-footprint.io/{key}": v for key, v in declared.items()})
     answer = Client(app).post("/explain", json={"Pod": pod, "NodeNames": [*NODES, "never-seen"]})
     described = Explanation.model_validate_json(answer.content, strict=True)
     assert described.model_dump(mode="json", by_alias=True) == json.loads(answer.content)

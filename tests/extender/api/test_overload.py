@@ -26,7 +26,7 @@ from extender.serving.connections import PatientProtocol
 from extender.serving.server import SWITCH_SECONDS, Server, keep_settled
 from extender.settings import Policy
 from footprint.classes import TrafficClass
-from footprint.declared import Placement
+from footprint.declared import PlacementMode
 from tests.extender.builders import M, cluster, elephant, mouse, pod_json, view
 from tests.extender.running import served
 
@@ -273,7 +273,7 @@ def test_tables_keep_no_more_than_so_many_kinds_of_demand_and_forget_nodes_that_
     tables, names = Tables(), [f"n{number}" for number in range(50)]
     snapshot = cluster(*(view(name, elephant("e", tx=90 * M), mouse("m")) for name in names))
     for rate in range(1, 4 * MAX_TABLES):
-        for placement in Placement:
+        for placement in PlacementMode:
             demand = Demand(TrafficClass.ELEPHANT, rate * M, 0.0, 0.0, Origin.DECLARED)
             tables.filter(names, demand, placement, snapshot, float("inf"))
             tables.prioritize(names, demand, snapshot, float("inf"), f"pod-{rate}")
@@ -283,7 +283,7 @@ def test_tables_keep_no_more_than_so_many_kinds_of_demand_and_forget_nodes_that_
         assert len(table.distinct) <= len(names)
     assert len(tables._places._known) <= 2, "of questions, the last one and the one that it leads to"
     fewer = cluster(view("n0"))
-    tables.filter(["n0"], Demand(TrafficClass.ELEPHANT, 1 * M), Placement.STRICT, fewer, float("inf"))
+    tables.filter(["n0"], Demand(TrafficClass.ELEPHANT, 1 * M), PlacementMode.STRICT, fewer, float("inf"))
     assert len(tables._tables) == 1
     assert len(tables._places.of) == 1
 

@@ -15,7 +15,7 @@ from extender.api.protocol import MAX_BODY
 from extender.api.routes import create_app
 from extender.cluster.state import ClusterState, LeaseInfo, NodeInfo
 from extender.placement.tables import Tables
-from footprint.declared import Placement
+from footprint.declared import PlacementMode
 from tests.extender.builders import M, annotation, elephant, mouse, node_json, patient, pod_info, pod_json
 from tests.extender.client import Client
 
@@ -139,7 +139,7 @@ def test_a_strict_pod_relaxes_after_it_waited_long_enough(state: ClusterState, f
     state.put_pod(pod_info("u-1"))
     state.apply()
     for relax_after, passed in ((1e6, []), (0.0, ["busy", "mice"])):
-        policy = patient(Placement.STRICT, relax_after)
+        policy = patient(PlacementMode.STRICT, relax_after)
         client = Client(create_app(state, feed, policy))
         answer = client.post("/filter", json=ask(["busy", "mice"])).json()
         assert answer["NodeNames"] == passed
@@ -228,7 +228,7 @@ def test_ready_only_after_the_first_sync(client: Client, feed: Feed) -> None:
 
 
 def test_before_anything_is_known_every_node_passes_and_scores_alike(feed: Feed) -> None:
-    client = Client(create_app(ClusterState(stale_after=180.0), feed, patient(Placement.STRICT)))
+    client = Client(create_app(ClusterState(stale_after=180.0), feed, patient(PlacementMode.STRICT)))
     sent = ask(annotations={"traffic-footprint.io/class": "elephant"})
     assert client.post("/filter", json=sent).json()["NodeNames"] == NODES
     assert {entry["Score"] for entry in client.post("/prioritize", json=sent).json()} == {5}
@@ -256,21 +256,21 @@ def asked_in_turn(client: Client, sent: dict[str, Any]) -> tuple[list[str], dict
     return passed, {entry["Host"]: entry["Score"] for entry in scored}
 
 
-WISHES: list[dict[str, str]] = [
+ANNOTATIONS: list[dict[str, str]] = [
     {}, {"class": "mouse"}, {"class": "elephant", "expected-bandwidth": "50M"},
     {"class": "elephant", "placement": "strict"}, {"placement": "score"}, {"placement": "ignore"},
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("wishes", WISHES, ids=str)
+@pytest.mark.parametrize("declared", ANNOTATIONS, ids=str)
 @pytest.mark.parametrize("names", [NODES, ["busy"], ["busy", "mice"], ["free", "broken"]], ids=",".join)
 def test_an_explanation_agrees_with_filter_and_then_prioritize(
-    state: ClusterState, feed: Feed, names: list[str], wishes: dict[str, str]
+    state: ClusterState, feed: Feed, names: list[str], declared: dict[str, str]
 ) -> None:
     state.put_nodes([NodeInfo("idle", annotation())])  # as good as the other one: an elephant is committed to one
     state.put_lease(LeaseInfo("idle", "1"))
     state.apply()
-    sent = ask([*names, "idle"], annotations={f"traffic-footprint.io/{key}": wish for key, wish in wishes.items()})
+    sent = ask([*names, "idle"], annotations={f"traffic-footprint.io/{key}": v for key, v in declared.items()})
     client = Client(create_app(state, feed, patient()))
     told = client.post("/explain", json=sent).json()
     passed, scores = asked_in_turn(client, sent)

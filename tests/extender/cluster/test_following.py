@@ -13,7 +13,7 @@ from extender.model.demand import Demand
 from extender.model.pods import PodInfo
 from extender.placement.tables import Tables
 from footprint.classes import TrafficClass
-from footprint.declared import Placement, Wishes
+from footprint.declared import Declared, PlacementMode
 from tests.extender.builders import A_MOUSE, AN_ELEPHANT, MIXED, M, annotation, elephant, mouse, pod_info
 from tests.extender.placement.test_tables import assert_alike
 from tests.extender.states import Clock, measured, settle
@@ -30,7 +30,7 @@ DEMANDS: list[Demand] = [A_MOUSE, AN_ELEPHANT, MIXED]
 
 
 def bulk(uid: str, node: str = "", *, phase: str = "Pending") -> PodInfo:
-    return pod_info(uid, node=node, phase=phase, wishes=Wishes(TrafficClass.ELEPHANT, 120 * M))
+    return pod_info(uid, node=node, phase=phase, declared=Declared(TrafficClass.ELEPHANT, 120 * M))
 
 
 Step = Callable[[ClusterState, Clock], object]
@@ -67,10 +67,10 @@ def test_answers_are_those_of_the_plain_functions_whatever_happens_to_the_cluste
         if asked:
             settle(state)
             for demand in DEMANDS:
-                assert_alike(tables, (NODES, demand, Placement.PREFER), state.snapshot)
+                assert_alike(tables, (NODES, demand, PlacementMode.PREFER), state.snapshot)
     settle(state)
     for demand in DEMANDS:
-        assert_alike(tables, (NODES, demand, Placement.STRICT), state.snapshot)
+        assert_alike(tables, (NODES, demand, PlacementMode.STRICT), state.snapshot)
 
 
 def test_a_pod_seen_where_it_was_sent_changes_no_verdict() -> None:

@@ -3,18 +3,18 @@ from __future__ import annotations
 
 import pytest
 
-from extender.cluster.mice_free_links import Census
+from extender.cluster.mice_free_links import MiceFreeLinks
 from extender.model.demand import Demand, Origin
 from extender.model.pods import PodInfo
 from footprint.classes import TrafficClass
-from footprint.declared import Wishes
+from footprint.declared import Declared
 from tests.extender.builders import A_MOUSE, LINK, M, pod_info
 
 E = TrafficClass.ELEPHANT
 
 
-def census(*pods: PodInfo, learned: Demand | None = None) -> Census:
-    taken = Census(100 * M)
+def mice_free_links(*pods: PodInfo, learned: Demand | None = None) -> MiceFreeLinks:
+    taken = MiceFreeLinks(100 * M)
     for pod in pods:
         taken.put(pod)
     taken.update({("default", "Job/bulk"): learned} if learned else {}, [("default", "Job/bulk")])
@@ -39,23 +39,23 @@ PODS = [pod_info(f"p{i}") for i in range(3)]
         (PODS, bulk(190), 1, 0),
         (PODS, A_MOUSE, 20, 0),
         (PODS, None, 20, 0),
-        ([pod_info("d", wishes=Wishes(cls=E))], None, 20, 2),  # declared, 100 of 180 M: 1.1 rounded up
+        ([pod_info("d", declared=Declared(cls=E))], None, 20, 2),  # declared, 100 of 180 M: 1.1 rounded up
     ],
 )
 def test_links_are_kept_for_twice_the_elephants_that_are_known(
     pods: list[PodInfo], learned: Demand | None, links: int, expected: int
 ) -> None:
-    assert census(*pods, learned=learned).links_to_keep(LINK, links) == expected
+    assert mice_free_links(*pods, learned=learned).links_to_keep(LINK, links) == expected
 
 
 def test_ended_and_deleted_pods_need_no_link() -> None:
-    declared = Wishes(cls=E)
-    taken = census(pod_info("a", wishes=declared), pod_info("b", wishes=declared))
-    taken.put(pod_info("a", wishes=declared, phase="Succeeded"))
-    taken.drop(pod_info("b", wishes=declared))
+    declared = Declared(cls=E)
+    taken = mice_free_links(pod_info("a", declared=declared), pod_info("b", declared=declared))
+    taken.put(pod_info("a", declared=declared, phase="Succeeded"))
+    taken.drop(pod_info("b", declared=declared))
     taken.update({}, ())
     assert taken.links_to_keep(LINK, 20) == 0
 
 
 def test_without_a_capacity_nothing_is_kept() -> None:
-    assert census(*PODS, learned=bulk(190)).links_to_keep(0.0, 20) == 0
+    assert mice_free_links(*PODS, learned=bulk(190)).links_to_keep(0.0, 20) == 0

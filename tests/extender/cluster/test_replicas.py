@@ -12,7 +12,7 @@ from extender.cluster.state import ClusterState, LeaseInfo, NodeInfo
 from extender.model.snapshot import NodeState, Snapshot
 from extender.placement.tables import Tables
 from footprint.classes import TrafficClass
-from footprint.declared import Placement, Wishes
+from footprint.declared import Declared, PlacementMode
 from tests.extender.builders import A_MOUSE, AN_ELEPHANT, M, annotation, elephant, mouse, pod_info
 from tests.extender.states import Clock
 
@@ -29,10 +29,10 @@ def streams() -> list[list[Event]]:
     nodes += [lambda s: s.put_nodes([NodeInfo("n4", "{"), NodeInfo("n5", None)])]
     nodes += [lambda s: s.put_nodes([NodeInfo("n1", annotation(mouse("m-n1")))])]
     leases: list[Event] = [lambda s, n=n: s.put_lease(LeaseInfo(n, "1")) for n in NODES]  # type: ignore[misc]
-    wish = Wishes(cls=TrafficClass.ELEPHANT, bandwidth=80 * M)
-    pods: list[Event] = [lambda s, i=i: s.put_pod(pod_info(f"p{i}", wishes=wish)) for i in range(8)]  # type: ignore[misc]
+    declared = Declared(cls=TrafficClass.ELEPHANT, bandwidth=80 * M)
+    pods: list[Event] = [lambda s, i=i: s.put_pod(pod_info(f"p{i}", declared=declared)) for i in range(8)]  # type: ignore[misc]
     pods += [
-        lambda s, i=i: s.put_pod(pod_info(f"p{i}", wishes=wish, node=NODES[i % 4]))  # type: ignore[misc]
+        lambda s, i=i: s.put_pod(pod_info(f"p{i}", declared=declared, node=NODES[i % 4]))  # type: ignore[misc]
         for i in range(6)
     ]
     pods += [lambda s: s.drop_pod("p0"), lambda s: s.put_pod(pod_info("p1", node="n1", phase="Succeeded"))]
@@ -57,7 +57,7 @@ def replica(seed: int) -> Snapshot:
 def test_replicas_answer_alike_whatever_came_first(seed: int) -> None:
     one, other = replica(0), replica(seed)
     for demand in (A_MOUSE, AN_ELEPHANT):
-        for placement in Placement:
+        for placement in PlacementMode:
             asked = (NODES, demand, placement)
             assert Tables().filter(*asked, one, 1e9) == Tables().filter(*asked, other, 1e9)
         assert Tables().prioritize(NODES, demand, one, 1e9) == Tables().prioritize(NODES, demand, other, 1e9)

@@ -9,12 +9,12 @@ import pytest
 
 from extender.cluster.state import AT_ONCE, TICK_SECONDS, ClusterState, LeaseInfo, NodeInfo
 from extender.cluster.watches import LeaseSink, NodeSink, PodSink, decode_lease, decode_node
-from extender.cluster.workload_totals import Lessons
+from extender.cluster.workload_totals import WorkloadTotals
 from extender.model.pods import PodInfo, WorkloadKey, decode_pod
 from extender.model.snapshot import NodeState
 from footprint.classes import TrafficClass
 from footprint.cluster.reflector import PagedSink
-from footprint.declared import Wishes
+from footprint.declared import Declared
 from footprint.keys import lease_name
 from footprint.models import PodFootprint
 from tests.extender.builders import M, annotation, elephant, mouse, node_json, pod_info, pod_json
@@ -262,7 +262,7 @@ def test_mice_free_links_are_scarce_once_elephants_need_them(state: ClusterState
     for name in "abcd":
         publish(state, name)
     assert not state.snapshot.scarce
-    bind(state, "e", "a", wishes=Wishes(cls=TrafficClass.ELEPHANT, bandwidth=180 * M))
+    bind(state, "e", "a", declared=Declared(cls=TrafficClass.ELEPHANT, bandwidth=180 * M))
     assert not state.snapshot.scarce  # two of four to keep, four are free of mice
     publish(state, "c", mouse("m"))
     publish(state, "d", mouse("n"))
@@ -273,7 +273,7 @@ def test_mice_free_links_are_scarce_once_elephants_need_them(state: ClusterState
 
 
 def declared_elephant(uid: str, node: str = "") -> PodInfo:
-    return pod_info(uid, node=node, wishes=Wishes(TrafficClass.ELEPHANT, 150 * M))
+    return pod_info(uid, node=node, declared=Declared(TrafficClass.ELEPHANT, 150 * M))
 
 
 def expected(state: ClusterState, name: str) -> float:
@@ -333,14 +333,14 @@ def test_a_request_neither_learns_nor_waits_for_what_is_being_learned(
 ) -> None:
     publish(state, "a")
     publish(state, "b")
-    learning, go_on, update = threading.Event(), threading.Event(), Lessons.update
+    learning, go_on, update = threading.Event(), threading.Event(), WorkloadTotals.update
 
-    def slowly(lessons: Lessons, changed: set[WorkloadKey]) -> set[WorkloadKey]:
+    def slowly(totals: WorkloadTotals, changed: set[WorkloadKey]) -> set[WorkloadKey]:
         learning.set()
         go_on.wait(60)
-        return update(lessons, changed)
+        return update(totals, changed)
 
-    monkeypatch.setattr(Lessons, "update", slowly)
+    monkeypatch.setattr(WorkloadTotals, "update", slowly)
     state.put_nodes([NodeInfo("b", annotation(elephant("e", tx=100 * M)))])
     builder = threading.Thread(target=state.apply)
     request = threading.Thread(target=state.assume, args=(declared_elephant("u1"), "a"))

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from extender.cluster.running_sums import Total
-from extender.cluster.workload_totals import Lessons, Taught
+from extender.cluster.workload_totals import NodeTallies, WorkloadTotals
 from extender.model.demand import Tally, learned_demand, tally_node
 from extender.model.pods import WorkloadKey
 from footprint.classes import TrafficClass
@@ -59,17 +59,17 @@ footprints = st.builds(
 def test_whatever_nodes_write_in_whatever_order_totals_and_demands_are_those_of_what_is_left(
     writes: list[tuple[str, NodeFootprint | None]],
 ) -> None:
-    lessons, left = Lessons(), dict[str, Taught]()
+    totals, left = WorkloadTotals(), dict[str, NodeTallies]()
     for node, written in writes:
-        taught = None if written is None else tally_node(written)
-        lessons.update(lessons.teach(node, taught))
+        tallies = None if written is None else tally_node(written)
+        totals.update(totals.replace_node(node, tallies))
         left.pop(node, None)
-        if taught is not None:
-            left[node] = taught
+        if tallies is not None:
+            left[node] = tallies
         by_workload = {key: summed(t[key] for t in left.values() if key in t) for key in (BULK, WEB)}
-        assert lessons.totals == {key: total for key, total in by_workload.items() if total.pods}
+        assert totals.totals == {key: total for key, total in by_workload.items() if total.pods}
         demands = {key: learned_demand(total) for key, total in by_workload.items()}
-        assert lessons.demands == {key: demand for key, demand in demands.items() if demand is not None}
+        assert totals.demands == {key: demand for key, demand in demands.items() if demand is not None}
 
 
 def test_sums_do_not_drift_however_often_they_change() -> None:
@@ -84,33 +84,33 @@ def test_sums_do_not_drift_however_often_they_change() -> None:
 
 
 def test_the_peak_of_a_workload_falls_with_the_last_pod_that_has_it() -> None:
-    lessons = Lessons()
-    lessons.teach("a", tally_node(footprint(elephant("e", tx=90 * M))))
-    lessons.teach("b", tally_node(footprint(elephant("f", tx=90 * M))))
-    lessons.teach("c", tally_node(footprint(elephant("g", tx=20 * M))))
+    totals = WorkloadTotals()
+    totals.replace_node("a", tally_node(footprint(elephant("e", tx=90 * M))))
+    totals.replace_node("b", tally_node(footprint(elephant("f", tx=90 * M))))
+    totals.replace_node("c", tally_node(footprint(elephant("g", tx=20 * M))))
     peaks = []
     for node in "abc":
-        lessons.update({BULK})
-        peaks.append(lessons.totals[BULK].peak_tx)
-        lessons.teach(node, None)
-    lessons.update({BULK})
+        totals.update({BULK})
+        peaks.append(totals.totals[BULK].peak_tx)
+        totals.replace_node(node, None)
+    totals.update({BULK})
     assert peaks == [90 * M, 90 * M, 20 * M]
-    assert lessons.totals == {}
+    assert totals.totals == {}
 
 
 def test_a_nodes_change_looks_at_no_other_node(monkeypatch: pytest.MonkeyPatch) -> None:
-    lessons, changed = Lessons(), set[WorkloadKey]()
+    totals, changed = WorkloadTotals(), set[WorkloadKey]()
     for number in range(20):
-        changed |= lessons.teach(f"n{number}", tally_node(footprint(elephant("e", tx=50 * M), mouse("m"))))
-    lessons.update(changed)
+        changed |= totals.replace_node(f"n{number}", tally_node(footprint(elephant("e", tx=50 * M), mouse("m"))))
+    totals.update(changed)
     rewritten = tally_node(footprint(elephant("e", tx=170 * M), mouse("m")))
 
     def no_sum(*_: object) -> Tally:
         raise AssertionError("tallies are summed again")
 
     monkeypatch.setattr(Tally, "__add__", no_sum)
-    changed = lessons.teach("n7", rewritten)
+    changed = totals.replace_node("n7", rewritten)
     assert changed == {BULK}
-    assert lessons.update(changed) == {BULK}
-    assert lessons.totals[BULK].tx == 19 * 50 * M + 170 * M
-    assert lessons.demands[BULK].tx == 55 * M
+    assert totals.update(changed) == {BULK}
+    assert totals.totals[BULK].tx == 19 * 50 * M + 170 * M
+    assert totals.demands[BULK].tx == 55 * M

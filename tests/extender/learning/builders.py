@@ -12,7 +12,7 @@ from extender.model.trafficfootprint import Record
 from extender.model.trafficfootprint_name import object_name
 from footprint.classes import TrafficClass
 from footprint.cluster.client import ApiError
-from footprint.declared import Wishes
+from footprint.declared import Declared
 from tests.extender.builders import M
 
 NOW = 1_800_000_000.0
@@ -42,7 +42,7 @@ def record(
     return Record(ns, name, **{**defaults, **values})
 
 
-OVERRIDDEN = Wishes(cls=TrafficClass.MOUSE)
+OVERRIDDEN = Declared(cls=TrafficClass.MOUSE)
 
 
 class MemoryStore:

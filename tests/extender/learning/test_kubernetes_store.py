@@ -18,7 +18,7 @@ from structlog.testing import capture_logs
 from extender.cli import read_settings
 from extender.cluster.offline import StateFeed
 from extender.cluster.state import ClusterState
-from extender.cluster.trafficfootprints import Book
+from extender.cluster.trafficfootprint_index import TrafficFootprintIndex
 from extender.learning.feed import LearningFeed
 from extender.learning.kubernetes_store import FootprintWatch
 from extender.learning.learner import LearnerConfig
@@ -59,13 +59,15 @@ def api(script: Script, folder: Path) -> Iterator[Any]:
 
 
 @contextmanager
-def following(script: Script, folder: Path, patience: float) -> Iterator[tuple[FootprintWatch, Book]]:
+def following(
+    script: Script, folder: Path, patience: float
+) -> Iterator[tuple[FootprintWatch, TrafficFootprintIndex]]:
     with api(script, folder) as client:
-        book, stop = Book(lambda _changes: None), threading.Event()
-        watch = FootprintWatch(client, book, patience=patience)
+        index, stop = TrafficFootprintIndex(lambda _changes: None), threading.Event()
+        watch = FootprintWatch(client, index, patience=patience)
         thread = watch.start(stop)
         try:
-            yield watch, book
+            yield watch, index
         finally:
             stop.set()
             script.over.set()
@@ -82,9 +84,9 @@ def test_a_cluster_without_the_resource_is_named_counted_and_logged_once(
     tmp_path: Path, answer: tuple[int, Any], state: StoreState, remedy: str
 ) -> None:
     script = Script([answer, answer, answer, served()], [(200, [Script.HOLD])])
-    with capture_logs() as logs, following(script, tmp_path, 0.01) as (watch, book):
+    with capture_logs() as logs, following(script, tmp_path, 0.01) as (watch, index):
         assert until(lambda: watch.state is StoreState.FOLLOWED)
-        assert until(lambda: BACKUP in book.records())
+        assert until(lambda: BACKUP in index.records())
         assert watch.errors == 3
     warnings = [entry for entry in logs if entry["log_level"] == "warning"]
     assert [(w["state"], remedy in w["remedy"]) for w in warnings] == [(state.value, True)]
@@ -100,23 +102,23 @@ def test_a_cluster_without_the_resource_is_asked_again_at_leisure(tmp_path: Path
 
 def test_a_definition_that_is_removed_takes_what_was_remembered_with_it(tmp_path: Path) -> None:
     script = Script([served(), ABSENT], [(200, []), ABSENT])
-    with following(script, tmp_path, 3600) as (watch, book):
+    with following(script, tmp_path, 3600) as (watch, index):
         assert until(lambda: watch.state is StoreState.ABSENT)
-        assert book.records() == {}
+        assert index.records() == {}
 
 
 def test_a_right_that_is_withdrawn_leaves_what_is_known(tmp_path: Path) -> None:
     script = Script([served()], [FORBIDDEN])
-    with following(script, tmp_path, 3600) as (watch, book):
+    with following(script, tmp_path, 3600) as (watch, index):
         assert until(lambda: watch.state is StoreState.FORBIDDEN)
-        assert BACKUP in book.records()
+        assert BACKUP in index.records()
 
 
 def test_an_object_that_is_none_is_passed_over_and_counted(tmp_path: Path) -> None:
     _, listing = served()
     script = Script([(200, {**listing, "items": [{"metadata": {}}, *listing["items"]]})], [(200, [Script.HOLD])])
-    with following(script, tmp_path, 3600) as (watch, book):
-        assert until(lambda: BACKUP in book.records())
+    with following(script, tmp_path, 3600) as (watch, index):
+        assert until(lambda: BACKUP in index.records())
         assert watch.undecodable == 1
 
 

@@ -10,18 +10,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from extender.learning.elector import Campaign, own_identity
+from extender.learning.elector import Elector, own_identity
 from extender.learning.leader_election import (
     DURATION,
     RENEW,
     WRITES_FOR,
     Candidacy,
     Step,
+    after_renewal,
     claimed,
+    decide,
     given_up,
-    held,
     holder_of,
-    look,
 )
 from extender.learning.store import StoreState
 from tests.extender.learning.builders import MemoryStore
@@ -48,35 +48,35 @@ def lease(holder: Any = "other", renewed: Any = "t1", **spec: Any) -> dict[str, 
     ],
 )
 def test_what_a_lease_asks_for_at_first_sight(found: dict[str, Any], step: Step) -> None:
-    assert look(ME, found, 100.0)[1] is step
+    assert decide(ME, found, 100.0)[1] is step
 
 
 def test_a_lease_is_taken_over_only_after_it_stood_still_for_its_whole_time() -> None:
-    mine, step = look(ME, lease(), 100.0)
+    mine, step = decide(ME, lease(), 100.0)
     for now in (110.0, 100.0 + DURATION):
-        mine, step = look(mine, lease(), now)
+        mine, step = decide(mine, lease(), now)
         assert step is Step.WAIT
-    assert look(mine, lease(), 100.1 + DURATION)[1] is Step.TAKE
-    renewed, step = look(mine, lease(renewed="t2"), 100.1 + DURATION)
+    assert decide(mine, lease(), 100.1 + DURATION)[1] is Step.TAKE
+    renewed, step = decide(mine, lease(renewed="t2"), 100.1 + DURATION)
     assert step is Step.WAIT
-    assert look(renewed, lease(renewed="t2"), 100.0 + 2 * DURATION)[1] is Step.WAIT
+    assert decide(renewed, lease(renewed="t2"), 100.0 + 2 * DURATION)[1] is Step.WAIT
 
 
 def test_anothers_clock_does_not_count() -> None:
-    mine, step = look(ME, lease(renewed="1970-01-01T00:00:00.000000Z"), 100.0)
+    mine, step = decide(ME, lease(renewed="1970-01-01T00:00:00.000000Z"), 100.0)
     assert step is Step.WAIT
     assert not mine.leads(100.0)
 
 
 def test_a_holder_stops_writing_before_others_may_begin() -> None:
-    mine = held(ME, 100.0)
+    mine = after_renewal(ME, 100.0)
     assert mine.leads(100.0 + WRITES_FOR - 0.1)
     assert not mine.leads(100.0 + WRITES_FOR)
     assert RENEW < WRITES_FOR < DURATION
 
 
 def test_a_holder_that_sees_another_in_its_place_leads_no_more() -> None:
-    mine, step = look(held(ME, 100.0), lease("other"), 101.0)
+    mine, step = decide(after_renewal(ME, 100.0), lease("other"), 101.0)
     assert step is Step.WAIT
     assert not mine.leads(101.0)
 
@@ -106,20 +106,20 @@ def test_two_replicas_never_believe_at_once_that_they_lead(
     for name, pause in steps:
         now += pause
         own = now + offsets[name]
-        minds[name], step = look(minds[name], shown, own)
+        minds[name], step = decide(minds[name], shown, own)
         if step is not Step.WAIT and data.draw(st.booleans(), label="the write arrives"):
             shown = claimed(shown, name, datetime.fromtimestamp(now, UTC))
-            minds[name] = held(minds[name], own)
+            minds[name] = after_renewal(minds[name], own)
         assert sum(mind.leads(now + offsets[name]) for name, mind in minds.items()) <= 1
 
 
-def campaign(store: MemoryStore, clock: Clock, identity: str = "me") -> Campaign:
-    return Campaign(store, identity=identity, clock=clock)
+def elector(store: MemoryStore, clock: Clock, identity: str = "me") -> Elector:
+    return Elector(store, identity=identity, clock=clock)
 
 
 def test_one_leads_and_the_other_takes_over_when_it_falls_silent() -> None:
     store, clock = MemoryStore(), Clock()
-    first, second = campaign(store, clock, "first"), campaign(store, clock, "second")
+    first, second = elector(store, clock, "first"), elector(store, clock, "second")
     for _ in range(10):
         first.step()
         second.step()
@@ -138,7 +138,7 @@ def test_one_leads_and_the_other_takes_over_when_it_falls_silent() -> None:
 
 def test_whoever_leaves_lets_the_next_lead_at_once() -> None:
     store, clock = MemoryStore(), Clock()
-    first, second = campaign(store, clock, "first"), campaign(store, clock, "second")
+    first, second = elector(store, clock, "first"), elector(store, clock, "second")
     first.step()
     second.step()
     first.give_up()
@@ -153,14 +153,14 @@ def test_whoever_leaves_lets_the_next_lead_at_once() -> None:
 def test_who_loses_a_race_for_the_lease_waits_and_counts_no_error() -> None:
     store, clock = MemoryStore(), Clock()
     store.fails = [-1, 409]
-    mine = campaign(store, clock)
+    mine = elector(store, clock)
     mine.step()
     assert (mine.leads(), mine.errors) == (False, 0)
 
 
 def test_a_leader_cut_off_from_the_api_stops_writing_in_time() -> None:
     store, clock = MemoryStore(), Clock()
-    mine = campaign(store, clock)
+    mine = elector(store, clock)
     mine.step()
     store.fails = [0] * 10
     while clock.now < 1000 + WRITES_FOR:
@@ -174,11 +174,11 @@ def test_a_leader_cut_off_from_the_api_stops_writing_in_time() -> None:
 def test_a_lease_that_is_not_there_is_made_where_that_is_allowed() -> None:
     store, clock = MemoryStore(), Clock()
     store.lease = None
-    mine = campaign(store, clock)
+    mine = elector(store, clock)
     mine.step()
     mine.step()
     assert mine.leads()
-    store.lease, refused = None, campaign(store, clock, "other")
+    store.lease, refused = None, elector(store, clock, "other")
     store.fails = [-1, 403]
     refused.step()
     assert (refused.leads(), refused.errors) == (False, 1)
@@ -188,7 +188,7 @@ def test_nobody_stands_for_election_where_there_is_nothing_to_write() -> None:
     store = MemoryStore()
     store.state = StoreState.ABSENT
     stop = threading.Event()
-    mine = Campaign(store)
+    mine = Elector(store)
     thread = threading.Thread(target=mine.run, args=(stop,))
     thread.start()
     stop.set()
@@ -206,7 +206,7 @@ def test_a_campaign_gives_its_lease_up_when_it_is_stopped() -> None:
         taken.set()
 
     store.write_lease = noticed  # type: ignore[method-assign]
-    thread = threading.Thread(target=Campaign(store, identity="me").run, args=(stop,))
+    thread = threading.Thread(target=Elector(store, identity="me").run, args=(stop,))
     thread.start()
     assert taken.wait(30)
     assert store.lease is not None

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from extender.learning.changes import Urgency
-from extender.learning.plan import MAKES_ROOM_AFTER, Plan, plan, worth_keeping
+from extender.learning.plan import MAKES_ROOM_AFTER, WritePlan, plan, worth_keeping
 from extender.model.pods import WorkloadKey
 from extender.model.profile import Profile
 from extender.model.trafficfootprint import Record
@@ -21,12 +21,12 @@ DAY = 86400.0
 MONTH = 30 * DAY
 
 
-def planned(live: dict[WorkloadKey, Profile], *objects: Record, **limits: Any) -> Plan:
+def planned(live: dict[WorkloadKey, Profile], *objects: Record, **limits: Any) -> WritePlan:
     records = {o.key: o for o in objects if o.workload}
     return plan(live, records, objects, NOW, **{"retention": MONTH, "capacity": 10, **limits})
 
 
-def keys(found: Plan) -> list[WorkloadKey]:
+def keys(found: WritePlan) -> list[WorkloadKey]:
     return [update.key for update in found.updates]
 
 

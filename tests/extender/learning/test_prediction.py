@@ -19,7 +19,7 @@ from extender.model.trafficfootprint import Record, new_object, status_of
 from extender.placement.explain import explain
 from footprint.classes import TrafficClass
 from footprint.cluster.client import ApiError
-from footprint.declared import Placement, Wishes
+from footprint.declared import Declared, PlacementMode
 from plugin.cli import main
 from plugin.explain import told as kubectl_told
 from tests.extender.builders import M, annotation, elephant, mouse, other, patient, pod_info, pod_json
@@ -40,22 +40,22 @@ S = Origin.STATED
 @pytest.mark.parametrize(
     ("stated", "live", "remembered", "expected"),
     [
-        (Wishes(), None, None, None),
-        (Wishes(), LIVE, OLD, LIVE),  # measured now comes first
-        (Wishes(), None, OLD, OLD),
-        (Wishes(), LIVE, None, LIVE),
-        (Wishes(), IDLE, OLD, OLD),  # resting now says nothing about what it does when it works
-        (Wishes(), IDLE, OLD_QUIET, OLD_QUIET),
-        (Wishes(), IDLE, None, IDLE),
-        (Wishes(cls=MOUSE), LIVE, OLD, Demand(MOUSE, 0, 0, 1.0, S, 4)),
-        (Wishes(cls=E), None, OLD, Demand(E, 150 * M, 0.0, 0.0, S)),  # the class stated, the rates remembered
-        (Wishes(cls=E), None, None, Demand(E, DEFAULT_ELEPHANT_RATE, DEFAULT_ELEPHANT_RATE, 0.0, S)),
-        (Wishes(bandwidth=400 * M), LIVE, OLD, Demand(E, 400 * M, 100 * M, 0.0, S, 4)),
-        (Wishes(placement=Placement.STRICT), LIVE, OLD, LIVE),  # a mode says nothing about traffic
+        (Declared(), None, None, None),
+        (Declared(), LIVE, OLD, LIVE),  # measured now comes first
+        (Declared(), None, OLD, OLD),
+        (Declared(), LIVE, None, LIVE),
+        (Declared(), IDLE, OLD, OLD),  # resting now says nothing about what it does when it works
+        (Declared(), IDLE, OLD_QUIET, OLD_QUIET),
+        (Declared(), IDLE, None, IDLE),
+        (Declared(cls=MOUSE), LIVE, OLD, Demand(MOUSE, 0, 0, 1.0, S, 4)),
+        (Declared(cls=E), None, OLD, Demand(E, 150 * M, 0.0, 0.0, S)),  # the class stated, the rates remembered
+        (Declared(cls=E), None, None, Demand(E, DEFAULT_ELEPHANT_RATE, DEFAULT_ELEPHANT_RATE, 0.0, S)),
+        (Declared(bandwidth=400 * M), LIVE, OLD, Demand(E, 400 * M, 100 * M, 0.0, S, 4)),
+        (Declared(placement=PlacementMode.STRICT), LIVE, OLD, LIVE),  # a mode says nothing about traffic
     ],
 )
 def test_stated_comes_before_measured_and_measured_before_remembered(
-    stated: Wishes, live: Demand | None, remembered: Demand | None, expected: Demand | None
+    stated: Declared, live: Demand | None, remembered: Demand | None, expected: Demand | None
 ) -> None:
     assert believed(stated, live, remembered) == expected
 
@@ -71,7 +71,7 @@ def state(clock: Clock) -> ClusterState:
 
 
 def put(state: ClusterState, *records: Record) -> None:
-    state.write_down({r.key: r for r in records})
+    state.put_records({r.key: r for r in records})
     state.apply()
 
 
@@ -101,15 +101,15 @@ def test_measuring_takes_over_and_hands_back_when_its_data_goes_stale(state: Clu
 
 
 def test_a_pods_own_annotation_wins_over_what_is_stated(state: ClusterState) -> None:
-    put(state, record(KEY, profile(150 * M), stated=Wishes(cls=MOUSE)))
+    put(state, record(KEY, profile(150 * M), stated=Declared(cls=MOUSE)))
     assert state.snapshot.demand(a_backup()).origin is Origin.STATED
-    demand = state.snapshot.demand(a_backup(wishes=Wishes(cls=E, bandwidth=30 * M)))
+    demand = state.snapshot.demand(a_backup(declared=Declared(cls=E, bandwidth=30 * M)))
     assert (demand.origin, demand.cls, demand.tx) == (Origin.DECLARED, E, 30 * M)
 
 
 def test_deleting_the_object_withdraws_what_it_said(state: ClusterState) -> None:
     put(state, record(KEY, profile(150 * M)))
-    state.write_down({KEY: None})
+    state.put_records({KEY: None})
     assert state.apply()
     assert state.snapshot.demand(a_backup()) == Demand()
     assert state.snapshot.records == {}
@@ -122,7 +122,7 @@ def test_a_pod_bound_before_its_object_was_seen_counts_once_it_is(state: Cluster
     assert state.snapshot.nodes["b"].link.tx == 0
     put(state, record(KEY, profile(150 * M)))
     assert state.snapshot.nodes["b"].link.tx == 150 * M
-    put(state, record(KEY, profile(150 * M), stated=Wishes(cls=MOUSE)))
+    put(state, record(KEY, profile(150 * M), stated=Declared(cls=MOUSE)))
     assert state.snapshot.nodes["b"].link.tx == 0
 
 
@@ -174,37 +174,37 @@ def test_an_override_turns_the_filters_verdict(state: ClusterState) -> None:
     pod = pod_json("web-1", owner=("StatefulSet", "web"))
     key = ("default", "StatefulSet/web")
     assert asked(client, pod, "busy", "free")["NodeNames"] == ["busy", "free"]
-    put(state, record(key, stated=Wishes(cls=MOUSE)))
+    put(state, record(key, stated=Declared(cls=MOUSE)))
     assert asked(client, pod, "busy", "free")["NodeNames"] == ["free"]
-    put(state, record(key, stated=Wishes(cls=MOUSE, placement=Placement.SCORE)))
+    put(state, record(key, stated=Declared(cls=MOUSE, placement=PlacementMode.SCORE)))
     assert asked(client, pod, "busy", "free")["NodeNames"] == ["busy", "free"]
 
 
 @pytest.mark.parametrize(
     ("pods_own", "stated", "expected"),
     [
-        (None, None, Placement.PREFER),
-        (None, Placement.SCORE, Placement.SCORE),
-        (Placement.STRICT, Placement.SCORE, Placement.STRICT),
-        (None, Placement.IGNORE, Placement.IGNORE),
+        (None, None, PlacementMode.PREFER),
+        (None, PlacementMode.SCORE, PlacementMode.SCORE),
+        (PlacementMode.STRICT, PlacementMode.SCORE, PlacementMode.STRICT),
+        (None, PlacementMode.IGNORE, PlacementMode.IGNORE),
     ],
 )
 def test_a_stated_placement_holds_where_the_pod_asks_for_none(
-    state: ClusterState, pods_own: Placement | None, stated: Placement | None, expected: Placement
+    state: ClusterState, pods_own: PlacementMode | None, stated: PlacementMode | None, expected: PlacementMode
 ) -> None:
-    put(state, record(KEY, stated=Wishes(placement=stated)))
-    told = explain(a_backup(wishes=Wishes(placement=pods_own)), [], state.snapshot, patient(), 0.0)
+    put(state, record(KEY, stated=Declared(placement=stated)))
+    told = explain(a_backup(declared=Declared(placement=pods_own)), [], state.snapshot, patient(), 0.0)
     assert told["placement"] == expected.value
 
 
 def test_a_system_pod_is_not_touched_whatever_is_stated(state: ClusterState) -> None:
-    put(state, record(("kube-system", "Job/x"), stated=Wishes(placement=Placement.STRICT)))
+    put(state, record(("kube-system", "Job/x"), stated=Declared(placement=PlacementMode.STRICT)))
     pod = pod_info("p", wl="Job/x", ns="kube-system")
     assert explain(pod, [], state.snapshot, patient(), 0.0)["placement"] == "ignore"
 
 
 def test_an_explanation_names_the_object_and_what_it_says(state: ClusterState) -> None:
-    held = replace(record(KEY, profile(150 * M), stated=Wishes(cls=MOUSE)), problems=("status",))
+    held = replace(record(KEY, profile(150 * M), stated=Declared(cls=MOUSE)), problems=("status",))
     put(state, held)
     told = json.loads(json.dumps(explain(a_backup(), [], state.snapshot, patient(), 0.0)))
     assert told["demand"]["origin"] == "stated"

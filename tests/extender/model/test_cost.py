@@ -9,7 +9,7 @@ from extender.model.cost import (
     CEILING,
     LONGEST,
     SLOWDOWN,
-    Link,
+    LinkLoad,
     placement_cost,
     slowdown,
     utilisation_with,
@@ -43,13 +43,13 @@ def test_waiting_never_falls_as_elephants_grow(a: float, b: float) -> None:
 
 
 def test_the_busier_direction_decides() -> None:
-    link = Link(LINK, LINK, tx=20 * M, rx=100 * M)
+    link = LinkLoad(LINK, LINK, tx=20 * M, rx=100 * M)
     assert link.utilisation == 0.5
     assert utilisation_with(link, 120 * M, 0.0) == pytest.approx(0.7)  # tx becomes the busier one
 
 
 def test_a_direction_of_unknown_capacity_costs_nothing() -> None:
-    link = Link(LINK, 0.0, tx=20 * M, rx=500 * M, elephants=1)
+    link = LinkLoad(LINK, 0.0, tx=20 * M, rx=500 * M, elephants=1)
     assert link.utilisation == pytest.approx(0.1)
     assert slowdown(100 * M, link.rx, link.cap_rx, 1) == 0.0
 
@@ -88,20 +88,20 @@ def test_a_fuller_link_never_slows_less(wanted: float, one: float, other: float,
     ("tx", "suffers", "link", "own", "harm", "slower"),
     [
         # A mouse on a half-used link waits one service time, whatever lives beside it.
-        (0, True, Link(LINK, LINK, tx=100 * M, elephants=1, mice=5), 1.0, 0.0, 0.0),
+        (0, True, LinkLoad(LINK, LINK, tx=100 * M, elephants=1, mice=5), 1.0, 0.0, 0.0),
         # 100 M on an empty link with three mice: 3 * (W(0.5) - W(0)) = 3.
-        (100, False, Link(LINK, LINK, mice=3), 0.0, 3.0, 0.0),
+        (100, False, LinkLoad(LINK, LINK, mice=3), 0.0, 3.0, 0.0),
         # 60 M more beside 100 M: W(0.8) - W(0.5) = 4 - 1, for two mice 6; 80 M are free.
-        (60, False, Link(LINK, LINK, tx=100 * M, elephants=1, mice=2), 0.0, 6.0, 0.0),
+        (60, False, LinkLoad(LINK, LINK, tx=100 * M, elephants=1, mice=2), 0.0, 6.0, 0.0),
         # On a full link no mouse waits longer than before, but both elephants take twice as long: 15 * 2.
-        (180, False, Link(LINK, LINK, tx=190 * M, elephants=1, mice=2), 0.0, 0.0, 2 * SLOWDOWN),
+        (180, False, LinkLoad(LINK, LINK, tx=190 * M, elephants=1, mice=2), 0.0, 0.0, 2 * SLOWDOWN),
         # Mixed: its own mice wait W(0.5) = 1; its 40 M raise one mouse from 1 to W(0.7) = 7/3.
-        (40, True, Link(LINK, LINK, tx=100 * M, elephants=1, mice=1), 1.0, 4 / 3, 0.0),
-        (0, False, Link(LINK, LINK, tx=190 * M, mice=9), 0.0, 0.0, 0.0),
+        (40, True, LinkLoad(LINK, LINK, tx=100 * M, elephants=1, mice=1), 1.0, 4 / 3, 0.0),
+        (0, False, LinkLoad(LINK, LINK, tx=190 * M, mice=9), 0.0, 0.0, 0.0),
     ],
 )
 def test_the_terms_of_a_placement(
-    *, tx: float, suffers: bool, link: Link, own: float, harm: float, slower: float
+    *, tx: float, suffers: bool, link: LinkLoad, own: float, harm: float, slower: float
 ) -> None:
     cost = placement_cost(tx * M, 0.0, suffers, link)
     assert (cost.waiting, cost.harm, cost.slowdown) == pytest.approx((own, harm, slower))
@@ -109,16 +109,16 @@ def test_the_terms_of_a_placement(
 
 
 def test_an_elephant_joins_another_rather_than_two_mice_and_one_mouse_rather_than_another() -> None:
-    taken = placement_cost(180 * M, 0.0, False, Link(LINK, LINK, tx=180 * M, elephants=1)).total
-    assert placement_cost(180 * M, 0.0, False, Link(LINK, LINK, mice=1)).total < taken
-    assert placement_cost(180 * M, 0.0, False, Link(LINK, LINK, mice=2)).total > taken
+    taken = placement_cost(180 * M, 0.0, False, LinkLoad(LINK, LINK, tx=180 * M, elephants=1)).total
+    assert placement_cost(180 * M, 0.0, False, LinkLoad(LINK, LINK, mice=1)).total < taken
+    assert placement_cost(180 * M, 0.0, False, LinkLoad(LINK, LINK, mice=2)).total > taken
 
 
 rates = st.floats(0, 1e15)
-links = st.builds(Link, rates, rates, rates, rates, st.integers(0, 1000), st.floats(0, 1e4))
+links = st.builds(LinkLoad, rates, rates, rates, rates, st.integers(0, 1000), st.floats(0, 1e4))
 
 
 @given(rates, rates, st.booleans(), links)
-def test_costs_are_finite_and_never_negative(tx: float, rx: float, suffers: bool, link: Link) -> None:
+def test_costs_are_finite_and_never_negative(tx: float, rx: float, suffers: bool, link: LinkLoad) -> None:
     cost = placement_cost(tx, rx, suffers, link)
     assert all(0 <= term < 1e7 for term in (cost.waiting, cost.harm, cost.slowdown))

@@ -20,7 +20,7 @@ from extender.model.demand import (
     typical,
 )
 from footprint.classes import TrafficClass
-from footprint.declared import Wishes
+from footprint.declared import Declared
 from footprint.models import LinkRates, NodeFootprint, PodFootprint
 from footprint.units import quantise
 from tests.extender.builders import LINK, M, elephant, footprint, mouse, other
@@ -148,33 +148,33 @@ D = Origin.DECLARED
 
 
 @pytest.mark.parametrize(
-    ("wishes", "learned", "expected"),
+    ("declared", "learned", "expected"),
     [
-        (Wishes(), None, Demand()),
-        (Wishes(), LEARNED, LEARNED),
-        (Wishes(cls=MOUSE), None, Demand(MOUSE, 0, 0, DECLARED_MOUSE, D)),
-        (Wishes(cls=MOUSE), LEARNED_MOUSE, Demand(MOUSE, 0, 0, 2.5, D, 4)),
-        (Wishes(cls=MOUSE), LEARNED, Demand(MOUSE, 0, 0, DECLARED_MOUSE, D, 4)),  # the user knows better
-        (Wishes(cls=E), None, Demand(E, DEFAULT_ELEPHANT_RATE, DEFAULT_ELEPHANT_RATE, 0, D)),
-        (Wishes(cls=E), LEARNED, Demand(E, 80 * M, 20 * M, 0, D, 4)),
-        (Wishes(cls=E, bandwidth=400 * M), None, Demand(E, 400 * M, 400 * M, 0, D)),  # direction not known
-        (Wishes(cls=E, bandwidth=400 * M), LEARNED, Demand(E, 400 * M, 100 * M, 0, D, 4)),  # in proportion
-        (Wishes(bandwidth=400 * M), None, Demand(E, 400 * M, 400 * M, 0, D)),  # only elephants need that
-        (Wishes(bandwidth=400 * M), LEARNED_MOUSE, Demand(X, 400 * M, 400 * M, 2.5, D, 4)),
-        (Wishes(bandwidth=1 * M), None, Demand()),  # too little to tell anything
-        (Wishes(bandwidth=1 * M), LEARNED, LEARNED),
-        (Wishes(cls=MOUSE, bandwidth=400 * M), None, Demand(MOUSE, 0, 0, DECLARED_MOUSE, D)),  # class wins
+        (Declared(), None, Demand()),
+        (Declared(), LEARNED, LEARNED),
+        (Declared(cls=MOUSE), None, Demand(MOUSE, 0, 0, DECLARED_MOUSE, D)),
+        (Declared(cls=MOUSE), LEARNED_MOUSE, Demand(MOUSE, 0, 0, 2.5, D, 4)),
+        (Declared(cls=MOUSE), LEARNED, Demand(MOUSE, 0, 0, DECLARED_MOUSE, D, 4)),  # the user knows better
+        (Declared(cls=E), None, Demand(E, DEFAULT_ELEPHANT_RATE, DEFAULT_ELEPHANT_RATE, 0, D)),
+        (Declared(cls=E), LEARNED, Demand(E, 80 * M, 20 * M, 0, D, 4)),
+        (Declared(cls=E, bandwidth=400 * M), None, Demand(E, 400 * M, 400 * M, 0, D)),  # direction not known
+        (Declared(cls=E, bandwidth=400 * M), LEARNED, Demand(E, 400 * M, 100 * M, 0, D, 4)),  # in proportion
+        (Declared(bandwidth=400 * M), None, Demand(E, 400 * M, 400 * M, 0, D)),  # only elephants need that
+        (Declared(bandwidth=400 * M), LEARNED_MOUSE, Demand(X, 400 * M, 400 * M, 2.5, D, 4)),
+        (Declared(bandwidth=1 * M), None, Demand()),  # too little to tell anything
+        (Declared(bandwidth=1 * M), LEARNED, LEARNED),
+        (Declared(cls=MOUSE, bandwidth=400 * M), None, Demand(MOUSE, 0, 0, DECLARED_MOUSE, D)),  # class wins
     ],
 )
 def test_what_is_declared_wins_over_what_was_learned(
-    wishes: Wishes, learned: Demand | None, expected: Demand
+    declared: Declared, learned: Demand | None, expected: Demand
 ) -> None:
-    assert predict(wishes, learned) == expected
+    assert predict(declared, learned) == expected
 
 
 def test_the_smallest_learned_rates_scale_without_overflow() -> None:
     tiny = Demand(E, 5e-324, 0.0, 0.0, Origin.LEARNED, 1)
-    demand = predict(Wishes(cls=E, bandwidth=1e15), tiny)
+    demand = predict(Declared(cls=E, bandwidth=1e15), tiny)
     assert math.isfinite(demand.tx)
     assert demand.rx == 0
 

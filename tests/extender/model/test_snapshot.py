@@ -6,9 +6,9 @@ from dataclasses import replace
 import pytest
 
 from extender.model.ledger import BoundPod
-from extender.model.snapshot import NodeFacts, NodeState, Residents, Snapshot, describe_load, view_node
+from extender.model.snapshot import NodeFacts, NodeState, RunningPodSums, Snapshot, describe_load, view_node
 from footprint.models import LinkRates
-from footprint.staleness import Heartbeat
+from footprint.staleness import LastRenewal
 from tests.extender.builders import (
     A_MOUSE,
     AN_ELEPHANT,
@@ -22,7 +22,7 @@ from tests.extender.builders import (
     view,
 )
 
-BEAT = Heartbeat("1", 0.0)
+BEAT = LastRenewal("1", 0.0)
 BUSY = footprint(elephant("e", tx=100 * M), mouse("m"))
 
 
@@ -70,7 +70,7 @@ def test_sums_that_are_known_already_make_the_same_view(gone: set[str]) -> None:
     node = footprint(*(mouse(f"m{number}", nf=number / 3) for number in range(9)), mouse("m"), elephant("e"))
     bound = (BoundPod(pod_info("new"), AN_ELEPHANT), BoundPod(pod_info("web"), A_MOUSE))
     facts = NodeFacts("n", node, "", BEAT, bound, gone)
-    known = replace(facts, residents=Residents.of(node))
+    known = replace(facts, residents=RunningPodSums.of(node))
     assert view_node(known, 0.0, STALE_AFTER) == view_node(facts, 0.0, STALE_AFTER)
 
 

@@ -27,7 +27,7 @@ from extender.model.trafficfootprint import (
 )
 from extender.model.trafficfootprint_name import _WORKLOAD
 from footprint.classes import TrafficClass
-from footprint.declared import Placement, Wishes
+from footprint.declared import Declared, PlacementMode
 from footprint.units import MAX_RATE, quantise
 from tests.extender.builders import M
 
@@ -80,7 +80,7 @@ def test_an_object_is_read_whole() -> None:
     labels = {"app.kubernetes.io/managed-by": "traffic-footprint"}
     record = decode_record(obj(spec, labels=labels, creationTimestamp="2025-12-31T00:00:00Z"))
     assert record.key == ("shop", "CronJob/backup")
-    assert record.stated == Wishes(TrafficClass.MOUSE, 1.5e9, Placement.STRICT)
+    assert record.stated == Declared(TrafficClass.MOUSE, 1.5e9, PlacementMode.STRICT)
     assert record.demand == Demand(TrafficClass.ELEPHANT, 150 * M, 2 * M, 0.0, Origin.REMEMBERED)
     assert (record.last_seen, record.created) == (1767225600.0, 1767139200.0)
     assert (record.uid, record.version, record.ours, record.problems) == ("u", "7", True, ())
@@ -149,7 +149,7 @@ def test_a_malformed_status_counts_as_absent_and_leaves_spec_alone(status: Any) 
 def test_a_malformed_spec_counts_as_absent_and_leaves_status_alone(spec: Any, keeps_workload: bool) -> None:
     record = decode_record(obj(spec))
     assert record.problems == ("spec",)
-    assert record.stated == Wishes()
+    assert record.stated == Declared()
     assert bool(record.workload) is keeps_workload
     assert record.profile is not None
 
@@ -234,7 +234,7 @@ def test_the_definition_and_the_code_name_the_same_things() -> None:
         API_VERSION, KIND, PLURAL,
     )  # fmt: skip
     assert SCHEMA["properties"]["spec"]["properties"]["workload"]["pattern"] == f"^{_WORKLOAD.pattern}$"
-    assert SCHEMA["properties"]["spec"]["properties"]["placement"]["enum"] == [p.value for p in Placement]
+    assert SCHEMA["properties"]["spec"]["properties"]["placement"]["enum"] == [p.value for p in PlacementMode]
     assert (
         status_of(Profile(2, TrafficClass.QUIET), 0.0).keys()
         == SCHEMA["properties"]["status"]["properties"].keys()

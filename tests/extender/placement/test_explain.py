@@ -19,9 +19,9 @@ from extender.model.snapshot import NodeFacts, unplaced, view_node
 from extender.settings import Policy
 from footprint.classes import TrafficClass
 from footprint.codec import encode
-from footprint.declared import Placement, Wishes
+from footprint.declared import Declared, PlacementMode
 from footprint.models import LinkRates, NodeFootprint, PodFootprint
-from footprint.staleness import Heartbeat
+from footprint.staleness import LastRenewal
 from tests.extender.builders import (
     A_MOUSE,
     AN_ELEPHANT,
@@ -71,8 +71,8 @@ def test_an_unplaced_pod_leaves_the_node_as_it_would_be_without_it(
 ) -> None:
     node = footprint(*others, *([own] if own else []), cut=int(cut))
     neighbour = BoundPod(pod_info("late"), AN_ELEPHANT)
-    placed = NodeFacts("n", node, "", Heartbeat("1", 0.0), (BoundPod(pod_info(UID), demand, since), neighbour))
-    never = NodeFacts("n", without_row(node, UID), "", Heartbeat("1", 0.0), (neighbour,))
+    placed = NodeFacts("n", node, "", LastRenewal("1", 0.0), (BoundPod(pod_info(UID), demand, since), neighbour))
+    never = NodeFacts("n", without_row(node, UID), "", LastRenewal("1", 0.0), (neighbour,))
     assert view_node(unplaced(placed, UID), 0.0, STALE_AFTER) == view_node(never, 0.0, STALE_AFTER)
 
 
@@ -87,23 +87,24 @@ def cluster_with(nodes: dict[str, NodeFootprint], *pods: PodInfo) -> ClusterStat
     return state
 
 
-wishes = st.builds(
-    Wishes, st.sampled_from([None, TrafficClass.ELEPHANT, TrafficClass.MOUSE]), st.sampled_from([None, 60 * M]),
-    st.sampled_from([None, *Placement]),
+declarations = st.builds(
+    Declared, st.sampled_from([None, TrafficClass.ELEPHANT, TrafficClass.MOUSE]), st.sampled_from([None, 60 * M]),
+    st.sampled_from([None, *PlacementMode]),
 )  # fmt: skip
 
 
-@given(neighbours, own_row, wishes, st.sampled_from(["Pending", "Running", "Succeeded"]), st.booleans())
+@given(neighbours, own_row, declarations, st.sampled_from(["Pending", "Running", "Succeeded"]), st.booleans())
 def test_a_bound_pod_is_explained_like_the_same_pod_had_it_not_been_placed(
-    others: tuple[PodFootprint, ...], own: PodFootprint | None, wish: Wishes, phase: str, queued: bool
+    others: tuple[PodFootprint, ...], own: PodFootprint | None, declared: Declared, phase: str, queued: bool
 ) -> None:
     """What it has taught of its workload stays known: there, as a pod that ended."""
     rows, home = ([own] if own else []), footprint(*others)
     rest = {"mice": footprint(mouse("m")), "idle": footprint()}
     queue = [
-        pod_info(f"q{number}", wl="Job/queue", wishes=Wishes(TrafficClass.ELEPHANT)) for number in range(queued)
+        pod_info(f"q{number}", wl="Job/queue", declared=Declared(TrafficClass.ELEPHANT))
+        for number in range(queued)
     ]
-    asked = pod_info(UID, wl="Job/asked", wishes=wish)
+    asked = pod_info(UID, wl="Job/asked", declared=declared)
     bound = replace(asked, node="home", phase=phase)
     placed = cluster_with({"home": footprint(*others, *rows), **rest}, bound, *queue)
     waiting = replace(asked, phase=phase if phase == "Succeeded" else "Pending")
@@ -121,15 +122,15 @@ def home_of(told: dict[str, Any]) -> tuple[bool, str | None]:
 
 @pytest.mark.parametrize("wl", ["Job/bulk", "Job/declared"])
 def test_an_elephant_alone_on_its_link_is_told_that_its_node_suits_it(wl: str) -> None:
-    pod = pod_info(UID, wl=wl, node="home", phase="Running", wishes=Wishes(TrafficClass.ELEPHANT, 180 * M))
+    pod = pod_info(UID, wl=wl, node="home", phase="Running", declared=Declared(TrafficClass.ELEPHANT, 180 * M))
     state = cluster_with({"home": footprint(elephant(UID, tx=180 * M, wl=wl)), "free": footprint()}, pod)
     assert home_of(explained(pod, None, state, Policy())) == (True, None)
-    stranger = pod_info("stranger", wl=wl, wishes=pod.wishes)
+    stranger = pod_info("stranger", wl=wl, declared=pod.declared)
     assert not home_of(explained(stranger, None, state, Policy()))[0]
 
 
 def test_a_pod_that_was_not_measured_yet_is_not_held_against_itself_either() -> None:
-    pod = pod_info(UID, node="home", wishes=Wishes(TrafficClass.ELEPHANT, 180 * M))
+    pod = pod_info(UID, node="home", declared=Declared(TrafficClass.ELEPHANT, 180 * M))
     state = cluster_with({"home": footprint(), "free": footprint()}, pod)
     assert state.snapshot.nodes["home"].ledger.pods == 1
     told = explained(pod, None, state, Policy())
@@ -137,7 +138,7 @@ def test_a_pod_that_was_not_measured_yet_is_not_held_against_itself_either() -> 
 
 
 def test_the_snapshot_that_answers_rest_on_stays_as_it_is() -> None:
-    pod = pod_info(UID, node="home", wishes=Wishes(TrafficClass.ELEPHANT, 180 * M))
+    pod = pod_info(UID, node="home", declared=Declared(TrafficClass.ELEPHANT, 180 * M))
     state = cluster_with({"home": footprint(elephant(UID)), "free": footprint()}, pod)
     before, home = state.snapshot, state.snapshot.nodes["home"]
     assert state.without(pod).nodes["home"] != home

@@ -10,7 +10,7 @@ from extender.model.pods import PodInfo
 from extender.model.snapshot import NodeView
 from extender.placement.filtering import effective_placement, filter_nodes, unsuitable
 from footprint.classes import TrafficClass
-from footprint.declared import Placement, Wishes
+from footprint.declared import Declared, PlacementMode
 from tests.extender.builders import (
     A_MOUSE,
     AN_ELEPHANT,
@@ -24,7 +24,12 @@ from tests.extender.builders import (
     view,
 )
 
-SCORE, PREFER, STRICT, IGNORE = Placement.SCORE, Placement.PREFER, Placement.STRICT, Placement.IGNORE
+SCORE, PREFER, STRICT, IGNORE = (
+    PlacementMode.SCORE,
+    PlacementMode.PREFER,
+    PlacementMode.STRICT,
+    PlacementMode.IGNORE,
+)
 FREE = view("free")
 BUSY = view("busy", *(elephant(f"e{i}", tx=54 * M) for i in range(3)))  # 162 of 200
 MICE = view("mice", mouse("m1"), mouse("m2"))
@@ -97,7 +102,7 @@ ALL = ["dark", "busy", "mice", "free"]
     ],
 )
 def test_modes_drop_what_they_promise(
-    demand: Demand, placement: Placement, names: list[str], passed: list[str]
+    demand: Demand, placement: PlacementMode, names: list[str], passed: list[str]
 ) -> None:
     verdict = filter_nodes(names, demand, placement, SNAPSHOT)
     assert verdict.passed == passed
@@ -108,16 +113,16 @@ def test_modes_drop_what_they_promise(
     ("pod", "waited", "expected"),
     [
         (pod_info("p"), 0.0, PREFER),
-        (pod_info("p", wishes=Wishes(placement=SCORE)), 0.0, SCORE),
-        (pod_info("p", wishes=Wishes(placement=STRICT)), 119.0, STRICT),
-        (pod_info("p", wishes=Wishes(placement=STRICT)), 120.0, PREFER),  # relaxed
-        (pod_info("p", controller="DaemonSet", wishes=Wishes(placement=STRICT)), 0.0, IGNORE),
+        (pod_info("p", declared=Declared(placement=SCORE)), 0.0, SCORE),
+        (pod_info("p", declared=Declared(placement=STRICT)), 119.0, STRICT),
+        (pod_info("p", declared=Declared(placement=STRICT)), 120.0, PREFER),  # relaxed
+        (pod_info("p", controller="DaemonSet", declared=Declared(placement=STRICT)), 0.0, IGNORE),
         (pod_info("p", ns="kube-system"), 0.0, IGNORE),
         (pod_info("p", priority_class="system-node-critical"), 0.0, IGNORE),
     ],
 )
 def test_the_mode_is_the_pods_wish_the_default_or_none_of_our_business(
-    pod: PodInfo, waited: float, expected: Placement
+    pod: PodInfo, waited: float, expected: PlacementMode
 ) -> None:
     assert effective_placement(pod, PREFER, waited, 120.0) is expected
 
@@ -125,9 +130,11 @@ def test_the_mode_is_the_pods_wish_the_default_or_none_of_our_business(
 names = st.lists(st.sampled_from([*ALL, "", "not-seen", "ü"]), max_size=8)
 
 
-@given(names, st.sampled_from([A_MOUSE, AN_ELEPHANT, MIXED, SMALL, Demand()]), st.sampled_from(list(Placement)))
+@given(
+    names, st.sampled_from([A_MOUSE, AN_ELEPHANT, MIXED, SMALL, Demand()]), st.sampled_from(list(PlacementMode))
+)
 def test_only_names_that_were_sent_come_back_in_their_order(
-    sent: list[str], demand: Demand, placement: Placement
+    sent: list[str], demand: Demand, placement: PlacementMode
 ) -> None:
     verdict = filter_nodes(sent, demand, placement, SNAPSHOT)
     assert verdict.passed == [name for name in sent if name and name not in verdict.rejected]

@@ -13,16 +13,16 @@ from dataclasses import replace
 
 import pytest
 
-from extender.cluster.mice_free_links import Census
+from extender.cluster.mice_free_links import MiceFreeLinks
 from extender.model.demand import Demand, Origin
 from extender.model.ledger import BoundPod
 from extender.model.snapshot import NodeFacts, Snapshot, view_node
 from extender.placement.filtering import filter_nodes
 from extender.placement.scoring import NEUTRAL, score_nodes
 from footprint.classes import TrafficClass
-from footprint.declared import Placement
+from footprint.declared import PlacementMode
 from footprint.models import PodFootprint
-from footprint.staleness import Heartbeat
+from footprint.staleness import LastRenewal
 from tests.extender.builders import (
     A_MOUSE,
     AN_ELEPHANT,
@@ -46,22 +46,22 @@ class Cluster:
     def __init__(self, measured: Mapping[str, list[PodFootprint]]) -> None:
         self.measured = measured
         self.placed: dict[str, list[BoundPod]] = {name: [] for name in measured}
-        self.census = Census(100 * M)
+        self.mice_free_links = MiceFreeLinks(100 * M)
 
     def snapshot(self) -> Snapshot:
         facts = (
-            NodeFacts(name, footprint(*pods), "", Heartbeat("1", 0.0), tuple(self.placed[name]))
+            NodeFacts(name, footprint(*pods), "", LastRenewal("1", 0.0), tuple(self.placed[name]))
             for name, pods in self.measured.items()
         )
         views = {fact.name: view_node(fact, 0.0, STALE_AFTER) for fact in facts}
-        keep = self.census.links_to_keep(LINK, len(views))
+        keep = self.mice_free_links.links_to_keep(LINK, len(views))
         return Snapshot(views, scarce=keep > 0 and sum(v.link.mice == 0 for v in views.values()) <= keep)
 
     def scores(self, demand: Demand) -> dict[str, int]:
         names = list(self.measured)
         return dict(zip(names, score_nodes(names, demand, self.snapshot()), strict=True))
 
-    def place(self, demand: Demand, placement: Placement = Placement.PREFER) -> str:
+    def place(self, demand: Demand, placement: PlacementMode = PlacementMode.PREFER) -> str:
         snapshot = self.snapshot()
         passed = filter_nodes(list(self.measured), demand, placement, snapshot).passed
         scores = dict(zip(passed, score_nodes(passed, demand, snapshot), strict=True))
@@ -69,8 +69,8 @@ class Cluster:
         chosen = min(passed, key=lambda name: (-scores[name], pods[name], name))
         pod = pod_info(f"new-{sum(map(len, self.placed.values()))}", wl=f"Job/{demand.cls}")
         self.placed[chosen].append(BoundPod(pod, demand))
-        self.census.put(pod)
-        self.census.update({pod.key: replace(demand, pods=0)}, ())
+        self.mice_free_links.put(pod)
+        self.mice_free_links.update({pod.key: replace(demand, pods=0)}, ())
         return chosen
 
 
@@ -80,9 +80,9 @@ def test_mice_are_left_to_the_schedulers_own_spreading_while_no_elephants_are_ne
     assert Counter(cluster.place(A_MOUSE) for _ in range(5)) == {"b": 3, "c": 2}  # all three hold three
 
 
-@pytest.mark.parametrize("placement", [Placement.SCORE, Placement.PREFER, Placement.STRICT])
+@pytest.mark.parametrize("placement", [PlacementMode.SCORE, PlacementMode.PREFER, PlacementMode.STRICT])
 @pytest.mark.parametrize("demand", [AN_ELEPHANT, GREEDY], ids=["100 M free beside it", "takes the whole link"])
-def test_a_burst_of_elephants_takes_one_mice_free_node_each(demand: Demand, placement: Placement) -> None:
+def test_a_burst_of_elephants_takes_one_mice_free_node_each(demand: Demand, placement: PlacementMode) -> None:
     cluster = Cluster({"a": [mouse("m1")], "b": [mouse("m2")], "c": [], "d": [], "e": [], "f": []})
     chosen = [cluster.place(demand, placement) for _ in range(3)]
     assert len(set(chosen)) == 3

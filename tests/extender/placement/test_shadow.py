@@ -18,7 +18,7 @@ from extender.model.pods import PodInfo
 from extender.model.snapshot import Snapshot
 from extender.placement import shadow as shadow_module
 from extender.placement.scoring import score_nodes
-from extender.placement.shadow import MAX_PENDING, Outcome, Shadow, ShadowReport, WouldBe, collides
+from extender.placement.shadow import MAX_PENDING, Shadow, ShadowOutcome, ShadowReport, WouldBe, collides
 from extender.placement.tables import LateError, Tables
 from extender.settings import Policy
 from tests.extender.builders import (
@@ -48,31 +48,31 @@ def ask(shadow: Shadow, pod: PodInfo, rejected: Iterable[str] = (), names: Seque
     passed = [name for name in names if name not in rejected] if rejected else names
     scores = score_nodes(passed, A_MOUSE, snapshot)
     best = [name for name, score in zip(passed, scores, strict=True) if score == max(scores)]
-    shadow.asked(pod, A_MOUSE, WouldBe(names, passed, best), snapshot)
+    shadow.record_answers(pod, A_MOUSE, WouldBe(names, passed, best), snapshot)
 
 
 def watched(node: str, rejected: dict[str, str], *, pod: PodInfo | None = None) -> Shadow:
     shadow, asked = Shadow(60.0), pod or pod_info("p")
     ask(shadow, asked, rejected)
-    shadow.look({}, SNAPSHOT, 0.0)
-    shadow.look({"p": node}, SNAPSHOT, 1.0)
-    shadow.look({"p": node}, SNAPSHOT, 60.0)
+    shadow.follow_binds({}, SNAPSHOT, 0.0)
+    shadow.follow_binds({"p": node}, SNAPSHOT, 1.0)
+    shadow.follow_binds({"p": node}, SNAPSHOT, 60.0)
     assert not shadow.collisions, "too early to judge"
-    shadow.look({"p": node}, SNAPSHOT, 61.0)
+    shadow.follow_binds({"p": node}, SNAPSHOT, 61.0)
     return shadow
 
 
 @pytest.mark.parametrize(
     ("node", "rejected", "outcome", "collided"),
     [
-        ("busy", {"busy": "full"}, Outcome.KEPT_OFF, "yes"),
-        ("busy", {}, Outcome.ELSEWHERE, "yes"),
-        ("free", {"busy": "full"}, Outcome.AGREED, "no"),
-        ("dark", {"busy": "full"}, Outcome.AGREED, "unknown"),
+        ("busy", {"busy": "full"}, ShadowOutcome.KEPT_OFF, "yes"),
+        ("busy", {}, ShadowOutcome.ELSEWHERE, "yes"),
+        ("free", {"busy": "full"}, ShadowOutcome.AGREED, "no"),
+        ("dark", {"busy": "full"}, ShadowOutcome.AGREED, "unknown"),
     ],
 )
 def test_what_became_of_a_pod_is_counted_when_bound_and_when_measured(
-    node: str, rejected: dict[str, str], outcome: Outcome, collided: str
+    node: str, rejected: dict[str, str], outcome: ShadowOutcome, collided: str
 ) -> None:
     shadow = watched(node, rejected)
     assert shadow.outcomes == {outcome.value: 1}
@@ -84,9 +84,9 @@ def test_what_became_of_a_pod_is_counted_when_bound_and_when_measured(
 def test_a_pod_that_ended_before_it_could_be_judged_is_unknown() -> None:
     shadow = Shadow(60.0)
     ask(shadow, pod_info("p"))
-    shadow.look({"p": "busy"}, SNAPSHOT, 0.0)
-    shadow.look({}, SNAPSHOT, 100.0)
-    assert shadow.collisions == {(Outcome.ELSEWHERE.value, "unknown"): 1}
+    shadow.follow_binds({"p": "busy"}, SNAPSHOT, 0.0)
+    shadow.follow_binds({}, SNAPSHOT, 100.0)
+    assert shadow.collisions == {(ShadowOutcome.ELSEWHERE.value, "unknown"): 1}
 
 
 def test_memory_is_bounded_and_what_is_forgotten_is_counted() -> None:
@@ -94,18 +94,18 @@ def test_memory_is_bounded_and_what_is_forgotten_is_counted() -> None:
     for number in range(MAX_PENDING + 7):
         ask(shadow, pod_info(f"p{number}"))
     assert len(shadow.waiting) == MAX_PENDING
-    assert shadow.outcomes == {Outcome.FORGOTTEN.value: 7}
+    assert shadow.outcomes == {ShadowOutcome.FORGOTTEN.value: 7}
 
 
 def test_a_pod_that_has_an_outcome_is_not_forgotten_but_never_judged() -> None:
     shadow = Shadow(60.0)
     ask(shadow, pod_info("early"), ["busy"])
-    shadow.look({"early": "busy"}, SNAPSHOT, 0.0)
+    shadow.follow_binds({"early": "busy"}, SNAPSHOT, 0.0)
     ask(shadow, pod_info("unbound"))
     for number in range(MAX_PENDING):
         ask(shadow, pod_info(f"p{number}"))
-    assert shadow.outcomes == {Outcome.KEPT_OFF.value: 1, Outcome.FORGOTTEN.value: 1}
-    assert shadow.collisions == {(Outcome.KEPT_OFF.value, "never-judged"): 1}
+    assert shadow.outcomes == {ShadowOutcome.KEPT_OFF.value: 1, ShadowOutcome.FORGOTTEN.value: 1}
+    assert shadow.collisions == {(ShadowOutcome.KEPT_OFF.value, "never-judged"): 1}
     report = shadow.report()
     assert (report["never_judged"], report["avoidable_collisions"], report["pending"]) == (1, 0, MAX_PENDING)
 
@@ -127,9 +127,9 @@ def test_every_pod_is_counted_in_one_outcome_and_judged_once(events: list[tuple[
                 bound.setdefault(uid, "busy")
             else:
                 now += 61.0
-            shadow.look(bound, SNAPSHOT, now)
+            shadow.follow_binds(bound, SNAPSHOT, now)
             counted = Counter(shadow.outcomes)
-            forgotten = counted.pop(Outcome.FORGOTTEN.value, 0)
+            forgotten = counted.pop(ShadowOutcome.FORGOTTEN.value, 0)
             undecided = sum(uid not in bound for uid in shadow.waiting)
             assert counted.total() == shadow.collisions.total() + len(shadow.waiting) - undecided
             assert counted.total() <= len(ever & bound.keys())
@@ -154,15 +154,15 @@ def test_a_node_is_found_again_whatever_nodes_come_and_go_meanwhile() -> None:
         ask(shadow, pod_info(f"other-{round_}"), [], ["a"], cluster(*views))
     assert len(shadow._numbers) < 1500
     ask(shadow, pod_info("q"), ["b"], ["a", "b"], before)
-    shadow.look({"p": "b", "q": "a"}, before, 0.0)
-    assert shadow.outcomes == {Outcome.KEPT_OFF.value: 1, Outcome.AGREED.value: 1}
+    shadow.follow_binds({"p": "b", "q": "a"}, before, 0.0)
+    assert shadow.outcomes == {ShadowOutcome.KEPT_OFF.value: 1, ShadowOutcome.AGREED.value: 1}
 
 
 def test_a_node_that_the_watch_had_not_shown_is_as_good_as_the_answer_said() -> None:
-    for names, outcome in ((["busy", "new"], Outcome.ELSEWHERE), (["dark", "new"], Outcome.AGREED)):
+    for names, outcome in ((["busy", "new"], ShadowOutcome.ELSEWHERE), (["dark", "new"], ShadowOutcome.AGREED)):
         shadow = Shadow(60.0)
-        ask(shadow, pod_info("p"), [], ["free", *names] if outcome is Outcome.ELSEWHERE else names)
-        shadow.look({"p": "new"}, SNAPSHOT, 0.0)
+        ask(shadow, pod_info("p"), [], ["free", *names] if outcome is ShadowOutcome.ELSEWHERE else names)
+        shadow.follow_binds({"p": "new"}, SNAPSHOT, 0.0)
         assert shadow.outcomes == {outcome.value: 1}
 
 

@@ -13,9 +13,9 @@ from extender.model.snapshot import REMEMBERED_CHANGES, NodeView, Snapshot
 from extender.placement.filtering import filter_nodes
 from extender.placement.scoring import score_nodes
 from extender.placement.tables import LateError, Tables
-from extender.placement.tie_break import commit
+from extender.placement.tie_break import break_tie
 from footprint.classes import TrafficClass
-from footprint.declared import Placement
+from footprint.declared import PlacementMode
 from tests.extender.builders import A_MOUSE, AN_ELEPHANT, MIXED, M, cluster, elephant, mouse, unknown, view
 
 FOREVER = float("inf")
@@ -29,7 +29,7 @@ demands = st.sampled_from([A_MOUSE, AN_ELEPHANT, MIXED, Demand()]) | st.builds(
     Demand, st.sampled_from(TrafficClass), st.floats(0, 300 * M), st.floats(0, 300 * M), st.floats(0, 3),
     st.just(Origin.LEARNED), st.integers(0, 9),
 )  # fmt: skip
-questions = st.tuples(st.lists(st.sampled_from(NAMES), max_size=12), demands, st.sampled_from(Placement))
+questions = st.tuples(st.lists(st.sampled_from(NAMES), max_size=12), demands, st.sampled_from(PlacementMode))
 
 
 def made(name: str, load: tuple[str, ...] | None) -> NodeView:
@@ -43,7 +43,7 @@ def snapshot_of(loads: dict[str, tuple[str, ...] | None], scarce: bool = False) 
     return replace(cluster(*(made(name, load) for name, load in loads.items())), scarce=scarce)
 
 
-def assert_alike(tables: Tables, asked: tuple[list[str], Demand, Placement], snapshot: Snapshot) -> None:
+def assert_alike(tables: Tables, asked: tuple[list[str], Demand, PlacementMode], snapshot: Snapshot) -> None:
     """The tables answer what the plain functions answer."""
     names, demand, placement = asked
     plain = filter_nodes(names, demand, placement, snapshot)
@@ -70,7 +70,7 @@ def test_tables_commit_an_elephant_like_the_plain_function(
 ) -> None:
     snapshot = snapshot_of(loads)
     plain = score_nodes(names, demand, snapshot)
-    committed, chosen = commit(names, plain, uid)
+    committed, chosen = break_tie(names, plain, uid)
     if demand.neutral or chosen is None or not snapshot.view(chosen).known:
         committed, chosen = plain, None
     body, found = Tables().prioritize(names, demand, snapshot, FOREVER, uid)
@@ -80,7 +80,7 @@ def test_tables_commit_an_elephant_like_the_plain_function(
 
 @given(snapshots, st.lists(questions, max_size=4), st.booleans())
 def test_tables_answer_exactly_like_the_plain_functions(
-    loads: dict[str, tuple[str, ...] | None], asked: list[tuple[list[str], Demand, Placement]], scarce: bool
+    loads: dict[str, tuple[str, ...] | None], asked: list[tuple[list[str], Demand, PlacementMode]], scarce: bool
 ) -> None:
     tables, snapshot = Tables(), snapshot_of(loads, scarce)
     for question in asked:
@@ -91,7 +91,7 @@ def test_tables_answer_exactly_like_the_plain_functions(
 def test_tables_follow_changes_exactly(
     loads: dict[str, tuple[str, ...] | None],
     steps: list[
-        tuple[dict[str, tuple[str, ...] | None], bool, bool, tuple[list[str], Demand, Placement]]
+        tuple[dict[str, tuple[str, ...] | None], bool, bool, tuple[list[str], Demand, PlacementMode]]
     ],
 ) -> None:  # fmt: skip
     tables, snapshot = Tables(), snapshot_of(loads)
@@ -112,17 +112,17 @@ def test_tables_follow_changes_exactly(
         )
         if asked_between:
             assert_alike(tables, question, snapshot)
-    assert_alike(tables, (NAMES, MIXED, Placement.STRICT), snapshot)
+    assert_alike(tables, (NAMES, MIXED, PlacementMode.STRICT), snapshot)
 
 
 def test_a_reader_that_lags_too_far_starts_anew() -> None:
     tables, before = Tables(), snapshot_of({"a": (), "b": ("e",)})
-    assert_alike(tables, (["a", "b"], A_MOUSE, Placement.STRICT), before)
+    assert_alike(tables, (["a", "b"], A_MOUSE, PlacementMode.STRICT), before)
     after = replace(
         snapshot_of({"a": ("e",), "b": ()}),
         version=REMEMBERED_CHANGES + 5, recent=(frozenset[str](),) * REMEMBERED_CHANGES,
     )  # fmt: skip
-    assert_alike(tables, (["a", "b"], A_MOUSE, Placement.STRICT), after)
+    assert_alike(tables, (["a", "b"], A_MOUSE, PlacementMode.STRICT), after)
 
 
 class Ticks:
@@ -147,9 +147,9 @@ def test_past_the_deadline_filtering_stops_and_can_be_taken_up_again() -> None:
     clock = Ticks()
     tables, snapshot = Tables(clock), crowd()
     with pytest.raises(LateError):
-        tables.filter(CROWD, A_MOUSE, Placement.STRICT, snapshot, 1.5)
+        tables.filter(CROWD, A_MOUSE, PlacementMode.STRICT, snapshot, 1.5)
     assert clock.now == 2.0, "it stopped at the second look"
-    assert_alike(tables, (CROWD, A_MOUSE, Placement.STRICT), snapshot)
+    assert_alike(tables, (CROWD, A_MOUSE, PlacementMode.STRICT), snapshot)
 
 
 def test_past_the_deadline_scoring_stops() -> None:
@@ -160,13 +160,13 @@ def test_past_the_deadline_scoring_stops() -> None:
 def test_idle_time_leaves_nothing_to_work_out() -> None:
     clock = Ticks()
     tables, snapshot = Tables(clock), crowd()
-    tables.filter(CROWD[:1], A_MOUSE, Placement.STRICT, snapshot, FOREVER)
+    tables.filter(CROWD[:1], A_MOUSE, PlacementMode.STRICT, snapshot, FOREVER)
     slices = 1
     while tables.work_ahead(snapshot, clock.now + 1.5):
         slices += 1
     assert slices > 1, "no slice takes longer than it may"
     looked = clock.now
-    assert_alike(tables, (CROWD, A_MOUSE, Placement.STRICT), snapshot)
+    assert_alike(tables, (CROWD, A_MOUSE, PlacementMode.STRICT), snapshot)
     assert clock.now == looked, "nothing was left to do when the question came"
 
 
@@ -174,4 +174,4 @@ def test_many_kinds_of_demand_are_bounded_and_still_right() -> None:
     tables, snapshot = Tables(), snapshot_of({"a": (), "b": ("half",), "c": ("m",)})
     for rate in range(1, 200):
         asked = Demand(TrafficClass.ELEPHANT, rate * M, 0.0, 0.0, Origin.DECLARED)
-        assert_alike(tables, (list("abc"), asked, Placement.PREFER), snapshot)
+        assert_alike(tables, (list("abc"), asked, PlacementMode.PREFER), snapshot)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from footprint.declared import Problem
+from footprint.declared import AnnotationProblem
 from footprint.keys import POD_CLASS
 from nodeagent.node.pods import PodInfo, decode_pod
 from nodeagent.publishing import events
@@ -64,7 +64,7 @@ def test_an_annotation_that_changes_all_the_time_does_not_become_an_event_each_t
 
 def test_an_events_size_does_not_grow_with_what_somebody_wrote() -> None:
     [problem] = pod("x" * 200_000).problems
-    assert isinstance(problem, Problem)
+    assert isinstance(problem, AnnotationProblem)
     made = event(pod("x" * 200_000), problem, "n" * 253, datetime.now(UTC))
     assert len(made["note"]) < 300
     assert len(made["reportingInstance"]) == 128

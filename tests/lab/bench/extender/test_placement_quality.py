@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from extender.model.cost import Link
+from extender.model.cost import LinkLoad
 from extender.model.demand import Demand, Origin
 from extender.model.snapshot import NodeState, NodeView
 from extender.placement.scoring import node_cost
 from footprint.classes import TrafficClass
-from footprint.declared import Placement
+from footprint.declared import PlacementMode
 from lab.bench.extender import placement_quality
 from lab.bench.extender.placement_quality import (
     DATA_MINING,
@@ -93,7 +93,7 @@ def test_every_policy_ends_with_the_same_pods() -> None:
     demands = [demand_of(flow_size(random.Random(number)), LINK) for number in range(60)]
     ends = [
         [id(d) for d in fill(Nodes(4, LINK), choose, demands, 20, random.Random(1), candidates=candidates)]
-        for choose in (at_random, spread, extender(Placement.SCORE))
+        for choose in (at_random, spread, extender(PlacementMode.SCORE))
         for candidates in (50, 100)
     ]
     assert all(end == ends[0] for end in ends)
@@ -183,7 +183,9 @@ def test_a_packing_places_every_pod_once(pods: list[Demand], nodes: int, full: i
     assert sorted(placed) == sorted(map(id, pods))
 
 
-@pytest.mark.parametrize("choose", [at_random, spread, extender(Placement.PREFER), extender(Placement.SCORE)])
+@pytest.mark.parametrize(
+    "choose", [at_random, spread, extender(PlacementMode.PREFER), extender(PlacementMode.SCORE)]
+)
 def test_every_policy_answers_a_candidate(choose: Choose) -> None:
     nodes, draw = Nodes(10, LINK), random.Random(1)
     names = list(nodes.bound)[3:6]
@@ -191,7 +193,7 @@ def test_every_policy_answers_a_candidate(choose: Choose) -> None:
 
 
 def test_switching_a_term_off_is_undone_afterwards() -> None:
-    full = NodeView("a", NodeState.KNOWN, link=Link(LINK, LINK, tx=LINK, elephants=1))
+    full = NodeView("a", NodeState.KNOWN, link=LinkLoad(LINK, LINK, tx=LINK, elephants=1))
     before = node_cost(elephant(LINK), full)
     with without("slowdown"):
         assert node_cost(elephant(LINK), full) == 0

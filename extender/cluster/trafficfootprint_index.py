@@ -32,7 +32,7 @@ def _rank(record: Record) -> tuple[bool, bool, str]:
     return (not record.overrides, not record.canonical, record.name)
 
 
-class Book:
+class TrafficFootprintIndex:
     """A sink of the reflector's."""
 
     def __init__(self, tell: Tell) -> None:
