@@ -7,6 +7,7 @@ import argparse
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Final
 
 from footprint.cluster.client import ApiError, ClusterConfigError
@@ -15,6 +16,7 @@ from lab import preconditions, state
 from lab.errors import LabError
 from lab.lab import Lab, LabConfig
 from lab.network import conntrack_table
+from lab.signals import signals_end
 
 _WATCH_SECONDS: Final = 1.0
 
@@ -23,7 +25,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a subcommand. Returns the exit status: 0, or 2 with one line on stderr that names the remedy."""
     options = _parser().parse_args(argv)
     try:
-        return int(options.run(options))
+        with signals_end():
+            return int(options.run(options))
     except (LabError, ApiError, ClusterConfigError) as error:
         print(f"error: {error}", file=sys.stderr)
         return EXIT_USAGE
@@ -44,8 +47,16 @@ def _up(options: argparse.Namespace) -> int:
                     reported.add(name)
                 time.sleep(_WATCH_SECONDS)
         except KeyboardInterrupt:
-            print("\nremoving the lab", flush=True)
+            _say_goodbye()
+        except SystemExit:
+            _say_goodbye()
+            raise
     return 0
+
+
+def _say_goodbye() -> None:
+    with suppress(OSError):  # after SIGHUP there may be no terminal
+        print("\nremoving the lab", flush=True)
 
 
 def _welcome(lab: Lab, seconds: float) -> str:

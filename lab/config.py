@@ -55,8 +55,8 @@ class LabConfig:
     def node_specs(self) -> tuple[NodeSpec, ...]:
         return tuple(NodeSpec(f"node{i}", i, self.link) for i in range(1, self.nodes + 1))
 
-    def kubelet_nodes(self) -> list[dict[str, Any]]:
-        """What the kubelet stand-in is told about its nodes."""
+    def node_descriptions(self) -> list[dict[str, Any]]:
+        """What the process that plays the nodes is told, for ``nodes.json``."""
         return [
             {"name": n.name, "index": n.index, "link": n.link, "cpu": self.node_cpu, "memory": self.node_memory}
             for n in self.node_specs

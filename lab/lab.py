@@ -25,7 +25,7 @@ from typing import Any, Final, Self
 
 from kubernetes.client import ApiClient
 
-from footprint.cluster.client import connect, request
+from footprint.cluster.client import ApiError, connect, request
 from lab import preconditions, programs, state
 from lab.config import LabConfig
 from lab.controlplane import build, commands, pins, scheduler_config
@@ -36,7 +36,7 @@ from lab.errors import LabError
 from lab.network import conntrack_table, netns
 from lab.network.fabric import Fabric
 from lab.processes import POLL_SECONDS, Process, start, stop_all
-from lab.signals import sigterm_raises, uninterrupted
+from lab.signals import signals_end, uninterrupted
 
 __all__ = ["Lab", "LabConfig"]
 
@@ -45,7 +45,8 @@ _AGENT_GRACE: Final = 6.0  # an agent may take 5 s for its last publish
 _END_GRACE: Final = 2.0
 _KUBECTL_SECONDS: Final = 120.0
 _EXTENDER: Final = "extender"
-_KUBELET: Final = "kubelet"
+_NODES: Final = "nodes"
+_AGENT_PREFIX: Final = "nodeagent-"
 
 
 class Lab:
@@ -64,7 +65,7 @@ class Lab:
         preconditions.conntrack()
         binaries = build.ensure()
         state.clean_leftovers()
-        self._stack.enter_context(sigterm_raises())
+        self._stack.enter_context(signals_end())
         try:
             self._up(binaries)
         except BaseException:
@@ -112,7 +113,7 @@ class Lab:
         return done.stdout
 
     def logs(self, component: str) -> Path:
-        """Log of ``etcd``, ``kube-...``, ``kubelet``, ``extender``, ``nodeagent-NODE`` or something spawned."""
+        """Log of ``etcd``, ``kube-...``, ``nodes``, ``extender``, ``nodeagent-NODE`` or something spawned."""
         return self.dir / "logs" / f"{component}.log"
 
     @property
@@ -128,6 +129,23 @@ class Lab:
     def ended(self) -> list[str]:
         """Components that ended without having been stopped."""
         return self._plane.ended() + [name for name, process in self._processes.items() if not process.running]
+
+    def lost(self) -> list[str]:
+        """A line for each component that ended without having been stopped: it does not come back by itself."""
+        own = {name: process for name, process in self._processes.items() if self._is_component(name)}
+        ended = self._plane.ended() + [name for name, process in own.items() if not process.running]
+        return [f"{name} has ended; the last lines of its log say why: {self.logs(name)}" for name in ended]
+
+    def unready(self) -> list[str]:
+        """A line for each node that takes no pods, or one for the API server when it does not answer."""
+        try:
+            return cluster.unready_nodes(self._api, self.node_names)
+        except ApiError as error:
+            return [f"the API server does not answer: {error}"]
+
+    @staticmethod
+    def _is_component(name: str) -> bool:
+        return name in (_NODES, _EXTENDER) or name.startswith(_AGENT_PREFIX)
 
     def create_namespace(self, name: str) -> None:
         """A namespace that takes pods. Raises ApiError, LabError."""
@@ -169,11 +187,11 @@ class Lab:
     def start_agent(self, node: str, *, env: Mapping[str, str] | None = None) -> Process:
         """Start the agent of ``node``; returns at once (it publishes when it has measured)."""
         argv = programs.agent(self._nodes[node], self._agent_kubeconfigs[node], self.config.agent_args)
-        return self.spawn_in(node, argv, name=f"nodeagent-{node}", env=env)
+        return self.spawn_in(node, argv, name=f"{_AGENT_PREFIX}{node}", env=env)
 
     def stop_agent(self, node: str, sig: int = signal.SIGTERM) -> int:
         """Stop the agent of ``node`` with ``sig``; returns its exit status (negative: a signal ended it)."""
-        return self._stop(f"nodeagent-{node}", sig)
+        return self._stop(f"{_AGENT_PREFIX}{node}", sig)
 
     def start_extender(self) -> Process:
         """Start the extender and wait until it is ready. Raises LabError."""
@@ -275,11 +293,11 @@ class Lab:
         self._plane.start()
         self._api = connect(str(self.kubeconfig), user_agent="traffic-footprint-lab")
         self._stack.callback(_close_client, self._api)
-        self._start_kubelet()
+        self._start_nodes()
         self.kubectl("apply", "-k", str(programs.MANIFESTS / "base"))
         self._extender_kubeconfig = self._account(programs.EXTENDER_ACCOUNT, commands.LOCAL_SERVER)
         self._plane.wait_controllers()
-        self._processes[_KUBELET].wait_ready(lambda: cluster.nodes_ready(self._api, self._nodes), _READY_SECONDS)
+        self._processes[_NODES].wait_ready(lambda: cluster.nodes_ready(self._api, self._nodes), _READY_SECONDS)
         self._agent_kubeconfigs = {
             node: self._account(programs.AGENT_ACCOUNT, commands.NODE_SERVER, node) for node in self.node_names
         }
@@ -292,11 +310,11 @@ class Lab:
         self.start_scheduler()
         self._check_alive()
 
-    def _start_kubelet(self) -> None:
+    def _start_nodes(self) -> None:
         nodes = self.dir / "nodes.json"
-        nodes.write_text(json.dumps(self.config.kubelet_nodes()))
-        argv = programs.kubelet(self.id, self.dir, self.kubeconfig, nodes)
-        self.spawn_in("cp", argv, name=_KUBELET, env={"PYTHONPATH": str(programs.CHECKOUT)})
+        nodes.write_text(json.dumps(self.config.node_descriptions()))
+        argv = programs.nodes(self.id, self.dir, self.kubeconfig, nodes)
+        self.spawn_in("cp", argv, name=_NODES, env={"PYTHONPATH": str(programs.CHECKOUT)})
 
     def _account(self, account: str, server: str, node: str | None = None) -> Path:
         """A kubeconfig with a fresh token of service account ``account``: RBAC is enforced for it. With ``node``
@@ -328,12 +346,12 @@ class Lab:
         return process.stop(sig, _AGENT_GRACE)
 
     def _stop_everything(self) -> None:
-        """Agents, extender and what was spawned first, the kubelet stand-in after them."""
-        kubelet = self._processes.pop(_KUBELET, None)
+        """Agents, extender and what was spawned first, the nodes' process after them."""
+        nodes = self._processes.pop(_NODES, None)
         stop_all(self._processes.values(), _END_GRACE)
         self._processes.clear()
-        if kubelet is not None:
-            kubelet.stop(grace=_END_GRACE)
+        if nodes is not None:
+            nodes.stop(grace=_END_GRACE)
 
     def _keep(self) -> None:
         target = self.config.keep_dir

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Command lines of what a lab runs beside the control plane: node agents, extender, kubelet stand-in. Pure."""
+"""Command lines of what a lab runs beside the control plane: node agents, extender, nodes. Pure."""
 
 from __future__ import annotations
 
@@ -45,11 +45,11 @@ def extender(kubeconfig: Path, extra: Sequence[str], port: int = EXTENDER_PORT) 
     ]  # fmt: skip
 
 
-def kubelet(lab_id: str, directory: Path, kubeconfig: Path, nodes: Path) -> list[str]:
-    """The kubelet stand-in for all nodes."""
+def nodes(lab_id: str, directory: Path, kubeconfig: Path, descriptions: Path) -> list[str]:
+    """The process that plays the kubelets of all nodes."""
     return [
         sys.executable, "-m", "lab.nodes",
-        "--lab-id", lab_id, "--dir", str(directory), "--kubeconfig", str(kubeconfig), "--nodes", str(nodes),
+        "--lab-id", lab_id, "--dir", str(directory), "--kubeconfig", str(kubeconfig), "--nodes", str(descriptions),
     ]  # fmt: skip
 
 

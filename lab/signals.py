@@ -1,5 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How a driver is interrupted: SIGTERM unwinds it like Ctrl-C, and its cleaning up is not cut off."""
+"""How a program of the lab is ended: SIGINT, SIGTERM and SIGHUP unwind it, and its cleaning up is not cut off.
+
+Enters: signals. Leaves: KeyboardInterrupt for SIGINT, SystemExit(128 + number) for the others, raised in the main
+thread. Guarantees: SIGINT works even where the program inherited it as ignored, as a shell's background jobs do.
+SIGHUP stays ignored where it was inherited so: that is what ``nohup`` asks for.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +14,9 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import NoReturn
+from typing import Final, NoReturn
+
+ENDING: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def _on_main_thread() -> bool:
@@ -17,34 +24,44 @@ def _on_main_thread() -> bool:
 
 
 @contextmanager
-def sigterm_raises() -> Iterator[None]:
-    """SIGTERM unwinds the driver as Ctrl-C does, unless the program has its own way with it."""
-    if not _on_main_thread() or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+def signals_end() -> Iterator[None]:
+    """Each of ENDING unwinds this block. A handler that the program installed itself is kept."""
+    if not _on_main_thread():
         yield
         return
     pid = os.getpid()
 
-    def on_term(number: int, _frame: FrameType | None) -> NoReturn:
+    def on_signal(number: int, _frame: FrameType | None) -> NoReturn:
         if os.getpid() != pid:  # a forked child of the driver has no lab to clean up
             os._exit(128 + number)
+        if number == signal.SIGINT:
+            raise KeyboardInterrupt
         raise SystemExit(128 + number)
 
-    signal.signal(signal.SIGTERM, on_term)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
-
-
-@contextmanager
-def uninterrupted() -> Iterator[None]:
-    """Cleaning up is short and bounded; a second Ctrl-C must not cut it off."""
-    if not _on_main_thread():
-        yield
-        return
-    before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.getsignal(number) for number in ENDING if _is_ours_to_set(number)}
+    for number in before:
+        signal.signal(number, on_signal)
     try:
         yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Ignore ENDING within this block: cleaning up is short, and a second Ctrl-C must not cut it off."""
+    if not _on_main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in ENDING}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _is_ours_to_set(number: signal.Signals) -> bool:
+    replaceable = {signal.SIG_DFL, signal.SIG_IGN} if number == signal.SIGINT else {signal.SIG_DFL}
+    return signal.getsignal(number) in replaceable

@@ -7,6 +7,7 @@ A check that draws new examples each time can refuse a change that has nothing t
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 # No deadlines: how long an example takes says more about the machine's other work than about the code.
@@ -15,3 +16,12 @@ settings.register_profile(
     "fuzz", deadline=None, max_examples=3000, suppress_health_check=[HealthCheck.too_slow], print_blob=True
 )
 settings.load_profile("repeatable")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_call(item: pytest.Item) -> None:
+    """A test fails before its first line when the lab that its fixtures stand on is not healthy."""
+    if item.get_closest_marker("cluster"):
+        from tests import labs  # noqa: PLC0415 - only this tier needs a lab
+
+        labs.fail_when_unhealthy()

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the lab asks of its API server while it comes up: tokens, and whether nodes and accounts are there.
+"""What the lab asks its API server: tokens, and whether nodes and accounts are ready.
 
-Enters: the administrator's client. Leaves: plain answers. Guarantees: an API server that is busy or restarting
-reads as "not yet", never as a failure; the caller's deadline decides.
+Enters: the administrator's client. Leaves: tokens, booleans, reasons. Guarantees: while a lab starts, an API
+server that is busy or restarting counts as "not yet", never as a failure. The caller's deadline decides.
 """
 
 from __future__ import annotations
@@ -45,6 +45,24 @@ def nodes_ready(api: ApiClient, names: Collection[str]) -> bool:
     except ApiError as error:
         return _not_yet(error)
     return {node["metadata"]["name"] for node in nodes if is_ready(node)} >= set(names)
+
+
+def unready_nodes(api: ApiClient, names: Collection[str]) -> list[str]:
+    """A line for each of ``names`` that takes no pods, with the reason the API gives. Raises ApiError."""
+    nodes = {node["metadata"]["name"]: node for node in request(api, "GET", "/api/v1/nodes")["items"]}
+    return [
+        f"node {name} {_why(nodes[name]) if name in nodes else 'is not registered'}"
+        for name in names
+        if name not in nodes or not is_ready(nodes[name])
+    ]
+
+
+def _why(node: Mapping[str, Any]) -> str:
+    conditions = node.get("status", {}).get("conditions", [])
+    ready: Mapping[str, Any] = next((c for c in conditions if c["type"] == "Ready"), {})
+    if ready.get("status") == "True":
+        return f"still has the taint {_NOT_READY}"
+    return f"is NotReady: {ready.get('message') or 'it has not reported a status'}"
 
 
 def pods_admitted(api: ApiClient, namespace: str = "default") -> bool:

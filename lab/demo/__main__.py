@@ -22,6 +22,7 @@ from lab.demo.report import placement_table, prepare, table, write
 from lab.demo.scenario import Scenario
 from lab.demo.verdict import judge
 from lab.errors import LabError
+from lab.signals import signals_end
 
 
 def _arguments(argv: list[str] | None) -> argparse.Namespace:
@@ -69,10 +70,11 @@ def main(argv: list[str] | None = None) -> int:
     scenario = Scenario(seed=options.seed, nodes=options.nodes)
     reports = []
     try:
-        for extender in (False, True):
-            console.rule("with Traffic Footprint" if extender else "default scheduler", align="left")
-            say = lambda text: console.print(text, highlight=False, markup=False)  # noqa: E731
-            reports.append(run(scenario, extender=extender, say=say, keep=options.keep_logs))
+        with signals_end():
+            for extender in (False, True):
+                console.rule("with Traffic Footprint" if extender else "default scheduler", align="left")
+                say = lambda text: console.print(text, highlight=False, markup=False)  # noqa: E731
+                reports.append(run(scenario, extender=extender, say=say, keep=options.keep_logs))
     except (LabError, ApiError) as error:
         fail(str(error))
     except KeyboardInterrupt:

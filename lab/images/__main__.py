@@ -10,14 +10,14 @@ from collections.abc import Sequence
 from lab.errors import LabError
 from lab.images.images import describe, image
 from lab.images.inputs import COMPONENTS
-from lab.signals import sigterm_raises
+from lab.signals import signals_end
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """0, or 2 with one line on stderr that names the remedy."""
     options = _parser().parse_args(argv)
     try:
-        with sigterm_raises():
+        with signals_end():
             for component in COMPONENTS if options.component == "all" else (options.component,):
                 print(describe(image(component)), flush=True)
     except LabError as error:

@@ -1,15 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Nodes in the API: registered once, kept alive by Leases.
+"""Node objects in the API: registered once, reported every five minutes, kept alive by Leases.
 
-In: node descriptions. Out: Node objects that the node lifecycle controller and the scheduler take for real ones.
-Building the objects is pure; ``Registrar`` sends them. An API server that is away is waited for.
+Enters: node descriptions. Leaves: Node objects that the node lifecycle controller and the scheduler treat as real.
+Guarantees: a Lease is renewed even where the status was refused, and one node's failure costs no other node. An
+API server that is away is asked again. Building the objects is pure; ``Registrar`` sends them.
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from http import HTTPStatus
@@ -62,7 +63,12 @@ def node_object(node: NodeDescription) -> dict[str, Any]:
 
 
 def node_status(node: NodeDescription, since: float, now: float) -> dict[str, Any]:
-    """The status patch; ready since ``since``, heard of at ``now`` (seconds since the epoch)."""
+    """The strategic merge patch of a node's status. Times are seconds since the epoch.
+
+    Lists in such a patch merge by a key, which for addresses is their type. A node has two of type InternalIP, so
+    the list says that it replaces the old one, as a kubelet's does. Without that the API server refuses every
+    patch after the first.
+    """
     resources = {"cpu": node.cpu, "memory": node.memory, "pods": str(MAX_PODS)}
     times = {"lastHeartbeatTime": stamp(now), "lastTransitionTime": stamp(since)}
     pressures = ("MemoryPressure", "DiskPressure", "PIDPressure")
@@ -83,6 +89,7 @@ def node_status(node: NodeDescription, since: float, now: float) -> dict[str, An
             "addresses": [
                 *({"type": "InternalIP", "address": ip} for ip in node.ips),
                 {"type": "Hostname", "address": node.name},
+                {"$patch": "replace"},
             ],
             "nodeInfo": info,
         }
@@ -102,21 +109,22 @@ def lease_object(node: NodeDescription, uid: str, renewed: float) -> dict[str, A
 
 
 class Registrar:
-    """Registers nodes and keeps them alive; ``run`` blocks until ``stop``."""
+    """Registers nodes and keeps them alive. ``clock`` gives monotonic seconds."""
 
-    def __init__(self, api: ApiClient, nodes: Sequence[NodeDescription]) -> None:
-        self._api, self._nodes = api, nodes
+    def __init__(
+        self, api: ApiClient, nodes: Sequence[NodeDescription], *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._api, self._nodes, self._clock = api, nodes, clock
         self._uids: dict[str, str] = {}
         self._since = time.time()
         self._status_due: dict[str, float] = {}
 
     def run(self, stop: threading.Event) -> None:
-        """Register, then renew every RENEW_SECONDS; a failure is retried sooner and logged once."""
+        """Keep the nodes alive until ``stop``. A failure is logged once and tried again sooner."""
         failing = False
         while not stop.is_set():
             try:
-                for node in self._nodes:
-                    self._keep(node)
+                self.keep_alive()
                 failing = False
             except Exception as error:  # the thread lives on: without it every node of the lab is lost
                 if not failing:
@@ -125,15 +133,33 @@ class Registrar:
                 failing = True
             stop.wait(RETRY_SECONDS if failing else RENEW_SECONDS)
 
-    def _keep(self, node: NodeDescription) -> None:
-        now = time.monotonic()
+    def keep_alive(self) -> None:
+        """Register nodes that are new, renew every Lease, report each status that is due.
+
+        Every node is tried. Raises the first failure afterwards.
+        """
+        failures: list[Exception] = []
+        for node in self._nodes:
+            for step in (self._renew, self._report):
+                try:
+                    step(node)
+                except Exception as error:
+                    failures.append(error)
+        if failures:
+            raise failures[0]
+
+    def _uid(self, node: NodeDescription) -> str:
         if node.name not in self._uids:
             self._uids[node.name] = self._register(node)
-            self._status_due[node.name] = now
+            self._status_due[node.name] = self._clock()
+        return self._uids[node.name]
+
+    def _report(self, node: NodeDescription) -> None:
+        self._uid(node)
+        now = self._clock()
         if now >= self._status_due[node.name]:
             self._send_status(node)
             self._status_due[node.name] = now + STATUS_SECONDS
-        self._renew(node)
 
     def _register(self, node: NodeDescription) -> str:
         try:
@@ -151,14 +177,12 @@ class Registrar:
         try:
             request(self._api, "PATCH", path, body=body, content_type="application/strategic-merge-patch+json")
         except ApiError as error:
-            if (
-                error.status == HTTPStatus.NOT_FOUND
-            ):  # someone deleted the Node: it comes back, as a real one would
+            if error.status == HTTPStatus.NOT_FOUND:  # somebody deleted the Node: register it again
                 self._uids.pop(node.name, None)
             raise
 
     def _renew(self, node: NodeDescription) -> None:
-        body = lease_object(node, self._uids[node.name], time.time())
+        body = lease_object(node, self._uid(node), time.time())
         try:
             request(self._api, "PATCH", f"{_LEASES}/{node.name}", body=body, content_type=MERGE_PATCH)
         except ApiError as error:

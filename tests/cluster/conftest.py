@@ -1,9 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Labs for the cluster tier: started once per module that asks, always removed, never skipped.
-
-A machine that cannot run a lab (no root, a tool missing) fails these tests with the remedy: a tier that did not
-run must not look as if it had passed. ``pytest -m "not cluster"`` leaves the tier out on purpose.
-"""
+"""The lab of a module of the cluster tier. ``tests.labs`` starts, checks and removes it."""
 
 from __future__ import annotations
 
@@ -12,24 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from lab.errors import LabError
 from lab.lab import Lab, LabConfig
+from tests.labs import running
 
-
-def running(config: LabConfig) -> Iterator[Lab]:
-    """A lab for a fixture to yield from; what it logged is kept in ``build/cluster-logs``."""
-    try:
-        lab = Lab(config).__enter__()
-    except LabError as error:
-        pytest.fail(f"the lab did not come up: {error}", pytrace=False)
-    try:
-        yield lab
-    finally:
-        lab.__exit__(None, None, None)
+__all__ = ["logs_of", "running"]
 
 
 def logs_of(module: str) -> Path:
-    """Where the logs of a module's lab are kept after the run, for whoever has to find out what went wrong."""
+    """Where the logs of a module's lab are kept after the run: ``build/cluster-logs``."""
     return Path(__file__).parents[2] / "build" / "cluster-logs" / module
 
 

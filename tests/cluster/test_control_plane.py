@@ -9,12 +9,13 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from footprint.cluster.client import request
 from lab import programs, state
 from lab.controlplane import pins
 from lab.errors import LabError
@@ -137,6 +138,25 @@ def test_the_api_comes_back_after_a_restart_with_what_it_knew(bare: Lab) -> None
     assert bare.ended() == []
 
 
+def test_a_lab_says_which_component_is_lost_and_which_node_is_not_ready(bare: Lab) -> None:
+    assert bare.lost() == bare.unready() == []
+    agent = bare.start_agent("node1")
+    agent.send(signal.SIGKILL)
+    agent.wait(20)
+    assert [line.partition(" has ended")[0] for line in bare.lost()] == ["nodeagent-node1"]
+    bare.stop_agent("node1")
+    bare.stop_apiserver()
+    assert bare.unready()[0].startswith("the API server does not answer")
+    bare.start_apiserver()
+    said = {"status": {"conditions": [{"type": "Ready", "status": "False", "message": "unplugged"}]}}
+    path = "/api/v1/nodes/node2/status"
+    request(bare.api, "PATCH", path, body=said, content_type="application/strategic-merge-patch+json")
+    assert bare.unready() == ["node node2 is NotReady: unplugged"]
+    said["status"]["conditions"][0] |= {"status": "True", "message": "plugged in again"}
+    request(bare.api, "PATCH", path, body=said, content_type="application/strategic-merge-patch+json")
+    assert eventually(lambda: bare.unready() == [])
+
+
 def _this_namespace() -> int:
     return Path("/proc/thread-self/ns/net").stat().st_ino
 
@@ -144,9 +164,13 @@ def _this_namespace() -> int:
 # The rest starts labs of its own, as another user of this machine would.
 
 
-def up(log: Path) -> Process:
+IN_BACKGROUND = ("sh", "-c", 'trap "" INT; exec "$@"', "sh")
+"""Starts a program with SIGINT ignored, as ``sh -c 'program &'`` does."""
+
+
+def up(log: Path, prefix: Sequence[str] = ()) -> Process:
     """``python -m lab up``, ready."""
-    argv = [sys.executable, "-m", "lab", "up", "--nodes", "1", "--no-extender", "--no-agents"]
+    argv = [*prefix, sys.executable, "-m", "lab", "up", "--nodes", "1", "--no-extender", "--no-agents"]
     process = start(argv, log=log, name="lab-up", env={"PYTHONPATH": str(CHECKOUT)})
     try:
         process.wait_ready(lambda: "Ctrl-C removes it" in log.read_text(), 180)
@@ -188,10 +212,16 @@ def test_two_labs_run_side_by_side_and_end_alone(bare: Lab, tmp_path: Path) -> N
     assert len(objects(bare, "nodes")) == 2
 
 
-def test_sigterm_removes_the_lab(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("number", "status"), [(signal.SIGINT, 0), (signal.SIGTERM, 128 + 15), (signal.SIGHUP, 128 + 1)]
+)
+def test_a_lab_in_the_background_is_removed_by_each_signal(
+    tmp_path: Path, number: signal.Signals, status: int
+) -> None:
     log = tmp_path / "up.log"
-    process = up(log)
-    assert process.stop(signal.SIGTERM, 20) == 128 + signal.SIGTERM, log.read_text()
+    process = up(log, IN_BACKGROUND)
+    assert process.stop(number, 20) == status, log.read_text()
+    assert "removing the lab" in log.read_text()
     assert traces_of(lab_in(log)) == []
 
 

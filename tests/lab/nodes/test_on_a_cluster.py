@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The kubelet stand-in under a real API server, controllers and scheduler."""
+"""The lab's nodes under a real API server, controllers and scheduler."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from typing import Any
 
 import pytest
 
-from footprint.cluster.client import ApiError, request
-from lab.errors import LabError
+from footprint.cluster.client import MERGE_PATCH, ApiError, request
 from lab.lab import Lab, LabConfig
 from lab.network import netns
+from lab.nodes.registration import STATUS_SECONDS, NodeDescription, Registrar
+from tests.labs import running
 
 pytestmark = pytest.mark.cluster
 
@@ -23,15 +24,7 @@ PODS = "/api/v1/namespaces/default/pods"
 
 @pytest.fixture(scope="module")
 def lab() -> Iterator[Lab]:
-    made = Lab(LabConfig(nodes=2, agents=False, extender=False))
-    try:
-        made.__enter__()
-    except LabError as error:
-        pytest.fail(f"the lab did not come up: {error}", pytrace=False)
-    try:
-        yield made
-    finally:
-        made.__exit__(None, None, None)
+    yield from running(LabConfig(nodes=2, agents=False, extender=False))
 
 
 def eventually(condition: Callable[[], Any], what: str, seconds: float = 60.0) -> Any:
@@ -78,6 +71,24 @@ def answers(lab: Lab, url: str) -> bool:
 
 def namespace_of(lab: Lab, pod: dict[str, Any]) -> str:
     return f"tf-{lab.id}-p-{pod['metadata']['uid'].replace('-', '')[:10]}"
+
+
+def test_a_node_reports_its_status_again_every_five_minutes(lab: Lab) -> None:
+    now = 0.0
+    node = NodeDescription("long-lived", 9)
+    registrar = Registrar(lab.api, [node], clock=lambda: now)
+    path = "/api/v1/nodes/long-lived"
+    try:
+        registrar.keep_alive()
+        # What only a new report can bring back: somebody changed the addresses meanwhile.
+        other = {"status": {"addresses": [{"type": "Hostname", "address": "changed"}]}}
+        request(lab.api, "PATCH", f"{path}/status", body=other, content_type=MERGE_PATCH)
+        for now in (STATUS_SECONDS, 2 * STATUS_SECONDS):  # noqa: B007 - the registrar's clock reads it
+            registrar.keep_alive()
+            found = request(lab.api, "GET", path)["status"]["addresses"]
+            assert [each["address"] for each in found] == [*node.ips, "long-lived"]
+    finally:
+        request(lab.api, "DELETE", path)
 
 
 def test_a_pod_runs_in_its_own_namespace_with_its_addresses_and_variables(lab: Lab) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from footprint.cluster.client import ApiError
 from lab.nodes import registration
 from lab.nodes.registration import NodeDescription
 
@@ -25,7 +26,8 @@ def test_the_status_says_ready_with_resources_and_addresses() -> None:
     assert ready["status"] == "True"
     assert ready["lastTransitionTime"] == "1970-01-01T00:16:40Z"
     assert ready["lastHeartbeatTime"] == "1970-01-01T00:17:40Z"
-    assert [a["address"] for a in status["addresses"]] == ["10.10.0.12", "fd00:10::12", "node2"]
+    assert [a["address"] for a in status["addresses"][:-1]] == ["10.10.0.12", "fd00:10::12", "node2"]
+    assert status["addresses"][-1] == {"$patch": "replace"}
 
 
 def test_the_lease_goes_with_its_node() -> None:
@@ -56,3 +58,21 @@ def test_nodes_are_kept_alive_whatever_a_request_failed_with(monkeypatch: pytest
     stop.set()
     thread.join(10)
     assert not thread.is_alive()
+
+
+def test_a_refused_status_costs_neither_the_lease_nor_the_other_nodes(monkeypatch: pytest.MonkeyPatch) -> None:
+    renewed: list[str] = []
+
+    def request(_api: Any, _method: str, path: str, **_options: Any) -> dict[str, Any]:
+        if path == "/api/v1/nodes/node2/status":
+            raise ApiError(422, "refused")
+        if "/leases/" in path:
+            renewed.append(path.rpartition("/")[2])
+        return {"metadata": {"uid": "u"}}
+
+    monkeypatch.setattr(registration, "request", request)
+    registrar = registration.Registrar(object(), [NODE, NodeDescription("node3", 3)])  # type: ignore[arg-type]
+    for _ in range(2):
+        with pytest.raises(ApiError, match="refused"):
+            registrar.keep_alive()
+    assert renewed == ["node2", "node3"] * 2
