@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What every long-running program of the project does alike: logs, signals, one-line errors."""
+"""What every program of the project does alike: logs, signals, one-line errors.
+
+Enters: the format and level of logs, and messages. Leaves: events and one-line errors on standard error.
+Guarantees: an error is one line, whatever text it repeats; a log holds no values of variables.
+"""
 
 from __future__ import annotations
 
@@ -7,21 +11,24 @@ import logging
 import signal
 import sys
 import threading
-from typing import Any, Literal, NoReturn
+from typing import Any, Final, Literal, NoReturn
 
-import structlog
+from footprint.text import visible
 
 LogFormat = Literal["json", "text"]
-EXIT_USAGE = 2
-"""Exit status of every error that the operator can mend."""
+EXIT_USAGE: Final = 2
+"""Exit status after every error that the operator can mend."""
 
 
 def configure_logging(fmt: LogFormat, level: str) -> None:
-    """Structured logs on stderr: one JSON object or one readable line per event; ``level`` as in ``logging``.
+    """Write structured logs to standard error.
 
-    Tracebacks come without the values of variables: these may be a credential, or a whole cluster, which takes a
-    tenth of a second to write down.
+    ``fmt``: one JSON object, or one readable line, for each event. ``level``: a name that ``logging`` knows.
+    Tracebacks leave the values of variables out. A value may be a credential. It may also be a whole cluster,
+    which takes a tenth of a second to write.
     """
+    import structlog  # noqa: PLC0415 - a tenth of a second, which `--help` does not need
+
     renderer: Any = (
         structlog.processors.JSONRenderer()
         if fmt == "json"
@@ -49,7 +56,7 @@ def configure_logging(fmt: LogFormat, level: str) -> None:
 
 
 def stop_on_signals() -> threading.Event:
-    """An event that SIGTERM and SIGINT set; a second signal ends the process at once."""
+    """An event that SIGTERM or SIGINT sets. A second signal ends the process at once."""
     stop = threading.Event()
 
     def on_signal(number: int, _frame: object) -> None:
@@ -64,6 +71,11 @@ def stop_on_signals() -> threading.Event:
 
 
 def fail(message: str, remedy: str = "") -> NoReturn:
-    """End the program with one line on stderr that names the remedy, and exit status 2."""
-    print(f"error: {message}; {remedy}" if remedy else f"error: {message}", file=sys.stderr)
+    """End the program with exit status 2 and one line on standard error.
+
+    ``message`` says what happened and why it matters, ``remedy`` what to do. Characters that a terminal would act
+    on are spelled out.
+    """
+    line = f"error: {message}; {remedy}" if remedy else f"error: {message}"
+    print(visible(line), file=sys.stderr)
     raise SystemExit(EXIT_USAGE)
