@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``traffic-footprint-nodeagent``: the subcommands ``run`` (the default), ``preflight``, ``watch`` and ``unload``.
+"""``traffic-footprint-nodeagent``: the subcommands ``run`` (the default), ``preflight``, ``top`` and ``unload``.
+
+``watch`` is the old name of ``top`` and still works.
 
 Enters: the command line. Leaves: the exit status of the subcommand; 2 with one line that names the remedy for a
 command line that cannot be used.
@@ -11,16 +13,16 @@ import sys
 from typing import Final, NoReturn
 
 from footprint.service import fail
-from nodeagent.settings import PROGRAM, BadSettingError, parse, parse_preflight, parse_watch
+from nodeagent.settings import PROGRAM, BadSettingError, parse, parse_preflight, parse_top
 
 _USAGE: Final = f"""usage: {PROGRAM} [run] [options]
        {PROGRAM} preflight [--output text|json] [--uplink INTERFACE]
-       {PROGRAM} watch [--pods FILE] [--once] [--output text|json] [options]
+       {PROGRAM} top [--pods FILE] [--once] [--output text|json] [options]
        {PROGRAM} unload
 
 run (default)  measure this node's traffic and publish it on its Node; see `{PROGRAM} run --help`
 preflight      say what this machine can measure, and what to do where it cannot
-watch          show this machine's elephants and footprints live, no cluster needed; see `{PROGRAM} watch --help`
+top            show this machine's elephants and footprints live, no cluster needed; see `{PROGRAM} top --help`
 unload         remove the programs that agents left in this machine's kernel for their successors
 """
 
@@ -33,7 +35,7 @@ def main() -> NoReturn:
         print(_USAGE, end="")
         sys.exit(0)
     if command not in ("", *_COMMANDS):
-        fail(f"unknown command {command[:60]!r}", "use run, preflight, watch or unload")
+        fail(f"unknown command {command[:60]!r}", "use run, preflight, top or unload")
     try:
         sys.exit(_COMMANDS[command or "run"](arguments[1:] if command else arguments))
     except BadSettingError as error:
@@ -55,10 +57,10 @@ def _preflight(arguments: list[str]) -> int:
     return preflight.report(parse_preflight(arguments))
 
 
-def _watch(arguments: list[str]) -> int:
+def _top(arguments: list[str]) -> int:
     from nodeagent.top import run as top  # noqa: PLC0415
 
-    return top.run(parse_watch(arguments))
+    return top.run(parse_top(arguments))
 
 
 def _unload(arguments: list[str]) -> int:
@@ -69,4 +71,4 @@ def _unload(arguments: list[str]) -> int:
     return unload.unload()
 
 
-_COMMANDS: Final = {"run": _run, "preflight": _preflight, "watch": _watch, "unload": _unload}
+_COMMANDS: Final = {"run": _run, "preflight": _preflight, "top": _top, "watch": _top, "unload": _unload}

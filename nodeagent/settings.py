@@ -179,7 +179,7 @@ class PreflightSettings(BaseSettings):
     """Seconds that compiling the eBPF program may take for one way to attach it."""
 
 
-class WatchSettings(MeasuringSettings):
+class TopSettings(MeasuringSettings):
     """Shows live elephants and the footprints of their owners on this machine. Needs no cluster, and changes
     nothing but the byte accounting of connections, which the ctnetlink source switches on and leaves on.
 
@@ -189,7 +189,7 @@ class WatchSettings(MeasuringSettings):
     rate needs two intervals. Ctrl-C ends it."""
 
     model_config = SettingsConfigDict(
-        **_CONFIG, cli_prog_name=f"{PROGRAM} watch", cli_shortcuts={"for-seconds": "for"}
+        **_CONFIG, cli_prog_name=f"{PROGRAM} top", cli_shortcuts={"for-seconds": "for"}
     )
 
     pods: Path | None = None
@@ -263,6 +263,6 @@ def parse_preflight(arguments: list[str]) -> PreflightSettings:
     return _parse(PreflightSettings, arguments)
 
 
-def parse_watch(arguments: list[str]) -> WatchSettings:
-    """As ``parse``, for watching."""
-    return _parse(WatchSettings, arguments)
+def parse_top(arguments: list[str]) -> TopSettings:
+    """As ``parse``, for ``top``."""
+    return _parse(TopSettings, arguments)

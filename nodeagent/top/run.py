@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``watch``: live elephants and footprints of one machine, without any cluster.
+"""``top``: live elephants and footprints of one machine, without any cluster.
 
 Enters: settings, a flow source, optionally a file that names addresses. Leaves: one view per reading on stdout:
 tables in place on a terminal, lines or JSON elsewhere. Guarantees: nothing is written anywhere else; ends with
@@ -35,7 +35,7 @@ from nodeagent.measuring.pacing import next_due
 from nodeagent.node.link import Link, LinkError, find_link, read_counters
 from nodeagent.node.locality import locality, node_addresses
 from nodeagent.node.pods import PodInfo
-from nodeagent.settings import WatchSettings
+from nodeagent.settings import TopSettings
 from nodeagent.sources.base import HOST, UNATTRIBUTED, FlowSource, SourceUnavailable
 from nodeagent.sources.ebpf.loader import Options
 from nodeagent.sources.ebpf.source import EbpfSource
@@ -214,7 +214,7 @@ class LineOutput:
         """Nothing is held back."""
 
 
-def run(settings: WatchSettings) -> int:
+def run(settings: TopSettings) -> int:
     """Watch until a signal or the end of the time asked for; the exit status."""
     notebook = Notebook()
     notebook.configure()
@@ -222,7 +222,7 @@ def run(settings: WatchSettings) -> int:
     try:
         named = _named(settings)
     except pods_file.PodsFileError as error:
-        fail(str(error), "see `traffic-footprint-nodeagent watch --help`")
+        fail(str(error), "see `traffic-footprint-nodeagent top --help`")
     source = _open(settings)
     try:
         watcher = Watcher(
@@ -239,14 +239,14 @@ def run(settings: WatchSettings) -> int:
         source.close()
 
 
-def _named(settings: WatchSettings) -> Named | None:
+def _named(settings: TopSettings) -> Named | None:
     """Raises PodsFileError."""
     if settings.addresses:
         return Neighbours(lambda: find_link(settings.uplink, settings.link_capacity).interface)
     return PodsFile(settings.pods) if settings.pods else None
 
 
-def _open(settings: WatchSettings) -> FlowSource:
+def _open(settings: TopSettings) -> FlowSource:
     try:
         return choose(settings.source, settings.flow_thresholds(), sources=_sources(settings.compile_timeout))
     except SourceUnavailable as error:
@@ -262,7 +262,7 @@ def _sources(compile_timeout: float | None = None) -> dict[str, Factory]:
     return sources
 
 
-def _until_done(watcher: Watcher, settings: WatchSettings, stop: threading.Event) -> int:
+def _until_done(watcher: Watcher, settings: TopSettings, stop: threading.Event) -> int:
     output = _output(settings)
     try:
         try:
@@ -277,7 +277,7 @@ def _until_done(watcher: Watcher, settings: WatchSettings, stop: threading.Event
     return 0
 
 
-def _output(settings: WatchSettings) -> Output:
+def _output(settings: TopSettings) -> Output:
     console = Console()
     if settings.output == "text" and sys.stdout.isatty() and not console.is_dumb_terminal:
         return TerminalOutput(console)
@@ -287,7 +287,7 @@ def _output(settings: WatchSettings) -> Output:
 def loop(
     tick: Callable[[float], View | None],
     show: Callable[[View], None],
-    settings: WatchSettings,
+    settings: TopSettings,
     stop: threading.Event,
 ) -> None:
     """Readings on a fixed schedule until ``stop``, the first view (``--once``) or the end of ``--for``."""

@@ -41,17 +41,18 @@ def test_help_names_every_subcommand(
 ) -> None:
     assert ended(monkeypatch, argument) == 0
     shown = capsys.readouterr().out
-    assert all(name in shown for name in ("run (default)", "preflight", "watch", "unload"))
+    assert all(name in shown for name in ("run (default)", "preflight", "top", "unload"))
 
 
 @pytest.mark.parametrize(
     ("arguments", "remedy"),
     [
-        (["measure"], "use run, preflight, watch"),
+        (["measure"], "use run, preflight, top"),
         (["run", "--node-name", "n1", "--poll-interval", "never"], "poll-interval"),
         (["--node-name", "n1", "--no-such-flag"], "no-such-flag"),
         (["preflight", "--output", "xml"], "output"),
-        (["watch", "--output", "xml"], "output"),
+        (["top", "--output", "xml"], "output"),
+        (["watch", "--output", "xml"], "output"),  # the old name of top
         (["run", "--node-name", "n1", "--kubeconfig", "/nowhere/config"], "--kubeconfig FILE"),
     ],
 )

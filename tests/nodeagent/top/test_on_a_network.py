@@ -33,7 +33,7 @@ from tests.nodeagent.sources.ctnetlink.network import (
 
 pytestmark = pytest.mark.netns
 
-PROGRAM = [sys.executable, "-c", "from nodeagent.cli import main; main()", "watch"]
+PROGRAM = [sys.executable, "-c", "from nodeagent.cli import main; main()", "top"]
 QUICK = ["--uplink", "uplink", "--link-capacity", "1G", "--poll-interval", "0.3"]
 ELEPHANTS = ["--elephant-bytes", "2M", "--elephant-rate", "1M"]
 PATIENCE = 60.0

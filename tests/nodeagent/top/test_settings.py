@@ -8,7 +8,7 @@ from types import MappingProxyType
 
 import pytest
 
-from nodeagent.settings import BadSettingError, WatchSettings, parse_watch
+from nodeagent.settings import BadSettingError, TopSettings, parse_top
 from nodeagent.sources.base import FlowThresholds, Locality
 from nodeagent.sources.ebpf.source import EbpfSource
 from nodeagent.top import run as watch
@@ -23,7 +23,7 @@ def _no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_flags_of_watching_and_of_measuring_are_both_taken() -> None:
-    settings = parse_watch(
+    settings = parse_top(
         [
             "--pods",
             "p",
@@ -56,13 +56,13 @@ def test_flags_of_watching_and_of_measuring_are_both_taken() -> None:
 )
 def test_a_bad_setting_is_one_line_that_names_its_flag(arguments: list[str], named: str) -> None:
     with pytest.raises(BadSettingError) as caught:
-        parse_watch(arguments)
+        parse_top(arguments)
     assert named in str(caught.value)
     assert "\n" not in f"{caught.value}{caught.value.remedy}"
 
 
 def test_every_setting_says_what_it_is() -> None:
-    assert [name for name, field in WatchSettings.model_fields.items() if not field.description] == []
+    assert [name for name, field in TopSettings.model_fields.items() if not field.description] == []
 
 
 def test_the_agents_program_in_the_kernel_is_neither_taken_over_nor_left_behind(
@@ -78,7 +78,7 @@ def test_the_agents_program_in_the_kernel_is_neither_taken_over_nor_left_behind(
 def test_once_ends_with_the_first_picture() -> None:
     answers: list[View | None] = [None, None, made(), made()]
     shown: list[View] = []
-    settings = parse_watch(["--once", "--poll-interval", "0.1"])
+    settings = parse_top(["--once", "--poll-interval", "0.1"])
     watch.loop(lambda _now: answers.pop(0), shown.append, settings, threading.Event())
     assert (len(shown), len(answers)) == (1, 1)
 
@@ -90,5 +90,5 @@ def test_a_stop_ends_the_loop_before_another_reading() -> None:
         taken.append(now)
         stop.set()
 
-    watch.loop(tick, lambda _view: None, parse_watch([]), stop)
+    watch.loop(tick, lambda _view: None, parse_top([]), stop)
     assert len(taken) == 1
