@@ -1,36 +1,26 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``traffic-footprint-extender [run]``: settings in, a serving process out; ``cleanup``: a cluster without
-what agents left in it. One clear line for what the operator can mend."""
+"""``traffic-footprint-extender [run]`` serves; ``cleanup`` removes from a cluster what agents left in it.
+
+Enters: the command line and the environment. Leaves: a call of the command with its settings. Ends the program
+with one line that says what to do when they cannot be understood.
+"""
 
 from __future__ import annotations
 
 import sys
-from collections import Counter
 from collections.abc import Sequence
-from contextlib import ExitStack
 from functools import partial
 from itertools import pairwise
 from typing import TypeVar
 
-import structlog
 from pydantic import ValidationError
 from pydantic_settings import BaseSettings, CliApp, SettingsError
 
-from extender.api.routes import Feed, create_app
 from extender.cleanup import CleanupSettings, cleanup, sentence
-from extender.cluster.offline import SavedCluster, StateFeed, StateFileError, read_objects, state_of
-from extender.cluster.state import ClusterState
-from extender.cluster.watches import Watches
-from extender.learning.feed import LearningFeed
-from extender.serving.certificates import CertificateError, Certificates
-from extender.serving.server import Server, listen
+from extender.run import serve
 from extender.settings import PROGRAM, Settings
 from footprint.cluster.client import ApiError, ClusterConfigError, connect, request
-from footprint.service import configure_logging, fail, stop_on_signals
-from footprint.units import parse_bandwidth
-
-_log = structlog.get_logger()
-
+from footprint.service import fail
 
 _Model = TypeVar("_Model", bound=BaseSettings)
 
@@ -64,69 +54,6 @@ def _read(model: type[_Model], command: str, arguments: Sequence[str]) -> _Model
         )
     except SettingsError as error:
         fail(str(error).splitlines()[0], see)
-
-
-def _source(settings: Settings) -> tuple[ClusterState, Feed]:
-    """What answers rest on: a saved cluster, or the API server's watches. Logs once nothing can be refused."""
-    default_rate = parse_bandwidth(settings.default_elephant_bandwidth)
-    if settings.state is not None:
-        try:
-            objects = read_objects(settings.state)
-        except StateFileError as error:
-            fail(f"--state {error}")
-        configure_logging(settings.log_format, settings.log_level)
-        saved = SavedCluster(objects, learn=settings.learn)
-        return state_of(
-            saved, stale=settings.stale_after, default_rate=default_rate, hold=settings.ledger_hold
-        ), StateFeed()
-    try:
-        api = connect(settings.kubeconfig, user_agent=PROGRAM)
-    except ClusterConfigError as error:
-        fail(str(error))
-    configure_logging(settings.log_format, settings.log_level)
-    state = ClusterState(stale_after=settings.stale_after, hold=settings.ledger_hold, default_rate=default_rate)
-    watches = Watches(api, state, namespace=settings.namespace)
-    if not settings.learn:
-        return state, watches
-    return state, LearningFeed(watches, state, api, namespace=settings.namespace, config=settings.learner)
-
-
-def _certificates(settings: Settings) -> Certificates | None:
-    try:
-        return Certificates(settings.tls) if settings.tls else None
-    except CertificateError as error:
-        fail(str(error))
-
-
-def serve(settings: Settings) -> None:
-    """Run until SIGTERM or SIGINT."""
-    certificates, (state, feed) = _certificates(settings), _source(settings)
-    stop = stop_on_signals()
-    refused: Counter[str] = Counter()
-    app = create_app(state, feed, settings.policy, refused, certificates)
-    with ExitStack() as sockets:
-        listener = sockets.enter_context(listen(settings.host, settings.port))
-        observers = listen(settings.host, settings.metrics_port) if settings.metrics_port else None
-        if observers:
-            sockets.enter_context(observers)
-        _log.info(
-            "serving",
-            address=listener.getsockname()[:2],
-            placement=settings.placement,
-            tls=settings.tls is not None,
-        )
-        server = Server(
-            app,
-            certificates=certificates,
-            drain=settings.drain,
-            on_drain=app.state.leave,
-            refused=refused,
-            ready=lambda: not feed.waiting_for,
-            observers=observers,
-        )
-        if not stop.is_set():
-            server.run(sockets=[listener])
-    _log.info("stopped", answered=app.state.answered())
 
 
 def clean(settings: CleanupSettings) -> None:

@@ -15,6 +15,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram, generate_la
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from extender.cluster.feed import WatchCounters
 from extender.cluster.state import ClusterState
 from extender.model.snapshot import NodeState
 from extender.placement.shadow import Shadow
@@ -22,16 +23,6 @@ from extender.placement.shadow import Shadow
 _P: Final = "traffic_footprint_extender_"
 _BUCKETS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5)
 """Up to the 500 ms that kube-scheduler waits."""
-
-
-class WatchCounters(Protocol):
-    """What is counted of one watched collection (``footprint.cluster.reflector``)."""
-
-    connects: int
-    connected: bool
-    relists: int
-    errors: int
-    undecodable: int
 
 
 class CertificateFigures(Protocol):

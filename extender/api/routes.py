@@ -8,9 +8,9 @@ by the same functions.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import orjson
 from fastapi import FastAPI, Request, Response
@@ -19,16 +19,13 @@ from pydantic import BaseModel
 from starlette.responses import PlainTextResponse
 
 from extender.api import protocol
-from extender.api.answers import Verbs
 from extender.api.explain_request import MANIFEST
-from extender.api.explainer import BusyError, Explainer
-from extender.api.load_shedding import Gate, Verb, filter_error, no_scores
-from extender.api.metrics import CertificateFigures, Metrics, WatchCounters
+from extender.api.explainer import BusyError
+from extender.api.load_shedding import Verb, filter_error, no_scores
 from extender.api.protocol import ExtenderArgs, ExtenderFilterResult, HostPriority
-from extender.cluster.state import ClusterState
+from extender.api.service import Service
 from extender.placement.explanation import Explanation
 from extender.placement.shadow import ShadowReport
-from extender.settings import Policy
 
 _JSON: Final = "application/json"
 _BODY: Final[dict[str, Any]] = {
@@ -71,36 +68,10 @@ _REFUSED: Final[dict[int | str, dict[str, Any]]] = {
 }
 
 
-class Feed(Protocol):
-    """Where the snapshot comes from (``extender.cluster.watches``, ``extender.cluster.offline``)."""
-
-    by_resource: dict[str, Any]
-
-    @property
-    def waiting_for(self) -> list[str]: ...
-    def start(self) -> None: ...
-    def stop(self) -> None: ...
-
-
-def create_app(
-    state: ClusterState, feed: Feed, policy: Policy, refused: Mapping[str, int] | None = None,
-    certificates: CertificateFigures | None = None,
-) -> FastAPI:  # fmt: skip
-    """The application over ``state``; ``feed`` runs while the application does.
-
-    ``refused`` are connections not let in, by reason; ``certificates`` what is counted and known of them.
-    ``app.state.leave()`` makes it call itself not ready, ``app.state.answered()`` says what it has answered;
-    ``app.state.short_ways`` answer whole bodies, by path.
-    """
-    watches: dict[str, WatchCounters] = feed.by_resource
-    metrics = Metrics(state, watches, refused, certificates)
-    for collector in getattr(feed, "collectors", ()):  # what the feed counts besides its watches
-        metrics.registry.register(collector)
-    verbs = Verbs(state, policy, metrics)
-    if verbs.shadow is not None:
-        metrics.show(verbs.shadow)
-    explainer = Explainer(state, policy, verbs.count_sent)
-    gate = Gate(metrics, verbs, policy.max_in_flight)
+def create_app(service: Service) -> FastAPI:
+    """The application over ``service``; its feed runs while the application does."""
+    feed, verbs, metrics = service.feed, service.verbs, service.metrics
+    gate, explainer = service.gate, service.explainer
     filtering = Verb("filter", verbs.filter, verbs.shed_filter, filter_error)
     scoring = Verb("prioritize", verbs.prioritize, verbs.shed_prioritize, no_scores)
 
@@ -112,11 +83,7 @@ def create_app(
         finally:
             feed.stop()
 
-    leaving: list[bool] = []
     app = FastAPI(title="Traffic Footprint scheduler extender", lifespan=lifespan)
-
-    app.state.leave = lambda: leaving.append(True)
-    app.state.answered = metrics.answered
 
     @app.post("/filter", response_model=ExtenderFilterResult, openapi_extra=_BODY, responses=_REFUSED)
     async def filter_(request: Request) -> Response:
@@ -165,11 +132,8 @@ def create_app(
     @app.get("/readyz", response_class=PlainTextResponse, responses={503: {"content": {"text/plain": {}}}})
     async def readyz() -> Response:
         """Every watched collection was listed once, and the process is not about to end."""
-        if leaving:
-            return Response("about to end", 503, media_type="text/plain")
-        if missing := feed.waiting_for:
-            return Response(f"waiting for the first list of {', '.join(missing)}", 503, media_type="text/plain")
-        return Response("ok", media_type="text/plain")
+        problem = service.not_ready
+        return Response(problem or "ok", 503 if problem else 200, media_type="text/plain")
 
     @app.get("/metrics", response_class=PlainTextResponse)
     async def prometheus() -> Response:

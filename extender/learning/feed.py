@@ -8,8 +8,9 @@ learner at work. Guarantees: readiness is that of the watches alone; whatever ha
 from __future__ import annotations
 
 import threading
-from typing import Any, Protocol
+from typing import Any
 
+from extender.cluster.feed import Feed, WatchCounters
 from extender.cluster.state import ClusterState
 from extender.cluster.trafficfootprint_index import TrafficFootprintIndex
 from extender.learning.elector import Elector
@@ -19,20 +20,11 @@ from extender.learning.metrics import LearningCollector
 from extender.model.trafficfootprint import PLURAL
 
 
-class _Watches(Protocol):
-    by_resource: dict[str, Any]
-
-    @property
-    def waiting_for(self) -> list[str]: ...
-    def start(self) -> None: ...
-    def stop(self) -> None: ...
-
-
 class LearningFeed:
     """Stands where the watches stand, with them inside. ``api`` is the Kubernetes client."""
 
     def __init__(
-        self, watches: _Watches, state: ClusterState, api: Any, *, namespace: str, config: LearnerConfig
+        self, watches: Feed, state: ClusterState, api: Any, *, namespace: str, config: LearnerConfig
     ) -> None:
         self._watches = watches
         self._index = TrafficFootprintIndex(state.put_records)
@@ -40,7 +32,7 @@ class LearningFeed:
         store = KubernetesStore(api, self._watch, namespace=namespace)
         self._elector = Elector(store)
         self._learner = Learner(state.measured, self._index, store, self._elector.leads, config)
-        self.by_resource: dict[str, Any] = {**watches.by_resource, PLURAL: self._watch}
+        self.by_resource: dict[str, WatchCounters] = {**watches.by_resource, PLURAL: self._watch}
         self.collectors = [LearningCollector(store, self._index, self._elector, self._learner)]
         self._stop = threading.Event()
         self._threads: list[threading.Thread] = []

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from extender.api.routes import create_app
+from extender.api.service import Service
 from extender.cluster.offline import StateFeed
 from extender.cluster.state import ClusterState, LeaseInfo, NodeInfo
 from extender.serving.server import Server, listen
@@ -32,8 +33,8 @@ def served(
     policy: Policy | None = None, state: ClusterState | None = None, **options: Any
 ) -> Iterator[tuple[int, Server]]:
     """Port and server; ended and joined afterwards."""
-    app = create_app(state or small_state(), StateFeed(), policy or patient())
-    server = Server(app, on_drain=app.state.leave, **options)
+    service = Service(state or small_state(), StateFeed(), policy or patient())
+    server = Server(create_app(service), on_drain=service.leave, **options)
     with listen("127.0.0.1", 0) as listener:
         thread = threading.Thread(target=lambda: asyncio.run(server.serve([listener])))
         thread.start()

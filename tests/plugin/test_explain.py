@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 
 from extender import cli
+from extender import run as run_module
 from extender.api.routes import create_app
+from extender.api.service import Service
 from extender.cli import read_settings
 from extender.cluster.offline import SavedCluster, StateFeed, state_of
 from footprint.keys import POD_CLASS
@@ -49,7 +51,7 @@ def run(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
 
 def test_offline_and_the_extender_tell_the_same(capsys: pytest.CaptureFixture[str], state: Path) -> None:
     told = json.loads(run(capsys, "bulk-x", "--state", state, "-o", "json"))
-    client = Client(create_app(state_of(SavedCluster(saved())), StateFeed(), patient()))
+    client = Client(create_app(Service(state_of(SavedCluster(saved())), StateFeed(), patient())))
     names = sorted(told["nodes"])
     posted = client.post("/explain", json={"Pod": pod_json("bulk-x", uid="p"), "NodeNames": names}).json()
     known = client.get("/explain?namespace=default&pod=bulk-x").json()
@@ -78,11 +80,12 @@ def busy_evening() -> list[dict[str, Any]]:
 def test_offline_reproduces_an_extender_that_was_started_with_the_same_flags(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, flags: list[str]
 ) -> None:
-    monkeypatch.setattr(cli, "configure_logging", lambda *_: None)
+    monkeypatch.setattr(run_module, "configure_logging", lambda *_: None)
     state = tmp_path / "state.json"
     state.write_text(json.dumps({"items": busy_evening()}))
     settings = cli.read_settings(["--state", str(state), *flags])
-    extender = create_app(*cli._source(settings), settings.policy)
+    source = run_module.source_of(settings)
+    extender = create_app(Service(source.state, source.feed, settings.policy))
     capsys.readouterr()  # what it logged
     usual = json.loads(run(capsys, "bulk-x", "--state", state, "-o", "json"))
     told = json.loads(run(capsys, "bulk-x", "--state", state, "-o", "json", *flags))

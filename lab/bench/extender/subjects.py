@@ -18,6 +18,7 @@ from fastapi import FastAPI
 
 from extender.api.protocol import ExtenderArgs, ExtenderFilterResult, HostPriority
 from extender.api.routes import create_app
+from extender.api.service import Service
 from extender.cluster.state import ClusterState, LeaseInfo, NodeInfo
 from extender.cluster.watches import decode_node
 from extender.model.pods import decode_pod
@@ -88,7 +89,7 @@ def ours(nodes: int, pods: int, churn: float, rewrites: float) -> FastAPI:
         state.put_lease(LeaseInfo(node_name(number), "1"))
     state.apply()
     settle()
-    return create_app(state, Churn(state, nodes, pods, churn, rewrites), Policy())
+    return create_app(Service(state, Churn(state, nodes, pods, churn, rewrites), Policy()))
 
 
 def plain(reject_every: int) -> FastAPI:

@@ -14,6 +14,7 @@ from fastapi import FastAPI
 
 from extender.api import explainer
 from extender.api.routes import create_app
+from extender.api.service import Service
 from extender.cluster.offline import StateFeed
 from extender.placement.explanation import Explanation
 from tests.extender.builders import patient, pod_info, pod_json
@@ -29,7 +30,7 @@ def app() -> FastAPI:
     state = small_state()
     state.put_pod(pod_info("known"))
     state.apply()
-    return create_app(state, StateFeed(), patient())
+    return create_app(Service(state, StateFeed(), patient()))
 
 
 def test_a_bare_manifest_is_asked_about_over_all_nodes(app: FastAPI) -> None:

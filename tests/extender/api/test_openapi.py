@@ -22,6 +22,7 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from extender.api.routes import create_app
+from extender.api.service import Service
 from extender.cluster.offline import SavedCluster, StateFeed, state_of
 from extender.cluster.state import ClusterState
 from extender.settings import Policy
@@ -37,7 +38,9 @@ CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance,
 
 def described(policy: Policy) -> dict[str, APIOperation[Any, Any, Any, Any]]:
     """The operations of an application, by method and path."""
-    schema = schemathesis.openapi.from_dict((app := create_app(saved_state(), StateFeed(), policy)).openapi())
+    schema = schemathesis.openapi.from_dict(
+        (app := create_app(Service(saved_state(), StateFeed(), policy))).openapi()
+    )
     schema.app = app
     found = (result.ok() for result in schema.get_all_operations() if isinstance(result, Ok))
     return {operation.label: operation for operation in found}

@@ -13,6 +13,7 @@ from structlog.testing import capture_logs
 
 from extender.api.protocol import MAX_BODY
 from extender.api.routes import create_app
+from extender.api.service import Service
 from extender.cluster.state import ClusterState, LeaseInfo, NodeInfo
 from extender.placement.tables import Tables
 from footprint.declared import PlacementMode
@@ -54,7 +55,7 @@ def feed() -> Feed:
 
 @pytest.fixture
 def app(state: ClusterState, feed: Feed) -> FastAPI:
-    return create_app(state, feed, patient())
+    return create_app(Service(state, feed, patient()))
 
 
 @pytest.fixture
@@ -140,7 +141,7 @@ def test_a_strict_pod_relaxes_after_it_waited_long_enough(state: ClusterState, f
     state.apply()
     for relax_after, passed in ((1e6, []), (0.0, ["busy", "mice"])):
         policy = patient(PlacementMode.STRICT, relax_after)
-        client = Client(create_app(state, feed, policy))
+        client = Client(create_app(Service(state, feed, policy)))
         answer = client.post("/filter", json=ask(["busy", "mice"])).json()
         assert answer["NodeNames"] == passed
         assert metric(client, "traffic_footprint_extender_relaxed_total") == bool(passed)
@@ -228,7 +229,7 @@ def test_ready_only_after_the_first_sync(client: Client, feed: Feed) -> None:
 
 
 def test_before_anything_is_known_every_node_passes_and_scores_alike(feed: Feed) -> None:
-    client = Client(create_app(ClusterState(stale_after=180.0), feed, patient(PlacementMode.STRICT)))
+    client = Client(create_app(Service(ClusterState(stale_after=180.0), feed, patient(PlacementMode.STRICT))))
     sent = ask(annotations={"traffic-footprint.io/class": "elephant"})
     assert client.post("/filter", json=sent).json()["NodeNames"] == NODES
     assert {entry["Score"] for entry in client.post("/prioritize", json=sent).json()} == {5}
@@ -271,7 +272,7 @@ def test_an_explanation_agrees_with_filter_and_then_prioritize(
     state.put_lease(LeaseInfo("idle", "1"))
     state.apply()
     sent = ask([*names, "idle"], annotations={f"traffic-footprint.io/{key}": v for key, v in declared.items()})
-    client = Client(create_app(state, feed, patient()))
+    client = Client(create_app(Service(state, feed, patient())))
     told = client.post("/explain", json=sent).json()
     passed, scores = asked_in_turn(client, sent)
     assert [name for name, node in told["nodes"].items() if node["passes"]] == passed

@@ -10,6 +10,7 @@ import pytest
 
 from extender.api.explainer import explained
 from extender.api.routes import create_app
+from extender.api.service import Service
 from extender.cluster.offline import SavedCluster, StateFeed, StateFileError, read_objects, state_of
 from extender.cluster.state import ClusterState
 from extender.model.pods import decode_pod
@@ -91,7 +92,7 @@ def write(path: Path, text: str) -> Path:
 
 def asked(state: ClusterState, name: str = "p") -> dict[str, Any]:
     """What is answered about a pod, whole: every name and every number went into JSON."""
-    client = Client(create_app(state, StateFeed(), patient()))
+    client = Client(create_app(Service(state, StateFeed(), patient())))
     names = [*state.snapshot.nodes]
     question = {"Pod": pod_json(name, annotations={POD_CLASS: "elephant"}), "NodeNames": names}
     assert client.post("/filter", json=question).json()["Error"] == ""

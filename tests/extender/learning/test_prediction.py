@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from extender.api.routes import create_app
+from extender.api.service import Service
 from extender.cluster.offline import SavedCluster, StateFeed, state_of
 from extender.cluster.state import ClusterState, LeaseInfo, NodeInfo
 from extender.model.demand import DEFAULT_ELEPHANT_RATE, Demand, Origin, Tally, believed
@@ -170,7 +171,7 @@ def asked(client: Client, pod: dict[str, Any], *names: str) -> dict[str, Any]:
 def test_an_override_turns_the_filters_verdict(state: ClusterState) -> None:
     publish(state, "busy", elephant("e", tx=180 * M))
     publish(state, "free")
-    client = Client(create_app(state, StateFeed(), patient()))
+    client = Client(create_app(Service(state, StateFeed(), patient())))
     pod = pod_json("web-1", owner=("StatefulSet", "web"))
     key = ("default", "StatefulSet/web")
     assert asked(client, pod, "busy", "free")["NodeNames"] == ["busy", "free"]

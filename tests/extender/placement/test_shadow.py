@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from extender.api import answers
 from extender.api.routes import create_app
+from extender.api.service import Service
 from extender.cluster.offline import StateFeed
 from extender.model.pods import PodInfo
 from extender.model.snapshot import Snapshot
@@ -179,7 +180,7 @@ def test_a_collision_is_mice_on_a_link_that_elephants_fill() -> None:
 def asked_and_bound(policy: Policy) -> tuple[Client, bytes]:
     """A watching process that saw a pod go where it would not have sent it, and its answer to the filter."""
     state = small_state()
-    client = Client(create_app(state, StateFeed(), policy))
+    client = Client(create_app(Service(state, StateFeed(), policy)))
     answer = client.post("/filter", json={"Pod": pod_json(uid="u"), "NodeNames": ["busy", "mice", "free"]})
     state.put_pod(pod_info("u", node="mice"))
     state.apply()
@@ -214,7 +215,7 @@ def test_every_byte_of_a_report_is_described(bound: bool) -> None:
     client = (
         asked_and_bound(patient(shadow=True))[0]
         if bound
-        else Client(create_app(small_state(), StateFeed(), patient(shadow=True)))
+        else Client(create_app(Service(small_state(), StateFeed(), patient(shadow=True))))
     )
     answer = client.get("/shadow")
     described = ShadowReport.model_validate_json(answer.content, strict=True)
@@ -224,7 +225,7 @@ def test_every_byte_of_a_report_is_described(bound: bool) -> None:
 
 def test_a_process_that_only_watches_answers_as_if_it_were_not_there_and_reports() -> None:
     state = small_state()
-    client = Client(create_app(state, StateFeed(), patient(shadow=True)))
+    client = Client(create_app(Service(state, StateFeed(), patient(shadow=True))))
     names = ["busy", "mice", "free"]
     asked = {"Pod": pod_json(uid="u"), "NodeNames": names}
     assert client.post("/filter", json=asked).json()["NodeNames"] == names
@@ -234,4 +235,4 @@ def test_a_process_that_only_watches_answers_as_if_it_were_not_there_and_reports
     assert client.get("/shadow").json()["pods"] == {"would-have-been-kept-off": 1}
     line = 'traffic_footprint_extender_shadow_pods_total{outcome="would-have-been-kept-off"} 1.0'
     assert line in client.get("/metrics").text
-    assert Client(create_app(state, StateFeed(), patient())).get("/shadow").status_code == 404
+    assert Client(create_app(Service(state, StateFeed(), patient()))).get("/shadow").status_code == 404
