@@ -118,6 +118,11 @@ class Program:
         names = "|".join(f"[{c.name}]" if c.name == self.default else c.name for c in self.commands)
         return f"{self.name} {names} [--help] [FLAGS]"
 
+    @property
+    def _commands_known(self) -> str:
+        *most, last = [command.name for command in self.commands]
+        return f"use {', '.join(most)} or {last}; usage: {self.usage}"
+
     def _completed(self, given: list[str]) -> list[str]:
         if not given and self.bare:
             return [self.bare]
@@ -126,18 +131,19 @@ class Program:
         return given
 
     def _run(self, given: list[str]) -> int:
-        usage = f"usage: {self.usage}"
         if not given:
-            raise BadSettingError("no command given", usage)
+            raise BadSettingError("no command given", self._commands_known)
         names = [name for command in self.commands for name in (command.name, *command.aliases)]
         if given[0] == "help":
             given = [*given[1:], "--help"]
         elif not given[0].startswith("-") and given[0] not in names:
-            raise BadSettingError(f"unknown command {given[0][:SHOWN]!r}", nearest(given[0], names) + usage)
+            raise BadSettingError(
+                f"unknown command {given[0][:SHOWN]!r}", nearest(given[0], names) + self._commands_known
+            )
         chosen: list[tuple[Action, Parser]] = []
         parsed = self._parser(chosen).parse_args(given)
         if not chosen:
-            raise BadSettingError("no command given", usage)
+            raise BadSettingError("no command given", self._commands_known)
         action, parser = chosen[0]
         return action.run(parsed, parser)
 

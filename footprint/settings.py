@@ -91,8 +91,10 @@ def _problem(error: ValidationError, model: type[BaseSettings], see: str) -> Bad
     if first["type"] == "missing":
         return BadSettingError(f"{flag} is missing", f"give {flag}" + (f" or set {variable}" if variable else ""))
     set_by = f" (or {variable})" if variable in os.environ else ""
-    given = str(first.get("input"))[:SHOWN]
-    return BadSettingError(f"{flag}{set_by} {given!r}: {reason}", see)
+    given = (
+        "" if first["type"] == "value_error" else f" {str(first.get('input'))[:SHOWN]!r}"
+    )  # else told by itself
+    return BadSettingError(f"{flag}{set_by}{given}: {reason}", see)
 
 
 def _variable(model: type[BaseSettings], name: str) -> str:

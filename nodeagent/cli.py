@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``traffic-footprint-nodeagent``: the subcommands ``run`` (the default), ``preflight``, ``top`` and ``unload``.
+"""``traffic-footprint-nodeagent``: the commands ``run`` (the default), ``preflight``, ``top`` and ``unload``.
 
 ``watch`` is the old name of ``top`` and still works.
 
-Enters: the command line. Leaves: the exit status of the subcommand; 2 with one line that names the remedy for a
-command line that cannot be used.
+Enters: the command line. Leaves: the exit status of the command; 2, with one line that names the remedy, for a
+command line that cannot be used. Each command imports its own part alone: the terminal view needs no cluster, the
+resident agent no preflight.
 """
 
 from __future__ import annotations
@@ -12,63 +13,58 @@ from __future__ import annotations
 import sys
 from typing import Final, NoReturn
 
-from footprint.service import fail
-from nodeagent.settings import PROGRAM, BadSettingError, parse, parse_preflight, parse_top
-
-_USAGE: Final = f"""usage: {PROGRAM} [run] [options]
-       {PROGRAM} preflight [--output text|json] [--uplink INTERFACE]
-       {PROGRAM} top [--pods FILE] [--once] [--output text|json] [options]
-       {PROGRAM} unload
-
-run (default)  measure this node's traffic and publish it on its Node; see `{PROGRAM} run --help`
-preflight      say what this machine can measure, and what to do where it cannot
-top            show this machine's elephants and footprints live, no cluster needed; see `{PROGRAM} top --help`
-unload         remove the programs that agents left in this machine's kernel for their successors
-"""
+from footprint.commands import Action, Command, Program
 
 
 def main() -> NoReturn:
     """Entry point of the console script."""
-    arguments = sys.argv[1:]
-    command = arguments[0] if arguments and not arguments[0].startswith("-") else ""
-    if arguments in (["--help"], ["-h"], ["help"]):
-        print(_USAGE, end="")
-        sys.exit(0)
-    if command not in ("", *_COMMANDS):
-        fail(f"unknown command {command[:60]!r}", "use run, preflight, top or unload")
-    try:
-        sys.exit(_COMMANDS[command or "run"](arguments[1:] if command else arguments))
-    except BadSettingError as error:
-        fail(str(error), error.remedy)
+    sys.exit(_PROGRAM.main())
 
 
-# Each subcommand imports its program alone: the terminal view needs no cluster, the resident agent no preflight.
-
-
-def _run(arguments: list[str]) -> int:
+def _run() -> Action:
+    from footprint.settings import SettingsAction  # noqa: PLC0415
     from nodeagent import run  # noqa: PLC0415
+    from nodeagent.settings import AgentSettings  # noqa: PLC0415
 
-    return run.run(parse(arguments))
+    return SettingsAction(AgentSettings, run.run)
 
 
-def _preflight(arguments: list[str]) -> int:
+def _preflight() -> Action:
+    from footprint.settings import SettingsAction  # noqa: PLC0415
     from nodeagent import preflight  # noqa: PLC0415
+    from nodeagent.settings import PreflightSettings  # noqa: PLC0415
 
-    return preflight.report(parse_preflight(arguments))
+    return SettingsAction(PreflightSettings, preflight.report)
 
 
-def _top(arguments: list[str]) -> int:
+def _top() -> Action:
+    from footprint.settings import SettingsAction  # noqa: PLC0415
+    from nodeagent.settings import TopSettings  # noqa: PLC0415
     from nodeagent.top import run as top  # noqa: PLC0415
 
-    return top.run(parse_top(arguments))
+    return SettingsAction(TopSettings, top.run)
 
 
-def _unload(arguments: list[str]) -> int:
+def _unload() -> Action:
+    from footprint.settings import SettingsAction  # noqa: PLC0415
     from nodeagent import unload  # noqa: PLC0415
+    from nodeagent.settings import UnloadSettings  # noqa: PLC0415
 
-    if arguments:
-        raise BadSettingError(f"unload takes no {arguments[0][:60]!r}", f"run `{PROGRAM} unload` alone")
-    return unload.unload()
+    return SettingsAction(UnloadSettings, lambda _: unload.unload())
 
 
-_COMMANDS: Final = {"run": _run, "preflight": _preflight, "top": _top, "watch": _top, "unload": _unload}
+_PROGRAM: Final = Program(
+    "traffic-footprint-nodeagent",
+    "Measure which pods of this machine carry elephant flows, and publish it on the machine's Node.",
+    [
+        Command("run", "measure this node's traffic and publish it on its Node", _run),
+        Command("preflight", "say what this machine can measure, and what to do where it cannot", _preflight),
+        Command(
+            "top", "show this machine's elephants and footprints live; needs no cluster", _top, aliases=("watch",)
+        ),
+        Command("unload", "remove the programs that agents left in this machine's kernel", _unload),
+    ],
+    "Flags without a command, and no argument at all, mean: run (default).",
+    default="run",
+    bare="run",
+)

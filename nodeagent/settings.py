@@ -7,35 +7,26 @@ environment. Every value is checked here, once; a bad one is reported in one lin
 
 from __future__ import annotations
 
-import os
 import re
 from pathlib import Path
-from typing import Annotated, Final, Literal, Self, TypeVar
+from typing import Annotated, Final, Literal, Self
 
-from pydantic import BeforeValidator, Field, ValidationError, model_validator
-from pydantic_settings import BaseSettings, CliApp, CliImplicitFlag, SettingsConfigDict, SettingsError
+from pydantic import BeforeValidator, Field, model_validator
+from pydantic_settings import BaseSettings, CliImplicitFlag, SettingsConfigDict
 
 from footprint.keys import DEFAULT_NAMESPACE
 from footprint.service import LogFormat
+from footprint.settings import ENV_PREFIX, read
 from footprint.staleness import LEASE_RENEW_SECONDS
 from footprint.units import MAX_RATE, parse_bandwidth
 from nodeagent.sources.base import FlowThresholds
 from nodeagent.sources.ebpf.compiling.build import TIMEOUT
 
 PROGRAM: Final = "traffic-footprint-nodeagent"
-ENV_PREFIX: Final = "TRAFFIC_FOOTPRINT_"
 _SIZE: Final = re.compile(r"(\d{1,15})\s*(?:([KMG])(i?)B?|B)?", re.IGNORECASE)
 _POWERS: Final = {"": 0, "K": 1, "M": 2, "G": 3}
 _DNS_NAME: Final = r"^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$"
 _FLOWS: Final = FlowThresholds()
-
-
-class BadSettingError(ValueError):
-    """A setting that cannot be used; the message names the flag, ``remedy`` what to write."""
-
-    def __init__(self, message: str, remedy: str) -> None:
-        super().__init__(message)
-        self.remedy = remedy
 
 
 def parse_size(text: str) -> int:
@@ -66,9 +57,6 @@ _CONFIG: Final = SettingsConfigDict(
     env_prefix=ENV_PREFIX,
     env_ignore_empty=True,  # an empty Helm value means "not set"
     cli_kebab_case=True,
-    cli_exit_on_error=False,  # problems become one line, see _parse()
-    cli_hide_none_type=True,
-    cli_avoid_json=True,
     use_attribute_docstrings=True,
     extra="ignore",
 )
@@ -221,48 +209,25 @@ class TopSettings(MeasuringSettings):
         return self
 
 
-_Settings = TypeVar("_Settings", bound=BaseSettings)
+class UnloadSettings(BaseSettings):
+    """Removes the programs that agents left in this machine's kernel for their successors. Needs root.
 
+    An agent that runs goes on. It removes its own program when it ends.
+    """
 
-def _flag(location: str) -> str:
-    return "--" + location.replace("_", "-")
-
-
-def _problem(error: ValidationError, help_command: str) -> BadSettingError:
-    first = error.errors(include_url=False, include_context=False)[0]
-    name = str(first["loc"][0]) if first["loc"] else ""
-    variable = ENV_PREFIX + name.upper()
-    if first["type"] == "missing":
-        return BadSettingError(f"{_flag(name)} is missing", f"give {_flag(name)} or set {variable}")
-    reason = first["msg"].removeprefix("Value error, ")
-    if not first["loc"]:  # two settings that do not go together; the reason names both
-        return BadSettingError(reason, help_command)
-    given = "" if first["type"] == "value_error" else f" {str(first['input'])[:60]!r}:"
-    where = f"{_flag(name)}{'' if variable not in os.environ else f' (or {variable})'}"
-    return BadSettingError(f"{where}:{given} {reason}", help_command)
-
-
-def _parse(model: type[_Settings], arguments: list[str]) -> _Settings:
-    help_command = f"see `{model.model_config.get('cli_prog_name')} --help`"
-    try:
-        return CliApp.run(model, cli_args=arguments)
-    except ValidationError as error:
-        raise _problem(error, help_command) from error
-    except SettingsError as error:
-        reason = str(error).removeprefix("error parsing CLI: ").splitlines()[0]
-        raise BadSettingError(reason, help_command) from error
+    model_config = SettingsConfigDict(**_CONFIG, cli_prog_name=f"{PROGRAM} unload")
 
 
 def parse(arguments: list[str]) -> AgentSettings:
     """Settings from flags, then environment, then defaults. Raises BadSettingError; ``--help`` exits 0."""
-    return _parse(AgentSettings, arguments)
+    return read(AgentSettings, arguments)
 
 
 def parse_preflight(arguments: list[str]) -> PreflightSettings:
     """As ``parse``, for the preflight."""
-    return _parse(PreflightSettings, arguments)
+    return read(PreflightSettings, arguments)
 
 
 def parse_top(arguments: list[str]) -> TopSettings:
     """As ``parse``, for ``top``."""
-    return _parse(TopSettings, arguments)
+    return read(TopSettings, arguments)

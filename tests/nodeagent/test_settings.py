@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nodeagent.settings import AgentSettings, BadSettingError, parse, parse_preflight, parse_size
+from footprint.commands import BadSettingError
+from nodeagent.settings import AgentSettings, parse, parse_preflight, parse_size
 
 NODE = ["--node-name", "n1"]
 

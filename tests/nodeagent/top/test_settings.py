@@ -8,7 +8,8 @@ from types import MappingProxyType
 
 import pytest
 
-from nodeagent.settings import BadSettingError, TopSettings, parse_top
+from footprint.commands import BadSettingError
+from nodeagent.settings import TopSettings, parse_top
 from nodeagent.sources.base import FlowThresholds, Locality
 from nodeagent.sources.ebpf.source import EbpfSource
 from nodeagent.top import run as watch
