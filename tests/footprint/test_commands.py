@@ -101,7 +101,7 @@ def test_a_commands_help_has_defaults_units_and_variables(
             ["serve", "--poll-interval", "0"],
             ["--poll-interval '0'", "greater than 0", "see `things serve --help`"],
         ),
-        (["serve", "--poll-interval", "\x1b[2J\n"], [r"\\x1b[2J\\n"]),
+        (["serve", "--poll-interval", "\x1b[2J\n"], [r"\x1b[2J\n"]),
     ],
 )
 def test_what_cannot_be_understood_is_one_line(
