@@ -19,7 +19,7 @@ from lab.errors import LabError
 
 CHECKOUT: Final = Path(__file__).parents[2]
 COMPONENTS: Final = ("nodeagent", "extender")
-_SHARED: Final = ("constraints.txt", "pyproject.toml", "README.md", "footprint")
+_SHARED: Final = ("constraints.txt", "pyproject.toml", "README.md", "LICENSE", "LICENSES", "footprint")
 _OWN: Final = {"nodeagent": ("nodeagent", "bpf"), "extender": ("extender", "plugin")}
 _UNKNOWN: Final = "unknown"
 

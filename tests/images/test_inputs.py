@@ -19,7 +19,7 @@ from lab.images.inputs import CHECKOUT, COMPONENTS
 def checkout(tmp_path: Path) -> Path:
     """A small checkout with a commit."""
     for name, text in {
-        ".dockerignore": "*\n", "constraints.txt": "a==1\n", "README.md": "", "footprint/keys.py": "",
+        ".dockerignore": "*\n", "LICENSE": "", "LICENSES/x": "", "constraints.txt": "a==1\n", "README.md": "", "footprint/keys.py": "",
         "pyproject.toml": '[project]\nversion = "1.2.3"\n', "nodeagent/Dockerfile": "FROM x\n",
         "nodeagent/cli.py": "", "bpf/a.c": "", "extender/Dockerfile": "FROM x\n", "extender/cli.py": "",
         "docs/images.md": "",
