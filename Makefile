@@ -11,7 +11,7 @@ KERNEL  ?= 6.12
 TREES   := footprint nodeagent extender plugin lab tests
 
 .DEFAULT_GOAL := help
-.PHONY: help setup packages controlplane check test unit fuzz netns images cluster kernel vm demo lab clean
+.PHONY: help setup packages lock controlplane check test unit fuzz netns images cluster kernel vm demo lab clean
 
 help:  ## what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -21,11 +21,21 @@ setup: packages $(STAMP) controlplane  ## everything the other targets need (cac
 packages:
 	@lab/setup/packages.sh
 
-$(STAMP): pyproject.toml constraints.txt | packages
+$(STAMP): pyproject.toml requirements/development.txt | packages
 	@echo "== Python environment"
 	@test -x $(BIN)/python || $(PYTHON) -m venv --system-site-packages $(VENV)
-	@$(BIN)/pip install -q --disable-pip-version-check -c constraints.txt -e '.[lab,dev]'
+	@$(BIN)/pip install -q --disable-pip-version-check --require-hashes -r requirements/development.txt
+	@$(BIN)/pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
+
+# It pins what is new and keeps what is pinned. `make lock UPGRADE=--upgrade` moves every pin.
+UPGRADE ?=
+LOCK    := $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-annotate \
+	--custom-compile-command 'make lock'
+lock:  ## the pins and hashes of every Python package, from pyproject.toml
+	$(LOCK) $(UPGRADE) --all-extras -o requirements/development.txt pyproject.toml
+	$(LOCK) $(UPGRADE) -c requirements/development.txt -o requirements/runtime.txt pyproject.toml
+	echo setuptools | $(LOCK) $(UPGRADE) -c requirements/development.txt -o requirements/build.txt -
 
 controlplane: $(STAMP)
 	@$(BIN)/python -m lab.controlplane.build

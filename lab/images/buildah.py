@@ -46,8 +46,8 @@ class Storage:
         self._run("committing the base", "commit", "--quiet", "--rm", "--timestamp", "0", working, NAME)
         return self.ask("inspect", "--type", "image", "--format", "{{.FromImageDigest}}", NAME)
 
-    def bud(self, dockerfile: Path, context: Path, image: str, arguments: Mapping[str, str]) -> None:
-        """Build ``image``: all instructions of its last stage become one layer above the base."""
+    def bud(self, dockerfile: Path, target: str, context: Path, image: str, arguments: Mapping[str, str]) -> None:
+        """Build the stage ``target`` as ``image``. Each stage on the way from the base becomes one layer."""
         pip = self.folder / "pip.conf"
         pip.write_text(pip_conf())
         self._run(
@@ -57,7 +57,7 @@ class Storage:
             *(word for key, value in arguments.items() for word in ("--build-arg", f"{key}={value}")),
             "--secret", f"id=pip,src={pip}",
             *(("--secret", f"id=ca,src={_CERTIFICATES}") if _CERTIFICATES.is_file() else ()),
-            "--file", str(dockerfile), "--tag", image, str(context),
+            "--file", str(dockerfile), "--target", target, "--tag", image, str(context),
         )  # fmt: skip
 
     def configuration(self, image: str) -> dict[str, Any]:

@@ -26,6 +26,10 @@ class Part:
     version: str
     size: int
     """Bytes: of a Debian package as it declares, of a Python package its files, bytecode included."""
+    architecture: str = ""
+    """Of a Debian package."""
+    licence: str = ""
+    """The SPDX expression by which a Python package names its licence, where it does."""
 
 
 def debian(root: Path) -> dict[str, Part]:
@@ -35,7 +39,10 @@ def debian(root: Path) -> dict[str, Part]:
         fields = HeaderParser().parsestr(stanza)
         if str(fields["Status"]).endswith(" installed"):
             name = str(fields["Package"])
-            found[name] = Part(name, str(fields["Version"]), int(fields["Installed-Size"] or 0) * 1024)
+            size = int(fields["Installed-Size"] or 0) * 1024
+            found[name] = Part(
+                name, str(fields["Version"]), size, architecture=str(fields.get("Architecture", ""))
+            )
     return found
 
 
@@ -46,7 +53,12 @@ def python(root: Path) -> dict[str, Part]:
     for distribution in metadata.distributions(path=[str(site)]):
         name = normalised(distribution.name)
         tops = {file.parts[0] for file in distribution.files or () if ".." not in file.parts}
-        found[name] = Part(name, distribution.version, sum(_size(site / top) for top in tops))
+        found[name] = Part(
+            name,
+            distribution.version,
+            sum(_size(site / top) for top in tops),
+            licence=distribution.metadata["License-Expression"] or "",
+        )
     return found
 
 

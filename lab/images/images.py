@@ -11,18 +11,21 @@ import json
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from lab.images import base, buildah, contents, inputs, layers
+from lab.images import base, buildah, contents, inputs, layers, provenance, sbom
 from lab.images.base import AREA
 from lab.kernelvm import cache
 from lab.kernelvm.progress import run, say
 from lab.kernelvm.rootfs import STORED
 
-FORMAT: Final = 2
+FORMAT: Final = 3
 """Raise when the way of building changes."""
 _ABOUT: Final = "about.json"
+_SBOM: Final = "sbom.cdx.json"
+_PROVENANCE: Final = "provenance.json"
 _SQUASHFS_REMEDY: Final = "run `lab/setup/packages.sh kernelvm` as root"
 
 
@@ -33,7 +36,7 @@ class Image:
     component: str
     place: Path
     about: Mapping[str, Any]
-    """``name``, ``seconds`` (of the build), ``config`` (OCI), ``layers``, ``largest``."""
+    """``name``, ``id``, ``seconds`` (of the build), ``config`` (OCI), ``layers``, ``largest``."""
 
     @property
     def rootfs(self) -> Path:
@@ -45,6 +48,16 @@ class Image:
         """OCI's ``config``: User, Env, Entrypoint, Cmd, Labels, ..."""
         found: Mapping[str, Any] = self.about["config"]
         return found
+
+    @property
+    def sbom(self) -> Path:
+        """Its bill of materials: CycloneDX 1.6, JSON."""
+        return self.place / _SBOM
+
+    @property
+    def provenance(self) -> Path:
+        """What it was made from: an in-toto statement, JSON, unsigned."""
+        return self.place / _PROVENANCE
 
     def squashfs(self) -> Path:
         """The file system as a disk image, made when it is first asked for. Raises LabError."""
@@ -70,26 +83,33 @@ def image(component: str, checkout: Path = inputs.CHECKOUT) -> Image:
 
 def _build(made: inputs.Inputs, checkout: Path, tar: Path, place: Path) -> None:
     base.prune(made.component, place)
-    say(f"building {made.name}:{made.version} from {made.component}/Dockerfile", area=AREA)
-    begun = time.monotonic()
+    say(f"building {made.name}:{made.version} from {inputs.DOCKERFILE}", area=AREA)
+    begun, clock = time.monotonic(), datetime.now(UTC)
     rootfs, name = place / "rootfs", f"localhost/{made.name}:{made.version}"
     with buildah.storage(place / "storage", cache.folder(AREA) / "downloads") as store:
+        base_digest = store.import_base(tar)
         arguments = {
-            "BASE_NAME": base.NAME, "BASE_DIGEST": store.import_base(tar),
+            "BASE_NAME": base.NAME, "BASE_DIGEST": base_digest,
             "VERSION": made.version, "REVISION": made.revision,
         }  # fmt: skip
-        store.bud(checkout / made.component / "Dockerfile", checkout, name, arguments)
+        store.bud(checkout / inputs.DOCKERFILE, made.component, checkout, name, arguments)
         built = time.monotonic() - begun
         config = store.configuration(name)["config"]
         layout = place / "storage" / "layout"
         store.push(name, layout)
-        measured = layers.measure(layout)
+        measured, image_id = layers.measure(layout), layers.image_id(layout)
         store.unpack(name, rootfs)
-    parts = (*contents.debian(rootfs).values(), *contents.python(rootfs).values())
+    debian, python = (list(found(rootfs).values()) for found in (contents.debian, contents.python))
+    (place / _SBOM).write_text(sbom.document(made.name, made.version, debian, python))
+    stated = provenance.statement(
+        made, checkout, base=base.NAME, base_digest=base_digest, image_id=image_id,
+        sbom=inputs.sha256(place / _SBOM), begun=clock, ended=datetime.now(UTC),
+    )  # fmt: skip
+    (place / _PROVENANCE).write_text(json.dumps(stated, indent=1) + "\n")
     about = {
-        "name": f"{made.name}:{made.version}", "seconds": round(built, 1), "config": config,
+        "name": f"{made.name}:{made.version}", "id": image_id, "seconds": round(built, 1), "config": config,
         "layers": [layer.as_json() for layer in measured],
-        "largest": [[part.name, part.version, part.size] for part in contents.largest(parts)],
+        "largest": [[part.name, part.version, part.size] for part in contents.largest((*debian, *python))],
     }  # fmt: skip
     (place / _ABOUT).write_text(json.dumps(about, indent=1) + "\n")
     say(f"{made.name} is built ({time.monotonic() - begun:.0f} s), kept in {place.parent}", area=AREA)
@@ -100,4 +120,5 @@ def describe(made: Image) -> str:
     measured = [layers.Layer(**layer) for layer in made.about["layers"]]
     lines = [f"{made.about['name']}  (built in {made.about['seconds']:g} s, {made.place})", layers.table(measured)]
     parts = ", ".join(f"{name} {version} {size / 1e6:.0f}" for name, version, size in made.about["largest"])
-    return "\n".join([*lines, f"largest packages, MB: {parts}"])
+    kept = f"image ID {made.about['id']}\nbill of materials {made.sbom}\nprovenance {made.provenance}"
+    return "\n".join([*lines, f"largest packages, MB: {parts}", kept])

@@ -19,7 +19,9 @@ from lab.errors import LabError
 
 CHECKOUT: Final = Path(__file__).parents[2]
 COMPONENTS: Final = ("nodeagent", "extender")
-_SHARED: Final = ("constraints.txt", "pyproject.toml", "README.md", "LICENSE", "LICENSES", "footprint")
+"""The images, each a target of the Dockerfile."""
+DOCKERFILE: Final = "Dockerfile"
+_SHARED: Final = ("requirements", "pyproject.toml", "README.md", "LICENSE", "LICENSES", "footprint")
 _OWN: Final = {"nodeagent": ("nodeagent", "bpf"), "extender": ("extender", "plugin")}
 _UNKNOWN: Final = "unknown"
 
@@ -37,6 +39,11 @@ class Inputs:
     """SHA-256 over the names and contents of all files."""
 
     @property
+    def unversioned(self) -> bool:
+        """Whether there is no commit to name."""
+        return self.revision == _UNKNOWN
+
+    @property
     def name(self) -> str:
         """The image's repository, as chart and manifests name it."""
         return f"traffic-footprint/{self.component}"
@@ -46,7 +53,7 @@ def of(component: str, checkout: Path = CHECKOUT) -> Inputs:
     """The inputs of ``component``'s image. Raises LabError for a component that there is not."""
     if component not in COMPONENTS:
         raise LabError(f"there is no image {component!r}; choose one of {', '.join(COMPONENTS)}")
-    paths = (".dockerignore", f"{component}/Dockerfile", *_SHARED, *_OWN[component])
+    paths = (".dockerignore", DOCKERFILE, *_SHARED, *_OWN[component])
     return Inputs(
         component, version(checkout), revision(checkout, paths), digest(checkout, files(checkout, paths))
     )
@@ -69,6 +76,11 @@ def digest(checkout: Path, names: Iterable[str]) -> str:
         content = path.read_bytes()
         total.update(f"{name}\0{path.stat().st_mode & 0o111:o}\0{len(content)}\0".encode() + content)
     return total.hexdigest()
+
+
+def sha256(path: Path) -> str:
+    """Of one file's content, hexadecimal."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def version(checkout: Path) -> str:

@@ -22,7 +22,7 @@ _COMPRESSORS: Final = {"gzip": ("gzip", "-6", "-c"), "zstd": ("zstd", "-3", "-q"
 
 @dataclass(frozen=True)
 class Layer:
-    """Sizes in bytes."""
+    """Sizes in bytes. ``what``: the ``base``, ``shared`` by both images, or ``ours``: of this image alone."""
 
     what: str
     tar: int
@@ -40,8 +40,13 @@ def measure(layout: Path) -> tuple[Layer, ...]:
     with ThreadPoolExecutor() as pool:
         sizes = list(pool.map(lambda job: _compressed(*job), jobs))
     each = len(_COMPRESSORS)
+    last = len(blobs) - 1
     return tuple(
-        Layer("base" if number == 0 else "ours", blob.stat().st_size, *sizes[number * each : (number + 1) * each])
+        Layer(
+            "base" if number == 0 else "ours" if number == last else "shared",
+            blob.stat().st_size,
+            *sizes[number * each : (number + 1) * each],
+        )
         for number, blob in enumerate(blobs)
     )
 
@@ -50,6 +55,13 @@ def layer_blobs(layout: Path) -> list[Path]:
     """Files of the layers, the lowest first."""
     manifest: Mapping[str, Any] = json.loads((layout / "manifest.json").read_text())
     return [layout / layer["digest"].rpartition(":")[2] for layer in manifest["layers"]]
+
+
+def image_id(layout: Path) -> str:
+    """The SHA-256 of the image's configuration, hexadecimal. It names all layers as they are uncompressed, so that
+    it stays the same wherever the image is copied."""
+    manifest: Mapping[str, Any] = json.loads((layout / "manifest.json").read_text())
+    return str(manifest["config"]["digest"]).rpartition(":")[2]
 
 
 def table(layers: Iterable[Layer]) -> str:

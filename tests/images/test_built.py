@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import stat
 import subprocess
@@ -11,10 +12,13 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
+from urllib.parse import quote
 
 import pytest
+from cyclonedx.schema import OutputFormat, SchemaVersion
+from cyclonedx.validation import make_schemabased_validator
 
-from lab.images import base, contents, inputs
+from lab.images import base, contents, inputs, provenance
 from lab.images.container import command
 from lab.images.images import Image
 from lab.images.inputs import CHECKOUT
@@ -58,6 +62,31 @@ def test_labels_say_which_version_from_which_commit_on_which_base(built: Image) 
 
 
 VERSION: Final = "from importlib.metadata import version; print(version('traffic-footprint'))"
+
+
+def test_the_bill_of_materials_lists_what_is_there_and_keeps_to_its_format(built: Image) -> None:
+    text = built.sbom.read_text()
+    assert make_schemabased_validator(OutputFormat.JSON, SchemaVersion.V1_6).validate_str(text) is None
+    listed = {(part["purl"].partition("@")[0], part["version"]) for part in json.loads(text)["components"]}
+    debian = {
+        (f"pkg:deb/debian/{quote(name)}", part.version) for name, part in contents.debian(built.rootfs).items()
+    }
+    python = {(f"pkg:pypi/{name}", part.version) for name, part in contents.python(built.rootfs).items()}
+    assert len(debian) > 80 < len(listed)
+    assert listed == debian | python
+
+
+def test_the_provenance_names_the_image_and_what_it_was_made_from(built: Image) -> None:
+    said = provenance.read(built.provenance)
+    made, definition = inputs.of(built.component), said["predicate"]["buildDefinition"]
+    assert said["subject"] == [{"name": made.name, "digest": {"sha256": built.about["id"]}}]
+    assert definition["externalParameters"]["REVISION"] == made.revision
+    base_digest = built.config["Labels"]["org.opencontainers.image.base.digest"]
+    assert definition["resolvedDependencies"][0] == {
+        "name": base.NAME, "digest": {"sha256": base_digest.removeprefix("sha256:")},
+    }  # fmt: skip
+    assert said["predicate"]["runDetails"]["byproducts"][0]["digest"] == {"sha256": inputs.sha256(built.sbom)}
+    assert provenance.differences(said, CHECKOUT) == []
 
 
 def test_the_program_starts_by_itself_and_stops_on_sigterm(built: Image) -> None:
@@ -114,10 +143,10 @@ DEFAULTS: Final = {".bashrc", ".profile", "lock"}
 
 
 def test_every_python_package_is_the_pinned_one(built: Image) -> None:
-    pins = dict(
-        line.split("==") for line in (CHECKOUT / "constraints.txt").read_text().splitlines() if "==" in line
-    )
-    pinned = {contents.normalised(name): version for name, version in pins.items()}
+    lock = (CHECKOUT / "requirements" / "runtime.txt").read_text()
+    pinned = {
+        contents.normalised(name): version for name, version in re.findall(r"^(\S+?)==(\S+)", lock, re.MULTILINE)
+    }
     found = {name: part.version for name, part in contents.python(built.rootfs).items()}
     assert found.pop("traffic-footprint") == inputs.version(CHECKOUT)
     assert {"kubernetes", "pydantic", "structlog"} <= found.keys()

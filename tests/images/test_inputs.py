@@ -12,17 +12,17 @@ import pytest
 from lab.errors import LabError
 from lab.images import inputs
 from lab.images.base import NAME
-from lab.images.inputs import CHECKOUT, COMPONENTS
+from lab.images.inputs import CHECKOUT, COMPONENTS, DOCKERFILE
 
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
     """A small checkout with a commit."""
     for name, text in {
-        ".dockerignore": "*\n", "LICENSE": "", "LICENSES/x": "", "constraints.txt": "a==1\n", "README.md": "", "footprint/keys.py": "",
-        "pyproject.toml": '[project]\nversion = "1.2.3"\n', "nodeagent/Dockerfile": "FROM x\n",
-        "nodeagent/cli.py": "", "bpf/a.c": "", "extender/Dockerfile": "FROM x\n", "extender/cli.py": "",
-        "docs/images.md": "",
+        ".dockerignore": "*\n", "Dockerfile": "FROM x\n", "LICENSE": "", "LICENSES/x": "", "README.md": "",
+        "requirements/runtime.txt": "a==1\n", "requirements/build.txt": "b==1\n", "footprint/keys.py": "",
+        "pyproject.toml": '[project]\nversion = "1.2.3"\n', "nodeagent/cli.py": "", "bpf/a.c": "",
+        "extender/cli.py": "", "docs/images.md": "",
     }.items():  # fmt: skip
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(text)
@@ -49,10 +49,10 @@ def commit(checkout: Path) -> str:
     ("changed", "rebuilt"),
     [
         ("footprint/keys.py", {"nodeagent", "extender"}),
-        ("constraints.txt", {"nodeagent", "extender"}),
+        ("requirements/runtime.txt", {"nodeagent", "extender"}),
         (".dockerignore", {"nodeagent", "extender"}),
         ("nodeagent/cli.py", {"nodeagent"}),
-        ("nodeagent/Dockerfile", {"nodeagent"}),
+        ("Dockerfile", {"nodeagent", "extender"}),
         ("bpf/a.c", {"nodeagent"}),
         ("bpf/new.h", {"nodeagent"}),
         ("extender/cli.py", {"extender"}),
@@ -97,30 +97,49 @@ def test_an_image_that_there_is_not_is_answered_with_those_that_there_are() -> N
         inputs.of("scheduler")
 
 
+def stages() -> dict[str, tuple[str, str]]:
+    """The Dockerfile's stages by name: what each stands on, and its text."""
+    text = (CHECKOUT / DOCKERFILE).read_text()
+    parts = re.split(r"^FROM (\S+) AS (\S+)$", text, flags=re.MULTILINE)
+    return {name: (below, body) for below, name, body in zip(parts[1::3], parts[2::3], parts[3::3], strict=True)}
+
+
+def copied(stage: str) -> set[str]:
+    """What ``stage``, and the stages that it stands on or copies from, take from the build context."""
+    if stage not in stages():
+        return set()
+    below, body = stages()[stage]
+    own = {
+        source for line in re.findall(r"^COPY (?!--from)(.+)$", body, re.MULTILINE) for source in line.split()[:-1]
+    }
+    return own.union(copied(below), *map(copied, re.findall(r"^COPY --from=(\S+)", body, re.MULTILINE)))
+
+
 @pytest.mark.parametrize("component", COMPONENTS)
 def test_the_dockerfile_copies_only_what_the_key_knows_and_the_context_lets_through(component: str) -> None:
-    text = (CHECKOUT / component / "Dockerfile").read_text()
-    copied = {
-        source for line in re.findall(r"^COPY (?!--from)(.+)$", text, re.MULTILINE) for source in line.split()[:-1]
-    }
-    known = set(inputs.files(CHECKOUT, copied))
     let_through = {
         line[1:] for line in (CHECKOUT / ".dockerignore").read_text().splitlines() if line.startswith("!")
     }
-    assert copied <= let_through
-    assert known
-    assert set(inputs._SHARED) | set(inputs._OWN[component]) == copied
+    assert copied(component) <= let_through
+    assert inputs.files(CHECKOUT, copied(component))
+    assert set(inputs._SHARED) | set(inputs._OWN[component]) == copied(component)
 
 
-@pytest.mark.parametrize("component", COMPONENTS)
-def test_both_stages_stand_on_one_base_that_is_pinned_by_digest(component: str) -> None:
-    text = (CHECKOUT / component / "Dockerfile").read_text()
-    assert re.findall(r"^FROM (\S+)", text, re.MULTILINE) == ["${BASE_NAME}@${BASE_DIGEST}"] * 2
+def test_every_stage_stands_on_one_base_that_is_pinned_by_digest() -> None:
+    text = (CHECKOUT / DOCKERFILE).read_text()
+    assert {below for below, _ in stages().values()} - stages().keys() == {"${BASE_NAME}@${BASE_DIGEST}"}
     assert f"ARG BASE_NAME={NAME}\n" in text
     assert re.search(r"^ARG BASE_DIGEST=sha256:[0-9a-f]{64}$", text, re.MULTILINE)
 
 
-def test_both_images_stand_on_the_same_base_and_the_same_wheels() -> None:
-    first, second = ((CHECKOUT / name / "Dockerfile").read_text() for name in COMPONENTS)
-    shared = [text[text.index("ARG BASE_NAME") : text.index("COPY README.md")] for text in (first, second)]
-    assert shared[0] == shared[1]
+def test_both_images_stand_on_the_same_stage_and_the_same_wheels() -> None:
+    assert {stages()[component][0] for component in COMPONENTS} == {"runtime"}
+    assert {stages()[f"{component}-files"][0] for component in COMPONENTS} == {"packages"}
+
+
+def test_every_file_from_the_index_must_have_a_hash_that_the_lock_lists() -> None:
+    text = (CHECKOUT / DOCKERFILE).read_text().replace("\\\n", "")
+    installs = [line for line in re.findall(r"pip\S* .*?install [^&]*", text) if "uninstall" not in line]
+    fetching = [line for line in installs if "--no-index" not in line and "apt-get" not in line]
+    assert len(fetching) == 2
+    assert all("--require-hashes" in line and "--only-binary :all:" in line for line in fetching)
