@@ -28,7 +28,7 @@ def document(name: str, version: str, debian: list[Part], python: list[Part]) ->
     bom = Bom(components=parts)
     bom.metadata.component = image
     bom.register_dependency(image, parts)
-    return JsonV1Dot6(bom).output_as_string(indent=1) + "\n"
+    return f"{JsonV1Dot6(bom).output_as_string(indent=1)}\n"
 
 
 def _debian(part: Part) -> Component:
