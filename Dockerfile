@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-# Both images. From the repository's root (docs/images.md says more):
+# Both images. From the repository's root (docs/how-to/build-images.md says more):
 #   docker build --target nodeagent -t traffic-footprint/nodeagent \
 #     --build-arg VERSION=0.1.0 --build-arg REVISION="$(git rev-parse HEAD)" .
 #   docker build --target extender -t traffic-footprint/extender \

@@ -4,7 +4,7 @@
 The unit is one mean service time of the link's queue. In the M/M/1 queue the mean wait before service is
 u/(1-u) service times at utilisation u (Kleinrock, Queueing Systems vol. 1, 1975, section 3.2: W/x = rho/(1-rho)).
 Only elephants count into u: they keep a queue standing, mice pass through it.
-docs/scheduling.md has a worked example.
+docs/explanation/cost-model.md has a worked example.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ SLOWDOWN: Final = 15.0
 """Cost of doubling the time that one elephant's transfer takes, in service times of one mouse pod. Joining one
 elephant on a full link doubles both their times: 30, more than filling an idle link on which one quiet mouse pod
 lives (W(0.95) = 19), less than one with two. So bulk work is slowed for the sake of mice, and takes a link with
-few of them rather than piling up. docs/measurements.md shows what other values do."""
+few of them rather than piling up. docs/explanation/measurements.md shows what other values do."""
 
 LONGEST: Final = 100.0
 """Times beyond which a transfer's slowdown counts no further: hopeless is hopeless, and sums stay finite."""

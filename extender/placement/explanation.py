@@ -72,7 +72,7 @@ class ExplainedLink(_Said):
 
 
 class ExplainedCost(_Said):
-    """Service times; docs/scheduling.md has the terms."""
+    """Service times; docs/explanation/cost-model.md has the terms."""
 
     waiting: float
     harm: float

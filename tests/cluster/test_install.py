@@ -183,7 +183,7 @@ def test_the_snippet_adds_the_extender_to_a_scheduler_that_exists(release: Relea
     snippet = yaml.safe_load(yaml.safe_load(shown.stdout)["data"]["extenders.yaml"])
     [extender] = snippet["extenders"]
     files.mkdir()
-    for name in ("tls.crt", "tls.key", "ca.crt"):  # as docs/install.md says
+    for name in ("tls.crt", "tls.key", "ca.crt"):  # as docs/how-to/use-an-existing-kube-scheduler.md says
         template = f'go-template={{{{index .data "{name}" | base64decode}}}}'
         text = lab.kubectl("-n", NAME, "get", "secret", f"{NAME}-scheduler-tls", "-o", template)
         (files / name).write_text(text)

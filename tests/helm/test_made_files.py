@@ -36,7 +36,7 @@ def test_the_kustomize_network_policy_covers_the_extender_of_the_kustomize_overl
 
 def test_the_commands_for_kustomize_name_the_images_that_the_overlay_has() -> None:
     """`kustomize edit set image` accepts a name that occurs nowhere, and changes nothing."""
-    text = (manifests.CHECKOUT / "docs" / "install.md").read_text()
+    text = (manifests.CHECKOUT / "docs" / "how-to" / "install-with-kustomize.md").read_text()
     block = text[text.index("kustomize edit set image") : text.index("kubectl apply -k .")]
     named = set(re.findall(r"(\S+?)(?:=REGISTRY/\1)?:(?:0\.1\.0|vCLUSTER)", block))
     folder = manifests.CHECKOUT / "manifests" / "components"

@@ -147,7 +147,8 @@ def test_pods_are_only_replaced_for_what_concerns_them() -> None:
 
 MIB = 2**20
 MEASURED = {"ebpf": 76 * MIB, "ctnetlink": 96 * MIB, "extender": 90 * MIB}
-"""Most that was resident (docs/measurements.md): agents with 100,000 connections, an extender of 50 nodes."""
+"""Most that was resident (docs/explanation/measurements.md): agents with 100,000 connections, an extender of 50
+nodes."""
 COMPILER = 217e6
 """Beside the agent, for a second at its start."""
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What somebody without rights to scheduling can make of it: lies in annotations, owners, names and numbers.
 
-What these tests show to be possible is written down in docs/security.md as remaining.
+What these tests show to be possible is written down in docs/explanation/threats.md as remaining.
 """
 
 from __future__ import annotations
