@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The node agent: it measures flows on one node and annotates the Node object.
+"""The node agent: measures this node's traffic and publishes each pod's footprint on its Node object.
 
-A packet's way through the folders: ``sources`` (kernel counters), ``node`` (whose addresses and which link),
-``measuring`` (rates and classes), ``publishing`` (the Node's annotations). ``top`` shows the same on a terminal.
+Enters: a command line, settings. Leaves: annotations, a Lease, Events, metrics; or a live view (``top``). The
+order of imports, each only from those to its right: ``cli``; ``run``, ``preflight``, ``top``, ``unload``;
+``agent``; ``publishing``, ``metrics``; ``measuring``; ``node``; ``sources``. ``footprint`` is open to all.
 """

@@ -8,11 +8,10 @@ never waits for the API server; readings keep an absolute schedule, and elephant
 
 from __future__ import annotations
 
-import math
 import random
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final
 
 import structlog
@@ -20,19 +19,16 @@ from prometheus_client import Histogram
 
 from footprint.models import NodeFootprint
 from nodeagent.measuring.aggregation import Aggregator
-from nodeagent.measuring.coverage import Coverage
+from nodeagent.measuring.meter import Meter
 from nodeagent.measuring.pacing import Pace
 from nodeagent.metrics import Figures
-from nodeagent.node.link import Link, LinkError, read_counters
-from nodeagent.node.locality import locality, node_addresses
-from nodeagent.node.pods import PodInfo, PodStore
+from nodeagent.node.link import Link
+from nodeagent.node.pods import PodInfo, PodSnapshot, PodStore
 from nodeagent.publishing.decide import Change, PublishState, WritePolicy, change, decide
 from nodeagent.publishing.events import EventReporter
 from nodeagent.publishing.node_writer import NodeWriter
 from nodeagent.sources.base import Elephant, FlowSource
 
-REFRESH: Final = 30.0
-"""Seconds between looks at the node's own addresses and link, which change with CNI and failover only."""
 _LOGGED_PER_READING: Final = 5
 _LAST_WRITE: Final = 3.2
 _HEARS_STOP: Final = 0.25
@@ -40,6 +36,21 @@ _HEARS_STOP: Final = 0.25
 
 _log = structlog.get_logger()
 _FlowKey = tuple[int, str, str]
+
+
+class _StoredPods:
+    """The pod watch's store, as the meter asks for it."""
+
+    def __init__(self, store: PodStore) -> None:
+        self._store = store
+        self._snapshot: PodSnapshot | None = None
+
+    def changed(self) -> bool:
+        before, self._snapshot = self._snapshot, self._store.snapshot()
+        return before is None or before.generation != self._snapshot.generation
+
+    def living_here(self, _node: frozenset[bytes]) -> Mapping[str, PodInfo]:
+        return self._snapshot.pods if self._snapshot is not None else {}
 
 
 class Agent:
@@ -61,17 +72,13 @@ class Agent:
         poll_interval: float,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._source, self._store, self._synced = source, store, synced
-        self._writer, self._reporter, self._aggregator = writer, reporter, aggregator
-        self._policy, self._find_link, self._interval = policy, find_link, poll_interval
+        self._source, self._synced = source, synced
+        self._writer, self._reporter = writer, reporter
+        self._policy, self._interval = policy, poll_interval
         self.figures, self._durations, self._clock = figures, durations, clock
-        self._link = find_link()
-        self._coverage = Coverage()
+        self._meter = Meter(source, pods=_StoredPods(store), aggregator=aggregator, find_link=find_link)
         self._state = PublishState()
         self._draw = random.random()  # noqa: S311 - spreads load, guards nothing
-        self._generation = -1
-        self._addresses: frozenset[bytes] = frozenset()
-        self._refreshed_at = -math.inf
         self._flows: dict[_FlowKey, Elephant] = {}
 
     def run(self, stop: threading.Event) -> None:
@@ -104,21 +111,18 @@ class Agent:
         """One reading and what follows; whether an elephant on the link began. Raises SourceUnavailable."""
         now = self._clock()
         with self._durations.time():
-            self._tell_locality(now)
-            reading = self._source.read(now)
-            counters = read_counters(self._link.interface) if self._link.interface else None
-            pods = self._store.snapshot().pods
-            footprint = self._aggregator.advance(reading, pods, self._link.capacity, bad=self._coverage.reasons)
-            self._coverage.advance(self._aggregator.link_bytes, counters, reading.taken_at)
-        beginning = self._note_elephants(reading.elephants)
+            found = self._meter.measure(now)
+        if found.told:
+            self._reporter.offer(found.pods.values())
+        beginning = self._note_elephants(found.reading.elephants, found.pods)
         figures = self.figures
         figures.readings += 1
-        figures.refused = self._aggregator.refused
-        figures.reading, figures.coverage, figures.beat_at = reading, self._coverage.ratio, now
-        if footprint is not None:
-            figures.footprint = footprint
+        figures.refused = self._meter.aggregator.refused
+        figures.reading, figures.coverage, figures.beat_at = found.reading, self._meter.coverage.ratio, now
+        if found.footprint is not None:
+            figures.footprint = found.footprint
             if self._synced.is_set():  # before, every pod's traffic would be nobody's
-                self._publish(footprint, now, last=last)
+                self._publish(found.footprint, now, last=last)
         return beginning
 
     def _publish(self, footprint: NodeFootprint, now: float, *, last: bool) -> None:
@@ -129,54 +133,32 @@ class Agent:
             self._draw = random.random()  # noqa: S311 - spreads load, guards nothing
             self._writer.submit(footprint)
 
-    def _tell_locality(self, now: float) -> None:
-        snapshot = self._store.snapshot()
-        refresh = now - self._refreshed_at >= REFRESH
-        if refresh:
-            self._refresh(now)
-        if refresh or snapshot.generation != self._generation:
-            self._generation = snapshot.generation
-            self._source.set_locality(locality(snapshot.pods.values(), self._addresses))
-            self._reporter.offer(snapshot.pods.values())
-
-    def _refresh(self, now: float) -> None:
-        self._refreshed_at = now
-        try:
-            self._addresses = node_addresses()
-            link = self._find_link()
-        except (OSError, LinkError) as error:
-            _log.warning("node's addresses or link not read, those known before stay", error=str(error))
-            return
-        if link != self._link:
-            _log.info("link changed", uplink=link.interface, capacity=link.capacity.tx)
-            self._link = link
-
-    def _note_elephants(self, elephants: tuple[Elephant, ...]) -> bool:
+    def _note_elephants(self, elephants: tuple[Elephant, ...], pods: Mapping[str, PodInfo]) -> bool:
         """Log and count beginnings and ends; whether one on the link began."""
         flows = {(flow.protocol, flow.source, flow.destination): flow for flow in elephants}
         begun, ended = flows.keys() - self._flows.keys(), self._flows.keys() - flows.keys()
         self.figures.elephants_begun += len(begun)
         for key in list(begun)[:_LOGGED_PER_READING]:
-            _log.info("elephant begins", **self._described(flows[key]))
+            _log.info("elephant begins", **_described(flows[key], pods))
         for key in list(ended)[:_LOGGED_PER_READING]:
-            _log.info("elephant ends", **self._described(self._flows[key]))
+            _log.info("elephant ends", **_described(self._flows[key], pods))
         unsaid = max(len(begun) - _LOGGED_PER_READING, 0) + max(len(ended) - _LOGGED_PER_READING, 0)
         if unsaid:
             _log.info("more elephants began or ended", count=unsaid)
         self._flows = flows
         return any(not flows[key].local for key in begun)
 
-    def _described(self, flow: Elephant) -> dict[str, object]:
-        pods = self._store.snapshot().pods
-        return {
-            "owners": [_spoken(pods.get(owner), owner) for owner in flow.owners],
-            "source": flow.source,
-            "destination": flow.destination,
-            "protocol": flow.protocol,
-            "bytes": flow.bytes,
-            "rate": round(flow.rate),
-            "local": flow.local,
-        }
+
+def _described(flow: Elephant, pods: Mapping[str, PodInfo]) -> dict[str, object]:
+    return {
+        "owners": [_spoken(pods.get(owner), owner) for owner in flow.owners],
+        "source": flow.source,
+        "destination": flow.destination,
+        "protocol": flow.protocol,
+        "bytes": flow.bytes,
+        "rate": round(flow.rate),
+        "local": flow.local,
+    }
 
 
 def _spoken(pod: PodInfo | None, owner: str) -> str:

@@ -31,15 +31,12 @@ from nodeagent.node.link import Link, LinkError, find_link
 from nodeagent.node.pods import PodInfo, PodStore, decode_pod, pods_path, pods_query
 from nodeagent.publishing.decide import WritePolicy
 from nodeagent.publishing.events import EventReporter
-from nodeagent.publishing.handover import Succession, is_followed
+from nodeagent.publishing.handover import Handover, is_followed
 from nodeagent.publishing.heartbeat import Heartbeat
 from nodeagent.publishing.node_writer import LAST_TIMEOUT, NodeProblemError, NodeWriter, node_path, read_node
 from nodeagent.settings import PROGRAM, AgentSettings
 from nodeagent.sources.base import FlowSource, SourceUnavailable
-from nodeagent.sources.ebpf import loader
-from nodeagent.sources.ebpf.loader import Options
-from nodeagent.sources.ebpf.source import EbpfSource
-from nodeagent.sources.select import SOURCES, choose
+from nodeagent.sources.select import open_source
 
 _FIRST_SYNC: Final = 3.0
 """Seconds to wait for the pods before measuring starts without them."""
@@ -96,10 +93,10 @@ def run(settings: AgentSettings) -> int:
     _wait_for_pods(pods.synced, stop)
     gc.collect()
     gc.freeze()  # what is loaded by now stays: 60,000 objects that no later collection need look through
-    succession = _succession(source, settings, api, stop)
+    handover = _expect_handover(source, settings, api, stop)
     try:
         agent.run(stop)
-        _leave_program(source, succession)
+        _leave_program(source, handover)
     except SourceUnavailable as error:
         _log.error("measuring cannot go on", error=str(error))
         return 1
@@ -172,35 +169,29 @@ def _check_node(api: ApiClient, node: str) -> tuple[PodFootprint, ...]:
 
 
 def _open_source(settings: AgentSettings) -> FlowSource:
-    options = Options(compile_timeout=settings.compile_timeout)
-    sources = dict(SOURCES)
-    if EbpfSource.name in sources:
-        sources[EbpfSource.name] = partial(EbpfSource, options=options)
     try:
-        source = choose(settings.source, settings.flow_thresholds(), sources=sources)
+        return open_source(
+            settings.source, settings.flow_thresholds(), compile_timeout=settings.compile_timeout, outlive=True
+        )
     except SourceUnavailable as error:
         fail(str(error))
-    if not isinstance(source, EbpfSource):  # nobody would read what a predecessor's program counts
-        loader.disown(options)
-    return source
 
 
-def _succession(
+def _expect_handover(
     source: FlowSource, settings: AgentSettings, api: ApiClient, stop: threading.Event
-) -> Succession | None:
+) -> Handover | None:
     """Who says whether another agent will take over; None where there is nothing to take over."""
-    pinned = isinstance(source, EbpfSource) and source.pinned
-    if not (pinned and settings.keep_program and not settings.kubeconfig):
+    if not (source.pinned and settings.keep_program and not settings.kubeconfig):
         return None
     read_node = partial(request, api, "GET", node_path(settings.node_name), timeout=LAST_TIMEOUT)
-    return Succession(stop, partial(is_followed, read_node))
+    return Handover(stop, partial(is_followed, read_node))
 
 
-def _leave_program(source: FlowSource, succession: Succession | None) -> None:
+def _leave_program(source: FlowSource, handover: Handover | None) -> None:
     """Let the program outlive this agent where another one will take it over."""
-    if succession is None or not isinstance(source, EbpfSource):
+    if handover is None:
         return
-    source.keep = succession.followed()
+    source.keep = handover.followed()
     _log.info("the program stays for a successor" if source.keep else "no successor is expected, unloading")
 
 

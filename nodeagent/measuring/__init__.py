@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Counters to footprints: rates, classes, coverage, and when to read next.
+"""From readings to footprints: rates, classes, the link's coverage, and when to read next.
 
-Enters: a source's cumulative counters and ``now``. Leaves: ``footprint.models.NodeFootprint``. Pure, except
-``meter``, which asks the source and the link. May import ``node`` and ``sources.base``.
+Enters: a flow source's readings, the node's pods and link. Leaves: ``NodeFootprint`` values. ``meter`` has the
+effects of one reading; the other modules are pure. May import ``node`` and ``sources.base``.
 """

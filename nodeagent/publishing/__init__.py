@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Footprints to the API: whether one is worth a write, the write, the heartbeat, Events, the handover.
+"""What is written to the API server, and when: the Node's annotations, the Lease, Events.
 
-Enters: ``footprint.models.NodeFootprint``. Leaves: requests to the API server. May import ``node``.
+Enters: footprints, pods with annotations that were not understood. Leaves: few, small requests from threads of
+their own, so that measuring never waits. May import ``node`` and ``measuring``.
 """

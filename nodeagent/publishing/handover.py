@@ -49,7 +49,7 @@ def is_followed(
         sleep(_BETWEEN)
 
 
-class Succession:
+class Handover:
     """``is_followed``, asked in a thread of its own from the order to end on: beside the last reading and write,
     not after them."""
 
@@ -57,7 +57,7 @@ class Succession:
         self._stop, self._ask = stop, ask
         self._followed = False
         self._until: float | None = None
-        self._thread = threading.Thread(target=self._run, name="succession", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="handover", daemon=True)
         self._thread.start()
 
     def _run(self) -> None:

@@ -150,6 +150,13 @@ class FlowSource(Protocol):
     name: str
     """As published in the annotation, such as ``ctnetlink``."""
 
+    keep: bool
+    """Set before ``close``: leave what is pinned in the kernel, for a successor to take over."""
+
+    @property
+    def pinned(self) -> bool:
+        """Whether what it has in the kernel can outlive this process."""
+
     def open(self) -> None:
         """Start measuring, seeded with the connections that already exist. Raises SourceUnavailable."""
 

@@ -8,6 +8,8 @@ with its reason, in the log and, when none is left, in the error.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import partial
 from types import MappingProxyType
 from typing import Final
 
@@ -15,6 +17,8 @@ import structlog
 
 from nodeagent.sources.base import FlowSource, FlowThresholds, Locality, SourceUnavailable
 from nodeagent.sources.ctnetlink import CtnetlinkSource
+from nodeagent.sources.ebpf import loader
+from nodeagent.sources.ebpf.loader import Options
 from nodeagent.sources.ebpf.source import EbpfSource
 
 AUTO: Final = "auto"
@@ -58,3 +62,26 @@ def choose(
         _log.info("flow source chosen", source=name, passed_over=len(refusals))
         return candidate
     raise SourceUnavailable("; or ".join(refusals))
+
+
+def open_source(
+    source: str, thresholds: FlowThresholds, *, compile_timeout: float | None = None, outlive: bool = False
+) -> FlowSource:
+    """``choose`` with this machine's sources. Raises SourceUnavailable.
+
+    ``outlive``: a program may outlive the process. What a predecessor left is taken over then, or unloaded when
+    nobody would read it. Otherwise a predecessor's program is left alone. ``compile_timeout``: seconds.
+    """
+    options = Options(compile_timeout=compile_timeout)
+    if not outlive:
+        options = replace(options, pins=None)
+    opened = choose(source, thresholds, sources=with_options(options))
+    if outlive and not opened.pinned:
+        loader.disown(options)
+    return opened
+
+
+def with_options(options: Options) -> dict[str, Factory]:
+    """The sources, eBPF with these options."""
+    made: dict[str, Factory] = {EbpfSource.name: partial(EbpfSource, options=options)}
+    return {name: made.get(name, factory) for name, factory in SOURCES.items()}

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from nodeagent.node.link import LinkError
-from nodeagent.node.locality import attributes, dump
+from nodeagent.node.netlink import attributes, dump
 from nodeagent.node.pods import PodInfo
 from nodeagent.top.pods_file import PodsFileError, Resident
 

@@ -23,14 +23,14 @@ TRACKING_COMMAND: Final = (
 """A rule that only looks: its presence makes the kernel track this namespace's connections, of both families."""
 
 
-class Notebook:
+class Warnings:
     """Warnings logged while watching: on a terminal they would tear the table, so they are shown in it."""
 
     def __init__(self) -> None:
         self._warnings: dict[str, None] = {}
 
     @property
-    def warnings(self) -> tuple[str, ...]:
+    def texts(self) -> tuple[str, ...]:
         """The latest ones, oldest first, each once."""
         return tuple(self._warnings)
 
@@ -48,11 +48,11 @@ class Notebook:
         )
 
     def _take(self, _logger: object, _method: str, event: MutableMapping[str, Any]) -> str:
-        self.add(spelled(event))
+        self.add(formatted(event))
         raise structlog.DropEvent
 
 
-def spelled(event: Mapping[str, Any]) -> str:
+def formatted(event: Mapping[str, Any]) -> str:
     """``switched accounting on (value=1)``."""
     values = ", ".join(f"{key}={value}" for key, value in event.items() if key not in ("event", "exc_info"))
     text = f"{event.get('event', '')} ({values})" if values else str(event.get("event", ""))

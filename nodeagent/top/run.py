@@ -16,7 +16,6 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final, Protocol
@@ -27,22 +26,18 @@ from rich.live import Live
 
 from footprint.classes import ClassThresholds
 from footprint.service import fail, stop_on_signals
-from nodeagent.agent import REFRESH
 from nodeagent.measuring.aggregation import Aggregator
-from nodeagent.measuring.coverage import Coverage
 from nodeagent.measuring.link_meter import LinkMeter
+from nodeagent.measuring.meter import Meter
 from nodeagent.measuring.pacing import next_due
-from nodeagent.node.link import Link, LinkError, find_link, read_counters
-from nodeagent.node.locality import locality, node_addresses
+from nodeagent.node.link import Link, LinkError, find_link
 from nodeagent.node.pods import PodInfo
 from nodeagent.settings import TopSettings
 from nodeagent.sources.base import HOST, UNATTRIBUTED, FlowSource, SourceUnavailable
-from nodeagent.sources.ebpf.loader import Options
-from nodeagent.sources.ebpf.source import EbpfSource
-from nodeagent.sources.select import SOURCES, Factory, choose
+from nodeagent.sources.select import open_source
 from nodeagent.top import lines, pods_file, table
 from nodeagent.top.neighbours import Neighbours
-from nodeagent.top.notes import Notebook, hints
+from nodeagent.top.notes import Warnings, hints
 from nodeagent.top.view import View, build
 
 _LARGEST_FILE: Final = 256 * 2**20
@@ -104,8 +99,29 @@ class Named(Protocol):
         """Whether others are named now. Raises PodsFileError; those named before stay then."""
 
 
-class Watcher:
-    """Readings → views."""
+class NamedPods:
+    """What ``Named`` says, as the meter asks for it: an error becomes a warning, and the names before stay."""
+
+    def __init__(self, named: Named | None, warnings: Warnings) -> None:
+        self._named, self._warnings = named, warnings
+
+    def changed(self) -> bool:
+        try:
+            return self._named is not None and self._named.changed()
+        except pods_file.PodsFileError as error:
+            self._warnings.add(f"{error}; the names read before stay")
+            return False
+
+    def living_here(self, node: frozenset[bytes]) -> Mapping[str, PodInfo]:
+        residents = self._named.residents if self._named else ()
+        here = pods_file.living_here(residents, node)
+        if residents and not here:
+            self._warnings.add("none of the pods in --pods runs on this machine, by their status.hostIP")
+        return {pod.uid: pod for pod in here}
+
+
+class Viewer:
+    """Readings → views. Raises LinkError."""
 
     def __init__(
         self,
@@ -114,64 +130,29 @@ class Watcher:
         named: Named | None,
         find_link: Callable[[], Link],
         thresholds: ClassThresholds,
-        notebook: Notebook,
+        warnings: Warnings,
     ) -> None:
-        """Raises LinkError."""
-        self._source, self._named, self._find_link, self._notebook = source, named, find_link, notebook
-        self._link = find_link()
-        self._node = Aggregator(source.name, retention=0, thresholds=thresholds)
+        self._warnings = warnings
+        node = Aggregator(source.name, retention=0, thresholds=thresholds)
+        self._meter = Meter(source, pods=NamedPods(named, warnings), aggregator=node, find_link=find_link)
         # In the form of pods, so that they have elephants, flows, mice and a class as well.
         self._others = Aggregator(source.name, retention=0, thresholds=thresholds)
-        self._coverage, self._meter = Coverage(), LinkMeter()
-        self._addresses: frozenset[bytes] = frozenset()
-        self._refreshed_at = -math.inf
-        self._pods: dict[str, PodInfo] = {}
+        self._link_meter = LinkMeter()
 
     def tick(self, now: float) -> View | None:
         """One reading at monotonic ``now``; None while there are too few for a rate. Raises SourceUnavailable."""
-        self._tell_locality(now)
-        reading = self._source.read(now)
-        link = self._link
-        counters = read_counters(link.interface) if link.interface else None
-        node = self._node.advance(reading, self._pods, link.capacity)
+        found, coverage = self._meter.measure(now), self._meter.coverage
+        reading, link = found.reading, found.link
         others = self._others.advance(reading, _OTHERS, link.capacity)
-        self._coverage.advance(self._node.link_bytes, counters, reading.taken_at)
-        used = self._meter.advance(link.interface, counters, reading.taken_at)
-        if node is None or others is None:
+        used = self._link_meter.advance(link.interface, found.counters, reading.taken_at)
+        if found.footprint is None or others is None:
             return None
-        notes = hints(reading, interface=link.interface, capacity=link.capacity, low_coverage=self._coverage.low)
+        notes = hints(reading, interface=link.interface, capacity=link.capacity, low_coverage=coverage.low)
         return build(
-            time=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"), reading=reading, node=node, others=others,
-            pods=self._pods, link=link, used=used, coverage=self._coverage.ratio,
-            notes=(*self._notebook.warnings, *notes),
+            time=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"), reading=reading, node=found.footprint,
+            others=others, pods=found.pods, link=link, used=used, coverage=coverage.ratio,
+            notes=(*self._warnings.texts, *notes),
         )  # fmt: skip
-
-    def _tell_locality(self, now: float) -> None:
-        refresh = now - self._refreshed_at >= REFRESH
-        if refresh:
-            self._refresh(now)
-        if self._names_changed() or refresh:
-            residents = self._named.residents if self._named else ()
-            here = pods_file.living_here(residents, self._addresses)
-            if residents and not here:
-                self._notebook.add("none of the pods in --pods runs on this machine, by their status.hostIP")
-            self._pods = {pod.uid: pod for pod in here}
-            self._source.set_locality(locality(here, self._addresses))
-
-    def _names_changed(self) -> bool:
-        try:
-            return self._named is not None and self._named.changed()
-        except pods_file.PodsFileError as error:
-            self._notebook.add(f"{error}; the names read before stay")
-            return False
-
-    def _refresh(self, now: float) -> None:
-        self._refreshed_at = now
-        try:
-            self._addresses = node_addresses()
-            self._link = self._find_link()
-        except (OSError, LinkError) as error:
-            self._notebook.add(f"addresses or link not read, those known before stay: {error}")
 
 
 class Output(Protocol):
@@ -216,8 +197,8 @@ class LineOutput:
 
 def run(settings: TopSettings) -> int:
     """Watch until a signal or the end of the time asked for; the exit status."""
-    notebook = Notebook()
-    notebook.configure()
+    warnings = Warnings()
+    warnings.configure()
     stop = stop_on_signals()
     try:
         named = _named(settings)
@@ -225,11 +206,11 @@ def run(settings: TopSettings) -> int:
         fail(str(error), "see `traffic-footprint-nodeagent top --help`")
     source = _open(settings)
     try:
-        watcher = Watcher(
+        viewer = Viewer(
             source, named=named, find_link=lambda: find_link(settings.uplink, settings.link_capacity),
-            thresholds=ClassThresholds(elephant_rate=settings.elephant_rate), notebook=notebook,
+            thresholds=ClassThresholds(elephant_rate=settings.elephant_rate), warnings=warnings,
         )  # fmt: skip
-        return _until_done(watcher, settings, stop)
+        return _until_done(viewer, settings, stop)
     except LinkError as error:
         fail(str(error), "give --uplink one of the names that `ip -br link` prints")
     except SourceUnavailable as error:
@@ -248,25 +229,19 @@ def _named(settings: TopSettings) -> Named | None:
 
 def _open(settings: TopSettings) -> FlowSource:
     try:
-        return choose(settings.source, settings.flow_thresholds(), sources=_sources(settings.compile_timeout))
+        # Nothing outlives this process: an agent on the same machine keeps its own program.
+        return open_source(
+            settings.source, settings.flow_thresholds(), compile_timeout=settings.compile_timeout, outlive=False
+        )
     except SourceUnavailable as error:
         fail(str(error))
 
 
-def _sources(compile_timeout: float | None = None) -> dict[str, Factory]:
-    """Those of the agent, but nothing that outlives the process: an agent on the same machine keeps its own."""
-    sources = dict(SOURCES)
-    if EbpfSource.name in sources:
-        options = Options(pins=None, compile_timeout=compile_timeout)
-        sources[EbpfSource.name] = partial(EbpfSource, options=options)
-    return sources
-
-
-def _until_done(watcher: Watcher, settings: TopSettings, stop: threading.Event) -> int:
+def _until_done(viewer: Viewer, settings: TopSettings, stop: threading.Event) -> int:
     output = _output(settings)
     try:
         try:
-            loop(watcher.tick, output.show, settings, stop)
+            loop(viewer.tick, output.show, settings, stop)
         finally:
             output.close()
     except BrokenPipeError:

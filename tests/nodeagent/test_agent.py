@@ -191,6 +191,7 @@ class Source:
     """Sends at a steady rate, as far as anyone can tell."""
 
     name = "steady"
+    keep = pinned = False
 
     def __init__(self) -> None:
         self.told: list[Locality] = []

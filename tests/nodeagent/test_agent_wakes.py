@@ -19,8 +19,8 @@ from nodeagent.sources.base import Locality
 from nodeagent.sources.ebpf import loader
 from nodeagent.sources.ebpf.btf.kernel import DIRECTORY, VMLINUX
 from nodeagent.sources.ebpf.kernel.maps import Sizes
-from nodeagent.sources.ebpf.kernel.programs import Programs
 from nodeagent.sources.ebpf.loader import Options, Session
+from nodeagent.sources.ebpf.programs import Programs
 from nodeagent.sources.ebpf.source import EbpfSource
 
 pytestmark = [

@@ -29,6 +29,7 @@ class Bursting:
     """Carries nothing until ``stop`` is set; the reading after that finds ten megabytes."""
 
     name = "bursting"
+    keep = pinned = False
 
     def __init__(self, stop: threading.Event) -> None:
         self._stop = stop

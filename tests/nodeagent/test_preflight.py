@@ -11,6 +11,7 @@ from lab.network import netns
 from nodeagent import preflight
 from nodeagent.preflight import as_json, as_text, ready, report
 from nodeagent.settings import parse_preflight
+from nodeagent.sources.ctnetlink import preflight as ctnetlink
 from nodeagent.sources.findings import Answer, Finding
 
 NET_ADMIN = "0000000000001000"
@@ -42,7 +43,7 @@ def sys(tmp_path: Path) -> Path:
 
 
 def test_a_well_equipped_node_answers_yes_throughout(proc: Path, sys: Path) -> None:
-    found = [preflight.probe_privilege(proc), preflight.probe_conntrack(proc), preflight.probe_accounting(proc)]
+    found = [ctnetlink.probe_privilege(proc), ctnetlink.probe_conntrack(proc), ctnetlink.probe_accounting(proc)]
     found += preflight.probe_uplink(None, proc=proc, sys=sys)
     assert [f.answer for f in found] == [Answer.YES] * 5
     assert [f.detail for f in found[3:]] == ["eth0 (default route)", "10 Gbit/s"]
@@ -50,16 +51,16 @@ def test_a_well_equipped_node_answers_yes_throughout(proc: Path, sys: Path) -> N
 
 def test_a_missing_capability_names_its_remedy(proc: Path) -> None:
     (proc / "thread-self/status").write_text("CapEff:\t0000000000000000\n")
-    found = preflight.probe_privilege(proc)
+    found = ctnetlink.probe_privilege(proc)
     assert found.answer is Answer.NO
     assert "NET_ADMIN" in found.remedy
 
 
 def test_what_proc_does_not_show_could_not_be_told(tmp_path: Path) -> None:
     for found in (
-        preflight.probe_privilege(tmp_path),
-        preflight.probe_conntrack(tmp_path),
-        preflight.probe_accounting(tmp_path),
+        ctnetlink.probe_privilege(tmp_path),
+        ctnetlink.probe_conntrack(tmp_path),
+        ctnetlink.probe_accounting(tmp_path),
     ):
         assert found.answer is Answer.UNKNOWN
         assert found.remedy
@@ -67,13 +68,13 @@ def test_what_proc_does_not_show_could_not_be_told(tmp_path: Path) -> None:
 
 def test_a_kernel_without_conntrack_is_told_which_module_to_load(proc: Path) -> None:
     (proc / "sys/net/netfilter/nf_conntrack_count").unlink()
-    found = preflight.probe_conntrack(proc)
+    found = ctnetlink.probe_conntrack(proc)
     assert (found.answer, found.remedy) == (Answer.NO, "run `modprobe nf_conntrack`")
 
 
 def test_a_table_without_entries_is_said_to_depend_on_rules(proc: Path) -> None:
     (proc / "sys/net/netfilter/nf_conntrack_count").write_text("0")
-    found = preflight.probe_conntrack(proc)
+    found = ctnetlink.probe_conntrack(proc)
     assert found.answer is Answer.YES
     assert "rule" in found.detail
 
@@ -82,11 +83,11 @@ def test_accounting_that_the_agent_can_switch_on_forbids_nothing(
     proc: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (proc / "sys/net/netfilter/nf_conntrack_acct").write_text("0")
-    found = preflight.probe_accounting(proc)
+    found = ctnetlink.probe_accounting(proc)
     assert found.answer is Answer.NO
     assert ready([found])
     monkeypatch.setattr("os.access", lambda *_: False)
-    assert not ready([preflight.probe_accounting(proc)])
+    assert not ready([ctnetlink.probe_accounting(proc)])
 
 
 @pytest.mark.parametrize(
@@ -103,8 +104,8 @@ def test_a_refused_socket_is_judged_by_its_error(
     def refuse(*_: object) -> None:
         raise OSError(code, "refused")
 
-    monkeypatch.setattr(preflight, "ConntrackSockets", refuse)
-    for found in preflight.probe_ctnetlink():
+    monkeypatch.setattr(ctnetlink, "ConntrackSockets", refuse)
+    for found in ctnetlink.probe_ctnetlink():
         assert found.answer is answer
         assert remedy in found.remedy
 

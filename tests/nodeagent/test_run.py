@@ -139,6 +139,7 @@ class Source:
     """Measures a little, then does what ``at_last`` says."""
 
     name = "standin"
+    keep = pinned = False
 
     def __init__(self, at_last: Any) -> None:
         self._at_last = at_last
@@ -203,7 +204,7 @@ def test_a_source_that_cannot_be_had_is_one_line_and_status_two(
     def refused(*_arguments: Any, **_options: Any) -> None:
         raise SourceUnavailable("nothing can be measured; load a module")
 
-    monkeypatch.setattr(program, "choose", refused)
+    monkeypatch.setattr(program, "open_source", refused)
     with pytest.raises(SystemExit) as end:
         program.run(settings(tmp_path))
     assert end.value.code == 2

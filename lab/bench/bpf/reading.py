@@ -26,8 +26,8 @@ from nodeagent.sources.ebpf import EbpfSource
 from nodeagent.sources.ebpf.kernel import bpf
 from nodeagent.sources.ebpf.kernel.layout import EVENT_BECAME, Counters, Event, Flow, Histograms
 from nodeagent.sources.ebpf.kernel.maps import Maps
-from nodeagent.sources.ebpf.kernel.programs import Programs
 from nodeagent.sources.ebpf.loader import Options, Session
+from nodeagent.sources.ebpf.programs import Programs
 
 _INTERVAL: Final = 1.0
 """Seconds between readings, as by default."""

@@ -14,9 +14,10 @@ from enum import IntEnum
 from functools import cache
 from typing import Final
 
+from nodeagent.sources.ebpf import programs
 from nodeagent.sources.ebpf.compiling.build import Build, Request, build
 from nodeagent.sources.ebpf.compiling.hooks import Mode
-from nodeagent.sources.ebpf.kernel import bpf, programs
+from nodeagent.sources.ebpf.kernel import bpf
 from nodeagent.sources.ebpf.kernel.bpf import MapType, ProgramType, Run
 from nodeagent.sources.ebpf.kernel.layout import Config
 from nodeagent.sources.ebpf.kernel.maps import Maps, Sizes

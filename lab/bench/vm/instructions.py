@@ -27,12 +27,11 @@ from lab.errors import LabError
 from lab.kernelvm import vm
 from lab.kernelvm.kernels import by_name
 from lab.network import netns
-from nodeagent.sources.ebpf import EbpfSource
+from nodeagent.sources.ebpf import EbpfSource, programs
 from nodeagent.sources.ebpf.compiling.build import Build, Request, build
 from nodeagent.sources.ebpf.compiling.hooks import Mode, Role
-from nodeagent.sources.ebpf.kernel import programs
-from nodeagent.sources.ebpf.kernel.programs import Programs
 from nodeagent.sources.ebpf.loader import Options
+from nodeagent.sources.ebpf.programs import Programs
 
 _EMPTY: Final = bytes([0xB7, 0, 0, 0, 0, 0, 0, 0, 0x95, 0, 0, 0, 0, 0, 0, 0])
 """r0 = 0; exit."""

@@ -28,6 +28,8 @@ class CtnetlinkSource:
     """Reads every connection's counters. ``limit`` bounds the flow table, ``event_buffer`` is bytes."""
 
     name = "ctnetlink"
+    keep = False
+    pinned = False  # sockets end with the process
 
     def __init__(
         self,

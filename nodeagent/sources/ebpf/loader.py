@@ -15,12 +15,13 @@ from typing import Final
 
 import structlog
 
+from nodeagent.sources.ebpf import programs
 from nodeagent.sources.ebpf.compiling.build import Build, Request, build, fingerprint, sources
 from nodeagent.sources.ebpf.compiling.hooks import Mode
-from nodeagent.sources.ebpf.kernel import pins, programs
+from nodeagent.sources.ebpf.kernel import pins
 from nodeagent.sources.ebpf.kernel.maps import Maps, Sizes, specs
-from nodeagent.sources.ebpf.kernel.programs import FunctionRefused, Programs, not_permitted
 from nodeagent.sources.ebpf.problems import EbpfUnavailable, Kind, Problem, with_kept_detail
+from nodeagent.sources.ebpf.programs import FunctionRefused, Programs, not_permitted
 
 _log = structlog.get_logger(__name__)
 

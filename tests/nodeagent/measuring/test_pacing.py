@@ -139,6 +139,7 @@ class Elephants:
     """A pod whose flows become elephants of 40 Mbit/s at given moments; ``tells``: as the eBPF source does."""
 
     name = "test"
+    keep = pinned = False
     cost = 0.004
 
     def __init__(self, clock: Clock, begins: list[float], *, tells: bool) -> None:

@@ -10,8 +10,8 @@ import pytest
 
 from footprint.cluster.client import ApiError
 from nodeagent import run as program
-from nodeagent.publishing import handover as succession_module
-from nodeagent.publishing.handover import SETTLED, Succession, is_followed
+from nodeagent.publishing import handover as handover_module
+from nodeagent.publishing.handover import SETTLED, Handover, is_followed
 from nodeagent.settings import parse
 from nodeagent.sources.ebpf.source import EbpfSource
 
@@ -93,7 +93,9 @@ def test_the_program_stays_only_where_a_successor_will_find_it(
     )
     ending = threading.Event()
     ending.set()
-    program._leave_program(source, program._succession(source, parse(["--node-name", "n1", *flags]), API, ending))
+    program._leave_program(
+        source, program._expect_handover(source, parse(["--node-name", "n1", *flags]), API, ending)
+    )
     assert source.keep is kept
     assert bool(server.asked) is kept
 
@@ -105,16 +107,16 @@ def test_the_question_is_asked_from_the_order_to_end_on_and_not_before() -> None
         asked.set()
         return True
 
-    succession = Succession(ending, ask)
+    handover = Handover(ending, ask)
     assert not asked.wait(0.05)
     ending.set()
-    assert succession.followed()
+    assert handover.followed()
     assert asked.is_set()
 
 
 def test_an_answer_that_does_not_come_in_time_is_no(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(succession_module, "LIMIT", 0.05)
+    monkeypatch.setattr(handover_module, "LIMIT", 0.05)
     ending, never = threading.Event(), threading.Event()
     ending.set()
-    assert not Succession(ending, lambda: never.wait(30)).followed()
+    assert not Handover(ending, lambda: never.wait(30)).followed()
     never.set()

@@ -13,6 +13,8 @@ from nodeagent.sources.select import SOURCES, choices, choose
 class Stub:
     """A source that opens, or refuses with a reason."""
 
+    keep = pinned = False
+
     def __init__(self, name: str, refusal: str = "") -> None:
         self.name, self.refusal = name, refusal
         self.opened = self.closed = False

@@ -20,7 +20,7 @@ from nodeagent.node.pods import PodInfo
 from nodeagent.sources.base import HOST, UNATTRIBUTED, Counters, Elephant, LossKind, Reading
 from nodeagent.top import formatting as spelling
 from nodeagent.top import lines, table
-from nodeagent.top.notes import Notebook, hints, spelled
+from nodeagent.top.notes import Warnings, formatted, hints
 from nodeagent.top.view import View, build
 
 BACKUP = PodInfo(uid="uid-1", ns="shop", name="backup", workload="Job/backup")
@@ -190,7 +190,7 @@ def test_a_name_is_never_read_as_markup() -> None:
         (spelling.per_second(0.1), "0.1/s"),
     ],
 )
-def test_quantities_are_spelled_for_people(shown: str, expected: str) -> None:
+def test_quantities_are_formatted_for_people(shown: str, expected: str) -> None:
     assert shown == expected
 
 
@@ -217,18 +217,18 @@ def test_what_makes_figures_doubtful_is_said_with_its_remedy(changes: dict[str, 
 
 
 def test_warnings_become_notes_each_once_and_only_the_latest_stay() -> None:
-    notebook = Notebook()
+    warnings = Warnings()
     before = structlog.get_config()
     try:
-        notebook.configure()
+        warnings.configure()
         log = structlog.get_logger()
         log.info("not said")
         for number in (1, 2, 3, 1, 4, 5, 6):
             log.warning("again", number=number)
     finally:
         structlog.configure(**before)
-    assert notebook.warnings == tuple(f"again (number={n})" for n in (3, 1, 4, 5, 6))
-    assert spelled({"event": "a\nb\x1b[2J", "value": 1}) == "a b [2J (value=1)"
+    assert warnings.texts == tuple(f"again (number={n})" for n in (3, 1, 4, 5, 6))
+    assert formatted({"event": "a\nb\x1b[2J", "value": 1}) == "a b [2J (value=1)"
 
 
 def rates(tx: float, rx: float) -> Any:

@@ -4,13 +4,11 @@ from __future__ import annotations
 import os
 import threading
 from pathlib import Path
-from types import MappingProxyType
 
 import pytest
 
 from footprint.commands import BadSettingError
 from nodeagent.settings import TopSettings, parse_top
-from nodeagent.sources.base import FlowThresholds, Locality
 from nodeagent.sources.ebpf.source import EbpfSource
 from nodeagent.top import run as watch
 from nodeagent.top.view import View
@@ -69,8 +67,8 @@ def test_every_setting_says_what_it_is() -> None:
 def test_the_agents_program_in_the_kernel_is_neither_taken_over_nor_left_behind(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(watch, "SOURCES", MappingProxyType({"ebpf": EbpfSource}))
-    source = watch._sources()["ebpf"](FlowThresholds(), Locality())
+    monkeypatch.setattr(EbpfSource, "open", lambda _source: None)
+    source = watch._open(parse_top(["--source", "ebpf"]))
     assert isinstance(source, EbpfSource)
     assert source._options.pins is None
     assert not source.keep

@@ -17,8 +17,8 @@ from nodeagent.sources.ebpf import loader
 from nodeagent.sources.ebpf.kernel import bpf, maps
 from nodeagent.sources.ebpf.kernel.layout import STATS, Counters
 from nodeagent.sources.ebpf.kernel.maps import Maps, MapSpec, Sizes
-from nodeagent.sources.ebpf.kernel.programs import Programs
 from nodeagent.sources.ebpf.loader import Options, Session
+from nodeagent.sources.ebpf.programs import Programs
 from nodeagent.sources.ebpf.source import EbpfSource
 from nodeagent.unload import unload
 

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from nodeagent.sources.base import SourceUnavailable
-from nodeagent.sources.ebpf import loader
+from nodeagent.sources.ebpf import loader, programs
 from nodeagent.sources.ebpf.compiling.build import Build, Request
 from nodeagent.sources.ebpf.compiling.hooks import Mode, plan
-from nodeagent.sources.ebpf.kernel import bpf, programs
+from nodeagent.sources.ebpf.kernel import bpf
 from nodeagent.sources.ebpf.kernel.bpf import VerifierError
 from nodeagent.sources.ebpf.loader import Options
 from nodeagent.sources.ebpf.problems import EbpfUnavailable, Kind, Problem

@@ -16,8 +16,8 @@ from nodeagent.sources.ebpf import loader
 from nodeagent.sources.ebpf.kernel import bpf, layout
 from nodeagent.sources.ebpf.kernel.layout import STATS, Counters, Event, Flow, Histograms
 from nodeagent.sources.ebpf.kernel.maps import Maps, Sizes, counted
-from nodeagent.sources.ebpf.kernel.programs import Programs
 from nodeagent.sources.ebpf.loader import Options, Session
+from nodeagent.sources.ebpf.programs import Programs
 from nodeagent.sources.ebpf.seeding import Seeder
 from nodeagent.sources.ebpf.source import KEPT_READINGS, EbpfSource
 

@@ -13,8 +13,8 @@ import pytest
 
 from nodeagent.sources.ebpf.compiling.hooks import Hook, Role
 from nodeagent.sources.ebpf.kernel.bpf import VerifierError
-from nodeagent.sources.ebpf.kernel.programs import missing_capabilities, not_permitted, refusal, relocated
 from nodeagent.sources.ebpf.problems import REMEDY, EbpfUnavailable, Kind, Problem, with_kept_detail
+from nodeagent.sources.ebpf.programs import missing_capabilities, not_permitted, refusal, relocated
 
 HOOK = Hook(Role.DEATH, "nf_conntrack_free", 7)
 LOG = """func#0 @0

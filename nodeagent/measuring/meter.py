@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One reading from start to end: tell the source who lives here, read it, and turn the counters into a footprint.
+
+Enters: an opened flow source, this node's pods, a way to find the link. Leaves: a ``Measurement`` per reading.
+Guarantees: what cannot be refreshed keeps its last value and is logged; the caller decides when to read.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+import structlog
+
+from footprint.models import NodeFootprint
+from nodeagent.measuring.aggregation import Aggregator
+from nodeagent.measuring.coverage import Coverage
+from nodeagent.node.link import Link, LinkCounters, LinkError, read_counters
+from nodeagent.node.locality import locality, node_addresses
+from nodeagent.node.pods import PodInfo
+from nodeagent.sources.base import FlowSource, Reading
+
+REFRESH: Final = 30.0
+"""Seconds between reads of the node's own addresses and link, which change with CNI and failover only."""
+
+_log = structlog.get_logger()
+
+
+class KnownPods(Protocol):
+    """Whoever knows the pods of this node."""
+
+    def changed(self) -> bool:
+        """Whether the pods differ from those at the last call; True at the first call."""
+
+    def living_here(self, node: frozenset[bytes]) -> Mapping[str, PodInfo]:
+        """The pods by UID, as of the last call of ``changed``. ``node``: the packed addresses of this node."""
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """What one reading told."""
+
+    reading: Reading
+    footprint: NodeFootprint | None
+    """None while there are too few readings for a rate."""
+    pods: Mapping[str, PodInfo]
+    """By UID, as the source knew them."""
+    told: bool
+    """Whether the source was told the pods anew before this reading."""
+    link: Link
+    counters: LinkCounters | None
+    """The link's own; None when the link is not known."""
+
+
+class Meter:
+    """Keeps what lasts from one reading to the next. Raises LinkError when the link named does not exist."""
+
+    def __init__(
+        self,
+        source: FlowSource,
+        *,
+        pods: KnownPods,
+        aggregator: Aggregator,
+        find_link: Callable[[], Link],
+    ) -> None:
+        self._source, self._known, self._find_link = source, pods, find_link
+        self.aggregator = aggregator
+        self.coverage = Coverage()
+        self._link = find_link()
+        self._addresses: frozenset[bytes] = frozenset()
+        self._refreshed_at = -math.inf
+        self._pods: Mapping[str, PodInfo] = {}
+
+    def measure(self, now: float) -> Measurement:
+        """Read at monotonic ``now``. Raises SourceUnavailable."""
+        told = self._tell_locality(now)
+        reading = self._source.read(now)
+        counters = read_counters(self._link.interface) if self._link.interface else None
+        footprint = self.aggregator.advance(reading, self._pods, self._link.capacity, bad=self.coverage.reasons)
+        self.coverage.advance(self.aggregator.link_bytes, counters, reading.taken_at)
+        return Measurement(reading, footprint, self._pods, told, self._link, counters)
+
+    def _tell_locality(self, now: float) -> bool:
+        refresh = now - self._refreshed_at >= REFRESH
+        if refresh:
+            self._refreshed_at = now
+            self._refresh()
+        if not (self._known.changed() or refresh):
+            return False
+        self._pods = self._known.living_here(self._addresses)
+        self._source.set_locality(locality(self._pods.values(), self._addresses))
+        return True
+
+    def _refresh(self) -> None:
+        try:
+            self._addresses = node_addresses()
+            link = self._find_link()
+        except (OSError, LinkError) as error:
+            _log.warning("addresses or link not read, those known before stay", error=str(error))
+            return
+        if link != self._link:
+            _log.info("link changed", uplink=link.interface, capacity=link.capacity.tx)
+            self._link = link
