@@ -34,7 +34,9 @@ LOCK    := $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate
 	--custom-compile-command 'make lock'
 lock:  ## the pins and hashes of every Python package, from pyproject.toml
 	$(LOCK) $(UPGRADE) --all-extras -o requirements/development.txt pyproject.toml
-	$(LOCK) $(UPGRADE) -c requirements/development.txt -o requirements/runtime.txt pyproject.toml
+	$(LOCK) $(UPGRADE) -c requirements/development.txt -o requirements/runtime.txt \
+		--extra nodeagent --extra extender --extra plugin pyproject.toml
+	$(LOCK) $(UPGRADE) -c requirements/development.txt -o requirements/plugin.txt --extra plugin pyproject.toml
 	echo setuptools | $(LOCK) $(UPGRADE) -c requirements/development.txt -o requirements/build.txt -
 
 controlplane: $(STAMP)

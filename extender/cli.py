@@ -1,84 +1,54 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``traffic-footprint-extender [run]`` serves; ``cleanup`` removes from a cluster what agents left in it.
+"""``traffic-footprint-extender``: the commands ``run`` (the default of flags alone) and ``cleanup``.
 
-Enters: the command line and the environment. Leaves: a call of the command with its settings. Ends the program
-with one line that says what to do when they cannot be understood.
+Enters: the command line and the environment. Leaves: the exit status of the command; 2, with one line that names
+the remedy, for a command line that cannot be used. Each command imports its own part alone: ``cleanup`` needs no
+server.
 """
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
-from functools import partial
-from itertools import pairwise
-from typing import TypeVar
+from typing import Final
 
-from pydantic import ValidationError
-from pydantic_settings import BaseSettings, CliApp, SettingsError
-
-from extender.cleanup import CleanupSettings, cleanup, sentence
-from extender.run import serve
 from extender.settings import PROGRAM, Settings
-from footprint.cluster.client import ApiError, ClusterConfigError, connect, request
-from footprint.service import fail
-
-_Model = TypeVar("_Model", bound=BaseSettings)
+from footprint.commands import Action, Command, Program
+from footprint.settings import SettingsAction, read
 
 
-def _switched(arguments: Sequence[str]) -> list[str]:
-    """``arguments`` in which a bare ``--shadow`` says ``true``: people type it so, manifests give it a value."""
-    return [
-        f"{argument}=true" if argument == "--shadow" and after.startswith("--") else argument
-        for argument, after in pairwise([*arguments, "--"])
-    ]
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Entry point of the console script."""
+    return _PROGRAM.main(arguments)
 
 
 def read_settings(arguments: Sequence[str]) -> Settings:
-    """Settings of ``run`` from flags and environment."""
-    return _read(Settings, "run", arguments)
+    """Settings of ``run`` from flags and environment. Raises BadSettingError."""
+    return read(Settings, arguments)
 
 
-def _read(model: type[_Model], command: str, arguments: Sequence[str]) -> _Model:
-    """Settings from flags and environment; ends the program with one line when they cannot be understood."""
-    see = f"see `{PROGRAM} {command} --help`"
-    try:
-        return CliApp.run(model, cli_args=_switched(arguments))
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_context=False)[0]
-        if not first["loc"]:
-            fail(str(first["msg"]).removeprefix("Value error, "), see)
-        name = str(first["loc"][0])
-        fail(
-            f"--{name.replace('_', '-')} {first.get('input')!r}: {first['msg']}",
-            f"{see} (environment: TRAFFIC_FOOTPRINT_{name.upper()})",
-        )
-    except SettingsError as error:
-        fail(str(error).splitlines()[0], see)
+def _run() -> Action:
+    from extender import run  # noqa: PLC0415
+
+    def serve(settings: Settings) -> int:
+        run.serve(settings)
+        return 0
+
+    return SettingsAction(Settings, serve)
 
 
-def clean(settings: CleanupSettings) -> None:
-    """Remove what agents left in the cluster; one line about it on stdout. Ends the program when it cannot."""
-    try:
-        api = connect(settings.kubeconfig, user_agent=PROGRAM)
-        print(sentence(cleanup(partial(request, api), settings)))
-    except ClusterConfigError as error:
-        fail(str(error))
-    except ApiError as error:
-        fail(f"not cleaned up: {error}", "it is safe to repeat")
+def _cleanup() -> Action:
+    from extender import cleanup  # noqa: PLC0415
+
+    return SettingsAction(cleanup.CleanupSettings, cleanup.run)
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Entry point."""
-    given = sys.argv[1:] if arguments is None else list(arguments)
-    if given[:1] == ["cleanup"]:
-        clean(_read(CleanupSettings, "cleanup", given[1:]))
-        return
-    usage = f"usage: {PROGRAM} [run]|cleanup [--help] [FLAGS]"
-    if given[:1] in (["-h"], ["--help"]):
-        print(usage)
-        return
-    if given[:1] == ["run"]:
-        given = given[1:]
-    elif not given or not given[0].startswith("-"):  # flags alone mean ``run``: there is nothing else to serve
-        fail(f"unknown command {given[0]!r}" if given else "no command given", usage)
-    serve(read_settings(given))
+_PROGRAM: Final = Program(
+    PROGRAM,
+    "Filter and score nodes for kube-scheduler by the measured traffic of pods.",
+    [
+        Command("run", "serve filter, prioritize, explanations and metrics over HTTP", _run),
+        Command("cleanup", "remove the annotations and Leases that node agents left in a cluster", _cleanup),
+    ],
+    "Flags without a command mean: run (default).",
+    default="run",
+)

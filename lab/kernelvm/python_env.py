@@ -14,6 +14,8 @@ from packaging.requirements import Requirement
 from lab.errors import LabError
 
 PROJECT: Final = "traffic-footprint"
+EXTRA: Final = "nodeagent"
+"""The guest runs the agent alone."""
 TEST_TOOLS: Final = ("pytest", "pytest-timeout")
 
 
@@ -58,7 +60,8 @@ def copy(found: dict[str, metadata.Distribution], into: Path) -> None:
 def _needs(distribution: metadata.Distribution) -> Iterator[str]:
     for text in distribution.requires or ():
         requirement = Requirement(text)
-        if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
+        extra = EXTRA if _normal(distribution.name) == _normal(PROJECT) else ""
+        if requirement.marker is None or requirement.marker.evaluate({"extra": extra}):
             yield requirement.name
 
 

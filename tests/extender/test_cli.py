@@ -10,8 +10,10 @@ from urllib.error import URLError
 from urllib.request import urlopen
 
 import pytest
+from pydantic_settings import BaseSettings
 
-from extender import cli
+from extender import run as program
+from extender.cleanup import CleanupSettings
 from extender.cli import main, read_settings
 from extender.serving.connections import KEEP_ALIVE_SECONDS
 from extender.serving.server import listen
@@ -116,16 +118,33 @@ def test_flags_without_a_command_serve(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, command: list[str]
 ) -> None:
     served: list[Settings] = []
-    monkeypatch.setattr(cli, "serve", served.append)
+    monkeypatch.setattr(program, "serve", served.append)
     state = tmp_path / "state.json"
     main([*command, "--state", str(state), "--host", "127.0.0.1", "--port", "8123"])
     assert [(s.state, s.host, s.port) for s in served] == [(state, "127.0.0.1", 8123)]
 
 
-@pytest.mark.parametrize("flag", ["-h", "--help"])
+@pytest.mark.parametrize("flag", ["-h", "--help", "help"])
 def test_help_alone_shows_every_command(capsys: pytest.CaptureFixture[str], flag: str) -> None:
-    main([flag])
-    assert capsys.readouterr().out.startswith("usage: traffic-footprint-extender [run]|cleanup")
+    with pytest.raises(SystemExit) as ended:
+        main([flag])
+    assert ended.value.code == 0
+    shown = capsys.readouterr().out
+    assert shown.startswith("usage: traffic-footprint-extender [run]|cleanup")
+    for part in ("serve filter, prioritize", "annotations and Leases", "COMMAND --help"):
+        assert part in shown
+
+
+@pytest.mark.parametrize("command", ["run", "cleanup"])
+def test_a_commands_help_names_every_flag(capsys: pytest.CaptureFixture[str], command: str) -> None:
+    models: dict[str, type[BaseSettings]] = {"run": Settings, "cleanup": CleanupSettings}
+    with pytest.raises(SystemExit) as ended:
+        main([command, "--help"])
+    assert ended.value.code == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    for name, field in models[command].model_fields.items():
+        assert f"--{name.replace('_', '-')}" in shown
+        assert " ".join(str(field.description).split()) in shown.replace("- ", "-")
 
 
 def test_a_saved_cluster_is_served_by_the_installed_program(tmp_path: Path) -> None:
