@@ -6,7 +6,10 @@ PYTHON  := /usr/bin/python3   # the distribution's: only it has the distribution
 VENV    := .venv
 BIN     := $(VENV)/bin
 STAMP   := $(VENV)/.installed
-TIERS   ?= unit netns cluster kernel
+TIERS   ?= setup check unit netns images cluster kernel
+JOBS    ?= $(shell nproc)
+RESUME  ?=
+RESUMED := $(if $(RESUME),--resume)
 KERNEL  ?= 6.12
 TREES   := footprint nodeagent extender plugin lab tests
 
@@ -48,28 +51,31 @@ check: packages $(STAMP)  ## formatting, lint, types, import contracts
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 
-unit: packages $(STAMP)  ## tests that need no privilege
-	$(BIN)/pytest -m "not netns and not cluster and not kernel"
+unit: packages $(STAMP)  ## tests that need no privilege, on every processor (JOBS=1: on one)
+	$(BIN)/pytest --tier=unit $(RESUMED) -n $(JOBS) -m "not netns and not cluster and not kernel"
 
-fuzz: packages $(STAMP)  ## property tests with new random examples, thirty times as many (minutes)
-	$(BIN)/pytest -m "not netns and not cluster and not kernel" -p no:cacheprovider --hypothesis-profile=fuzz \
-		$$(grep -rlE '^@given|^from hypothesis|^import hypothesis' tests --include='test_*.py')
+fuzz: packages $(STAMP)  ## the hostile inputs of `make test`, fifty times as many, new ones each time (minutes)
+	$(BIN)/pytest -m "not netns and not cluster and not kernel" -p no:cacheprovider -n $(JOBS) \
+		--hypothesis-profile=fuzz \
+		$$(grep -rlE '^@given|^from hypothesis|^import hypothesis|fuzzing' tests --include='test_*.py')
 
 netns: packages $(STAMP)  ## tests with real packets and conntrack in private network namespaces (root)
-	$(BIN)/pytest -m "netns and not cluster and not kernel"
+	$(BIN)/pytest --tier=netns $(RESUMED) -m "netns and not cluster and not kernel"
 
 images: packages $(STAMP)  ## both container images, without a container engine (root; cached)
 	@lab/setup/packages.sh images
 	$(BIN)/python -m lab.images build
 
 cluster: setup images  ## tests against the real control plane (root)
-	$(BIN)/pytest -m cluster
-
-test: setup check $(TIERS)  ## all of the above
+	$(BIN)/pytest --tier=cluster $(RESUMED) -m cluster
 
 kernel: images  ## tests inside virtual machines with Debian's 6.1 and 6.12 kernels (root, QEMU)
 	@lab/setup/packages.sh kernelvm
-	$(BIN)/pytest -m kernel
+	$(BIN)/pytest --tier=kernel $(RESUMED) -m kernel
+
+# RESUME=1 goes on where `make unit`, `netns`, `cluster`, `kernel` or `test` stopped: what passed is not run again.
+test: packages  ## check and every tier of tests; RESUME=1: only tests that have not passed since the last full run
+	@RESUME=$(RESUME) $(PYTHON) lab/setup/tiers.py $(TIERS)
 
 vm: packages $(STAMP)  ## a shell in such a machine: make vm KERNEL=6.12
 	@lab/setup/packages.sh kernelvm

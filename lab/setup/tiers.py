@@ -113,7 +113,12 @@ def _make(name: str, make: Sequence[str]) -> Result:
         counted.unlink()
     print(f"== {name}", flush=True)
     began = time.monotonic()
-    status = subprocess.run([*make, name], cwd=CHECKOUT, check=False).returncode
+    with subprocess.Popen([*make, name], cwd=CHECKOUT) as process:
+        try:
+            status = process.wait()
+        except KeyboardInterrupt:  # it reached the tier as well, which may have a lab to remove
+            process.wait()
+            raise
     return Result(name, FAILED if status else PASSED, time.monotonic() - began, _counts(counted))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import errno
 import os
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -20,6 +21,12 @@ from nodeagent.sources.ebpf.loader import Options
 from nodeagent.sources.ebpf.problems import EbpfUnavailable, Kind, Problem
 from nodeagent.sources.ebpf.source import EbpfSource
 from tests.nodeagent.sources.ebpf.kernels import kernel
+
+
+@pytest.fixture(autouse=True)
+def _logs_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The verifier's whole log is kept for a person to read. These tests' logs go with the tests."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
 
 
 class Kernel:
