@@ -20,7 +20,9 @@ from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from extender.settings import PROGRAM
+from footprint.cluster import paths
 from footprint.cluster.client import MERGE_PATCH, ApiError, ClusterConfigError, connect, request
+from footprint.cluster.listing import PAGE_SIZE, items
 from footprint.keys import (
     DEFAULT_NAMESPACE,
     FIELD_MANAGER,
@@ -32,7 +34,7 @@ from footprint.keys import (
 from footprint.service import fail
 
 ANNOTATIONS: Final = (NODE_FOOTPRINT, NODE_SUMMARY, NODE_ELEPHANT_SHARE)
-PAGE: Final = 500
+PAGE: Final = PAGE_SIZE
 """Objects in one page of a list."""
 POLL_SECONDS: Final = 1.0
 """Seconds between two lists of the pods that are waited for."""
@@ -94,8 +96,8 @@ def cleanup(
     left = wait(ask, settings, clock, sleep)
     if left:
         _log.warning("pods did not end in time, cleaning anyway; run cleanup again when they are gone", pods=left)
-    nodes = sum(_strip(ask, node) for node in listed(ask, "/api/v1/nodes"))
-    leases = f"/apis/coordination.k8s.io/v1/namespaces/{settings.namespace}/leases"
+    nodes = sum(_strip(ask, node) for node in listed(ask, paths.NODES))
+    leases = paths.leases(settings.namespace)
     names = [item["metadata"]["name"] for item in listed(ask, leases)]
     ours = [name for name in names if node_of_lease(name) is not None or name in settings.lease]
     gone = sum(_unless_gone(lambda name=name: ask("DELETE", f"{leases}/{name}")) for name in ours)  # type: ignore[misc]
@@ -108,7 +110,7 @@ def wait(
     """Names of the pods that are still there after ``wait_seconds``. Raises ApiError."""
     if not settings.wait_for:
         return []
-    path, end = f"/api/v1/namespaces/{settings.namespace}/pods", clock() + settings.wait_seconds
+    path, end = paths.pods(settings.namespace), clock() + settings.wait_seconds
     while True:
         pods = [p["metadata"]["name"] for p in listed(ask, path, {"labelSelector": settings.wait_for})]
         if not pods or clock() >= end:
@@ -118,15 +120,7 @@ def wait(
 
 def listed(ask: Ask, path: str, query: Mapping[str, str] | None = None) -> Iterator[dict[str, Any]]:
     """All objects of the collection at ``path``, page by page. Raises ApiError."""
-    token = ""
-    while True:
-        page = ask(
-            "GET", path, query={**(query or {}), "limit": str(PAGE), **({"continue": token} if token else {})}
-        )
-        yield from page.get("items") or ()
-        token = (page.get("metadata") or {}).get("continue") or ""
-        if not token:
-            return
+    return items(lambda asked: ask("GET", path, query=asked), query, PAGE)
 
 
 def _strip(ask: Ask, node: Mapping[str, Any]) -> bool:
@@ -136,7 +130,7 @@ def _strip(ask: Ask, node: Mapping[str, Any]) -> bool:
     if not ours:
         return False
     body = {"metadata": {"annotations": dict.fromkeys(ours)}}
-    path, query = f"/api/v1/nodes/{metadata['name']}", {"fieldManager": FIELD_MANAGER}
+    path, query = paths.node(metadata["name"]), {"fieldManager": FIELD_MANAGER}
     return _unless_gone(lambda: ask("PATCH", path, query=query, body=body, content_type=MERGE_PATCH))
 
 

@@ -13,10 +13,10 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from pydantic_settings import BaseSettings, CliDualFlag, SettingsConfigDict
 
-from extender.learning.learner import LearnerConfig
+from extender.learning.config import LearnerConfig
 from extender.model.demand import DEFAULT_ELEPHANT_RATE
 from extender.model.ledger import HOLD_SECONDS
-from extender.serving.certificates import TlsFiles
+from extender.placement.policy import DEFAULT_DEADLINE, DEFAULT_MAX_IN_FLIGHT, DEFAULT_RELAX_AFTER, Policy
 from footprint.declared import PlacementMode
 from footprint.keys import DEFAULT_NAMESPACE
 from footprint.service import LogFormat
@@ -24,29 +24,20 @@ from footprint.staleness import stale_after
 from footprint.units import parse_bandwidth
 
 DEFAULT_PORT = 8890
-DEFAULT_RELAX_AFTER = 120.0
-DEFAULT_DEADLINE = 0.1
-DEFAULT_MAX_IN_FLIGHT = 32
 PROGRAM = "traffic-footprint-extender"
 PlacementName = Literal["score", "prefer", "strict", "ignore"]
 LogLevel = Literal["debug", "info", "warning", "error"]
 
 
 @dataclass(frozen=True, slots=True)
-class Policy:
-    """How strongly placement acts where a pod does not say."""
+class TlsFiles:
+    """PEM files of the TLS port."""
 
-    placement: PlacementMode = PlacementMode.PREFER
-    relax_after: float = DEFAULT_RELAX_AFTER
-    """Seconds."""
-    deadline: float = DEFAULT_DEADLINE
-    """Seconds from a request's arrival after which it is answered as if we were not there."""
-    max_in_flight: int = DEFAULT_MAX_IN_FLIGHT
-    """Requests decided at once; any further one is answered as if we were not there."""
-    shadow: bool = False
-    """Never act, only watch what acting would have done."""
-    hold: float = HOLD_SECONDS
-    """Seconds a running pod counts by prediction; and from a bind to its judgement in shadow mode."""
+    cert: Path
+    """The server's certificate with its chain."""
+    key: Path
+    client_ca: Path | None = None
+    """The CA that signs clients' certificates; None: clients need no certificate."""
 
 
 def _bandwidth(text: str) -> str:

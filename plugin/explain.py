@@ -29,7 +29,8 @@ from extender.api.explainer import explained
 from extender.cluster.offline import SavedCluster, StateFileError, read_objects, state_of
 from extender.model.pods import PodInfo, decode_pod
 from extender.model.trafficfootprint import API_VERSION, KIND, PLURAL
-from extender.settings import PlacementName, Policy, Settings
+from extender.placement.policy import Policy
+from extender.settings import PlacementName, Settings
 from footprint.cluster.client import ApiError
 from footprint.declared import PlacementMode
 from footprint.keys import DEFAULT_NAMESPACE

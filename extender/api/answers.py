@@ -24,11 +24,11 @@ from extender.model.demand import Demand
 from extender.model.pods import PodInfo
 from extender.model.snapshot import Snapshot
 from extender.placement.filtering import effective_placement, filter_nodes
+from extender.placement.policy import Policy
 from extender.placement.scoring import NEUTRAL, score_nodes
 from extender.placement.shadow import Shadow, WouldBe
 from extender.placement.tables import FilterAnswer, LateError, Scores, Tables
 from extender.placement.tie_break import break_tie_if_known, needs_tie_break
-from extender.settings import Policy
 from footprint.declared import PlacementMode
 
 Act = Callable[[Request, float], bytes]

@@ -20,7 +20,7 @@ from extender.api.explain_request import decode_question
 from extender.cluster.state import ClusterState
 from extender.model.pods import PodInfo
 from extender.placement.explain import explain
-from extender.settings import Policy
+from extender.placement.policy import Policy
 
 MAX_ASKED: Final = 8
 """Questions read, waiting or being answered; each holds a body of some megabytes at most."""

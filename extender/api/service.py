@@ -17,7 +17,7 @@ from extender.api.load_shedding import Gate
 from extender.api.metrics import CertificateFigures, Metrics
 from extender.cluster.feed import Feed
 from extender.cluster.state import ClusterState
-from extender.settings import Policy
+from extender.placement.policy import Policy
 
 
 class Service:

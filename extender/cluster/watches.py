@@ -8,15 +8,16 @@ fields used here as they are read. Guarantees of the reflector hold: never raise
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Mapping, Sequence
-from itertools import chain
+from collections.abc import Mapping
 from typing import Any, Final
 
 from kubernetes.client import ApiClient
 
 from extender.cluster.state import ClusterState, LeaseInfo, NodeInfo
 from extender.model.pods import PodInfo, decode_pod
+from footprint.cluster import paths
 from footprint.cluster.reflector import Reflector
+from footprint.cluster.sink import StateSink
 from footprint.keys import NODE_FOOTPRINT, node_of_lease
 
 WORKED_OUT: Final = "nodes to be worked out"
@@ -37,76 +38,22 @@ def decode_lease(obj: Mapping[str, Any]) -> LeaseInfo | None:
     return LeaseInfo(node, renewed or metadata["resourceVersion"]) if node else None
 
 
-class NodeSink:
-    """Nodes into the cluster state."""
-
-    def __init__(self, state: ClusterState) -> None:
-        self._state = state
-
-    def replace(self, items: Sequence[NodeInfo]) -> None:
-        self.replace_paged([items])
-
-    def replace_paged(self, pages: Iterable[Sequence[NodeInfo]]) -> None:
-        listed: set[str] = set()
-        for page in pages:
-            self._state.put_nodes(page)
-            listed.update(node.name for node in page)
-        for gone in self._state.node_names() - listed:
-            self._state.drop_node(gone)
-
-    def upsert(self, item: NodeInfo) -> None:
-        self._state.put_nodes([item])
-
-    def delete(self, item: NodeInfo) -> None:
-        self._state.drop_node(item.name)
+def node_sink(state: ClusterState) -> StateSink[NodeInfo]:
+    """Nodes into ``state``."""
+    return StateSink(
+        key=lambda node: node.name, put=lambda node: state.put_nodes([node]), drop=state.drop_node,
+        known=state.node_names,
+    )  # fmt: skip
 
 
-class LeaseSink:
-    """Heartbeats into the cluster state."""
-
-    def __init__(self, state: ClusterState) -> None:
-        self._state = state
-
-    def replace(self, items: Sequence[LeaseInfo]) -> None:
-        self.replace_paged([items])
-
-    def replace_paged(self, pages: Iterable[Sequence[LeaseInfo]]) -> None:
-        listed: set[str] = set()
-        for lease in chain.from_iterable(pages):
-            self._state.put_lease(lease)
-            listed.add(lease.node)
-        for gone in self._state.leased() - listed:
-            self._state.drop_lease(gone)
-
-    def upsert(self, item: LeaseInfo) -> None:
-        self._state.put_lease(item)
-
-    def delete(self, item: LeaseInfo) -> None:
-        self._state.drop_lease(item.node)
+def lease_sink(state: ClusterState) -> StateSink[LeaseInfo]:
+    """Heartbeats into ``state``."""
+    return StateSink(key=lambda lease: lease.node, put=state.put_lease, drop=state.drop_lease, known=state.leased)
 
 
-class PodSink:
-    """Pods into the cluster state."""
-
-    def __init__(self, state: ClusterState) -> None:
-        self._state = state
-
-    def replace(self, items: Sequence[PodInfo]) -> None:
-        self.replace_paged([items])
-
-    def replace_paged(self, pages: Iterable[Sequence[PodInfo]]) -> None:
-        listed: set[str] = set()
-        for pod in chain.from_iterable(pages):
-            self._state.put_pod(pod)
-            listed.add(pod.uid)
-        for gone in self._state.pod_uids() - listed:
-            self._state.drop_pod(gone)
-
-    def upsert(self, item: PodInfo) -> None:
-        self._state.put_pod(item)
-
-    def delete(self, item: PodInfo) -> None:
-        self._state.drop_pod(item.uid)
+def pod_sink(state: ClusterState) -> StateSink[PodInfo]:
+    """Pods into ``state``."""
+    return StateSink(key=lambda pod: pod.uid, put=state.put_pod, drop=state.drop_pod, known=state.pod_uids)
 
 
 class Watches:
@@ -115,13 +62,10 @@ class Watches:
     def __init__(self, api: ApiClient, state: ClusterState, *, namespace: str) -> None:
         self._state = state
         self.by_resource: dict[str, Reflector[Any]] = {
-            "nodes": Reflector(api, "/api/v1/nodes", decode=decode_node, sink=NodeSink(state)),
-            "leases": Reflector(
-                api, f"/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases",
-                decode=decode_lease, sink=LeaseSink(state),
-            ),
-            "pods": Reflector(api, "/api/v1/pods", decode=decode_pod, sink=PodSink(state)),
-        }  # fmt: skip
+            "nodes": Reflector(api, paths.NODES, decode=decode_node, sink=node_sink(state)),
+            "leases": Reflector(api, paths.leases(namespace), decode=decode_lease, sink=lease_sink(state)),
+            "pods": Reflector(api, paths.PODS, decode=decode_pod, sink=pod_sink(state)),
+        }
         self._stop = threading.Event()
         self._threads: list[threading.Thread] = []
         self._rounds: int | None = None

@@ -29,7 +29,7 @@ from extender.learning.leader_election import (
     given_up,
     holder_of,
 )
-from extender.learning.store import Store, StoreState
+from extender.learning.store import Store
 from footprint.cluster.client import ApiError
 from footprint.keys import LEARNER_LEASE
 
@@ -49,9 +49,14 @@ class Elector:
     """See the module."""
 
     def __init__(
-        self, store: Store, *, identity: str | None = None, clock: Callable[[], float] = time.monotonic
+        self,
+        store: Store,
+        *,
+        candidate: Callable[[], bool],
+        identity: str | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._store, self._clock = store, clock
+        self._store, self._may_stand, self._clock = store, candidate, clock
         self._candidacy = Candidacy(identity or own_identity())
         self._told = ""
         self.errors = 0
@@ -65,7 +70,7 @@ class Elector:
         """Stand for election until ``stop``."""
         while not stop.is_set():
             pause = _NOT_YET
-            if self._store.state is StoreState.FOLLOWED:
+            if self._may_stand():
                 self.step()
                 pause = RENEW * (1 - _JITTER * random.random())  # noqa: S311 - spreads load, guards nothing
             stop.wait(pause)

@@ -13,9 +13,11 @@ from typing import Any
 from extender.cluster.feed import Feed, WatchCounters
 from extender.cluster.state import ClusterState
 from extender.cluster.trafficfootprint_index import TrafficFootprintIndex
+from extender.cluster.trafficfootprint_watch import TrafficFootprintWatch
+from extender.learning.config import LearnerConfig
 from extender.learning.elector import Elector
-from extender.learning.kubernetes_store import FootprintWatch, KubernetesStore
-from extender.learning.learner import Learner, LearnerConfig
+from extender.learning.kubernetes_store import KubernetesStore
+from extender.learning.learner import Learner
 from extender.learning.metrics import LearningCollector
 from extender.model.trafficfootprint import PLURAL
 
@@ -28,18 +30,21 @@ class LearningFeed:
     ) -> None:
         self._watches = watches
         self._index = TrafficFootprintIndex(state.put_records)
-        self._watch = FootprintWatch(api, self._index)
-        store = KubernetesStore(api, self._watch, namespace=namespace)
-        self._elector = Elector(store)
-        self._learner = Learner(state.measured, self._index, store, self._elector.leads, config)
+        self._watch = TrafficFootprintWatch(api, self._index)
+        store = KubernetesStore(api, namespace=namespace)
+        self._elector = Elector(store, candidate=lambda: self._watch.followed)
+        self._learner = Learner(state.measured, self._index, store, self._may_write, config)
         self.by_resource: dict[str, WatchCounters] = {**watches.by_resource, PLURAL: self._watch}
-        self.collectors = [LearningCollector(store, self._index, self._elector, self._learner)]
+        self.collectors = [LearningCollector(self._watch, self._index, self._elector, self._learner)]
         self._stop = threading.Event()
         self._threads: list[threading.Thread] = []
 
     @property
     def waiting_for(self) -> list[str]:
         return self._watches.waiting_for
+
+    def _may_write(self) -> bool:
+        return self._watch.followed and self._elector.leads()
 
     def start(self) -> None:
         self._watches.start()

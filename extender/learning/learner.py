@@ -21,15 +21,21 @@ from typing import Final
 import structlog
 
 from extender.cluster.trafficfootprint_index import TrafficFootprintIndex
-from extender.learning.budget import Budget
+from extender.learning.config import LearnerConfig
 from extender.learning.plan import Update, WritePlan, plan, worth_keeping
-from extender.learning.store import Store, StoreState
+from extender.learning.store import Store
 from extender.model.demand import Tally
 from extender.model.pods import WorkloadKey
 from extender.model.profile import NOTHING_YET, Profile, fold
 from extender.model.trafficfootprint import Record, new_object, status_of
 from extender.model.trafficfootprint_name import object_name
 from footprint.cluster.client import ApiError
+from footprint.token_bucket import TokenBucket
+
+WRITE_BURST: Final = 20.0
+"""Writes that may follow one another: a handful of workloads that appear together."""
+WRITE_INTERVAL: Final = 1.0
+"""Seconds per write in the long run: 5,000 objects take 83 minutes."""
 
 _JITTER: Final = 0.2
 _SHOWN_WITHIN: Final = 10.0
@@ -53,30 +59,21 @@ class _Pause:
     """Until its object's version is another one than this; None: whatever happens to it."""
 
 
-@dataclass(frozen=True, slots=True)
-class LearnerConfig:
-    """Seconds, but for ``capacity``, a number of objects."""
-
-    interval: float = 30.0
-    retention: float = 30 * 86400.0
-    capacity: int = 5000
-
-
 class Learner:
     """See the module. ``clock`` is monotonic, ``wall`` seconds since 1970."""
 
     def __init__(
         self, measured: Callable[[], Mapping[WorkloadKey, Tally]], index: TrafficFootprintIndex, store: Store,
-        leads: Callable[[], bool], config: LearnerConfig, *,
+        may_write: Callable[[], bool], config: LearnerConfig, *,
         clock: Callable[[], float] = time.monotonic, wall: Callable[[], float] = time.time,
     ) -> None:  # fmt: skip
-        self._measured, self._index, self._store, self._leads = measured, index, store, leads
+        self._measured, self._index, self._store, self._may_write = measured, index, store, may_write
         self._config, self._clock, self._wall = config, clock, wall
         self._profiles: dict[WorkloadKey, Profile] = {}
         self._tallies: dict[WorkloadKey, Tally] = {}
         """As of the last look."""
         self._pauses: dict[WorkloadKey, _Pause] = {}
-        self._budget = Budget(refilled_at=clock())
+        self._budget = TokenBucket(WRITE_BURST, WRITE_INTERVAL, refilled_at=clock())
         self._told_at = float("-inf")
         self.writes: Counter[str] = Counter()
         """``create``, ``status``, ``delete``."""
@@ -95,7 +92,7 @@ class Learner:
 
     def step(self) -> None:
         """One sample of every workload, and the writes that follow and can be afforded."""
-        if self._store.state is not StoreState.FOLLOWED or not self._leads():
+        if not self._may_write():
             # Whoever leads next starts from what the objects say.
             self._profiles.clear()
             self._tallies.clear()
@@ -150,11 +147,11 @@ class Learner:
         """``write``, if it can be afforded and nothing speaks against it. Raises ApiError when there is no use in
         trying others."""
         version, pause = record.version if record is not None else "", self._pauses.get(key)
-        if self._budget.allows < cost or not self._leads():
+        if self._budget.available < cost or not self._may_write():
             return
         if pause is not None and pause.version in (None, version):
             return
-        self._budget = self._budget.spent(cost)
+        self._budget = self._budget.taken(cost)
         try:
             write()
         except ApiError as error:

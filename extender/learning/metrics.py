@@ -10,9 +10,9 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from extender.cluster.trafficfootprint_index import TrafficFootprintIndex
+from extender.cluster.trafficfootprint_watch import ResourceState, TrafficFootprintWatch
 from extender.learning.elector import Elector
 from extender.learning.learner import Learner
-from extender.learning.store import Store, StoreState
 
 _P: Final = "traffic_footprint_extender_learning_"
 
@@ -20,15 +20,17 @@ _P: Final = "traffic_footprint_extender_learning_"
 class LearningCollector(Collector):
     """One per application."""
 
-    def __init__(self, store: Store, index: TrafficFootprintIndex, elector: Elector, learner: Learner) -> None:
-        self._store, self._index, self._elector, self._learner = store, index, elector, learner
+    def __init__(
+        self, watch: TrafficFootprintWatch, index: TrafficFootprintIndex, elector: Elector, learner: Learner
+    ) -> None:
+        self._watch, self._index, self._elector, self._learner = watch, index, elector, learner
 
     def collect(self) -> Iterable[Metric]:
         state = GaugeMetricFamily(
             _P + "state", "1 for what TrafficFootprints are to this replica", labels=["state"]
         )
-        for value in StoreState:
-            state.add_metric([value.value], self._store.state is value)
+        for value in ResourceState:
+            state.add_metric([value.value], self._watch.state is value)
         yield state
         yield GaugeMetricFamily(
             _P + "leads", "1 on the replica that writes TrafficFootprints", self._elector.leads()

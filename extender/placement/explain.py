@@ -17,9 +17,9 @@ from extender.model.pods import PodInfo
 from extender.model.snapshot import NodeView, Snapshot
 from extender.model.trafficfootprint import Record
 from extender.placement.filtering import effective_placement, filter_nodes, unsuitable
+from extender.placement.policy import Policy
 from extender.placement.scoring import score_nodes
 from extender.placement.tie_break import break_tie_if_known, needs_tie_break
-from extender.settings import Policy
 from footprint.declared import PlacementMode
 
 

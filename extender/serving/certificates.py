@@ -12,7 +12,6 @@ import ssl
 import time
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -20,6 +19,7 @@ from typing import Final
 import structlog
 
 from extender.serving.certificate_expiry import ends
+from extender.settings import TlsFiles
 
 _log = structlog.get_logger()
 
@@ -34,19 +34,10 @@ class CertificateError(Exception):
     """Files that make no TLS context; the message names the remedy."""
 
 
-@dataclass(frozen=True, slots=True)
-class TlsFiles:
-    """PEM files: the server's certificate with its chain, its key, and the CA that clients' certificates need."""
-
-    cert: Path
-    key: Path
-    client_ca: Path | None = None
-    """None: clients need no certificate."""
-
-    def signature(self) -> Signature:
-        """Changes when a file does; mounted Secrets change by a swapped link, hence the inode. Raises OSError."""
-        paths = [self.cert, self.key, *([self.client_ca] if self.client_ca else [])]
-        return tuple((s.st_ino, s.st_mtime_ns, s.st_size) for s in (path.stat() for path in paths))
+def _signature(files: TlsFiles) -> Signature:
+    """Changes when a file does; mounted Secrets change by a swapped link, hence the inode. Raises OSError."""
+    paths = [files.cert, files.key, *([files.client_ca] if files.client_ca else [])]
+    return tuple((s.st_ino, s.st_mtime_ns, s.st_size) for s in (path.stat() for path in paths))
 
 
 def _refuse_password() -> str:
@@ -132,7 +123,7 @@ class Certificates:
 
     def _sign(self) -> Signature | None:
         try:
-            return self._files.signature()
+            return _signature(self._files)
         except OSError:
             return None
 

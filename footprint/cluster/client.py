@@ -7,7 +7,7 @@ read from them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,6 +17,8 @@ from kubernetes import config
 from kubernetes.client import ApiClient, Configuration
 from kubernetes.client.exceptions import ApiException
 from kubernetes.client.rest import RESTResponse
+
+from footprint.cluster.listing import items
 
 MERGE_PATCH: Final = "application/merge-patch+json"
 REQUEST_TIMEOUT: Final = (3.0, 10.0)
@@ -148,3 +150,8 @@ def request(
     if not isinstance(answer, dict):
         raise ApiError(0, "the API server's answer is not a JSON object")
     return answer
+
+
+def list_all(api: ApiClient, path: str, query: Mapping[str, str] | None = None) -> Iterator[dict[str, Any]]:
+    """All objects of the collection at ``path``, read page by page. Raises ApiError."""
+    return items(lambda asked: request(api, "GET", path, query=asked), query)

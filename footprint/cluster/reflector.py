@@ -24,6 +24,7 @@ from kubernetes.client import ApiClient
 from kubernetes.client.rest import RESTResponse
 
 from footprint.cluster.client import ApiError, open_stream, request
+from footprint.cluster.listing import PAGE_SIZE, pages
 
 T = TypeVar("T")
 T_contra = TypeVar("T_contra", contravariant=True)
@@ -33,6 +34,11 @@ WATCH_SECONDS: Final = 240
 SILENCE_SECONDS: Final = 150.0
 """A watch that shows nothing for this long, not even one of the bookmarks that the server sends every minute, is
 given up, and everything listed anew: the server hangs, or its etcd was set back to a time before our version."""
+LIST_TIMEOUT: Final = (3.0, 60.0)
+"""Seconds to connect, and to wait for more of a page."""
+RELIST_AFTER: Final = 3
+"""Answered failures at one version after which the collection is listed anew: the server does not serve that
+version any more, whatever it says."""
 BACKOFF_FIRST: Final = 0.2
 BACKOFF_LAST: Final = 15.0
 
@@ -89,15 +95,20 @@ class Reflector(Generic[T]):
         decode: Callable[[dict[str, Any]], T | None],
         sink: Sink[T],
         query: Mapping[str, str] | None = None,
-        page_size: int = 500,
+        page_size: int = PAGE_SIZE,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._api, self._path, self._decode, self._sink = api, path, decode, sink
-        self._query, self._page_size = dict(query or {}), page_size
+        self._query, self._page_size, self._clock = dict(query or {}), page_size, clock
         self._version: str | None = None
         self._listed = ""
         self._response: RESTResponse | None = None
         self._progress = False
         """This attempt has shown something, or lasted."""
+        self._refused = 0
+        """Answered failures at ``_refused_version``."""
+        self._refused_version: str | None = None
+        self._heard_at = clock()
         self.synced = threading.Event()
         """Set after the first complete list."""
         self.connects = 0
@@ -123,6 +134,14 @@ class Reflector(Generic[T]):
                 _log.debug("watch already closed", path=self._path)
 
     @property
+    def age(self) -> float:
+        """Seconds since the server last showed the collection's state: a page, an event or a bookmark."""
+        return max(0.0, self._clock() - self._heard_at)
+
+    def _heard(self) -> None:
+        self._heard_at = self._clock()
+
+    @property
     def connected(self) -> bool:
         """A watch is open: what it has shown is what the server knows."""
         return self._response is not None
@@ -138,6 +157,7 @@ class Reflector(Generic[T]):
             idle = 0 if self._progress else idle + 1
             if error is not None:
                 self._failed(error, max(idle, 1))
+                self._give_up_version(error)
             if idle or error is not None:
                 stop.wait(backoff(max(idle, 1)))
 
@@ -159,6 +179,19 @@ class Reflector(Generic[T]):
             return error
         return None
 
+    def _give_up_version(self, error: Exception) -> None:
+        """List anew after ``RELIST_AFTER`` answered failures at one version."""
+        if self._version is None or not _answered(error):
+            return
+        self._refused = self._refused + 1 if self._version == self._refused_version else 1
+        self._refused_version = self._version
+        if self._refused >= RELIST_AFTER:
+            _log.warning(
+                "version given up, listing anew", path=self._path, version=self._version, error=str(error)
+            )
+            self._version = None
+            self.relists += 1
+
     def _failed(self, error: Exception, failures: int) -> None:
         self.errors += 1
         self.last_error = error if isinstance(error, ApiError) else ApiError(0, str(error))
@@ -170,25 +203,23 @@ class Reflector(Generic[T]):
             self._sink.replace_paged(self._pages())
         else:
             self._sink.replace([item for page in self._pages() for item in page])
-        self._version = self._listed
+        self._version, self._refused_version = self._listed, None
         self.synced.set()
 
     def _pages(self) -> Iterator[list[T]]:
         """The collection, read page by page; ``_listed`` is its version afterwards."""
-        token = ""
-        while True:
-            query = {**self._query, "limit": str(self._page_size)} | ({"continue": token} if token else {})
-            try:
-                page = request(self._api, "GET", self._path, query=query, timeout=(3.0, 60.0))
-            except ApiError as error:
-                if error.status == HTTPStatus.GONE:  # the list took longer than the server keeps its version
-                    raise _Gone from error
-                raise
-            metadata = page.get("metadata") or {}
-            self._listed, token = str(metadata.get("resourceVersion") or ""), str(metadata.get("continue") or "")
-            yield [item for raw in page.get("items") or () if (item := self._slim(raw)) is not None]
-            if not token:
-                return
+        for page in pages(self._get_page, self._query, self._page_size):
+            self._listed = page.version
+            self._heard()
+            yield [item for raw in page.items if (item := self._slim(raw)) is not None]
+
+    def _get_page(self, query: Mapping[str, str]) -> Mapping[str, Any]:
+        try:
+            return request(self._api, "GET", self._path, query=query, timeout=LIST_TIMEOUT)
+        except ApiError as error:
+            if error.status == HTTPStatus.GONE:  # the list took longer than the server keeps its version
+                raise _Gone from error
+            raise
 
     def _watch(self, stop: threading.Event) -> None:
         seconds = WATCH_SECONDS + random.randrange(WATCH_SECONDS)  # noqa: S311 - spreads load, guards nothing
@@ -208,6 +239,7 @@ class Reflector(Generic[T]):
             for line in lines(response.response.stream(2**16)):
                 self._event(orjson.loads(line))
                 self._progress = True
+                self._heard()
                 if stop.is_set():
                     return
         except urllib3.exceptions.ReadTimeoutError as error:
@@ -224,7 +256,7 @@ class Reflector(Generic[T]):
         if kind == "ERROR":
             if raw.get("code") == HTTPStatus.GONE:
                 raise _Gone
-            raise ApiError(int(raw.get("code") or 0), str(raw.get("message")))
+            raise ApiError(int(raw.get("code") or HTTPStatus.INTERNAL_SERVER_ERROR), str(raw.get("message")))
         if kind != "BOOKMARK" and (item := self._slim(raw)) is not None:
             (self._sink.delete if kind == "DELETED" else self._sink.upsert)(item)
         self._version = (raw.get("metadata") or {}).get("resourceVersion") or self._version
@@ -236,6 +268,13 @@ class Reflector(Generic[T]):
             self.undecodable += 1
             _log.warning("object passed over", path=self._path, name=_name(raw), exc_info=True)
             return None
+
+
+def _answered(error: Exception) -> bool:
+    """The server said something that cannot be used, rather than nothing."""
+    if isinstance(error, ApiError):
+        return error.status != 0
+    return not isinstance(error, (urllib3.exceptions.HTTPError, OSError))
 
 
 def _name(raw: object) -> str:

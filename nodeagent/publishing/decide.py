@@ -28,16 +28,19 @@ from footprint.codec import encode
 from footprint.keys import NODE_ELEPHANT_SHARE, NODE_FOOTPRINT, NODE_SUMMARY
 from footprint.models import NodeFootprint, PodFootprint
 from footprint.summary import elephant_share, summary
+from footprint.token_bucket import TokenBucket
 
 BURST: Final = 3.0
 """Writes that may follow one another at once: an elephant's beginning, its settled share, its end."""
+WRITE_INTERVAL: Final = 10.0
+"""Seconds per write in the long run."""
+FULL_BUDGET: Final = TokenBucket(BURST, WRITE_INTERVAL)
 JITTER: Final = 0.2
 """Part of the interval that is drawn anew for each ordinary write."""
 SETTLED: Final = 5
 """Points by which the elephant share may still move between two decisions and count as settled."""
 SETTLING: Final = 3.0
 """Seconds after the hold; the rates' smoothing follows a step within that time."""
-_ROUNDING: Final = 1e-9
 
 
 class Change(IntEnum):
@@ -51,7 +54,7 @@ class Change(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class WritePolicy:
-    interval: float = 10.0
+    interval: float = WRITE_INTERVAL
     """Mean seconds between writes."""
     hold: float = 1.0
     """Seconds a change must last."""
@@ -78,8 +81,7 @@ class PublishState:
     written: NodeFootprint | None = None
     """What was last handed to the writer."""
     written_at: float = 0.0
-    tokens: float = BURST
-    refilled_at: float = 0.0
+    budget: TokenBucket = FULL_BUDGET
     changed_since: float | None = None
     """Since when there has been a change, without a break."""
     urgent_since: float | None = None
@@ -153,11 +155,6 @@ def change(old: NodeFootprint, new: NodeFootprint, policy: WritePolicy) -> Chang
     return Change.ORDINARY if moved else Change.NONE
 
 
-def _refilled(state: PublishState, now: float, policy: WritePolicy) -> PublishState:
-    gained = max(now - state.refilled_at, 0.0) / policy.interval
-    return replace(state, tokens=min(BURST, state.tokens + gained), refilled_at=now)
-
-
 def _due(state: PublishState, found: Change, now: float, policy: WritePolicy, draw: float) -> bool:
     if state.written is None or found is Change.URGENT:
         return True
@@ -178,15 +175,16 @@ def decide(
     found = Change.URGENT if state.written is None else change(state.written, footprint, policy)
     share = elephant_share(footprint)
     state = replace(
-        _refilled(state, now, policy),
+        state,
+        budget=replace(state.budget, interval=policy.interval).refilled(now),
         share=share,
         settled=abs(share - state.share) <= SETTLED,
         changed_since=_since(state.changed_since, found is not Change.NONE, now),
         urgent_since=_since(state.urgent_since, found >= Change.URGENT_HELD, now),
     )
-    if found is Change.NONE or state.tokens < 1 - _ROUNDING or not _due(state, found, now, policy, draw):
+    if found is Change.NONE or state.budget.available < 1 or not _due(state, found, now, policy, draw):
         return state, False
-    return PublishState(footprint, now, max(state.tokens - 1, 0.0), now, share=share), True
+    return PublishState(footprint, now, state.budget.taken(), share=share), True
 
 
 def _since(since: float | None, lasts: bool, now: float) -> float | None:

@@ -9,7 +9,6 @@ pace, so that an annotation changed a hundred times a second does not become a h
 from __future__ import annotations
 
 import hashlib
-import math
 import queue
 import threading
 import time
@@ -20,8 +19,10 @@ from typing import Any, Final
 import structlog
 from kubernetes.client import ApiClient
 
+from footprint.cluster import paths
 from footprint.cluster.client import ApiError, request
 from footprint.declared import AnnotationProblem
+from footprint.token_bucket import TokenBucket
 from nodeagent.node.pods import PodInfo
 from nodeagent.publishing.heartbeat import micro_time
 from nodeagent.publishing.node_writer import explain, unforeseen
@@ -31,30 +32,17 @@ PACE: Final = 1.0
 """Seconds between Events, on average: people read them, and the API server keeps each for an hour."""
 BURST: Final = 25
 """Events that may be sent at once after a rest: a template with a mistake makes one for each of its pods."""
+EVENT_BUDGET: Final = TokenBucket(BURST, PACE)
 _CONTROLLER: Final = "traffic-footprint-nodeagent"
 
 _log = structlog.get_logger()
-
-
-class Pace:
-    """When the next Event may be sent: ``burst`` at once, then one every ``interval`` seconds. Pure."""
-
-    def __init__(self, interval: float = PACE, burst: int = BURST) -> None:
-        self._interval, self._burst = interval, burst
-        self._earned = -math.inf
-        """The moment from which on no Event is owed any more."""
-
-    def wait(self, now: float) -> float:
-        """Seconds to wait before an Event that is wished at ``now``; counts it as sent after that."""
-        self._earned = max(self._earned, now) + self._interval
-        return max(0.0, self._earned - now - self._burst * self._interval)
 
 
 def event(pod: PodInfo, problem: AnnotationProblem, node: str, moment: datetime) -> dict[str, Any]:
     """The Event; its name is the same for the same pod and value, so that a restarted agent repeats nothing."""
     digest = hashlib.sha256(f"{pod.uid}\0{problem.message}".encode()).hexdigest()[:16]
     return {
-        "apiVersion": "events.k8s.io/v1",
+        "apiVersion": paths.EVENT_API,
         "kind": "Event",
         "metadata": {"name": f"{pod.name[:200].rstrip('-.')}.{digest}", "namespace": pod.ns},
         "eventTime": micro_time(moment),
@@ -71,8 +59,8 @@ def event(pod: PodInfo, problem: AnnotationProblem, node: str, moment: datetime)
 class EventReporter:
     """Remembers what was reported, and the thread that reports."""
 
-    def __init__(self, api: ApiClient, node: str, pace: Pace | None = None) -> None:
-        self._api, self._node, self._pace = api, node, pace or Pace()
+    def __init__(self, api: ApiClient, node: str, budget: TokenBucket = EVENT_BUDGET) -> None:
+        self._api, self._node, self._budget = api, node, budget
         self._seen: set[tuple[str, str]] = set()
         self._queued: set[tuple[str, str]] = set()
         self._queue: queue.Queue[tuple[PodInfo, AnnotationProblem]] = queue.Queue(_QUEUE)
@@ -101,7 +89,8 @@ class EventReporter:
     def _run(self) -> None:
         while True:
             pod, problem = self._queue.get()
-            time.sleep(self._pace.wait(time.monotonic()))
+            self._budget, pause = self._budget.reserved(time.monotonic())
+            time.sleep(pause)
             try:
                 self.send(pod, problem)
             except Exception as error:  # the thread lives on: the next value has to be told too
@@ -116,7 +105,7 @@ class EventReporter:
         _log.warning("annotation not understood", pod=f"{pod.ns}/{pod.name}", problem=problem.message)
         body = event(pod, problem, self._node, datetime.now(UTC))
         try:
-            request(self._api, "POST", f"/apis/events.k8s.io/v1/namespaces/{pod.ns}/events", body=body)
+            request(self._api, "POST", paths.events(pod.ns), body=body)
         except ApiError as error:
             if error.status != 409:
                 raise

@@ -19,6 +19,7 @@ from typing import Any, Final
 import structlog
 from kubernetes.client import ApiClient
 
+from footprint.cluster import paths
 from footprint.cluster.client import MERGE_PATCH, ApiError, request
 from footprint.cluster.reflector import backoff
 from footprint.keys import FIELD_MANAGER, lease_name
@@ -49,7 +50,7 @@ def new_lease(node: str, node_uid: str, namespace: str, spec: dict[str, Any]) ->
     """A Lease that is deleted along with its Node."""
     owner = {"apiVersion": "v1", "kind": "Node", "name": node, "uid": node_uid}
     return {
-        "apiVersion": "coordination.k8s.io/v1",
+        "apiVersion": paths.LEASE_API,
         "kind": "Lease",
         "metadata": {"name": lease_name(node), "namespace": namespace, "ownerReferences": [owner]},
         "spec": {**spec, "acquireTime": spec["renewTime"]},
@@ -64,7 +65,7 @@ class Heartbeat:
     ) -> None:
         self._api, self._node, self._namespace = api, node, namespace
         self._renew, self._may_renew = renew, may_renew
-        self._path = f"/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases"
+        self._path = paths.leases(namespace)
         self._withholding = False
         self.renewals = 0
         self.errors = 0

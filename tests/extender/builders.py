@@ -11,7 +11,7 @@ from extender.model.demand import Demand, Origin
 from extender.model.ledger import BoundPod
 from extender.model.pods import PodInfo
 from extender.model.snapshot import NodeFacts, NodeView, Snapshot, view_node
-from extender.settings import Policy
+from extender.placement.policy import Policy
 from footprint.classes import TrafficClass
 from footprint.codec import encode
 from footprint.keys import NODE_FOOTPRINT

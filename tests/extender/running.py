@@ -13,8 +13,8 @@ from extender.api.routes import create_app
 from extender.api.service import Service
 from extender.cluster.offline import StateFeed
 from extender.cluster.state import ClusterState, LeaseInfo, NodeInfo
+from extender.placement.policy import Policy
 from extender.serving.server import Server, listen
-from extender.settings import Policy
 from tests.extender.builders import M, annotation, elephant, mouse, patient
 
 

@@ -20,7 +20,8 @@ from typing import Any
 import pytest
 import yaml
 
-from extender.serving.certificates import TlsFiles, tls_context
+from extender.serving.certificates import tls_context
+from extender.settings import TlsFiles
 from footprint.keys import PREFIX
 from lab import manifests
 from tests.helm.rendering import CHART, KUBE_VERSION, Object, helm, one, pem, rendered

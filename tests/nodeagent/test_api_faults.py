@@ -11,10 +11,11 @@ import pytest
 from footprint.cluster.client import ApiError
 from footprint.keys import POD_CLASS
 from footprint.models import LinkRates, NodeFootprint
+from footprint.token_bucket import TokenBucket
 from nodeagent.node.pods import PodInfo, decode_pod
 from nodeagent.publishing import events, heartbeat
 from nodeagent.publishing import node_writer as kubernetes_writer
-from nodeagent.publishing.events import EventReporter, Pace
+from nodeagent.publishing.events import BURST, EventReporter
 from nodeagent.publishing.heartbeat import Heartbeat
 from nodeagent.publishing.node_writer import NodeWriter
 
@@ -132,7 +133,7 @@ def test_a_value_that_found_the_queue_full_is_told_once_there_is_room(monkeypatc
     server = Server()
     monkeypatch.setattr(events, "request", server)
     pods = [whale(f"u{number}") for number in range(300)]
-    reporter = EventReporter(API, "n1", Pace(interval=0.0))
+    reporter = EventReporter(API, "n1", TokenBucket(BURST, interval=0.0))
     reporter.offer(pods)
     reporter.offer(pods)
     assert reporter.problems == 300

@@ -15,15 +15,14 @@ import statistics
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from types import SimpleNamespace
 from typing import Any, Final
 
 import orjson
 
 from extender.cluster.state import ClusterState
 from extender.cluster.trafficfootprint_index import TrafficFootprintIndex
-from extender.learning.learner import Learner, LearnerConfig
-from extender.learning.store import StoreState
+from extender.learning.config import LearnerConfig
+from extender.learning.learner import Learner
 from extender.model.demand import Tally
 from extender.model.profile import NOTHING_YET, fold
 from extender.model.trafficfootprint import decode_record, new_object, status_of
@@ -91,7 +90,7 @@ def measure(workloads: int) -> Result:
     changes = [_seconds(lambda number=number: change(number)) for number in range(2 * _TIMES)]  # type: ignore[misc]
     take_in()
     measured = dict.fromkeys(index.records(), _BUSY)
-    nowhere: Any = SimpleNamespace(state=StoreState.FOLLOWED)  # steady: nothing is due, so nothing else is asked
+    nowhere: Any = None  # steady: nothing is due, so nothing is written
     learner = Learner(lambda: measured, index, nowhere, lambda: True, LearnerConfig(), wall=lambda: NOW)
     looks = [_seconds(learner.step) for _ in range(_TIMES)]
     return Result(

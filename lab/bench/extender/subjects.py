@@ -22,8 +22,8 @@ from extender.api.service import Service
 from extender.cluster.state import ClusterState, LeaseInfo, NodeInfo
 from extender.cluster.watches import decode_node
 from extender.model.pods import decode_pod
+from extender.placement.policy import Policy
 from extender.serving.server import Server, listen, settle
-from extender.settings import Policy
 from footprint.codec import encode
 from footprint.models import NodeFootprint
 from lab.bench.extender.cluster import footprint, node_name, node_object, pod_object

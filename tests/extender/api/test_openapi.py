@@ -25,7 +25,7 @@ from extender.api.routes import create_app
 from extender.api.service import Service
 from extender.cluster.offline import SavedCluster, StateFeed, state_of
 from extender.cluster.state import ClusterState
-from extender.settings import Policy
+from extender.placement.policy import Policy
 from tests.extender.cluster.test_offline import saved
 
 pytestmark = pytest.mark.filterwarnings("default")  # what a test tool's own libraries announce is not our fault

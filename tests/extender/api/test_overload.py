@@ -19,12 +19,12 @@ import pytest
 from extender.api import load_shedding as gate_module
 from extender.model.demand import Demand, Origin
 from extender.model.snapshot import Snapshot
+from extender.placement.policy import Policy
 from extender.placement.tables import MAX_TABLES, FilterAnswer, Tables
 from extender.serving import connections
 from extender.serving import server as server_module
 from extender.serving.connections import PatientProtocol
 from extender.serving.server import SWITCH_SECONDS, Server, keep_settled
-from extender.settings import Policy
 from footprint.classes import TrafficClass
 from footprint.declared import PlacementMode
 from tests.extender.builders import M, cluster, elephant, mouse, pod_json, view

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from extender.cluster.state import AT_ONCE, TICK_SECONDS, ClusterState, LeaseInfo, NodeInfo
-from extender.cluster.watches import LeaseSink, NodeSink, PodSink, decode_lease, decode_node
+from extender.cluster.watches import decode_lease, decode_node, lease_sink, node_sink, pod_sink
 from extender.cluster.workload_totals import WorkloadTotals
 from extender.model.pods import PodInfo, WorkloadKey, decode_pod
 from extender.model.snapshot import NodeState
@@ -181,9 +181,9 @@ def test_a_relist_replaces_everything(state: ClusterState) -> None:
     publish(state, "a", elephant("e"))
     publish(state, "b", mouse("m"))
     bind(state, "p", "b")
-    NodeSink(state).replace([NodeInfo("b", annotation(mouse("m")))])
-    LeaseSink(state).replace([])
-    PodSink(state).replace([])
+    node_sink(state).replace([NodeInfo("b", annotation(mouse("m")))])
+    lease_sink(state).replace([])
+    pod_sink(state).replace([])
     state.apply()
     assert list(state.snapshot.nodes) == ["b"]
     assert state.snapshot.nodes["b"].state is NodeState.NO_LEASE
@@ -199,9 +199,9 @@ def test_a_list_that_breaks_off_drops_nothing_and_keeps_what_it_has_shown(state:
         raise OSError("page 2")
 
     for sink, page in (
-        (NodeSink(state), [NodeInfo("b", annotation(mouse("m")))]),
-        (LeaseSink(state), [LeaseInfo("b", "1")]),
-        (PodSink(state), [pod_info("q", node="b")]),
+        (node_sink(state), [NodeInfo("b", annotation(mouse("m")))]),
+        (lease_sink(state), [LeaseInfo("b", "1")]),
+        (pod_sink(state), [pod_info("q", node="b")]),
     ):
         assert isinstance(sink, PagedSink)
         with pytest.raises(OSError, match="page 2"):
@@ -213,7 +213,7 @@ def test_a_list_that_breaks_off_drops_nothing_and_keeps_what_it_has_shown(state:
 
 def test_a_relist_keeps_the_pods_it_had_and_no_others(state: ClusterState) -> None:
     kept, *_ = [bind(state, uid, "a") for uid in ("p", "q", "gone")]
-    PodSink(state).replace_paged([pod_info(uid, node="a")] for uid in ("p", "q", "new"))
+    pod_sink(state).replace_paged([pod_info(uid, node="a")] for uid in ("p", "q", "new"))
     assert state.pod_uids() == {"p", "q", "new"}
     assert state.find_pod("default", "p") is kept, "not a second one beside it"
 
@@ -222,16 +222,16 @@ def test_events_of_the_api_reach_the_snapshot(state: ClusterState) -> None:
     lease = {"metadata": {"name": lease_name("a"), "resourceVersion": "3"}, "spec": {"renewTime": "t1"}}
     heartbeat, pod = decode_lease(lease), decode_pod(pod_json(uid="p", node="a"))
     assert heartbeat == LeaseInfo("a", "t1")
-    NodeSink(state).upsert(decode_node(node_json("a", annotation(elephant("e", tx=100 * M)))))
-    LeaseSink(state).upsert(heartbeat)
-    PodSink(state).upsert(pod)
+    node_sink(state).upsert(decode_node(node_json("a", annotation(elephant("e", tx=100 * M)))))
+    lease_sink(state).upsert(heartbeat)
+    pod_sink(state).upsert(pod)
     state.apply()
     assert state.snapshot.nodes["a"].link.elephants == 2
-    PodSink(state).delete(pod)
-    LeaseSink(state).delete(heartbeat)
+    pod_sink(state).delete(pod)
+    lease_sink(state).delete(heartbeat)
     state.apply()
     assert state.snapshot.nodes["a"].state is NodeState.NO_LEASE
-    NodeSink(state).delete(decode_node(node_json("a")))
+    node_sink(state).delete(decode_node(node_json("a")))
     state.apply()
     assert state.snapshot.nodes == {}
 

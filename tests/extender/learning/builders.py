@@ -6,7 +6,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from extender.learning.store import StoreState
 from extender.model.profile import Profile, Rates
 from extender.model.trafficfootprint import Record
 from extender.model.trafficfootprint_name import object_name
@@ -49,7 +48,6 @@ class MemoryStore:
     """The API, as far as learning asks it: keeps what is written, and fails when told to."""
 
     def __init__(self) -> None:
-        self.state = StoreState.FOLLOWED
         self.objects: dict[tuple[str, str], dict[str, Any]] = {}
         self.lease: dict[str, Any] | None = {"metadata": {"resourceVersion": "1"}, "spec": {}}
         self.fails: list[int] = []

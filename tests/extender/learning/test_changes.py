@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from extender.learning.budget import BURST, PER_SECOND, Budget
 from extender.learning.changes import Urgency, urgency
 from extender.model.profile import Profile, Rates
 from extender.model.trafficfootprint import Record, decode_record, status_of
@@ -82,21 +81,3 @@ def test_what_was_just_written_is_never_written_again(held: Profile) -> None:
         "status": status_of(held, NOW),
     }  # fmt: skip
     assert urgency(decode_record(obj), held, NOW + 60, 0.5) is None
-
-
-@given(st.lists(st.floats(0, 3600), min_size=1, max_size=100))
-def test_a_budget_never_allows_more_than_its_burst_and_rate(pauses: list[float]) -> None:
-    budget, now, spent = Budget(refilled_at=0.0), 0.0, 0
-    for pause in pauses:
-        now += pause
-        budget = budget.refilled(now)
-        spent += budget.allows
-        budget = budget.spent(budget.allows)
-        assert 0 <= budget.tokens <= BURST
-    assert spent <= BURST + PER_SECOND * now + 1e-6
-
-
-def test_a_clock_that_stands_still_or_runs_back_gains_nothing() -> None:
-    empty = Budget(0.0, 100.0)
-    assert empty.refilled(100.0).allows == empty.refilled(50.0).allows == 0
-    assert empty.refilled(103.5).allows == 3

@@ -23,7 +23,6 @@ from extender.learning.leader_election import (
     given_up,
     holder_of,
 )
-from extender.learning.store import StoreState
 from tests.extender.learning.builders import MemoryStore
 from tests.extender.states import Clock
 
@@ -114,7 +113,7 @@ def test_two_replicas_never_believe_at_once_that_they_lead(
 
 
 def elector(store: MemoryStore, clock: Clock, identity: str = "me") -> Elector:
-    return Elector(store, identity=identity, clock=clock)
+    return Elector(store, candidate=lambda: True, identity=identity, clock=clock)
 
 
 def test_one_leads_and_the_other_takes_over_when_it_falls_silent() -> None:
@@ -186,9 +185,8 @@ def test_a_lease_that_is_not_there_is_made_where_that_is_allowed() -> None:
 
 def test_nobody_stands_for_election_where_there_is_nothing_to_write() -> None:
     store = MemoryStore()
-    store.state = StoreState.ABSENT
     stop = threading.Event()
-    mine = Elector(store)
+    mine = Elector(store, candidate=lambda: False)
     thread = threading.Thread(target=mine.run, args=(stop,))
     thread.start()
     stop.set()
@@ -206,7 +204,7 @@ def test_a_campaign_gives_its_lease_up_when_it_is_stopped() -> None:
         taken.set()
 
     store.write_lease = noticed  # type: ignore[method-assign]
-    thread = threading.Thread(target=Elector(store, identity="me").run, args=(stop,))
+    thread = threading.Thread(target=Elector(store, candidate=lambda: True, identity="me").run, args=(stop,))
     thread.start()
     assert taken.wait(30)
     assert store.lease is not None

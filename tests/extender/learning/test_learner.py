@@ -6,9 +6,8 @@ from typing import Any
 import pytest
 
 from extender.cluster.trafficfootprint_index import TrafficFootprintIndex
-from extender.learning.budget import BURST
-from extender.learning.learner import Learner, LearnerConfig
-from extender.learning.store import StoreState
+from extender.learning.config import LearnerConfig
+from extender.learning.learner import WRITE_BURST, Learner
 from extender.model.demand import Tally
 from extender.model.pods import WorkloadKey
 from extender.model.trafficfootprint import decode_record, new_object
@@ -26,14 +25,14 @@ class World:
 
     def __init__(self, **config: Any) -> None:
         self.measured: dict[WorkloadKey, Tally] = {}
-        self.store, self.clock, self.leads, self.wall = MemoryStore(), Clock(), True, NOW
+        self.store, self.clock, self.may_write, self.wall = MemoryStore(), Clock(), True, NOW
         self.index = TrafficFootprintIndex(lambda _changes: None)
         self.learner = self.another(**config)
 
     def another(self, **config: Any) -> Learner:
         """A learner that knows nothing yet, as after a restart."""
         return Learner(
-            lambda: self.measured, self.index, self.store, lambda: self.leads, LearnerConfig(**config),
+            lambda: self.measured, self.index, self.store, lambda: self.may_write, LearnerConfig(**config),
             clock=self.clock, wall=lambda: self.wall,
         )  # fmt: skip
 
@@ -80,11 +79,11 @@ def test_who_does_not_lead_writes_nothing_and_starts_from_the_objects_when_it_do
     world.measured = {BACKUP: bulk(150 * M)}
     world.step(5)
     asked = len(world.store.asked)
-    world.leads = False
+    world.may_write = False
     world.measured = {BACKUP: bulk(10 * M)}
     world.step(20)
     assert len(world.store.asked) == asked
-    world.leads = True
+    world.may_write = True
     world.step(1)
     assert world.status()["elephants"]["tx"]["typical"] == "150M", "one sample among many moves little"
 
@@ -151,7 +150,7 @@ def test_a_hundred_new_workloads_are_written_within_the_budget(world: World) -> 
     world.step(2, seconds=1.0)
     world.learner.step()
     first = len(world.store.asked)
-    assert first <= BURST + 2
+    assert first <= WRITE_BURST + 2
     world.step(10, seconds=30.0)
     assert len(world.store.objects) == 100
     assert world.learner.writes == {"create": 100, "status": 100}
@@ -165,9 +164,8 @@ def test_a_full_cluster_is_counted(world: World) -> None:
     assert world.learner.left_out == 2
 
 
-@pytest.mark.parametrize("state", [s for s in StoreState if s is not StoreState.FOLLOWED])
-def test_without_the_resource_nothing_is_asked(world: World, state: StoreState) -> None:
-    world.store.state = state
+def test_a_learner_that_may_not_write_asks_nothing(world: World) -> None:
+    world.may_write = False
     world.measured = {BACKUP: bulk(150 * M)}
     world.step(5)
     assert world.store.asked == []
@@ -229,7 +227,7 @@ def test_leading_is_looked_at_before_every_write(world: World) -> None:
     world.measured = {("shop", f"Job/{n}"): bulk(50 * M) for n in range(5)}
     world.step(1)
     allowed = [True, True, False]
-    world.learner._leads = lambda: allowed.pop(0) if allowed else False
+    world.learner._may_write = lambda: allowed.pop(0) if allowed else False
     world.learner.step()
     assert len(world.store.objects) == 1
 

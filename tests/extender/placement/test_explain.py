@@ -16,7 +16,7 @@ from extender.model.demand import Demand
 from extender.model.ledger import BoundPod
 from extender.model.pods import PodInfo
 from extender.model.snapshot import NodeFacts, unplaced, view_node
-from extender.settings import Policy
+from extender.placement.policy import Policy
 from footprint.classes import TrafficClass
 from footprint.codec import encode
 from footprint.declared import Declared, PlacementMode

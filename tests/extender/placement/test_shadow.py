@@ -18,10 +18,10 @@ from extender.cluster.offline import StateFeed
 from extender.model.pods import PodInfo
 from extender.model.snapshot import Snapshot
 from extender.placement import shadow as shadow_module
+from extender.placement.policy import Policy
 from extender.placement.scoring import score_nodes
 from extender.placement.shadow import MAX_PENDING, Shadow, ShadowOutcome, ShadowReport, WouldBe, collides
 from extender.placement.tables import LateError, Tables
-from extender.settings import Policy
 from tests.extender.builders import (
     A_MOUSE,
     AN_ELEPHANT,

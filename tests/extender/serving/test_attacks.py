@@ -19,7 +19,7 @@ from extender.api.metrics import Metrics
 from extender.cluster.state import ClusterState, NodeInfo
 from extender.model.pods import decode_pod
 from extender.model.snapshot import REMEMBERED_CHANGES
-from extender.settings import Policy
+from extender.placement.policy import Policy
 from footprint.classes import TrafficClass
 from footprint.codec import MAX_BYTES, encode
 from footprint.keys import POD_CLASS, POD_EXPECTED_BANDWIDTH, POD_PLACEMENT, POD_WORKLOAD

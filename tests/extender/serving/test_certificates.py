@@ -11,7 +11,8 @@ from structlog.testing import capture_logs
 from extender.api.metrics import Metrics
 from extender.cluster.state import ClusterState
 from extender.serving.certificate_expiry import ends
-from extender.serving.certificates import CertificateError, Certificates, TlsFiles, not_after, tls_context
+from extender.serving.certificates import CertificateError, Certificates, not_after, tls_context
+from extender.settings import TlsFiles
 from lab.controlplane import pki
 
 

@@ -16,9 +16,10 @@ import pytest
 from extender.api import load_shedding as gate_module
 from extender.serving import connections
 from extender.serving import server as server_module
-from extender.serving.certificates import Certificates, TlsFiles
+from extender.serving.certificates import Certificates
 from extender.serving.metrics_port import only_pages
 from extender.serving.server import listen
+from extender.settings import TlsFiles
 from lab.controlplane import pki
 from tests.extender.builders import pod_json
 from tests.extender.running import served

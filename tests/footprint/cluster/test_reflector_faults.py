@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -81,11 +82,13 @@ class Script:
     """
 
     HOLD: Final[dict[str, Any]] = {}
+    BREAK: Final[dict[str, Any]] = {"break": "the connection ends in the middle"}
+    WAIT: Final[dict[str, Any]] = {"wait": "for go_on"}
 
     def __init__(self, lists: list[Answer], watches: list[Answer]) -> None:
         self.lists, self.watches = lists, watches
         self.asked: list[str] = []
-        self.over = threading.Event()
+        self.over, self.go_on = threading.Event(), threading.Event()
 
     def take(self, query: str) -> Answer:
         self.asked.append(query)
@@ -112,6 +115,12 @@ def handler(script: Script) -> type[BaseHTTPRequestHandler]:
 
         def stream(self, body: list[Any]) -> None:
             for line in body:
+                if line is Script.BREAK:
+                    self.close_connection = True
+                    return
+                if line is Script.WAIT:
+                    script.go_on.wait(60)
+                    continue
                 if line is Script.HOLD:
                     script.over.wait(60)
                     self.close_connection = True
@@ -130,7 +139,9 @@ def items(*things: dict[str, Any], version: str, more: str = "") -> dict[str, An
 
 
 @contextmanager
-def following(script: Script, folder: Path, sink: Names | None = None) -> Iterator[tuple[Reflector[str], Names]]:
+def following(
+    script: Script, folder: Path, sink: Names | None = None, clock: Callable[[], float] = time.monotonic
+) -> Iterator[tuple[Reflector[str], Names]]:
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler(script))
     threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
     config = folder / "kubeconfig"
@@ -144,7 +155,11 @@ def following(script: Script, folder: Path, sink: Names | None = None) -> Iterat
     )  # fmt: skip
     sink, stop = sink or Names(), threading.Event()
     reflector = Reflector[str](
-        connect(str(config), user_agent="test"), PATH, decode=lambda raw: str(raw["metadata"]["name"]), sink=sink
+        connect(str(config), user_agent="test"),
+        PATH,
+        decode=lambda raw: str(raw["metadata"]["name"]),
+        sink=sink,
+        clock=clock,
     )
     thread = reflector.start(stop)
     try:
@@ -274,6 +289,63 @@ def test_a_watch_that_showed_something_ends_the_count_of_failures(tmp_path: Path
         assert reflector.errors == 3
         assert reflector.connects == 2
     assert pauses == [1, 2, 1], "an outage of last week does not lengthen today's"
+
+
+ERROR = {"type": "ERROR", "object": {"code": 500, "message": "etcdserver: mvcc: internal error"}}
+
+
+@pytest.mark.usefixtures("pauses")
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        (504, {"message": "timed out"}),
+        (200, [ERROR]),
+        (200, [event("ADDED", "b", "2"), ERROR]),
+        (200, ["no event"]),
+    ],
+    ids=["status", "event", "event after others", "nonsense"],
+)
+def test_a_version_that_is_refused_again_and_again_is_given_up_and_everything_listed_anew(
+    tmp_path: Path, refusal: Answer
+) -> None:
+    lists: list[Answer] = [(200, items(thing("a", "1"), version="1")), (200, items(thing("c", "9"), version="9"))]
+    script = Script(lists, [refusal] * (module.RELIST_AFTER + 1) + [(200, [Script.HOLD])])
+    with following(script, tmp_path) as (reflector, sink):
+        assert sink.wait_for("c")
+        assert until(lambda: reflector.connected)
+        assert reflector.relists == 1
+    assert "resourceVersion=9" in script.asked[-1]
+
+
+def test_a_server_that_cannot_be_reached_is_asked_for_the_same_version_for_as_long_as_that_lasts(
+    tmp_path: Path, pauses: list[int]
+) -> None:
+    script = Script(
+        [(200, items(thing("a", "1"), version="1"))], [(200, [Script.BREAK])] * 6 + [(200, [Script.HOLD])]
+    )
+    with following(script, tmp_path) as (reflector, _):
+        assert until(lambda: reflector.connects == 7)
+        assert reflector.relists == 0
+    assert len(pauses) == 6
+    assert sum("watch=1" not in asked for asked in script.asked) == 1
+
+
+def test_the_age_of_what_is_known_grows_until_the_server_says_something(tmp_path: Path) -> None:
+    now = [100.0]
+    script = Script([(200, items(version="1"))], [(200, [Script.HOLD])])
+    with following(script, tmp_path, clock=lambda: now[0]) as (reflector, _):
+        assert until(lambda: reflector.connected)
+        assert reflector.age == 0.0
+        now[0] = 700.0
+        assert reflector.age == 600.0
+    bookmark = {"type": "BOOKMARK", "object": thing("", "5")}
+    now[0] = 100.0
+    script = Script([(200, items(version="1"))], [(200, [Script.WAIT, bookmark, Script.HOLD])])
+    with following(script, tmp_path, clock=lambda: now[0]) as (reflector, _):
+        assert until(lambda: reflector.connected)
+        now[0] = 700.0
+        script.go_on.set()
+        assert until(lambda: reflector.age == 0.0)
 
 
 def test_a_watch_that_shows_nothing_for_long_is_given_up_and_everything_listed_anew(

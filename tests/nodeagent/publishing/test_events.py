@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 
 from footprint.declared import AnnotationProblem
 from footprint.keys import POD_CLASS
+from footprint.token_bucket import TokenBucket
 from nodeagent.node.pods import PodInfo, decode_pod
 from nodeagent.publishing import events
-from nodeagent.publishing.events import BURST, PACE, EventReporter, Pace, event
+from nodeagent.publishing.events import BURST, EVENT_BUDGET, PACE, EventReporter, event
 
 
 def pod(value: str, uid: str = "u") -> PodInfo:
@@ -23,17 +24,20 @@ def pod(value: str, uid: str = "u") -> PodInfo:
 
 
 def test_a_template_with_a_mistake_is_reported_at_once_for_each_of_its_pods() -> None:
-    pace = Pace()
-    assert [pace.wait(10.0) for _ in range(BURST)] == [0.0] * BURST
-    assert pace.wait(10.0) == PACE
+    budget, waits = EVENT_BUDGET, []
+    for _ in range(BURST + 1):
+        budget, wait = budget.reserved(10.0)
+        waits.append(wait)
+    assert waits == [0.0] * BURST + [PACE]
 
 
 @given(st.lists(st.floats(0, 5), min_size=1, max_size=200))
 def test_no_window_holds_more_events_than_the_burst_and_one_for_each_interval(pauses: list[float]) -> None:
-    pace, now, sent = Pace(1.0, 5), 0.0, []
+    budget, now, sent = TokenBucket(5, 1.0), 0.0, list[float]()
     for pause in pauses:
         now += pause
-        now += pace.wait(now)
+        budget, wait = budget.reserved(now)
+        now += wait
         sent.append(now)
     for first in range(len(sent)):
         for last in range(first, len(sent)):
@@ -52,7 +56,7 @@ def test_an_annotation_that_changes_all_the_time_does_not_become_an_event_each_t
         return {}
 
     monkeypatch.setattr(events, "request", request)
-    reporter = EventReporter(object(), "n1", Pace(interval=3600.0, burst=1))  # type: ignore[arg-type]
+    reporter = EventReporter(object(), "n1", TokenBucket(burst=1, interval=3600.0))  # type: ignore[arg-type]
     reporter.start()
     for number in range(2000):
         reporter.offer([pod(f"whale{number}")])

@@ -19,10 +19,9 @@ from extender.cli import read_settings
 from extender.cluster.offline import StateFeed
 from extender.cluster.state import ClusterState
 from extender.cluster.trafficfootprint_index import TrafficFootprintIndex
+from extender.cluster.trafficfootprint_watch import ResourceState, TrafficFootprintWatch
+from extender.learning.config import LearnerConfig
 from extender.learning.feed import LearningFeed
-from extender.learning.kubernetes_store import FootprintWatch
-from extender.learning.learner import LearnerConfig
-from extender.learning.store import StoreState
 from extender.model.trafficfootprint import new_object
 from footprint.cluster.client import connect
 from tests.extender.learning.builders import BACKUP
@@ -60,11 +59,11 @@ def api(script: Script, folder: Path) -> Iterator[Any]:
 
 @contextmanager
 def following(
-    script: Script, folder: Path, patience: float
-) -> Iterator[tuple[FootprintWatch, TrafficFootprintIndex]]:
+    script: Script, folder: Path, retry_seconds: float
+) -> Iterator[tuple[TrafficFootprintWatch, TrafficFootprintIndex]]:
     with api(script, folder) as client:
         index, stop = TrafficFootprintIndex(lambda _changes: None), threading.Event()
-        watch = FootprintWatch(client, index, patience=patience)
+        watch = TrafficFootprintWatch(client, index, retry_seconds=retry_seconds)
         thread = watch.start(stop)
         try:
             yield watch, index
@@ -78,14 +77,14 @@ def following(
 
 @pytest.mark.parametrize(
     ("answer", "state", "remedy"),
-    [(ABSENT, StoreState.ABSENT, "crd.yaml"), (FORBIDDEN, StoreState.FORBIDDEN, "extender-rbac.yaml")],
+    [(ABSENT, ResourceState.ABSENT, "crd.yaml"), (FORBIDDEN, ResourceState.FORBIDDEN, "extender-rbac.yaml")],
 )
 def test_a_cluster_without_the_resource_is_named_counted_and_logged_once(
-    tmp_path: Path, answer: tuple[int, Any], state: StoreState, remedy: str
+    tmp_path: Path, answer: tuple[int, Any], state: ResourceState, remedy: str
 ) -> None:
     script = Script([answer, answer, answer, served()], [(200, [Script.HOLD])])
     with capture_logs() as logs, following(script, tmp_path, 0.01) as (watch, index):
-        assert until(lambda: watch.state is StoreState.FOLLOWED)
+        assert until(lambda: watch.state is ResourceState.FOLLOWED)
         assert until(lambda: BACKUP in index.records())
         assert watch.errors == 3
     warnings = [entry for entry in logs if entry["log_level"] == "warning"]
@@ -95,7 +94,7 @@ def test_a_cluster_without_the_resource_is_named_counted_and_logged_once(
 def test_a_cluster_without_the_resource_is_asked_again_at_leisure(tmp_path: Path) -> None:
     script = Script([ABSENT], [(200, [Script.HOLD])])
     with following(script, tmp_path, 3600) as (watch, _book):
-        assert until(lambda: watch.state is StoreState.ABSENT)
+        assert until(lambda: watch.state is ResourceState.ABSENT)
         assert not watch.synced.is_set()
     assert len(script.asked) == 1
 
@@ -103,14 +102,14 @@ def test_a_cluster_without_the_resource_is_asked_again_at_leisure(tmp_path: Path
 def test_a_definition_that_is_removed_takes_what_was_remembered_with_it(tmp_path: Path) -> None:
     script = Script([served(), ABSENT], [(200, []), ABSENT])
     with following(script, tmp_path, 3600) as (watch, index):
-        assert until(lambda: watch.state is StoreState.ABSENT)
+        assert until(lambda: watch.state is ResourceState.ABSENT)
         assert index.records() == {}
 
 
 def test_a_right_that_is_withdrawn_leaves_what_is_known(tmp_path: Path) -> None:
     script = Script([served()], [FORBIDDEN])
     with following(script, tmp_path, 3600) as (watch, index):
-        assert until(lambda: watch.state is StoreState.FORBIDDEN)
+        assert until(lambda: watch.state is ResourceState.FORBIDDEN)
         assert BACKUP in index.records()
 
 
