@@ -21,7 +21,8 @@ def test_every_page_is_asked_for_with_the_same_query_and_the_servers_token() -> 
         {"labelSelector": "a=b", "limit": "1"}, {"labelSelector": "a=b", "limit": "1", "continue": "next"},
     ]  # fmt: skip
     asked.clear()
-    assert list(items(get)) == [1, 2]
+    found: list[Any] = list(items(get))
+    assert found == [1, 2]
 
 
 def test_a_response_without_items_is_an_empty_page() -> None:
