@@ -19,6 +19,7 @@ from kubernetes.client.exceptions import ApiException
 from kubernetes.client.rest import RESTResponse
 
 from footprint.cluster.listing import items
+from footprint.cluster.tls import trust_as_kubectl
 
 MERGE_PATCH: Final = "application/merge-patch+json"
 REQUEST_TIMEOUT: Final = (3.0, 10.0)
@@ -74,11 +75,16 @@ def connect(kubeconfig: str | None, *, user_agent: str) -> ApiClient:
 
     Nothing is sent yet. Raises ClusterConfigError.
     """
-    settings = _configuration(kubeconfig)
+    return client_of(_configuration(kubeconfig), user_agent=user_agent)
+
+
+def client_of(settings: Configuration, *, user_agent: str) -> ApiClient:
+    """An API client from loaded credentials. Nothing is sent yet."""
     settings.keep_alive = True  # TCP keep-alive: a watch on a silently vanished API server must end
     settings.retries = False  # each caller has its own policy, and counts its failures
     client = ApiClient(settings)
     client.user_agent = user_agent
+    trust_as_kubectl(client)
     return client
 
 
