@@ -61,8 +61,8 @@ class Settings(BaseSettings):
     kubeconfig: str | None = Field(None, description="Kubeconfig file; absent: the pod's service account.")
     namespace: str = Field(DEFAULT_NAMESPACE, description="Namespace of the node agents' Leases.", min_length=1)
     host: str = Field(
-        "0.0.0.0",  # noqa: S104 - kube-scheduler runs elsewhere
-        description="Address to listen on; :: for IPv6 and IPv4.",
+        "",
+        description="Address to listen on; absent: every address, IPv6 and IPv4, as far as the kernel has them.",
     )
     port: Annotated[int, BeforeValidator(_no_service_link)] = Field(
         DEFAULT_PORT, description="TCP port to listen on; 0 for any free one.", ge=0, le=65535

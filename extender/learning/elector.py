@@ -37,6 +37,7 @@ _JITTER: Final = 0.2
 _NOT_YET: Final = 1.0
 """Seconds between looks whether there is anything to lead."""
 _NO_LEASE: Final = "the learner's Lease is missing and cannot be made; kubectl apply -k manifests/base"
+"""Its remedy brings the right to make it."""
 _log = structlog.get_logger()
 
 
@@ -92,9 +93,9 @@ class Elector:
         try:
             lease = self._store.read_lease()
         except ApiError as error:
-            if error.status == HTTPStatus.NOT_FOUND:
-                self._store.create_lease()
-            raise
+            if error.status != HTTPStatus.NOT_FOUND:
+                raise
+            lease = self._store.create_lease()
         self._candidacy, step = decide(self._candidacy, lease, self._clock())
         if step is Step.WAIT:
             return

@@ -48,6 +48,7 @@ class KubernetesStore:
         """The server refuses with 409 when the Lease changed since it was read."""
         request(self._api, "PUT", paths.leases(self._namespace, LEARNER_LEASE), query=_QUERY, body=lease)
 
-    def create_lease(self) -> None:
+    def create_lease(self) -> dict[str, Any]:
+        """Make the Lease, held by nobody, and return it. The server refuses with 409 when it is there already."""
         lease = {"apiVersion": paths.LEASE_API, "kind": "Lease", "metadata": {"name": LEARNER_LEASE}}
-        request(self._api, "POST", paths.leases(self._namespace), query=_QUERY, body=lease)
+        return request(self._api, "POST", paths.leases(self._namespace), query=_QUERY, body=lease)

@@ -46,13 +46,22 @@ _CERTIFICATE_TICKS: Final = 50
 """Ticks of 0.1 s between two looks at the certificates' files."""
 
 
+def every_address() -> str:
+    """``::``, which takes IPv6 and IPv4, or ``0.0.0.0`` where the kernel has no IPv6."""
+    return "::" if socket.has_dualstack_ipv6() else "0.0.0.0"  # noqa: S104 - kube-scheduler runs elsewhere
+
+
 def listen(host: str, port: int) -> socket.socket:
-    """A bound socket; ends the program with one line when the port cannot be had."""
+    """A bound socket; ends the program with one line when the port cannot be had. An empty ``host`` is every
+    address."""
+    host = host or every_address()
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     # With the protocol named: asyncio sets TCP_NODELAY on accepted sockets only where it reads TCP, and without it
     # an answer's second packet waits 40 ms for the client's delayed acknowledgement.
     listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if host == "::":
+        listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
     try:
         listener.bind((host, port))
     except OSError as error:

@@ -13,7 +13,7 @@ from typing import Any, Final
 from extender.model.trafficfootprint import API_VERSION, PLURAL, new_object
 from footprint.cluster.client import request
 from footprint.declared import AnnotationProblem
-from footprint.keys import NODE_ELEPHANT_SHARE, NODE_FOOTPRINT, NODE_SUMMARY, POD_CLASS, lease_name
+from footprint.keys import LEARNER_LEASE, NODE_ELEPHANT_SHARE, NODE_FOOTPRINT, NODE_SUMMARY, POD_CLASS, lease_name
 from footprint.models import LinkRates, NodeFootprint
 from lab import programs
 from lab.lab import Lab
@@ -203,8 +203,25 @@ EXTENDER_FOOTPRINTS: Final = [
 ]  # fmt: skip
 """Of TrafficFootprints: refused by the extender's policy although RBAC allows it; the last one by RBAC."""
 
+EXTENDER_LEASES: Final = [
+    Ask("kube-scheduler's Lease", "POST", LEASES_HERE, {"metadata": {"name": "kube-scheduler"}},
+        f"creates no Lease but {HERE}/{LEARNER_LEASE}: {HERE}/kube-scheduler"),
+    Ask("an agent's Lease", "POST", LEASES_HERE, {"metadata": {"name": lease_name("node9")}},
+        f"creates no Lease but {HERE}/{LEARNER_LEASE}"),
+    Ask("a Lease by a generated name", "POST", LEASES_HERE, {"metadata": {"generateName": LEARNER_LEASE}},
+        f"creates no Lease but {HERE}/{LEARNER_LEASE}"),
+    Ask("its Lease with a label", "POST", LEASES_HERE, {"metadata": {"name": LEARNER_LEASE, "labels": {"a": "b"}}},
+        "no labels and no annotations"),
+    Ask("its Lease with a finalizer", "POST", LEASES_HERE,
+        {"metadata": {"name": LEARNER_LEASE, "finalizers": ["a.b/c"]}}, "no finalizers"),
+    Ask("its Lease elsewhere", "POST", LEASES.format("kube-system"), {"metadata": {"name": LEARNER_LEASE}},
+        'cannot create resource "leases"'),
+]  # fmt: skip
+"""Of Leases: refused by the extender's policy although RBAC allows it; the last one by RBAC."""
+
 EXTENDER_REFUSED: Final = [
     *EXTENDER_FOOTPRINTS,
+    *EXTENDER_LEASES,
     SECRETS,
     Ask("a Node's annotations", "PATCH", NODE, published(), 'cannot patch resource "nodes"'),
     Ask("one Node", "GET", NODE, None, 'cannot get resource "nodes"'),

@@ -22,9 +22,21 @@ SCENARIOS = sorted((CHART / "ci").glob("*-values.yaml"))
 EVERY_API = (
     "--api-versions=cert-manager.io/v1",
     "--api-versions=monitoring.coreos.com/v1",
+    "--api-versions=security.openshift.io/v1",
     "--api-versions=admissionregistration.k8s.io/v1/MutatingAdmissionPolicy",
 )
 Object = dict[str, Any]
+
+
+class OneOfEach(yaml.SafeLoader):
+    """YAML whose maps name each key once, as Kustomize and Flux demand."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [key.value for key, _ in node.value]
+        twice = {key for key in keys if keys.count(key) > 1}
+        if twice:
+            raise yaml.constructor.ConstructorError(None, None, f"given twice: {sorted(twice)}", node.start_mark)
+        return super().construct_mapping(node, deep=deep)
 
 
 @cache
@@ -57,7 +69,7 @@ def rendered(values: Mapping[str, Any] | None = None, *flags: str, **where: str)
     """All objects; fails the test with Helm's words when it refuses."""
     done = template(values, *flags, **where)
     assert done.returncode == 0, done.stderr
-    return [value for value in yaml.safe_load_all(done.stdout) if value]
+    return [value for value in yaml.load_all(done.stdout, Loader=OneOfEach) if value]
 
 
 def scenario(path: Path) -> dict[str, Any]:

@@ -104,11 +104,12 @@ def test_the_programs_accept_what_the_chart_gives_them(path: Path, monkeypatch: 
         assert CliApp.run(CleanupSettings, cli_args=arguments[1:]).namespace == "space"
 
 
-@pytest.mark.parametrize(("folder", "program"), [("nodeagent", "nodeagent"), ("extender", "extender")])
-def test_the_images_entry_point_takes_the_charts_arguments(folder: str, program: str) -> None:
+@pytest.mark.parametrize("program", ["nodeagent", "extender"])
+def test_the_images_entry_point_takes_the_charts_arguments(program: str) -> None:
     """Arguments replace a Dockerfile's CMD and follow its ENTRYPOINT."""
-    dockerfile = (manifests.CHECKOUT / folder / "Dockerfile").read_text()
-    assert re.findall(r"^ENTRYPOINT (.*)$", dockerfile, re.MULTILINE)[-1] == f'["traffic-footprint-{program}"]'
+    dockerfile = (manifests.CHECKOUT / "Dockerfile").read_text()
+    [stage] = re.findall(rf"^FROM \S+ AS {program}\n(.*?)(?=^FROM |\Z)", dockerfile, re.MULTILINE | re.DOTALL)
+    assert re.findall(r"^ENTRYPOINT (.*)$", stage, re.MULTILINE) == [f'["traffic-footprint-{program}"]']
 
 
 def test_values_reach_the_program_under_one_name(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -157,7 +158,7 @@ def test_a_label_of_the_users_is_on_every_object_and_pod() -> None:
 def test_two_releases_share_no_name() -> None:
     def names(release: str) -> set[tuple[str, str]]:
         objects = rendered(release=release)
-        shared = {"CustomResourceDefinition", "Lease"}  # one definition for all; a Lease that each namespace has
+        shared = {"CustomResourceDefinition"}  # one definition for all
         return {(o["kind"], o["metadata"]["name"]) for o in objects if o["kind"] not in shared}
 
     assert not names("one") & names("two")
@@ -188,7 +189,8 @@ def test_the_extender_is_held_to_trafficfootprints_of_its_own_making() -> None:
     [condition] = policy["matchConditions"]
     account = one(objects, "ServiceAccount", "-extender")["metadata"]["name"]
     assert f"endsWith(':{account}')" in condition["expression"]
-    [watched] = policy["matchConstraints"]["resourceRules"]
+    watched, leases = policy["matchConstraints"]["resourceRules"]
+    assert (leases["resources"], leases["operations"]) == (["leases"], ["CREATE"])
     assert (watched["resources"], watched["operations"]) == (["trafficfootprints"], ["CREATE", "UPDATE", "DELETE"])
     assert watched["apiGroups"] == [PREFIX.rstrip("/")]
     label, value = MANAGED_BY

@@ -180,6 +180,39 @@ WRONG: list[tuple[dict[str, Any], str]] = [
         "at least twice nodeagent.settings.leaseRenew (180 s)",
     ),
     ({"extender": {"settings": {"staleAfter": 60}}}, "three times is the default: set staleAfter to 180"),
+    ({"openshift": {"enabled": True}}, "openshift.enabled needs OpenShift"),
+    ({"nodeagent": {"seLinuxOptions": {"kind": "spc_t"}}}, "additional properties 'kind' not allowed"),
+    (
+        {"commonLabels": {"app.kubernetes.io/name": "mine"}},
+        "commonLabels must not set app.kubernetes.io/name",
+    ),
+    (
+        {"commonLabels": {"app.kubernetes.io/component": "x"}},
+        "commonLabels must not set app.kubernetes.io/component",
+    ),
+    ({"commonLabels": {"app.kubernetes.io/managed-by": "Flux"}}, "must not set app.kubernetes.io/managed-by"),
+    ({"commonLabels": {"helm.sh/chart": "x"}}, "commonLabels must not set helm.sh/chart"),
+    (
+        {"nodeagent": {"podLabels": {"app.kubernetes.io/instance": "other"}}},
+        "nodeagent.podLabels must not set app.kubernetes.io/instance",
+    ),
+    (
+        {"extender": {"podLabels": {"app.kubernetes.io/component": "scheduler"}}},
+        "extender.podLabels must not set app.kubernetes.io/component",
+    ),
+    (
+        {"scheduler": {"podLabels": {"app.kubernetes.io/name": "kube-scheduler"}}},
+        "scheduler.podLabels must not set app.kubernetes.io/name",
+    ),
+    (
+        {"nodeagent": {"extraEnv": [{"name": "TRAFFIC_FOOTPRINT_NODE_NAME", "value": "n"}]}},
+        "nodeagent.extraEnv gives TRAFFIC_FOOTPRINT_NODE_NAME twice",
+    ),
+    (
+        {"extender": {"extraEnv": [{"name": "A", "value": "1"}, {"name": "A", "value": "2"}]}},
+        "extender.extraEnv gives A twice",
+    ),
+    ({"extender": {"extraEnv": [{"name": "TRAFFIC_FOOTPRINT_SHADOW"}]}}, "gives TRAFFIC_FOOTPRINT_SHADOW twice"),
     ({"cleanup": {"timeoutSeconds": 1}}, "at '/cleanup/timeoutSeconds': minimum: got 1, want 30"),
     ({"fullnameOverride": "Not A Name"}, "at '/fullnameOverride': 'Not A Name' does not match"),
 ]
@@ -193,6 +226,13 @@ def test_wrong_values_are_refused_by_name(values: dict[str, Any], said: str) -> 
 
 
 ODD: list[dict[str, Any]] = [
+    {"commonLabels": {"app.kubernetes.io/name": "traffic-footprint", "app.kubernetes.io/part-of": "platform"}},
+    {"extender": {"podLabels": {"app.kubernetes.io/component": "extender"}}},
+    {
+        "commonLabels": None,
+        "nodeagent": {"podLabels": None, "affinity": None},
+        "scheduler": {"podAnnotations": None},
+    },
     {"networkPolicy": {"enabled": True}},
     {
         "networkPolicy": {"enabled": True},

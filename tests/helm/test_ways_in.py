@@ -36,6 +36,15 @@ WORKLOADS = ("DaemonSet", "Deployment", "Job")
         ("v1.33.5-eks-113cf36", "v1.33.5"),
         ("v1.34.1+k3s1", "v1.34.1"),
         ("v1.32.9-gke.1548000", "v1.32.9"),
+        ("v1.34.1+rke2r1", "v1.34.1"),
+        ("v1.33.4-aliyun.1", "v1.33.4"),
+        ("v1.33.2-vke.3", "v1.33.2"),
+        # What Kubernetes itself appends is part of its version.
+        ("v1.38.0-alpha.1", "v1.38.0-alpha.1"),
+        ("v1.38.0-beta.0", "v1.38.0-beta.0"),
+        ("v1.38.0-rc.1", "v1.38.0-rc.1"),
+        ("v1.38.0-rc.1+k3s1", "v1.38.0-rc.1"),
+        ("v1.38.0-beta.2-gke.100", "v1.38.0-beta.2"),
     ],
 )
 def test_kube_scheduler_has_the_clusters_version(cluster: str, tag: str) -> None:

@@ -18,25 +18,24 @@
 {{- end -}}
 {{- end }}
 
-{{/* Labels of an object. (dict "root" $ "component" "nodeagent"); no component: of the release as a whole. */}}
+{{/*
+Labels of an object, one entry for each key. (dict "root" $ "component" "nodeagent" "more" LABELS)
+No component: the object belongs to the release as a whole. `more` wins over commonLabels, and those over the chart's.
+templates/validate.yaml refuses labels that would change the selectors.
+*/}}
 {{- define "traffic-footprint.labels" -}}
-helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace "+" "_" }}
-app.kubernetes.io/managed-by: {{ .root.Release.Service }}
-app.kubernetes.io/version: {{ .root.Chart.AppVersion | quote }}
-app.kubernetes.io/part-of: traffic-footprint
-{{ include "traffic-footprint.selector" . }}
-{{- with .root.Values.commonLabels }}
-{{ toYaml . }}
-{{- end }}
+{{- $own := dict
+  "helm.sh/chart" (printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace "+" "_")
+  "app.kubernetes.io/managed-by" .root.Release.Service
+  "app.kubernetes.io/version" .root.Chart.AppVersion -}}
+{{- merge (fromYaml (include "traffic-footprint.podLabels" .)) $own | toYaml -}}
 {{- end }}
 
-{{/* Labels of pods: nothing that changes with the chart's version, so that only what matters replaces them. */}}
+{{/* Labels of pods, given as above. Nothing that changes with the chart's version: a new label replaces pods. */}}
 {{- define "traffic-footprint.podLabels" -}}
-app.kubernetes.io/part-of: traffic-footprint
-{{ include "traffic-footprint.selector" . }}
-{{- with .root.Values.commonLabels }}
-{{ toYaml . }}
-{{- end }}
+{{- $own := dict "app.kubernetes.io/part-of" "traffic-footprint" -}}
+{{- $selector := fromYaml (include "traffic-footprint.selector" .) -}}
+{{- merge (dict) $selector (default (dict) .more) (default (dict) .root.Values.commonLabels) $own | toYaml -}}
 {{- end }}
 
 {{/* Labels by which pods are found; they never change within a release. */}}
@@ -63,9 +62,12 @@ app.kubernetes.io/component: {{ . }}
 {{ include "traffic-footprint.image" (dict "image" .Values.extender.image "registry" .Values.image.registry "tag" .Chart.AppVersion) }}
 {{- end }}
 
-{{/* kube-scheduler's version: the cluster's, without what vendors append. */}}
+{{/*
+kube-scheduler's version: the cluster's. What Kubernetes calls a pre-release (-alpha.1, -beta.0, -rc.1) is part of it.
+What vendors append (-gke.100, -eks-113cf36, +k3s1) is not.
+*/}}
 {{- define "traffic-footprint.schedulerTag" -}}
-{{- regexFind "^v[0-9]+\\.[0-9]+\\.[0-9]+" .Capabilities.KubeVersion.Version | required "the cluster's version is not known; set scheduler.image.tag, such as v1.37.2" -}}
+{{- regexFind "^v[0-9]+\\.[0-9]+\\.[0-9]+(-(alpha|beta|rc)\\.[0-9]+)?" .Capabilities.KubeVersion.Version | required "the cluster's version is not known; set scheduler.image.tag, such as v1.37.2" -}}
 {{- end }}
 
 {{/* Settings as flags: writeInterval: 10 becomes --write-interval=10; null and "" are left out, and switches go below. */}}
@@ -149,6 +151,23 @@ podAntiAffinity:
           matchLabels:
             {{- include "traffic-footprint.selector" . | nindent 12 }}
 {{- end -}}
+{{- end }}
+
+{{/*
+Nodes that can run a pod with a host path: those of Fargate and of virtual kubelets cannot, and a pod that tolerates
+their taints would wait there for ever.
+*/}}
+{{- define "traffic-footprint.realNodes" -}}
+nodeAffinity:
+  requiredDuringSchedulingIgnoredDuringExecution:
+    nodeSelectorTerms:
+      - matchExpressions:
+          - key: eks.amazonaws.com/compute-type
+            operator: NotIn
+            values: [fargate]
+          - key: type
+            operator: NotIn
+            values: [virtual-kubelet]
 {{- end }}
 
 {{/* Security context of the containers that need nothing of the node. */}}

@@ -96,6 +96,9 @@ class MemoryStore:
         version = str(int(lease["metadata"]["resourceVersion"]) + 1)
         self.lease = {**lease, "metadata": {"resourceVersion": version}}
 
-    def create_lease(self) -> None:
+    def create_lease(self) -> dict[str, Any]:
         self._ask("create lease")
+        if self.lease is not None:
+            raise ApiError(409, "AlreadyExists")
         self.lease = {"metadata": {"resourceVersion": "1"}, "spec": {}}
+        return self.lease
