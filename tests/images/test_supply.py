@@ -31,14 +31,32 @@ def pins(lock: str) -> dict[str, str]:
     return dict(re.findall(r"^([a-z0-9-]+)==([^ ;]+)", (LOCKS / lock).read_text(), re.MULTILINE))
 
 
+PROGRAMS = ("nodeagent", "extender", "plugin")
+"""Extras of pyproject.toml, one for each program."""
+
+
+def project() -> dict[str, Any]:
+    """pyproject.toml's table of that name."""
+    found: dict[str, Any] = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())["project"]
+    return found
+
+
 def declared(*extras: str) -> list[Requirement]:
-    """What pyproject.toml asks for: the programs' needs, or those of ``extras``."""
-    project = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())["project"]
-    texts = [text for extra in extras for text in project["optional-dependencies"][extra]]
-    return [Requirement(text) for text in (texts if extras else project["dependencies"])]
+    """What pyproject.toml asks for, for every program and for ``extras``."""
+    texts = [*project()["dependencies"], *(t for e in extras for t in project()["optional-dependencies"][e])]
+    wanted = [Requirement(text) for text in texts]
+    return [one for one in wanted if one.name != project()["name"]]  # an extra that brings other extras
 
 
-@pytest.mark.parametrize("lock", ["development.txt", "runtime.txt", "build.txt"])
+def lock_files() -> list[str]:
+    return sorted(path.name for path in LOCKS.iterdir())
+
+
+def test_there_is_a_lock_for_each_that_installs() -> None:
+    assert lock_files() == ["build.txt", "development.txt", "plugin.txt", "runtime.txt"]
+
+
+@pytest.mark.parametrize("lock", lock_files())
 def test_a_lock_pins_every_package_by_hash_and_names_no_server(lock: str) -> None:
     text = (LOCKS / lock).read_text()
     blocks = re.split(r"\n(?=\S)", re.sub(r"^#.*\n", "", text, flags=re.MULTILINE).strip())
@@ -51,23 +69,26 @@ def test_a_lock_pins_every_package_by_hash_and_names_no_server(lock: str) -> Non
     assert "index" not in text
 
 
-def test_the_locks_are_current_with_what_the_project_asks_for() -> None:
+@pytest.mark.parametrize(
+    ("lock", "extras"),
+    [("runtime.txt", PROGRAMS), ("plugin.txt", ("plugin",)), ("development.txt", (*PROGRAMS, "lab", "dev"))],
+)
+def test_the_locks_are_current_with_what_the_project_asks_for(lock: str, extras: tuple[str, ...]) -> None:
     """Run ``make lock`` when this fails."""
-    project = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())["project"]
-    for lock, wanted in (
-        ("runtime.txt", declared()),
-        ("development.txt", declared() + declared(*project["optional-dependencies"])),
-    ):
-        pinned = pins(lock)
-        for requirement in wanted:
-            version = pinned.get(canonicalize_name(requirement.name))
-            assert version is not None, f"{lock} lacks {requirement}: run `make lock`"
-            assert requirement.specifier.contains(version), f"{lock}: {requirement} and {version}: run `make lock`"
+    pinned = pins(lock)
+    for requirement in declared(*extras):
+        version = pinned.get(canonicalize_name(requirement.name))
+        assert version is not None, f"{lock} lacks {requirement}: run `make lock`"
+        assert requirement.specifier.contains(version), f"{lock}: {requirement} and {version}: run `make lock`"
 
 
-def test_images_and_development_hold_the_same_versions() -> None:
+def test_the_locks_know_every_extra() -> None:
+    assert set(project()["optional-dependencies"]) == {*PROGRAMS, "lab", "dev"}
+
+
+def test_everybody_installs_the_same_versions() -> None:
     development = pins("development.txt")
-    for lock in ("runtime.txt", "build.txt"):
+    for lock in lock_files():
         assert pins(lock).items() <= development.items(), lock
 
 
