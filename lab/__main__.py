@@ -74,7 +74,7 @@ def _welcome(lab: Lab, seconds: float) -> str:
 def _clean(_options: argparse.Namespace) -> int:
     preconditions.check()
     cleaned = state.clean_leftovers()
-    conntrack_table.restore()
+    conntrack_table.restore(state.ROOT, state.any_live)
     print(f"removed what was left of: {', '.join(cleaned)}" if cleaned else "nothing was left behind")
     return 0
 

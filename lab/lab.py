@@ -279,9 +279,9 @@ class Lab:
     def _up(self, binaries: Mapping[str, Found]) -> None:
         registered = state.create()
         self.id, self.dir = registered.id, registered.dir
-        self._stack.callback(conntrack_table.restore)  # runs after the lock is free
+        self._stack.callback(conntrack_table.restore, state.ROOT, state.any_live)  # runs after the lock is free
         self._stack.callback(registered.release)
-        conntrack_table.shrink()
+        conntrack_table.shrink(state.ROOT)
         self._stack.callback(self._keep)
         self._fabric = Fabric(self.id, self.config.node_specs)
         self._stack.callback(self._fabric.destroy)

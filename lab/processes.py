@@ -20,6 +20,7 @@ from types import TracebackType
 from typing import Final, Self
 
 from lab.errors import LabError
+from lab.network import netns as namespaces
 
 POLL_SECONDS: Final = 0.05
 """How often readiness is asked for: quick enough not to add to start-up, cheap enough for a busy machine."""
@@ -113,8 +114,6 @@ def start(
     """
     command = _dying_with_the_driver([str(a) for a in argv])
     if netns is not None:
-        from lab.network import netns as namespaces  # noqa: PLC0415 - plain processes need no fabric
-
         command = namespaces.command(netns, command)
     log.parent.mkdir(parents=True, exist_ok=True)
     try:

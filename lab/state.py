@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which labs exist on this machine, and what crashed ones left behind.
+"""The labs of this machine, and the removal of what crashed ones left behind.
 
-Each lab has a directory ``/run/traffic-footprint-lab/<id>/`` whose ``lock`` file is flocked for the life of its
-driver: the kernel frees the lock however the driver ends, so a free lock is proof that the lab is dead. A lab
-whose lock is held is never touched.
+Enters: the registry folder. Leaves: a locked directory for a new lab, the list of labs, the ids of labs that were
+cleaned up. Guarantees: a lab whose driver runs is never touched. Its directory ``/run/traffic-footprint-lab/ID/``
+has a file ``lock``, which the driver holds with flock(2). The kernel frees the lock however the driver ends. So a
+free lock proves that the driver is gone.
 """
 
 from __future__ import annotations
@@ -20,13 +21,14 @@ from pathlib import Path
 from typing import Final
 
 from lab.errors import LabError
+from lab.network import netns
 
 ROOT: Final = Path("/run/traffic-footprint-lab")
 _ID: Final = re.compile(r"[0-9a-f]{4,6}")
 
 
 def namespace_prefix(lab_id: str) -> str:
-    """What the names of all network namespaces of a lab begin with."""
+    """The beginning of the names of all network namespaces of a lab."""
     return f"tf-{lab_id}-"
 
 
@@ -46,12 +48,12 @@ class LabState:
 
 @dataclass(frozen=True)
 class LabEntry:
-    """A lab as seen from outside."""
+    """A lab in the registry, of this process or another."""
 
     id: str
     dir: Path
     live: bool
-    """Its driver runs (its lock is held)."""
+    """Whether its driver runs, which means that its lock is held."""
 
 
 def create(root: Path = ROOT) -> LabState:
@@ -65,13 +67,13 @@ def create(root: Path = ROOT) -> LabState:
             except FileExistsError:
                 continue
             lock = _try_lock(directory)
-            if lock is None:  # cannot be: the registry is ours and the directory is new
+            if lock is None:  # impossible: this process holds the registry, and the directory is new
                 raise LabError(f"{directory} is locked by another process; run `python -m lab list`")
             return LabState(lab_id, directory, lock)
 
 
 def entries(root: Path = ROOT) -> list[LabEntry]:
-    """Every lab that has a directory, live or not."""
+    """Every lab that has a directory, whether its driver runs or not."""
     found: list[LabEntry] = []
     if not root.is_dir():
         return found
@@ -84,11 +86,16 @@ def entries(root: Path = ROOT) -> list[LabEntry]:
     return found
 
 
-def clean_leftovers(root: Path = ROOT, remove_namespaces: Callable[[str], None] | None = None) -> list[str]:
-    """Remove what crashed labs left: their processes, their namespaces, their directories. Returns their ids.
+def any_live(root: Path = ROOT) -> bool:
+    """Whether the driver of any lab runs."""
+    return any(entry.live for entry in entries(root))
 
-    ``remove_namespaces`` takes the prefix of a dead lab's namespaces and removes these with every process inside
-    (default: the real ones of this machine).
+
+def clean_leftovers(root: Path = ROOT, remove_namespaces: Callable[[str], None] | None = None) -> list[str]:
+    """Remove the processes, namespaces and directories of labs whose driver is gone. Returns their ids.
+
+    ``remove_namespaces`` gets the prefix of a lab's namespaces. It removes them and ends every process inside. The
+    default does so on this machine. Where it raises, the directory stays, so that the next start tries again.
     """
     remove = remove_namespaces or _remove_namespaces
     cleaned: list[str] = []
@@ -113,14 +120,12 @@ def _directories(root: Path) -> list[Path]:
 
 
 def _remove_namespaces(prefix: str) -> None:
-    from lab.network import netns  # noqa: PLC0415 - the registry itself needs no fabric
-
     netns.delete_all(netns.list_names(prefix))
 
 
 @contextmanager
 def _registry(root: Path) -> Iterator[None]:
-    """Exclude other drivers while labs are made or removed, so that none is judged between mkdir and lock."""
+    """Hold the registry's lock: no other driver sees a new directory before it is locked. Raises LabError."""
     try:
         root.mkdir(mode=0o755, parents=True, exist_ok=True)
         fd = os.open(root / "registry.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -134,7 +139,7 @@ def _registry(root: Path) -> Iterator[None]:
 
 
 def _try_lock(directory: Path) -> int | None:
-    """The descriptor that holds the lab's lock, or None when somebody else does."""
+    """The descriptor that holds the lab's lock, or None when another process holds it. Raises LabError."""
     try:
         fd = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:

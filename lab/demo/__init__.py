@@ -1,2 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The main job end to end, measured: one seeded workload under two schedulers."""
+"""One seeded workload under two schedulers, measured: ``make demo``.
+
+Enters: a scenario. Leaves: a report with a plot, and a verdict against the acceptance rule. Stands on ``lab.lab``
+and ``lab.traffic``.
+"""

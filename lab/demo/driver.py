@@ -12,7 +12,7 @@ from typing import Any
 from footprint.cluster.client import MERGE_PATCH, request
 from lab.demo.report import DRAIN_SECONDS, RunReport
 from lab.demo.results import HISTORY, summarise
-from lab.demo.scenario import NAMESPACE, PHASE_LABEL, Arrival, Scenario, end_of, timeline
+from lab.demo.scenario import NAMESPACE, PHASE_LABEL, Scenario, WorkloadArrival, end_of, timeline
 from lab.demo.watcher import Watcher
 from lab.lab import Lab, LabConfig
 from lab.network.addresses import OUTSIDE_V4
@@ -44,7 +44,7 @@ def _path(manifest: dict[str, Any]) -> str:
     return f"{_COLLECTIONS[kind]}/namespaces/{NAMESPACE}/{kind.lower()}s"
 
 
-def _play(lab: Lab, arrivals: Sequence[Arrival], say: Say) -> float:
+def _play(lab: Lab, arrivals: Sequence[WorkloadArrival], say: Say) -> float:
     """Create everything at its time; returns the monotonic time of the start."""
     start = time.monotonic()
     for arrival in arrivals:
@@ -110,7 +110,7 @@ def run(scenario: Scenario, *, extender: bool, say: Say, keep: Path | None = Non
     return summarise(name, seen, logs, _expected(arrivals), seconds)
 
 
-def _expected(arrivals: Sequence[Arrival]) -> int:
+def _expected(arrivals: Sequence[WorkloadArrival]) -> int:
     day = [m for a in arrivals for m in a.manifests if _phase(m) != HISTORY]
     return sum(int(manifest["spec"].get("replicas", 1)) for manifest in day)
 

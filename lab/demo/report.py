@@ -24,7 +24,7 @@ RUN_COLOURS: Final = {"default": "#8c8c8c", "extender": "#1b9e77"}
 
 
 @dataclass(frozen=True)
-class Elephant:
+class ElephantResult:
     pod: str
     workload: str
     node: str
@@ -35,7 +35,7 @@ class Elephant:
 
 
 @dataclass(frozen=True)
-class Mouse:
+class MouseResult:
     pod: str
     workload: str
     node: str
@@ -52,8 +52,8 @@ class RunReport:
     """One run. Latencies in seconds, rates in bit/s."""
 
     scheduler: str
-    mice: tuple[Mouse, ...]
-    elephants: tuple[Elephant, ...]
+    mice: tuple[MouseResult, ...]
+    elephants: tuple[ElephantResult, ...]
     p50: float
     p99: float
     p999: float

@@ -14,7 +14,7 @@ from typing import Any
 import orjson
 
 from footprint.classes import TrafficClass
-from lab.demo.report import DRAIN_SECONDS, Elephant, Mouse, RunReport
+from lab.demo.report import DRAIN_SECONDS, ElephantResult, MouseResult, RunReport
 from lab.demo.scenario import KIND_LABEL, PHASE_LABEL
 from lab.demo.watcher import PodSeen, Seen
 from lab.traffic.histogram import bucket, merge, midpoint, quantile
@@ -44,15 +44,15 @@ def _latencies(result: Mapping[str, Any]) -> dict[int, int]:
     return merge([result["histogram"], {bucket(math.ceil(DRAIN_SECONDS * 1e6)): lost} if lost else {}])
 
 
-def _mouse(pod: PodSeen, result: Mapping[str, Any]) -> Mouse:
+def _mouse(pod: PodSeen, result: Mapping[str, Any]) -> MouseResult:
     sent, answered, p99 = result["sent"], result["answered"], _seconds(_latencies(result), 0.99)
-    return Mouse(pod.name, pod.labels["app"], pod.node, sent, answered, p99, sent - answered)
+    return MouseResult(pod.name, pod.labels["app"], pod.node, sent, answered, p99, sent - answered)
 
 
-def _elephant(pod: PodSeen, result: Mapping[str, Any], seen: Seen) -> Elephant:
+def _elephant(pod: PodSeen, result: Mapping[str, Any], seen: Seen) -> ElephantResult:
     shown = seen.elephant_shown.get(pod.uid)
     delay = None if shown is None else shown - result["started"]["monotonic"]
-    return Elephant(pod.name, pod.labels["app"], pod.node, result["goodput"], delay)
+    return ElephantResult(pod.name, pod.labels["app"], pod.node, result["goodput"], delay)
 
 
 def summarise(scheduler: str, seen: Seen, logs: Mapping[str, str], expected: int, seconds: float) -> RunReport:

@@ -46,7 +46,7 @@ class Workload:
 
 
 @dataclass(frozen=True)
-class Arrival:
+class WorkloadArrival:
     """One thing the user does, ``at`` seconds after the start."""
 
     at: float
@@ -141,11 +141,11 @@ def burst_at(scenario: Scenario) -> float:
     return first_arrival(scenario) + arrivals * scenario.spacing + scenario.burst_after
 
 
-def _history(scenario: Scenario, mouse: Command, elephant: Command) -> list[Arrival]:
+def _history(scenario: Scenario, mouse: Command, elephant: Command) -> list[WorkloadArrival]:
     length = scenario.history_seconds - 3.0
     known = [w for w in (*scenario.mice, *scenario.elephants) if not w.declared]
     return [
-        Arrival(
+        WorkloadArrival(
             0.0,
             "history: earlier copies of " + ", ".join(w.name for w in known),
             tuple(
@@ -158,14 +158,14 @@ def _history(scenario: Scenario, mouse: Command, elephant: Command) -> list[Arri
                 )
             ),
         ),
-        Arrival(
+        WorkloadArrival(
             scenario.history_seconds, "history ends",
             ends=tuple(f"{w.name}-history" for w in known if not w.is_elephant),
         ),
     ]  # fmt: skip
 
 
-def _interleaved(scenario: Scenario, mouse: Command, elephant: Command) -> list[Arrival]:
+def _interleaved(scenario: Scenario, mouse: Command, elephant: Command) -> list[WorkloadArrival]:
     draw = random.Random(scenario.seed)
     units = [(w, number) for w in scenario.elephants for number in range(w.replicas)]
     units += [(w, 0) for w in scenario.mice]
@@ -178,16 +178,16 @@ def _interleaved(scenario: Scenario, mouse: Command, elephant: Command) -> list[
             else deployment(workload, "day", mouse(end - at), workload.replicas)
         )
         size = "an elephant" if workload.is_elephant else f"{workload.replicas} mice"
-        arrivals.append(Arrival(at, f"{workload.name}: {size}", (what,)))
+        arrivals.append(WorkloadArrival(at, f"{workload.name}: {size}", (what,)))
         at += scenario.spacing * draw.uniform(0.5, 1.5)
     return arrivals
 
 
-def timeline(scenario: Scenario, mouse: Command, elephant: Command) -> Sequence[Arrival]:
+def timeline(scenario: Scenario, mouse: Command, elephant: Command) -> Sequence[WorkloadArrival]:
     """All arrivals in order of time. ``mouse`` and ``elephant`` give the commands of the pods."""
     at = burst_at(scenario)
     bursting = scenario.elephants[0]
-    burst = Arrival(
+    burst = WorkloadArrival(
         at,
         f"burst: {scenario.burst} elephants of {bursting.name} at once",
         tuple(job(bursting, "burst", n, elephant(end_of(scenario) - at)) for n in range(scenario.burst)),

@@ -36,7 +36,7 @@ _CONSOLE_TAIL: Final = 25
 
 
 @dataclass(frozen=True)
-class Result:
+class GuestResult:
     """How a guest's command ended."""
 
     status: int
@@ -66,7 +66,7 @@ def run(
     processors: int = qemu.Machine.processors,
     checkout: Path = transfer.CHECKOUT,
     disks: Sequence[Path] = (),
-) -> Result:
+) -> GuestResult:
     """Run ``command`` in the checkout's copy inside a guest with ``kernel``.
 
     ``write`` takes the command's output as it comes (default: standard output), ``out`` what it left in /out, and
@@ -88,7 +88,7 @@ def run(
             if out is not None and console.is_file():
                 out.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(console, out / "console.log")
-        return Result(status, seconds, first)
+        return GuestResult(status, seconds, first)
 
 
 def shell(kernel: Kernel, *, accelerator: str = "tcg", checkout: Path = transfer.CHECKOUT) -> int:

@@ -1,2 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Namespaces, links, shaping, pods' wiring and Service addresses of one lab."""
+"""Namespaces, links, shaping, wiring of pods and Service addresses of one lab.
+
+Enters: names, rates and addresses. Leaves: network namespaces with links, routes and nftables rules. Imports only
+``lab.errors``.
+"""

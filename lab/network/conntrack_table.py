@@ -8,34 +8,33 @@ node has one in all. 16,384 buckets cost 0.9 ms and are plenty for a lab's flows
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
-
-from lab import state
 
 BUCKETS: Final = 16_384
 PARAMETER: Final = Path("/sys/module/nf_conntrack/parameters/hashsize")
 _SAVED: Final = "conntrack-buckets"
 
 
-def shrink(root: Path = state.ROOT, parameter: Path = PARAMETER) -> None:
-    """Make the table small if it is not, keeping the machine's own size for ``restore``.
+def shrink(folder: Path, parameter: Path = PARAMETER) -> None:
+    """Make the table small if it is not, keeping the machine's own size in ``folder`` for ``restore``.
 
     Where the kernel does not let us, the lab works the same at a higher cost.
     """
     with suppress(OSError, ValueError):
         current = int(parameter.read_text())
         if current > BUCKETS:
-            (root / _SAVED).write_text(str(current))
+            (folder / _SAVED).write_text(str(current))
             parameter.write_text(str(BUCKETS))
 
 
-def restore(root: Path = state.ROOT, parameter: Path = PARAMETER) -> None:
-    """Give the table its own size back once no lab runs any more. To be called in the machine's own namespace."""
-    if any(entry.live for entry in state.entries(root)):
+def restore(folder: Path, in_use: Callable[[], bool], parameter: Path = PARAMETER) -> None:
+    """Give the table its own size back unless a lab still runs (``in_use``). For the machine's own namespace."""
+    if in_use():
         return
-    saved = root / _SAVED
+    saved = folder / _SAVED
     with suppress(OSError, ValueError):
         parameter.write_text(str(int(saved.read_text())))
         saved.unlink()

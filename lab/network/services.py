@@ -22,7 +22,7 @@ _PROTOCOLS: Final = frozenset({"tcp", "udp", "sctp"})
 
 
 @dataclass(frozen=True, slots=True)
-class Service:
+class ClusterService:
     """A Service with addresses of its own: ``ports`` are (name, protocol, port)."""
 
     key: tuple[str, str]
@@ -40,7 +40,7 @@ class EndpointSlice:
     ports: tuple[tuple[str, str, int], ...]
 
 
-def service_of(raw: Mapping[str, Any]) -> Service | None:
+def service_of(raw: Mapping[str, Any]) -> ClusterService | None:
     """A Service's part that matters here; None for headless and external-name ones."""
     spec, meta = raw["spec"], raw["metadata"]
     if spec.get("type") == "ExternalName":
@@ -48,7 +48,7 @@ def service_of(raw: Mapping[str, Any]) -> Service | None:
     own = spec.get("clusterIPs") or [spec.get("clusterIP")]
     usable = tuple(str(ipaddress.ip_address(a)) for a in own if a and a != "None")
     ports = tuple(_port(port) for port in spec.get("ports") or ())
-    return Service((meta["namespace"], meta["name"]), usable, ports) if usable else None
+    return ClusterService((meta["namespace"], meta["name"]), usable, ports) if usable else None
 
 
 def slice_of(raw: Mapping[str, Any]) -> EndpointSlice | None:
@@ -67,7 +67,7 @@ def slice_of(raw: Mapping[str, Any]) -> EndpointSlice | None:
     return EndpointSlice((meta["namespace"], meta["name"]), (meta["namespace"], service), ready, ports)
 
 
-def render(services: Iterable[Service], slices: Iterable[EndpointSlice]) -> str:
+def render(services: Iterable[ClusterService], slices: Iterable[EndpointSlice]) -> str:
     """The nft script; equal input in any order gives equal text, so that an unchanged one need not be applied."""
     backends = _backends(slices)
     chains: list[str] = []

@@ -23,11 +23,11 @@ from footprint.cluster.reflector import Reflector
 from footprint.service import configure_logging, fail, stop_on_signals
 from lab.errors import LabError
 from lab.network import netns
-from lab.network.services import EndpointSlice, Service, service_of, slice_of
+from lab.network.services import ClusterService, EndpointSlice, service_of, slice_of
 from lab.nodes.plan import PodPlan, plan_of
-from lab.nodes.pods import PodSink
+from lab.nodes.pods import PodDispatcher
 from lab.nodes.registration import NodeDescription, Registrar
-from lab.nodes.runtime import Runtime
+from lab.nodes.runtime import PodRuntime
 from lab.nodes.services import ServiceProxy
 from lab.nodes.worker import PodWorker
 
@@ -69,9 +69,9 @@ def read_nodes(path: Path) -> list[NodeDescription]:
 def _serve(
     options: argparse.Namespace, api: ApiClient, nodes: dict[str, NodeDescription], stop: threading.Event
 ) -> int:
-    runtime = Runtime(options.lab_id, options.dir, nodes)
+    runtime = PodRuntime(options.lab_id, options.dir, nodes)
     proxy = ServiceProxy([runtime.node_namespace(name) for name in nodes])
-    pods = PodSink(lambda plan: PodWorker(api, runtime, plan))
+    pods = PodDispatcher(lambda plan: PodWorker(api, runtime, plan))
 
     def mine(raw: dict[str, Any]) -> PodPlan | None:
         return plan_of(raw) if (raw.get("spec") or {}).get("nodeName") in nodes else None
@@ -79,7 +79,7 @@ def _serve(
     bound = {"fieldSelector": "spec.nodeName!="}
     watches: list[Reflector[Any]] = [
         Reflector[PodPlan](api, "/api/v1/pods", decode=mine, sink=pods, query=bound),
-        Reflector[Service](api, "/api/v1/services", decode=service_of, sink=proxy.services),
+        Reflector[ClusterService](api, "/api/v1/services", decode=service_of, sink=proxy.services),
         Reflector[EndpointSlice](
             api, "/apis/discovery.k8s.io/v1/endpointslices", decode=slice_of, sink=proxy.slices
         ),

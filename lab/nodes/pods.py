@@ -14,7 +14,7 @@ from lab.nodes.plan import PodPlan
 from lab.nodes.worker import Order, PodWorker
 
 
-class PodSink:
+class PodDispatcher:
     """Sink of the pod reflector."""
 
     def __init__(self, make: Callable[[PodPlan], PodWorker]) -> None:

@@ -57,7 +57,7 @@ class Sandbox:
     number: int = -1
 
 
-class Container:
+class ContainerProcess:
     """A started process; wait for it with poll(2) on ``pidfd``."""
 
     def __init__(self, popen: subprocess.Popen[bytes]) -> None:
@@ -85,7 +85,7 @@ class Container:
         return code
 
 
-class Runtime:
+class PodRuntime:
     """Makes and removes what pods live in. Used by many threads at once."""
 
     def __init__(self, lab_id: str, directory: Path, nodes: dict[str, NodeDescription]) -> None:
@@ -119,13 +119,13 @@ class Runtime:
             raise
         return Sandbox(link.namespace, Placement((v4, v6), node.ips), link, number)
 
-    def start(self, plan: PodPlan, sandbox: Sandbox) -> Container:
+    def start(self, plan: PodPlan, sandbox: Sandbox) -> ContainerProcess:
         """Run the pod's command in ``sandbox``. Raises OSError when a log or program cannot be opened."""
         env = environment(plan, sandbox.placement)
         # setpriv (util-linux): the kernel kills the process when this thread ends, however it ends.
         argv = ["setpriv", "--pdeathsig", "KILL", *netns.command(sandbox.namespace, command(plan, env))]
         with (self._logs / f"{plan.namespace}_{plan.name}.log").open("ab") as log:
-            return Container(
+            return ContainerProcess(
                 subprocess.Popen(
                     argv,
                     stdin=subprocess.DEVNULL,

@@ -63,7 +63,7 @@ class ServiceProxy:
     def __init__(self, namespaces: Sequence[str]) -> None:
         self._namespaces = namespaces
         self._change = threading.Event()
-        self.services: Collection[services.Service] = Collection(self._change.set)
+        self.services: Collection[services.ClusterService] = Collection(self._change.set)
         self.slices: Collection[services.EndpointSlice] = Collection(self._change.set)
         self._in_force: dict[str, str] = {}
 

@@ -27,7 +27,7 @@ from lab.errors import LabError
 from lab.nodes import plan as planning
 from lab.nodes import status
 from lab.nodes.plan import PodPlan
-from lab.nodes.runtime import Container, Runtime, Sandbox
+from lab.nodes.runtime import ContainerProcess, PodRuntime, Sandbox
 
 STABLE_SECONDS: Final = 30.0
 """After running this long a container's next restart is quick again."""
@@ -49,7 +49,7 @@ class Order(IntEnum):
 class PodWorker:
     """One pod; ``start`` it once, then tell it of changes."""
 
-    def __init__(self, api: ApiClient, runtime: Runtime, plan: PodPlan) -> None:
+    def __init__(self, api: ApiClient, runtime: PodRuntime, plan: PodPlan) -> None:
         self.plan = plan
         self._api, self._runtime = api, runtime
         self._order = Order.RUN if plan.grace is None else Order.DELETE
@@ -158,7 +158,7 @@ class PodWorker:
                 return True
         return False
 
-    def _end(self, container: Container) -> None:
+    def _end(self, container: ContainerProcess) -> None:
         """SIGTERM and a grace period, unless the pod is gone already; a later order may shorten the grace."""
         sent = time.monotonic()
         if self._order != Order.ABANDON:

@@ -54,7 +54,7 @@ TIERS: Final = {
 
 
 @dataclass(frozen=True)
-class Result:
+class TierResult:
     """What became of one tier. ``why`` explains a tier that could not run, or tells what it counted."""
 
     name: str
@@ -63,18 +63,18 @@ class Result:
     why: str = ""
 
 
-def run(names: Sequence[str], seconds: Path, *, make: Sequence[str], is_root: bool) -> list[Result]:
+def run(names: Sequence[str], seconds: Path, *, make: Sequence[str], is_root: bool) -> list[TierResult]:
     """Make the tiers one after the other."""
     known = _read(seconds)
     print(plan(names, known), flush=True)
-    results: list[Result] = []
+    results: list[TierResult] = []
     stopped = ""
     for name in names:
         tier = TIERS[name]
         if stopped:
-            results.append(Result(name, CANNOT_RUN, why=f"{stopped} failed"))
+            results.append(TierResult(name, CANNOT_RUN, why=f"{stopped} failed"))
         elif tier.root and not is_root:
-            results.append(Result(name, CANNOT_RUN, why=f"needs root: sudo -E make {name}"))
+            results.append(TierResult(name, CANNOT_RUN, why=f"needs root: sudo -E make {name}"))
         else:
             results.append(_make(name, make))
             if results[-1].state == PASSED and not os.environ.get("RESUME"):
@@ -97,7 +97,7 @@ def plan(names: Sequence[str], known: Mapping[str, float]) -> str:
     return "\n".join([f"== about {_clock(sum(expected.values()))} min in all, with built caches", *lines])
 
 
-def summary(results: Sequence[Result]) -> str:
+def summary(results: Sequence[TierResult]) -> str:
     """What each tier did and took, and how to go on after a failure."""
     lines = [f"== {_clock(sum(result.seconds for result in results))} min in all"]
     lines += [f"  {r.name:8} {_clock(r.seconds):>6}  {r.state}{f': {r.why}' if r.why else ''}" for r in results]
@@ -107,7 +107,7 @@ def summary(results: Sequence[Result]) -> str:
     return "\n".join(lines)
 
 
-def _make(name: str, make: Sequence[str]) -> Result:
+def _make(name: str, make: Sequence[str]) -> TierResult:
     counted = CHECKOUT / RESULTS / f"{name}.json"
     with suppress(FileNotFoundError):
         counted.unlink()
@@ -119,7 +119,7 @@ def _make(name: str, make: Sequence[str]) -> Result:
         except KeyboardInterrupt:  # it reached the tier as well, which may have a lab to remove
             process.wait()
             raise
-    return Result(name, FAILED if status else PASSED, time.monotonic() - began, _counts(counted))
+    return TierResult(name, FAILED if status else PASSED, time.monotonic() - began, _counts(counted))
 
 
 def _counts(path: Path) -> str:

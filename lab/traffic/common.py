@@ -55,7 +55,7 @@ def emit(**fields: Any) -> None:
         sys.stdout = sys.stderr
 
 
-class Stop(threading.Event):
+class StopRequest(threading.Event):
     """Set by SIGTERM and SIGINT, so that a program prints its last line."""
 
     def __init__(self) -> None:

@@ -33,7 +33,7 @@ CHUNK = 2**20
 _scratch = bytearray(CHUNK)
 
 
-class Flow(threading.Thread):
+class BulkFlow(threading.Thread):
     """One connection, made again when it breaks."""
 
     def __init__(self, options: argparse.Namespace, stop: threading.Event, quota: int) -> None:
@@ -134,10 +134,10 @@ class Flow(threading.Thread):
         connection.close()
 
 
-def run(options: argparse.Namespace, stop: threading.Event) -> list[Flow]:
+def run(options: argparse.Namespace, stop: threading.Event) -> list[BulkFlow]:
     """Start the flows, report, and end them: in order when their time is up, at once when ``stop`` is set."""
     share = -(-options.bytes // options.connections) if options.bytes else 0
-    flows = [Flow(options, stop, share) for _ in range(options.connections)]
+    flows = [BulkFlow(options, stop, share) for _ in range(options.connections)]
     for flow in flows:
         flow.start()
     due = time.monotonic() + options.report
@@ -159,7 +159,7 @@ def run(options: argparse.Namespace, stop: threading.Event) -> list[Flow]:
     return flows
 
 
-def _finish(flows: Sequence[Flow], stop: threading.Event, *, patient: bool) -> None:
+def _finish(flows: Sequence[BulkFlow], stop: threading.Event, *, patient: bool) -> None:
     for flow in flows:
         flow.over.set()
     deadline = time.monotonic() + DRAIN_SECONDS
@@ -171,7 +171,7 @@ def _finish(flows: Sequence[Flow], stop: threading.Event, *, patient: bool) -> N
             flow.join(1.0)
 
 
-def result(options: argparse.Namespace, flows: Sequence[Flow]) -> dict[str, Any]:
+def result(options: argparse.Namespace, flows: Sequence[BulkFlow]) -> dict[str, Any]:
     """The final line. ``goodput`` in bit/s between the first connection and the last acknowledgement."""
     carried = sum(flow.carried() for flow in flows)
     started = min((flow.started for flow in flows if flow.started), key=lambda c: c["monotonic"], default=None)
@@ -207,7 +207,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parser.parse_args(argv)
     if options.connections < 1 or options.bytes < 0:
         parser.error("--connections must be at least 1, --bytes not negative")
-    stop = common.Stop()
+    stop = common.StopRequest()
     common.emit(waiting_for=common.name_of(options.target), **common.clock())
     final = result(options, run(options, stop))
     common.emit(result="elephant", **final)

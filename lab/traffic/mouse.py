@@ -48,7 +48,7 @@ def schedule(rate: float, seed: int | None) -> Iterator[float]:
         yield at
 
 
-class Tally:
+class RequestCounts:
     """Everything that is reported. Latencies in seconds come in, microsecond buckets go out."""
 
     def __init__(self) -> None:
@@ -78,7 +78,7 @@ class Tally:
 _QUANTILES = (("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("p999", 0.999))
 
 
-class Link:
+class MouseConnection:
     """One connection (TCP) or socket (UDP): what is unsent, what came in, which requests it carries."""
 
     def __init__(self, family: int, address: Any, *, udp: bool, single: bool) -> None:
@@ -134,20 +134,20 @@ class Link:
         return done
 
 
-class Mouse:
+class MouseClient:
     """The client: one thread, one select loop, so that nothing but the network adds to a latency."""
 
-    def __init__(self, options: argparse.Namespace, stop: common.Stop) -> None:
+    def __init__(self, options: argparse.Namespace, stop: common.StopRequest) -> None:
         self._options, self._stop = options, stop
         self._udp = options.protocol == "udp"
         self._family, self._address = common.resolve(*options.target)
         self._choose = random.Random(options.seed or 0)
         self._padding = bytes(max(0, options.request_bytes - common.HEADER.size))
-        self._fixed: list[Link | None] = [None] * (0 if options.new_share >= 1 else options.connections)
+        self._fixed: list[MouseConnection | None] = [None] * (0 if options.new_share >= 1 else options.connections)
         self._retry: list[tuple[float, int]] = []
-        self._links: dict[int, Link] = {}
+        self._links: dict[int, MouseConnection] = {}
         self._counted_from = 0.0
-        self.tally = Tally()
+        self.tally = RequestCounts()
         self.started: dict[str, float] = {}
 
     def wait_for_server(self) -> bool:
@@ -219,7 +219,7 @@ class Mouse:
         except OSError:
             self._broken(link)
 
-    def _pick(self, number: int) -> Link | None:
+    def _pick(self, number: int) -> MouseConnection | None:
         share = self._options.new_share
         if share and (share >= 1 or self._choose.random() < share):
             return self._open(single=True)
@@ -229,9 +229,9 @@ class Mouse:
                 return link
         return None
 
-    def _open(self, *, single: bool) -> Link | None:
+    def _open(self, *, single: bool) -> MouseConnection | None:
         try:
-            link = Link(self._family, self._address, udp=self._udp, single=single)
+            link = MouseConnection(self._family, self._address, udp=self._udp, single=single)
         except OSError:
             return None
         self._links[link.fileno()] = link
@@ -259,12 +259,12 @@ class Mouse:
             except OSError:
                 self._broken(link)
         for link in ready:
-            if isinstance(link, Link) and link.fileno() >= 0:
+            if isinstance(link, MouseConnection) and link.fileno() >= 0:
                 self._answered(link, now)
         while self._retry and self._retry[0][0] <= now:
             self._open_fixed(heapq.heappop(self._retry)[1])
 
-    def _answered(self, link: Link, now: float) -> None:
+    def _answered(self, link: MouseConnection, now: float) -> None:
         try:
             done = link.readable()
         except BlockingIOError:
@@ -280,7 +280,7 @@ class Mouse:
         if link.single and not link.pending:
             self._close(link)
 
-    def _broken(self, link: Link) -> None:
+    def _broken(self, link: MouseConnection) -> None:
         """Its unanswered requests are lost; a persistent connection is made again a little later."""
         if self._udp and not link.single:  # a refused datagram: the socket stays good
             return
@@ -290,7 +290,7 @@ class Mouse:
                 self._fixed[slot] = None
                 heapq.heappush(self._retry, (time.monotonic() + RETRY_SECONDS, slot))
 
-    def _close(self, link: Link) -> None:
+    def _close(self, link: MouseConnection) -> None:
         self._links.pop(link.fileno(), None)
         self.tally.lost += len(link.pending)
         link.pending.clear()
@@ -324,9 +324,9 @@ class Mouse:
 def main(argv: Sequence[str] | None = None) -> int:
     """Exit status 0; 1 when the server was never reached."""
     options = _arguments(argv)
-    stop = common.Stop()
+    stop = common.StopRequest()
     common.run_promptly()
-    mouse = Mouse(options, stop)
+    mouse = MouseClient(options, stop)
     common.emit(waiting_for=common.name_of(options.target), **common.clock())
     reached = mouse.wait_for_server()
     if reached:

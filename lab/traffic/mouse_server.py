@@ -42,7 +42,7 @@ def answers(received: bytearray) -> bytes:
     return b"".join(out)
 
 
-class Client:
+class AcceptedConnection:
     """A TCP connection: what came in, what has yet to go out."""
 
     def __init__(self, connection: socket.socket) -> None:
@@ -51,7 +51,7 @@ class Client:
         self.unsent = b""
 
 
-class Server:
+class MouseServer:
     """One epoll loop over everything."""
 
     def __init__(self, port: int, wake: int) -> None:
@@ -64,7 +64,7 @@ class Server:
         self._poll.register(wake, select.EPOLLIN)
         self._poll.register(self._tcp, select.EPOLLIN)
         self._poll.register(self._udp, select.EPOLLIN)
-        self._clients: dict[int, Client] = {}
+        self._clients: dict[int, AcceptedConnection] = {}
         self.counts = {"connections": 0, "malformed": 0, "rx_bytes": 0, "tx_bytes": 0, "datagrams": 0}
 
     def step(self, timeout: float) -> None:
@@ -96,11 +96,11 @@ class Server:
                 return
             connection.setblocking(False)
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            self._clients[connection.fileno()] = Client(connection)
+            self._clients[connection.fileno()] = AcceptedConnection(connection)
             self._poll.register(connection, select.EPOLLIN)
             self.counts["connections"] += 1
 
-    def _serve(self, client: Client, events: int) -> None:
+    def _serve(self, client: AcceptedConnection, events: int) -> None:
         if events & (select.EPOLLIN | select.EPOLLHUP | select.EPOLLERR):
             data = client.socket.recv(RECEIVE_BYTES)
             if not data:
@@ -135,7 +135,7 @@ class Server:
             self.counts["rx_bytes"] += len(data)
             self.counts["tx_bytes"] += len(answer)
 
-    def _drop(self, client: Client) -> None:
+    def _drop(self, client: AcceptedConnection) -> None:
         self._clients.pop(client.socket.fileno(), None)
         client.socket.close()  # which takes it out of the poll too
 
@@ -146,10 +146,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--port", type=int, default=8080)
     parser.add_argument("--report", type=common.positive, default=10.0, help="seconds between progress lines")
     options = parser.parse_args(argv)
-    stop = common.Stop()
+    stop = common.StopRequest()
     common.run_promptly()
     try:
-        server = Server(options.port, stop.descriptor)
+        server = MouseServer(options.port, stop.descriptor)
     except OSError as error:
         print(f"error: port {options.port}: {error.strerror}; choose another with --port", file=sys.stderr)
         return 2

@@ -50,7 +50,7 @@ def supply(connection: socket.socket, wanted: int) -> int:
     return total
 
 
-class Sink:
+class SinkServer:
     """Serves each connection by a thread of its own."""
 
     def __init__(self) -> None:
@@ -120,7 +120,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="sink", description=__doc__)
     parser.add_argument("--port", type=int, action="append", help="TCP port, may be repeated (default: 5001)")
     options = parser.parse_args(argv)
-    stop, sink = common.Stop(), Sink()
+    stop, sink = common.StopRequest(), SinkServer()
     threading.stack_size(256 * 1024)
     ports = options.port or [5001]
     try:

@@ -21,7 +21,7 @@ from nodeagent.node.pods import PodInfo
 from nodeagent.publishing.decide import content, merge_patch
 from nodeagent.publishing.events import event
 from nodeagent.publishing.heartbeat import lease_spec, new_lease
-from tests.cluster.identities import CORE, EVENTS, HERE, LEASES, RBAC, Ask
+from tests.cluster.identities import CORE, EVENTS, HERE, LEASES, RBAC, Try
 from tests.cluster.workloads import pod
 
 OWN: Final = "node1"
@@ -75,30 +75,30 @@ _LABELS: Final = {"metadata": {"labels": {"a.b/c": "x"}}}
 _TAINT: Final = {"spec": {"taints": [{"key": "a.b/c", "effect": "NoExecute"}]}}
 
 NODE_CHANGES: Final = [
-    Ask("another Node", "PATCH", f"{CORE}/nodes/{OTHER}", published(),
+    Try("another Node", "PATCH", f"{CORE}/nodes/{OTHER}", published(),
         f"the agent of node {OWN} may not write Node {OTHER}"),
-    Ask("another annotation", "PATCH", NODE, annotate(**{"a.b/c": "x"}),
+    Try("another annotation", "PATCH", NODE, annotate(**{"a.b/c": "x"}),
         f"may not change annotation a.b/c of Node {OWN}, only {NODE_FOOTPRINT}"),
-    Ask("another key of our prefix", "PATCH", NODE, annotate(**{POD_CLASS: "mouse"}), f"annotation {POD_CLASS}"),
-    Ask("one of ours and two others", "PATCH", NODE, annotate(**{NODE_SUMMARY: "s", "a.b/c": "x", "a.b/d": "x"}),
+    Try("another key of our prefix", "PATCH", NODE, annotate(**{POD_CLASS: "mouse"}), f"annotation {POD_CLASS}"),
+    Try("one of ours and two others", "PATCH", NODE, annotate(**{NODE_SUMMARY: "s", "a.b/c": "x", "a.b/d": "x"}),
         r"annotation (a\.b/c, a\.b/d|a\.b/d, a\.b/c) of Node"),  # a map has no order
-    Ask("another annotation changed", "PATCH", NODE, annotate(kept="no"), "may not change annotation kept of"),
-    Ask("another annotation removed", "PATCH", NODE, annotate(kept=None), "may not change annotation kept of"),
-    Ask("all annotations removed", "PATCH", NODE, {"metadata": {"annotations": None}}, "annotation .*kept"),
-    Ask("label", "PATCH", NODE, _LABELS, f"may not change labels of Node {OWN}"),
-    Ask("label removed", "PATCH", NODE, {"metadata": {"labels": {"kubernetes.io/os": None}}}, "change labels of"),
-    Ask("finalizer", "PATCH", NODE, {"metadata": {"finalizers": ["a.b/c"]}}, "may not change finalizers of"),
-    Ask("ownerReference", "PATCH", NODE, {"metadata": {"ownerReferences": [_NAMESPACE]}},
+    Try("another annotation changed", "PATCH", NODE, annotate(kept="no"), "may not change annotation kept of"),
+    Try("another annotation removed", "PATCH", NODE, annotate(kept=None), "may not change annotation kept of"),
+    Try("all annotations removed", "PATCH", NODE, {"metadata": {"annotations": None}}, "annotation .*kept"),
+    Try("label", "PATCH", NODE, _LABELS, f"may not change labels of Node {OWN}"),
+    Try("label removed", "PATCH", NODE, {"metadata": {"labels": {"kubernetes.io/os": None}}}, "change labels of"),
+    Try("finalizer", "PATCH", NODE, {"metadata": {"finalizers": ["a.b/c"]}}, "may not change finalizers of"),
+    Try("ownerReference", "PATCH", NODE, {"metadata": {"ownerReferences": [_NAMESPACE]}},
         "may not change ownerReferences of"),
-    Ask("taint", "PATCH", NODE, _TAINT, r"may not change spec\.taints, spec of"),
-    Ask("cordon", "PATCH", NODE, {"spec": {"unschedulable": True}}, r"not change spec\.unschedulable, spec of"),
-    Ask("provider", "PATCH", NODE, {"spec": {"providerID": "a://b"}}, "may not change spec of"),
-    Ask("a share above 100", "PATCH", NODE, annotate(**{NODE_ELEPHANT_SHARE: "101"}), "number from 0 to 100"),
-    Ask("a share in words", "PATCH", NODE, annotate(**{NODE_ELEPHANT_SHARE: "1e2"}), "number from 0 to 100"),
-    Ask("an oversized footprint", "PATCH", NODE, annotate(**{NODE_FOOTPRINT: "x" * 65537}), "at most 65536"),
-    Ask("a footprint beyond ASCII", "PATCH", NODE, annotate(**{NODE_FOOTPRINT: "\u00e9" * 60_000}), "ASCII"),
-    Ask("a summary that moves the cursor", "PATCH", NODE, annotate(**{NODE_SUMMARY: "\x1b[2J"}), "printable"),
-    Ask("an oversized summary", "PATCH", NODE, annotate(**{NODE_SUMMARY: "x" * 1025}), "the summary 1024"),
+    Try("taint", "PATCH", NODE, _TAINT, r"may not change spec\.taints, spec of"),
+    Try("cordon", "PATCH", NODE, {"spec": {"unschedulable": True}}, r"not change spec\.unschedulable, spec of"),
+    Try("provider", "PATCH", NODE, {"spec": {"providerID": "a://b"}}, "may not change spec of"),
+    Try("a share above 100", "PATCH", NODE, annotate(**{NODE_ELEPHANT_SHARE: "101"}), "number from 0 to 100"),
+    Try("a share in words", "PATCH", NODE, annotate(**{NODE_ELEPHANT_SHARE: "1e2"}), "number from 0 to 100"),
+    Try("an oversized footprint", "PATCH", NODE, annotate(**{NODE_FOOTPRINT: "x" * 65537}), "at most 65536"),
+    Try("a footprint beyond ASCII", "PATCH", NODE, annotate(**{NODE_FOOTPRINT: "\u00e9" * 60_000}), "ASCII"),
+    Try("a summary that moves the cursor", "PATCH", NODE, annotate(**{NODE_SUMMARY: "\x1b[2J"}), "printable"),
+    Try("an oversized summary", "PATCH", NODE, annotate(**{NODE_SUMMARY: "x" * 1025}), "the summary 1024"),
 ]  # fmt: skip
 
 EVENT_CHANGES: Final[list[dict[str, Any]]] = [
@@ -113,32 +113,32 @@ EVENT_CHANGES: Final[list[dict[str, Any]]] = [
 ]
 
 
-def leases_created(lab: Lab) -> list[Ask]:
+def leases_created(lab: Lab) -> list[Try]:
     """Every Lease but its own, and its own with more than it needs."""
     more, owned, here = "labels, annotations or finalizers", "only owner is the agent's own Node", LEASES_HERE
     return [
-        Ask("another agent's", "POST", here, own_lease(lab, node=OTHER),
+        Try("another agent's", "POST", here, own_lease(lab, node=OTHER),
             f"may not write Lease {HERE}/{lease_name(OTHER)}, only {HERE}/{lease_name(OWN)}"),
-        Ask("kube-scheduler's", "POST", here, own_lease(lab, name="kube-scheduler"),
+        Try("kube-scheduler's", "POST", here, own_lease(lab, name="kube-scheduler"),
             f"may not write Lease {HERE}/kube-scheduler"),
-        Ask("a label", "POST", here, own_lease(lab, labels={"a": "b"}), more),
-        Ask("an annotation", "POST", here, own_lease(lab, annotations={"a": "b"}), more),
-        Ask("a finalizer", "POST", here, own_lease(lab, finalizers=["a.b/c"]), more),
-        Ask("another owner", "POST", here, own_lease(lab, ownerReferences=[_NAMESPACE]), owned),
-        Ask("another Node as owner", "POST", here, own_lease(lab, ownerReferences=owner(lab, OTHER)), owned),
-        Ask("a Node that is gone as owner", "POST", here,
+        Try("a label", "POST", here, own_lease(lab, labels={"a": "b"}), more),
+        Try("an annotation", "POST", here, own_lease(lab, annotations={"a": "b"}), more),
+        Try("a finalizer", "POST", here, own_lease(lab, finalizers=["a.b/c"]), more),
+        Try("another owner", "POST", here, own_lease(lab, ownerReferences=[_NAMESPACE]), owned),
+        Try("another Node as owner", "POST", here, own_lease(lab, ownerReferences=owner(lab, OTHER)), owned),
+        Try("a Node that is gone as owner", "POST", here,
             own_lease(lab, ownerReferences=owner(lab, OWN, uid="1-2")), owned),
     ]  # fmt: skip
 
 
 LEASE_CHANGES: Final = [
-    Ask("another agent's", "PATCH", f"{LEASES_HERE}/{lease_name(OTHER)}", {"spec": {"holderIdentity": OWN}},
+    Try("another agent's", "PATCH", f"{LEASES_HERE}/{lease_name(OTHER)}", {"spec": {"holderIdentity": OWN}},
         f"may not write Lease {HERE}/{lease_name(OTHER)}, only {HERE}/{lease_name(OWN)}"),
-    Ask("holder", "PATCH", OWN_LEASE, {"spec": {"holderIdentity": OTHER}}, "holderIdentity must be the node"),
-    Ask("label", "PATCH", OWN_LEASE, _LABELS, "labels, annotations or finalizers"),
-    Ask("annotation", "PATCH", OWN_LEASE, annotate(a="b"), "labels, annotations or finalizers"),
-    Ask("finalizer", "PATCH", OWN_LEASE, {"metadata": {"finalizers": ["a.b/c"]}}, "annotations or finalizers"),
-    Ask("no owner", "PATCH", OWN_LEASE, {"metadata": {"ownerReferences": None}}, "only owner is the agent's own"),
+    Try("holder", "PATCH", OWN_LEASE, {"spec": {"holderIdentity": OTHER}}, "holderIdentity must be the node"),
+    Try("label", "PATCH", OWN_LEASE, _LABELS, "labels, annotations or finalizers"),
+    Try("annotation", "PATCH", OWN_LEASE, annotate(a="b"), "labels, annotations or finalizers"),
+    Try("finalizer", "PATCH", OWN_LEASE, {"metadata": {"finalizers": ["a.b/c"]}}, "annotations or finalizers"),
+    Try("no owner", "PATCH", OWN_LEASE, {"metadata": {"ownerReferences": None}}, "only owner is the agent's own"),
 ]  # fmt: skip
 
 # Refused by RBAC; the writes by the policy as well, once RBAC is opened wide. ``because`` is the resource.
@@ -155,51 +155,51 @@ _OLD_EVENT: Final = {
 }
 _HOLDER: Final = {"spec": {"holderIdentity": OWN}}
 
-SECRETS: Final = Ask("secrets", "GET", _SECRETS, because='cannot list resource "secrets"')
+SECRETS: Final = Try("secrets", "GET", _SECRETS, because='cannot list resource "secrets"')
 READS: Final = [
     SECRETS,
-    Ask("every namespace's secrets", "GET", f"{CORE}/secrets", because='cannot list resource "secrets"'),
-    Ask("all Nodes", "GET", f"{CORE}/nodes", because='cannot list resource "nodes"'),
-    Ask("one pod", "GET", STAND_IN, because='cannot get resource "pods"'),
-    Ask("a pod's log", "GET", f"{STAND_IN}/log", because='cannot get resource "pods/log"'),
-    Ask("configmaps", "GET", f"{CORE}/configmaps", because='cannot list resource "configmaps"'),
-    Ask("its Lease", "GET", OWN_LEASE, because='cannot get resource "leases"'),
-    Ask("all Leases", "GET", LEASES_HERE, because='cannot list resource "leases"'),
-    Ask("Events", "GET", EVENTS_DEFAULT, because='cannot list resource "events"'),
+    Try("every namespace's secrets", "GET", f"{CORE}/secrets", because='cannot list resource "secrets"'),
+    Try("all Nodes", "GET", f"{CORE}/nodes", because='cannot list resource "nodes"'),
+    Try("one pod", "GET", STAND_IN, because='cannot get resource "pods"'),
+    Try("a pod's log", "GET", f"{STAND_IN}/log", because='cannot get resource "pods/log"'),
+    Try("configmaps", "GET", f"{CORE}/configmaps", because='cannot list resource "configmaps"'),
+    Try("its Lease", "GET", OWN_LEASE, because='cannot get resource "leases"'),
+    Try("all Leases", "GET", LEASES_HERE, because='cannot list resource "leases"'),
+    Try("Events", "GET", EVENTS_DEFAULT, because='cannot list resource "events"'),
 ]
 WRITES: Final = [
-    Ask("its Node's status", "PATCH", f"{NODE}/status", {"status": {"conditions": []}}, "nodes/status"),
-    Ask("its Node deleted", "DELETE", NODE, None, "nodes"),
-    Ask("a Node created", "POST", f"{CORE}/nodes", _INTRUDER, "nodes"),
-    Ask("the kubelet through a Node", "GET", f"{CORE}/nodes/{OTHER}/proxy/pods", None, "nodes/proxy"),
-    Ask("another namespace's Lease", "POST", LEASES.format("kube-node-lease"), {**_INTRUDER, **_HOLDER}, "leases"),
-    Ask("the kubelet's Lease", "PATCH", f"{LEASES.format('kube-node-lease')}/{OWN}", _HOLDER, "leases"),
-    Ask("a Lease deleted", "DELETE", f"{LEASES_HERE}/{lease_name(OTHER)}", None, "leases"),
-    Ask("Events deleted", "DELETE", EVENTS_DEFAULT, None, "events"),
-    Ask("an Event of the old kind", "POST", f"{CORE}/namespaces/default/events", _OLD_EVENT, "events"),
-    Ask("a pod created", "POST", _PODS, _A_POD, "pods"),
-    Ask("a pod bound", "POST", f"{STAND_IN}/binding", _BINDING, "pods/binding"),
-    Ask("a pod evicted", "POST", f"{STAND_IN}/eviction", _EVICTION, "pods/eviction"),
-    Ask("a command in a pod", "POST", f"{STAND_IN}/exec", None, "pods/exec", {"command": "id", "stdout": "1"}),
-    Ask("a pod labelled", "PATCH", STAND_IN, _LABELS, "pods"),
-    Ask("a secret", "POST", _SECRETS, {"metadata": {"name": "s"}, "stringData": {"a": "b"}}, "secrets"),
-    Ask("a token", "POST", f"{CORE}/namespaces/{HERE}/serviceaccounts/{programs.EXTENDER_ACCOUNT}/token",
+    Try("its Node's status", "PATCH", f"{NODE}/status", {"status": {"conditions": []}}, "nodes/status"),
+    Try("its Node deleted", "DELETE", NODE, None, "nodes"),
+    Try("a Node created", "POST", f"{CORE}/nodes", _INTRUDER, "nodes"),
+    Try("the kubelet through a Node", "GET", f"{CORE}/nodes/{OTHER}/proxy/pods", None, "nodes/proxy"),
+    Try("another namespace's Lease", "POST", LEASES.format("kube-node-lease"), {**_INTRUDER, **_HOLDER}, "leases"),
+    Try("the kubelet's Lease", "PATCH", f"{LEASES.format('kube-node-lease')}/{OWN}", _HOLDER, "leases"),
+    Try("a Lease deleted", "DELETE", f"{LEASES_HERE}/{lease_name(OTHER)}", None, "leases"),
+    Try("Events deleted", "DELETE", EVENTS_DEFAULT, None, "events"),
+    Try("an Event of the old kind", "POST", f"{CORE}/namespaces/default/events", _OLD_EVENT, "events"),
+    Try("a pod created", "POST", _PODS, _A_POD, "pods"),
+    Try("a pod bound", "POST", f"{STAND_IN}/binding", _BINDING, "pods/binding"),
+    Try("a pod evicted", "POST", f"{STAND_IN}/eviction", _EVICTION, "pods/eviction"),
+    Try("a command in a pod", "POST", f"{STAND_IN}/exec", None, "pods/exec", {"command": "id", "stdout": "1"}),
+    Try("a pod labelled", "PATCH", STAND_IN, _LABELS, "pods"),
+    Try("a secret", "POST", _SECRETS, {"metadata": {"name": "s"}, "stringData": {"a": "b"}}, "secrets"),
+    Try("a token", "POST", f"{CORE}/namespaces/{HERE}/serviceaccounts/{programs.EXTENDER_ACCOUNT}/token",
         {"spec": {}}, "serviceaccounts/token"),
-    Ask("a role", "POST", f"{RBAC}/clusterroles", {"metadata": {"name": "r"}, "rules": []}, "clusterroles"),
+    Try("a role", "POST", f"{RBAC}/clusterroles", {"metadata": {"name": "r"}, "rules": []}, "clusterroles"),
 ]  # fmt: skip
 
 FOOTPRINTS: Final = f"/apis/{API_VERSION}/namespaces/default/{PLURAL}"
 _OWN_FOOTPRINT: Final = f"{FOOTPRINTS}/{own_footprint()['metadata']['name']}"
 
 EXTENDER_FOOTPRINTS: Final = [
-    Ask("a stated class", "POST", FOOTPRINTS, own_footprint(spec={"class": "mouse"}),
+    Try("a stated class", "POST", FOOTPRINTS, own_footprint(spec={"class": "mouse"}),
         r"states nothing in a TrafficFootprint, .* \(class\): CREATE TrafficFootprint default/"),
-    Ask("a stated placement", "POST", FOOTPRINTS, own_footprint(spec={"placement": "strict"}),
+    Try("a stated placement", "POST", FOOTPRINTS, own_footprint(spec={"placement": "strict"}),
         r"states nothing in a TrafficFootprint, .* \(placement\)"),
-    Ask("one that is not labelled", "POST", FOOTPRINTS, own_footprint(labels={}), "labelled as its own"),
-    Ask("a finalizer", "POST", FOOTPRINTS, own_footprint(finalizers=["a.b/c"]), "no finalizers"),
-    Ask("an owner", "POST", FOOTPRINTS, own_footprint(ownerReferences=[_NAMESPACE]), "no ownerReferences"),
-    Ask("a spec", "PATCH", _OWN_FOOTPRINT, {"spec": {"class": "mouse"}}, "cannot patch resource"),
+    Try("one that is not labelled", "POST", FOOTPRINTS, own_footprint(labels={}), "labelled as its own"),
+    Try("a finalizer", "POST", FOOTPRINTS, own_footprint(finalizers=["a.b/c"]), "no finalizers"),
+    Try("an owner", "POST", FOOTPRINTS, own_footprint(ownerReferences=[_NAMESPACE]), "no ownerReferences"),
+    Try("a spec", "PATCH", _OWN_FOOTPRINT, {"spec": {"class": "mouse"}}, "cannot patch resource"),
 ]  # fmt: skip
 """Of TrafficFootprints: refused by the extender's policy although RBAC allows it; the last one by RBAC."""
 
@@ -223,16 +223,16 @@ EXTENDER_REFUSED: Final = [
     *EXTENDER_FOOTPRINTS,
     *EXTENDER_LEASES,
     SECRETS,
-    Ask("a Node's annotations", "PATCH", NODE, published(), 'cannot patch resource "nodes"'),
-    Ask("one Node", "GET", NODE, None, 'cannot get resource "nodes"'),
-    Ask("one pod", "GET", STAND_IN, None, 'cannot get resource "pods"'),
-    Ask("a pod created", "POST", _PODS, _A_POD, 'cannot create resource "pods"'),
-    Ask("a pod bound", "POST", f"{STAND_IN}/binding", _BINDING, 'cannot create resource "pods/binding"'),
-    Ask("a pod deleted", "DELETE", STAND_IN, None, 'cannot delete resource "pods"'),
-    Ask("Leases elsewhere", "GET", LEASES.format("kube-node-lease"), None, 'cannot list resource "leases"'),
-    Ask("a Lease deleted", "DELETE", OWN_LEASE, None, 'cannot delete resource "leases"'),
-    Ask("a Lease renewed", "PATCH", OWN_LEASE, _HOLDER, 'cannot patch resource "leases"'),
-    Ask("an Event", "POST", EVENTS_DEFAULT, own_event(), 'cannot create resource "events"'),
-    Ask("a token", "POST", f"{CORE}/namespaces/{HERE}/serviceaccounts/{programs.AGENT_ACCOUNT}/token",
+    Try("a Node's annotations", "PATCH", NODE, published(), 'cannot patch resource "nodes"'),
+    Try("one Node", "GET", NODE, None, 'cannot get resource "nodes"'),
+    Try("one pod", "GET", STAND_IN, None, 'cannot get resource "pods"'),
+    Try("a pod created", "POST", _PODS, _A_POD, 'cannot create resource "pods"'),
+    Try("a pod bound", "POST", f"{STAND_IN}/binding", _BINDING, 'cannot create resource "pods/binding"'),
+    Try("a pod deleted", "DELETE", STAND_IN, None, 'cannot delete resource "pods"'),
+    Try("Leases elsewhere", "GET", LEASES.format("kube-node-lease"), None, 'cannot list resource "leases"'),
+    Try("a Lease deleted", "DELETE", OWN_LEASE, None, 'cannot delete resource "leases"'),
+    Try("a Lease renewed", "PATCH", OWN_LEASE, _HOLDER, 'cannot patch resource "leases"'),
+    Try("an Event", "POST", EVENTS_DEFAULT, own_event(), 'cannot create resource "events"'),
+    Try("a token", "POST", f"{CORE}/namespaces/{HERE}/serviceaccounts/{programs.AGENT_ACCOUNT}/token",
         {"spec": {}}, 'cannot create resource "serviceaccounts/token"'),
 ]  # fmt: skip

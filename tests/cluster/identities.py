@@ -62,7 +62,7 @@ def bound_to_a_node(lab: Lab, account: str, node: str) -> str:
 
 
 @dataclass(frozen=True)
-class Ask:
+class Try:
     """One request, and what refuses it."""
 
     what: str
@@ -94,7 +94,7 @@ class Ask:
         return None
 
 
-def settle(ask: Ask, api: ApiClient, *, refused: bool) -> None:
+def settle(ask: Try, api: ApiClient, *, refused: bool) -> None:
     """Until the API server has seen the change of a role or policy by which ``ask`` is refused, or passes."""
     eventually(
         f"{ask.what} is {'refused' if refused else 'allowed'}", lambda: (ask.error(api) is not None) is refused

@@ -49,7 +49,7 @@ HOURS = 5 * 3600
 BUSY, OTHER, SILENT = "node1", "node2", "node3"
 
 
-class Clock:
+class SteppedClock:
     """A wall clock of its own for programs started with ``env``."""
 
     def __init__(self, library: Path, file: Path) -> None:
@@ -75,9 +75,9 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def clocks(library: Path) -> dict[str, Clock]:
+def clocks(library: Path) -> dict[str, SteppedClock]:
     """Of the agent of the busy node, and of the extender."""
-    return {who: Clock(library, library.parent / who) for who in ("agent", "extender")}
+    return {who: SteppedClock(library, library.parent / who) for who in ("agent", "extender")}
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +87,9 @@ def agents() -> dict[str, Process]:
 
 
 @pytest.fixture(scope="module")
-def cluster(request: pytest.FixtureRequest, clocks: dict[str, Clock], agents: dict[str, Process]) -> Iterator[Lab]:
+def cluster(
+    request: pytest.FixtureRequest, clocks: dict[str, SteppedClock], agents: dict[str, Process]
+) -> Iterator[Lab]:
     """Three nodes with agents that renew every second, an elephant on the first."""
     module = request.module.__name__.rpartition(".")[2]
     config = LabConfig(
@@ -102,7 +104,7 @@ def cluster(request: pytest.FixtureRequest, clocks: dict[str, Clock], agents: di
 
 
 @pytest.fixture(scope="module")
-def replica(cluster: Lab, clocks: dict[str, Clock]) -> Iterator[Replica]:
+def replica(cluster: Lab, clocks: dict[str, SteppedClock]) -> Iterator[Replica]:
     """An extender that knows all nodes, and kube-scheduler that asks it."""
     # What a TrafficFootprint remembers would outlive the measurement that is told stale.
     flags = ("--stale-after", str(STALE_AFTER), "--deadline", "10", "--no-learn")
@@ -158,7 +160,7 @@ def test_an_agent_that_stops_makes_its_node_unknown_until_it_renews_again(
 
 
 def test_the_clock_of_an_agent_changes_neither_its_rates_nor_its_heartbeat(
-    cluster: Lab, replica: Replica, clocks: dict[str, Clock]
+    cluster: Lab, replica: Replica, clocks: dict[str, SteppedClock]
 ) -> None:
     try:
         for offset in (HOURS, -HOURS, 0):
@@ -182,7 +184,7 @@ def test_the_clock_of_an_agent_changes_neither_its_rates_nor_its_heartbeat(
 
 
 def test_neither_the_time_in_a_lease_nor_the_extenders_wall_clock_makes_anything_stale_or_fresh(
-    cluster: Lab, replica: Replica, agents: dict[str, Process], clocks: dict[str, Clock]
+    cluster: Lab, replica: Replica, agents: dict[str, Process], clocks: dict[str, SteppedClock]
 ) -> None:
     agents[SILENT].send(signal.SIGSTOP)
     try:

@@ -58,7 +58,7 @@ def cluster(request: pytest.FixtureRequest) -> Iterator[Lab]:
         yield lab
 
 
-class Address:
+class ReplicaAddress:
     """Port 8890 of loopback, given to the ports in turn, as a Service gives it to those of ready pods."""
 
     def lead_to(self, *ports: int) -> None:
@@ -79,8 +79,8 @@ def _nft(commands: str) -> None:
 
 
 @contextmanager
-def one_address(*ports: int) -> Iterator[Address]:
-    address = Address()
+def one_address(*ports: int) -> Iterator[ReplicaAddress]:
+    address = ReplicaAddress()
     address.lead_to(*ports)
     try:
         yield address

@@ -58,7 +58,7 @@ from tests.cluster.identities import (
     CORE,
     HERE,
     RBAC,
-    Ask,
+    Try,
     bound_to_a_node,
     bound_to_a_pod,
     client,
@@ -131,7 +131,7 @@ def lease_names(lab: Lab) -> set[str]:
     return {lease["metadata"]["name"] for lease in get(lab, "leases", "-n", HERE)["items"]}
 
 
-def refused_by_policy(ask: Ask, api: ApiClient) -> None:
+def refused_by_policy(ask: Try, api: ApiClient) -> None:
     why = ask.refusal(api)
     assert POLICY in why, f"{ask.what}: {why}"
     assert matches(ask.because, why), f"{ask.what}: {why}"
@@ -152,12 +152,12 @@ def test_a_pods_token_names_the_node_that_the_pod_runs_on(lab: Lab, agent: ApiCl
 
 def test_the_agents_own_writes_pass(lab: Lab, agent: ApiClient) -> None:
     full = {NODE_FOOTPRINT: "x" * 65536, NODE_SUMMARY: "y" * 1024, NODE_ELEPHANT_SHARE: "100"}
-    Ask("annotations", "PATCH", NODE, published()).of(agent)
-    Ask("annotations of full size", "PATCH", NODE, merge_patch(full)).of(agent)
-    Ask("annotations removed", "PATCH", NODE, annotate(**dict.fromkeys(full))).of(agent)
-    Ask("Lease created", "POST", LEASES_HERE, own_lease(lab)).of(agent)
-    Ask("Lease renewed", "PATCH", OWN_LEASE, {"spec": lease_spec(OWN, 60.0, datetime.now(UTC))}).of(agent)
-    Ask("Event", "POST", EVENTS_DEFAULT, own_event()).of(agent)
+    Try("annotations", "PATCH", NODE, published()).of(agent)
+    Try("annotations of full size", "PATCH", NODE, merge_patch(full)).of(agent)
+    Try("annotations removed", "PATCH", NODE, annotate(**dict.fromkeys(full))).of(agent)
+    Try("Lease created", "POST", LEASES_HERE, own_lease(lab)).of(agent)
+    Try("Lease renewed", "PATCH", OWN_LEASE, {"spec": lease_spec(OWN, 60.0, datetime.now(UTC))}).of(agent)
+    Try("Event", "POST", EVENTS_DEFAULT, own_event()).of(agent)
 
 
 def test_a_node_without_any_spec_and_with_a_long_name_has_an_agent_too(
@@ -168,11 +168,11 @@ def test_a_node_without_any_spec_and_with_a_long_name_has_an_agent_too(
     request(lab.api, "POST", f"{CORE}/nodes", body={"metadata": {"name": name}, "spec": {}})
     try:
         api = client(lab, bound_to_a_node(lab, AGENT, name), tmp_path)
-        Ask("annotations", "PATCH", path, published()).of(api)
-        Ask("Lease", "POST", LEASES_HERE, own_lease(lab, node=name)).of(api)
-        Ask("Event", "POST", EVENTS_DEFAULT, own_event(node=name, message="long")).of(api)
-        refused_by_policy(Ask("node1", "PATCH", NODE, published(), f"agent of node {name} may not write"), api)
-        refused_by_policy(Ask("the new one", "PATCH", path, published(), f"may not write Node {name}"), agent)
+        Try("annotations", "PATCH", path, published()).of(api)
+        Try("Lease", "POST", LEASES_HERE, own_lease(lab, node=name)).of(api)
+        Try("Event", "POST", EVENTS_DEFAULT, own_event(node=name, message="long")).of(api)
+        refused_by_policy(Try("node1", "PATCH", NODE, published(), f"agent of node {name} may not write"), api)
+        refused_by_policy(Try("the new one", "PATCH", path, published(), f"may not write Node {name}"), agent)
     finally:
         request(lab.api, "DELETE", path)
 
@@ -181,7 +181,7 @@ def test_a_node_without_any_spec_and_with_a_long_name_has_an_agent_too(
 
 
 @pytest.mark.parametrize("ask", NODE_CHANGES, ids=lambda ask: ask.what)
-def test_an_agent_changes_nothing_but_its_three_annotations(lab: Lab, agent: ApiClient, ask: Ask) -> None:
+def test_an_agent_changes_nothing_but_its_three_annotations(lab: Lab, agent: ApiClient, ask: Try) -> None:
     before = others_parts(lab)
     refused_by_policy(ask, agent)
     assert others_parts(lab) == before
@@ -192,23 +192,23 @@ def test_an_agent_writes_no_lease_but_its_own(lab: Lab, agent: ApiClient) -> Non
     for ask in leases_created(lab):
         refused_by_policy(ask, agent)
     if lease_name(OWN) not in lease_names(lab):
-        Ask("its own", "POST", LEASES_HERE, own_lease(lab)).of(agent)
+        Try("its own", "POST", LEASES_HERE, own_lease(lab)).of(agent)
     for ask in LEASE_CHANGES:
         refused_by_policy(ask, agent)
 
 
 @pytest.mark.parametrize("changes", EVENT_CHANGES, ids=str)
 def test_an_agent_reports_no_other_kind_of_event(agent: ApiClient, changes: dict[str, Any]) -> None:
-    refused_by_policy(Ask("Event", "POST", EVENTS_DEFAULT, own_event(**changes), "the node agent's Events"), agent)
+    refused_by_policy(Try("Event", "POST", EVENTS_DEFAULT, own_event(**changes), "the node agent's Events"), agent)
 
 
 @pytest.mark.usefixtures("agent")
 def test_a_token_that_names_no_node_writes_nothing(lab: Lab, unbound: ApiClient) -> None:
     why = r"the token names no node.*set the variable unboundTokens of this policy to allow"
     for ask in (
-        Ask("annotations", "PATCH", NODE, published(), why),
-        Ask("Lease", "POST", LEASES_HERE, own_lease(lab), why),
-        Ask("Event", "POST", EVENTS_DEFAULT, own_event(message="unbound"), why),
+        Try("annotations", "PATCH", NODE, published(), why),
+        Try("Lease", "POST", LEASES_HERE, own_lease(lab), why),
+        Try("Event", "POST", EVENTS_DEFAULT, own_event(message="unbound"), why),
     ):
         refused_by_policy(ask, unbound)
 
@@ -217,18 +217,18 @@ def test_a_token_that_names_no_node_writes_nothing(lab: Lab, unbound: ApiClient)
 def test_tokens_without_a_node_can_be_allowed_and_are_held_to_everything_else(
     lab: Lab, unbound: ApiClient
 ) -> None:
-    written = Ask("annotations", "PATCH", NODE, published(source="x"))
+    written = Try("annotations", "PATCH", NODE, published(source="x"))
     with unbound_tokens_allowed(lab):
         settle(written, unbound, refused=False)
-        Ask("another Node", "PATCH", f"{CORE}/nodes/{OTHER}", published()).of(unbound)
+        Try("another Node", "PATCH", f"{CORE}/nodes/{OTHER}", published()).of(unbound)
         lease = {"metadata": {"name": lease_name("node9")}, "spec": {"holderIdentity": "node9"}}
-        Ask("any agent's Lease", "POST", LEASES_HERE, lease).of(unbound)
-        Ask("Event", "POST", EVENTS_DEFAULT, own_event(message="allowed")).of(unbound)
+        Try("any agent's Lease", "POST", LEASES_HERE, lease).of(unbound)
+        Try("Event", "POST", EVENTS_DEFAULT, own_event(message="allowed")).of(unbound)
         for ask in (
-            Ask("label", "PATCH", NODE, {"metadata": {"labels": {"a": "b"}}}, "may not change labels"),
-            Ask("annotation", "PATCH", NODE, annotate(a="b"), "may not change annotation a of"),
-            Ask("Lease", "POST", LEASES_HERE, own_lease(lab, name="kube-scheduler"), "may not write Lease"),
-            Ask("holder", "POST", LEASES_HERE, own_lease(lab, name=lease_name("node8")), "holderIdentity"),
+            Try("label", "PATCH", NODE, {"metadata": {"labels": {"a": "b"}}}, "may not change labels"),
+            Try("annotation", "PATCH", NODE, annotate(a="b"), "may not change annotation a of"),
+            Try("Lease", "POST", LEASES_HERE, own_lease(lab, name="kube-scheduler"), "may not write Lease"),
+            Try("holder", "POST", LEASES_HERE, own_lease(lab, name=lease_name("node8")), "holderIdentity"),
         ):
             refused_by_policy(ask, unbound)
     settle(written, unbound, refused=True)
@@ -253,7 +253,7 @@ def unbound_tokens_allowed(lab: Lab) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("ask", [*READS, *WRITES], ids=lambda ask: ask.what)
-def test_rbac_refuses_the_agent_everything_that_it_does_not_use(agent: ApiClient, ask: Ask) -> None:
+def test_rbac_refuses_the_agent_everything_that_it_does_not_use(agent: ApiClient, ask: Try) -> None:
     why = ask.refusal(agent)
     assert matches(r"cannot \w+ resource", why), why
     assert matches(ask.because, why), why
@@ -295,7 +295,7 @@ def test_the_policy_refuses_every_write_although_somebody_granted_them_all(lab: 
 def test_others_are_not_held_to_the_agents_rules(lab: Lab, extender: ApiClient) -> None:
     lab.kubectl("label", "node", OTHER, "a.b/c=x")
     lab.kubectl("label", "node", OTHER, "a.b/c-")
-    assert POLICY not in Ask("annotations", "PATCH", NODE, published()).refusal(extender)
+    assert POLICY not in Try("annotations", "PATCH", NODE, published()).refusal(extender)
 
 
 # The extender reads.
@@ -303,7 +303,7 @@ def test_others_are_not_held_to_the_agents_rules(lab: Lab, extender: ApiClient) 
 
 @pytest.mark.usefixtures("agent")
 @pytest.mark.parametrize("ask", EXTENDER_REFUSED, ids=lambda ask: ask.what)
-def test_rbac_refuses_the_extender_everything_that_it_does_not_use(extender: ApiClient, ask: Ask) -> None:
+def test_rbac_refuses_the_extender_everything_that_it_does_not_use(extender: ApiClient, ask: Try) -> None:
     why = ask.refusal(extender)
     assert matches(ask.because, why), why
 
@@ -323,11 +323,11 @@ def test_the_extender_creates_its_own_objects_and_deletes_none_in_which_somebody
     try:
         seen = {"status": status_of(replace(NOTHING_YET, cls=TrafficClass.QUIET, samples=2), time.time())}
         request(extender, "PATCH", f"{path}/status", body=seen, content_type=MERGE_PATCH)
-        assert "deletes none in which somebody did (class)" in Ask("stated", "DELETE", path).refusal(extender)
+        assert "deletes none in which somebody did (class)" in Try("stated", "DELETE", path).refusal(extender)
         write(spec={"class": None}, metadata={"labels": dict.fromkeys(plain["metadata"]["labels"])})
-        assert "labelled as its own" in Ask("somebody else's", "DELETE", path).refusal(extender)
+        assert "labelled as its own" in Try("somebody else's", "DELETE", path).refusal(extender)
         with administrator(lab, EXTENDER, extender):
-            change = Ask("a spec", "PATCH", path, {"spec": {"class": "elephant"}})
+            change = Try("a spec", "PATCH", path, {"spec": {"class": "elephant"}})
             assert "status, not its spec" in change.refusal(extender)
         write(metadata={"labels": plain["metadata"]["labels"]})
         deleted(extender, path)

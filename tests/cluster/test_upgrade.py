@@ -63,7 +63,7 @@ def release(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Release]:
         yield made
 
 
-class Stream:
+class PodStream:
     """Pods for the release's kube-scheduler, one after the other while the block lasts. They never run."""
 
     def __init__(self, lab: Lab) -> None:
@@ -83,7 +83,7 @@ class Stream:
                 request(self._lab.api, "POST", PODS, body={"metadata": metadata, "spec": spec})
                 self.created += 1
 
-    def __enter__(self) -> Stream:
+    def __enter__(self) -> PodStream:
         self._thread.start()
         return self
 
@@ -124,7 +124,7 @@ def test_no_pod_waits_while_an_upgrade_and_a_rollback_replace_both_sides(release
     with Runtime(release, NODES) as runtime:
         replaced(release, runtime, 1)
         runtime.pull_seconds = PULL_SECONDS
-        with Stream(lab) as stream:
+        with PodStream(lab) as stream:
             eventually("the release places pods", lambda: any(p["spec"].get("nodeName") for p in stream_of(lab)))
             release.upgrade(merged(ALONE, NEXT))
             replaced(release, runtime, 2)

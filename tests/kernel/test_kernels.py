@@ -49,7 +49,7 @@ REPORTS: Final = Path(__file__).parents[2] / "build" / "kernel-reports"
 
 
 @pytest.fixture(scope="module")
-def sessions(request: pytest.FixtureRequest) -> Mapping[str, Future[vm.Result]]:
+def sessions(request: pytest.FixtureRequest) -> Mapping[str, Future[vm.GuestResult]]:
     """The sessions of the kernels asked for, by name, running: as many at once as there are processors."""
     here = [item.name for item in request.session.items if item.path == request.path]
     asked = [kernel for kernel in KERNELS if any(f"[{kernel.name}]" in name for name in here)]
@@ -57,9 +57,9 @@ def sessions(request: pytest.FixtureRequest) -> Mapping[str, Future[vm.Result]]:
     return {kernel.name: _started(kernel, room) for kernel in asked}
 
 
-def _started(kernel: Kernel, room: threading.Semaphore) -> Future[vm.Result]:
+def _started(kernel: Kernel, room: threading.Semaphore) -> Future[vm.GuestResult]:
     """A session in a thread that nobody waits for who is interrupted: the guest ends with it."""
-    future: Future[vm.Result] = Future()
+    future: Future[vm.GuestResult] = Future()
 
     def run() -> None:
         with room:
@@ -72,7 +72,7 @@ def _started(kernel: Kernel, room: threading.Semaphore) -> Future[vm.Result]:
     return future
 
 
-def _session(kernel: Kernel) -> vm.Result:
+def _session(kernel: Kernel) -> vm.GuestResult:
     out = REPORTS / kernel.name
     shutil.rmtree(out, ignore_errors=True)
     output = Labelled(kernel.name)
@@ -85,7 +85,7 @@ def _session(kernel: Kernel) -> vm.Result:
 @pytest.mark.parametrize("kernel", KERNELS, ids=lambda kernel: kernel.name)
 def test_every_scenario_holds(
     kernel: Kernel,
-    sessions: Mapping[str, Future[vm.Result]],
+    sessions: Mapping[str, Future[vm.GuestResult]],
     subtests: pytest.Subtests,
     capfd: pytest.CaptureFixture[str],
 ) -> None:

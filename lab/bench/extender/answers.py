@@ -38,6 +38,7 @@ from rich.console import Console
 from rich.table import Table
 
 from lab.bench.extender.cluster import WORKLOADS, node_name, pod_object
+from lab.bench.figures import percentile
 
 SIZES: Final = (50, 500, 5000)
 VERBS: Final = ("filter", "prioritize")
@@ -260,8 +261,9 @@ def _result(
     )
     return Result(
         name, size, len(both),
-        statistics.median(filtered), _p99(filtered), statistics.median(scored), _p99(scored),
-        statistics.median(both), _p99(both), 1000 / statistics.fmean(both), 1000 * cpu, answer_bytes,
+        statistics.median(filtered), percentile(filtered, 0.99),
+        statistics.median(scored), percentile(scored, 0.99),
+        statistics.median(both), percentile(both, 0.99), 1000 / statistics.fmean(both), 1000 * cpu, answer_bytes,
         ratio,
     )  # fmt: skip
 
@@ -271,10 +273,6 @@ def _turns(taken: dict[tuple[str, str], list[float]], name: str) -> list[float]:
     filtered, scored = (taken[name, verb] for verb in VERBS)
     starts = range(0, len(filtered), _TURN)
     return [statistics.median([*filtered[at : at + _TURN], *scored[at : at + _TURN]]) for at in starts]
-
-
-def _p99(values: list[float]) -> float:
-    return sorted(values)[min(len(values) - 1, round(0.99 * len(values)))]
 
 
 def table(results: list[Result]) -> Table:

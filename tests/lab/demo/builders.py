@@ -5,17 +5,19 @@ from __future__ import annotations
 
 from typing import Any
 
-from lab.demo.report import Elephant, Mouse, RunReport
+from lab.demo.report import ElephantResult, MouseResult, RunReport
 
 
-def mouse(name: str = "web-1", node: str = "node1", *, p99: float = 0.1, sent: int = 100, lost: int = 0) -> Mouse:
-    return Mouse(name, name.partition("-")[0], node, sent, sent - lost, p99, lost)
+def mouse(
+    name: str = "web-1", node: str = "node1", *, p99: float = 0.1, sent: int = 100, lost: int = 0
+) -> MouseResult:
+    return MouseResult(name, name.partition("-")[0], node, sent, sent - lost, p99, lost)
 
 
 def elephant(
     name: str = "backup-1", node: str = "node1", *, goodput: float = 190e6, delay: float | None = 2.0
-) -> Elephant:
-    return Elephant(name, name.partition("-")[0], node, goodput, delay)
+) -> ElephantResult:
+    return ElephantResult(name, name.partition("-")[0], node, goodput, delay)
 
 
 def report(scheduler: str, **changes: Any) -> RunReport:

@@ -24,7 +24,7 @@ from tests.lab.demo.test_results import elephant_log, mouse_log
 SCENARIO = Scenario(nodes=2)
 
 
-class Clock:
+class DriverClock:
     """Time that passes only while somebody sleeps."""
 
     def __init__(self) -> None:
@@ -37,10 +37,10 @@ class Clock:
         self.now += seconds
 
 
-class Cluster:
+class PlayedCluster:
     """A lab and its API: remembers what was asked, and when; its pods print their results at the end."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: DriverClock) -> None:
         self.clock, self.began, self.config = clock, clock.now, LabConfig()
         self.id, self.api = "standin", self
         self.spawned: list[str] = []
@@ -101,9 +101,9 @@ class Cluster:
 
 
 @pytest.fixture
-def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
-    clock = Clock()
-    made = Cluster(clock)
+def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[PlayedCluster]:
+    clock = DriverClock()
+    made = PlayedCluster(clock)
     monkeypatch.setattr(driver, "time", clock)
     monkeypatch.setattr(driver, "Lab", made.made)
     monkeypatch.setattr(driver, "request", made.request)
@@ -112,7 +112,7 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
     assert made.left
 
 
-def test_everything_arrives_at_its_time_and_history_ends_before_the_day(cluster: Cluster) -> None:
+def test_everything_arrives_at_its_time_and_history_ends_before_the_day(cluster: PlayedCluster) -> None:
     driver.run(SCENARIO, extender=True, say=lambda _text: None)
     due = [
         (a.at, m["metadata"]["name"])
@@ -132,14 +132,14 @@ def test_everything_arrives_at_its_time_and_history_ends_before_the_day(cluster:
 
 @pytest.mark.parametrize(("extender", "name"), [(False, "default"), (True, "extender")])
 def test_a_run_is_named_for_its_scheduler_and_has_agents_either_way(
-    cluster: Cluster, extender: bool, name: str
+    cluster: PlayedCluster, extender: bool, name: str
 ) -> None:
     report = driver.run(SCENARIO, extender=extender, say=lambda _text: None)
     assert report.scheduler == name
     assert (cluster.config.extender, cluster.config.agents, cluster.config.nodes) == (extender, True, 2)
 
 
-def test_results_that_come_late_are_waited_for_and_everybodys_are_in_the_report(cluster: Cluster) -> None:
+def test_results_that_come_late_are_waited_for_and_everybodys_are_in_the_report(cluster: PlayedCluster) -> None:
     report = driver.run(SCENARIO, extender=False, say=lambda _text: None)
     mice = sum(workload.replicas for workload in SCENARIO.mice)
     elephants = sum(workload.replicas for workload in SCENARIO.elephants) + SCENARIO.burst
@@ -150,7 +150,7 @@ def test_results_that_come_late_are_waited_for_and_everybodys_are_in_the_report(
     assert report.node_writes == {"node1": 2}
 
 
-def test_results_that_never_come_are_not_waited_for_for_ever_and_are_named(cluster: Cluster) -> None:
+def test_results_that_never_come_are_not_waited_for_for_ever_and_are_named(cluster: PlayedCluster) -> None:
     cluster.prints_at = float("inf")
     report = driver.run(SCENARIO, extender=False, say=lambda _text: None)
     day = [pod.name for pod in cluster.pods.values() if pod.labels[PHASE_LABEL] != "history"]
@@ -158,7 +158,7 @@ def test_results_that_never_come_are_not_waited_for_for_ever_and_are_named(clust
     assert report.seconds < end_of(SCENARIO) + 60
 
 
-def test_the_watches_end_with_a_run_that_fails(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_watches_end_with_a_run_that_fails(cluster: PlayedCluster, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuses(*_: Any, **__: Any) -> dict[str, Any]:
         raise RuntimeError("refused")
 
@@ -190,7 +190,7 @@ def nodes(seen: Seen, *raw: dict[str, Any]) -> None:
 def test_changes_of_a_nodes_annotation_are_counted_and_the_first_sight_of_an_elephant_kept(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    clock, seen = Clock(), Seen()
+    clock, seen = DriverClock(), Seen()
     monkeypatch.setattr(watcher, "time", clock)
     sink = watcher._Nodes(seen)
     for raw in (node("a"), node("a"), node("a", 1), node("a", 2), {"metadata": {"name": "node2"}}):

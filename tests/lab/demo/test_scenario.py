@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from footprint.keys import POD_WORKLOAD
-from lab.demo.scenario import Arrival, Scenario, burst_at, end_of, first_arrival, timeline
+from lab.demo.scenario import Scenario, WorkloadArrival, burst_at, end_of, first_arrival, timeline
 
 
 def mouse(seconds: float) -> list[str]:
@@ -18,11 +18,11 @@ def elephant(seconds: float) -> list[str]:
     return ["elephant", f"{seconds:.3f}"]
 
 
-def played(scenario: Scenario) -> Sequence[Arrival]:
+def played(scenario: Scenario) -> Sequence[WorkloadArrival]:
     return timeline(scenario, mouse, elephant)
 
 
-def templates(arrivals: Sequence[Arrival]) -> list[dict[str, Any]]:
+def templates(arrivals: Sequence[WorkloadArrival]) -> list[dict[str, Any]]:
     return [manifest["spec"]["template"] for arrival in arrivals for manifest in arrival.manifests]
 
 

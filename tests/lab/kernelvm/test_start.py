@@ -57,7 +57,7 @@ def starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], P
     return behave
 
 
-def run(tmp_path: Path, write: Callable[[bytes], object] = lambda _: None) -> vm.Result:
+def run(tmp_path: Path, write: Callable[[bytes], object] = lambda _: None) -> vm.GuestResult:
     checkout = tmp_path / "checkout"
     checkout.mkdir()
     (checkout / "a.py").write_text("")

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -27,10 +28,10 @@ def test_the_last_lab_to_end_gives_the_machine_its_table_back(tmp_path: Path, pa
     conntrack_table.shrink(root, parameter)
     assert size(parameter) == conntrack_table.BUCKETS
     first.release()
-    conntrack_table.restore(root, parameter)
+    conntrack_table.restore(root, partial(state.any_live, root), parameter)
     assert size(parameter) == conntrack_table.BUCKETS, "another lab still runs"
     second.release()
-    conntrack_table.restore(root, parameter)
+    conntrack_table.restore(root, partial(state.any_live, root), parameter)
     assert size(parameter) == 262144
 
 
@@ -40,7 +41,7 @@ def test_a_table_that_is_small_already_is_left_alone(tmp_path: Path, parameter: 
     parameter.write_text("1024")
     conntrack_table.shrink(root, parameter)
     lab.release()
-    conntrack_table.restore(root, parameter)
+    conntrack_table.restore(root, partial(state.any_live, root), parameter)
     assert size(parameter) == 1024
 
 
@@ -48,5 +49,5 @@ def test_a_kernel_that_does_not_tell_or_let_us_stops_no_lab(tmp_path: Path) -> N
     root = tmp_path / "labs"
     state.create(root).release()
     conntrack_table.shrink(root, tmp_path / "absent")
-    conntrack_table.restore(root, tmp_path / "absent")
+    conntrack_table.restore(root, partial(state.any_live, root), tmp_path / "absent")
     assert not (tmp_path / "absent").exists()

@@ -13,7 +13,7 @@ import pytest
 
 from lab.network import addresses, commands, netns, pods, services
 from lab.network.pods import PodLink
-from lab.network.services import EndpointSlice, Service
+from lab.network.services import ClusterService, EndpointSlice
 from tests.lab.network.rig import Rig, result, rig, stopped
 
 pytestmark = pytest.mark.netns
@@ -120,7 +120,7 @@ def test_nodes_and_the_control_plane_reach_pods(small: Rig, trio: tuple[PodLink,
 
 def serve(small: Rig, *backends: PodLink) -> None:
     ports = (("", "tcp", 80), ("", "udp", 80))
-    service = Service(("d", "s"), ("10.96.0.5", "fd00:96::5"), ports)
+    service = ClusterService(("d", "s"), ("10.96.0.5", "fd00:96::5"), ports)
     target = (("", "tcp", PORT), ("", "udp", PORT))
     slices = [
         EndpointSlice(("d", f"s{family}"), ("d", "s"), tuple(found), target)

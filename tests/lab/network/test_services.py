@@ -4,7 +4,7 @@ from __future__ import annotations
 from typing import Any
 
 from lab.network import services
-from lab.network.services import EndpointSlice, Service, render, service_of, slice_of
+from lab.network.services import ClusterService, EndpointSlice, render, service_of, slice_of
 
 
 def service(**spec: Any) -> dict[str, Any]:
@@ -22,7 +22,7 @@ def endpoints(*addresses: str, kind: str = "IPv4", **extra: Any) -> dict[str, An
     }
 
 
-def dual_stack() -> tuple[list[Service], list[EndpointSlice]]:
+def dual_stack() -> tuple[list[ClusterService], list[EndpointSlice]]:
     made = service_of(service(clusterIPs=["10.96.0.5", "fd00:96::5"]))
     slices = [slice_of(endpoints("10.244.1.10", "10.244.2.10")), slice_of(endpoints("fd00:244:1::a", kind="IPv6"))]
     assert made is not None
@@ -39,7 +39,7 @@ def test_a_service_address_leads_to_its_endpoints_in_its_own_family() -> None:
 
 def test_the_order_of_the_input_does_not_change_the_script() -> None:
     made, slices = dual_stack()
-    other = Service(("shop", "api"), ("10.96.0.6",), (("http", "tcp", 80),))
+    other = ClusterService(("shop", "api"), ("10.96.0.6",), (("http", "tcp", 80),))
     assert render([*made, other], slices) == render([other, *made], list(reversed(slices)))
 
 
@@ -86,7 +86,7 @@ def test_slices_of_host_names_or_of_no_service_are_passed_over() -> None:
 
 
 def test_an_unknown_protocol_is_left_out_rather_than_breaking_the_table() -> None:
-    odd = Service(("shop", "web"), ("10.96.0.5",), (("http", "quic", 80),))
+    odd = ClusterService(("shop", "web"), ("10.96.0.5",), (("http", "quic", 80),))
     piece = EndpointSlice(("shop", "web-1"), ("shop", "web"), ("10.244.1.10",), (("http", "quic", 8080),))
     assert "quic" not in render([odd], [piece])
 

@@ -12,11 +12,11 @@ from typing import Any, cast
 import pytest
 
 from lab.errors import LabError
-from lab.network.services import Service
+from lab.network.services import ClusterService
 from lab.nodes import __main__ as program
 from lab.nodes import services
 from lab.nodes.plan import PodPlan, plan_of
-from lab.nodes.pods import PodSink
+from lab.nodes.pods import PodDispatcher
 from lab.nodes.runtime import AddressPool
 from lab.nodes.worker import Order, PodWorker
 
@@ -26,7 +26,7 @@ PLAN = plan_of({
 })  # fmt: skip
 
 
-class Recorder:
+class RecordingWorker:
     """Stands for a PodWorker."""
 
     def __init__(self, plan: PodPlan) -> None:
@@ -45,11 +45,11 @@ class Recorder:
 
 class Workers:
     def __init__(self) -> None:
-        self.made: list[Recorder] = []
-        self.sink = PodSink(self.make)
+        self.made: list[RecordingWorker] = []
+        self.sink = PodDispatcher(self.make)
 
     def make(self, plan: PodPlan) -> PodWorker:
-        self.made.append(Recorder(plan))
+        self.made.append(RecordingWorker(plan))
         return cast(PodWorker, self.made[-1])
 
 
@@ -128,11 +128,11 @@ def test_a_burst_of_changes_is_one_transaction_per_node_and_no_change_is_none(
     proxy = services.ServiceProxy(["tf-x-a", "tf-x-b"])
     stop = threading.Event()
     for number in range(5):
-        proxy.services.upsert(Service(("d", f"s{number}"), (f"10.96.0.{number}",), ()))
+        proxy.services.upsert(ClusterService(("d", f"s{number}"), (f"10.96.0.{number}",), ()))
     thread = threading.Thread(target=proxy.run, args=(stop,))
     thread.start()
     assert seen.wait(20)  # although the first attempt was refused
-    proxy.services.upsert(Service(("d", "s1"), ("10.96.0.1",), ()))
+    proxy.services.upsert(ClusterService(("d", "s1"), ("10.96.0.1",), ()))
     stop.set()
     proxy.wake()
     thread.join(20)

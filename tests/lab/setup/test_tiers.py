@@ -23,7 +23,7 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def run(machine: Path, *names: str, is_root: bool = True) -> list[tiers.Result]:
+def run(machine: Path, *names: str, is_root: bool = True) -> list[tiers.TierResult]:
     return tiers.run(names, machine / "cache" / "tiers.json", make=[str(machine / "make")], is_root=is_root)
 
 
@@ -57,7 +57,7 @@ def test_a_tier_that_cannot_run_says_why_and_does_not_count_as_passed(
     machine: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     results = run(machine, "unit", "netns", is_root=False)
-    assert results[1] == tiers.Result("netns", "CANNOT RUN", why="needs root: sudo -E make netns")
+    assert results[1] == tiers.TierResult("netns", "CANNOT RUN", why="needs root: sudo -E make netns")
     assert made(machine) == ["unit"]
     assert "CANNOT RUN: needs root" in capsys.readouterr().out
 
