@@ -204,17 +204,17 @@ EXTENDER_FOOTPRINTS: Final = [
 """Of TrafficFootprints: refused by the extender's policy although RBAC allows it; the last one by RBAC."""
 
 EXTENDER_LEASES: Final = [
-    Ask("kube-scheduler's Lease", "POST", LEASES_HERE, {"metadata": {"name": "kube-scheduler"}},
+    Try("kube-scheduler's Lease", "POST", LEASES_HERE, {"metadata": {"name": "kube-scheduler"}},
         f"creates no Lease but {HERE}/{LEARNER_LEASE}: {HERE}/kube-scheduler"),
-    Ask("an agent's Lease", "POST", LEASES_HERE, {"metadata": {"name": lease_name("node9")}},
+    Try("an agent's Lease", "POST", LEASES_HERE, {"metadata": {"name": lease_name("node9")}},
         f"creates no Lease but {HERE}/{LEARNER_LEASE}"),
-    Ask("a Lease by a generated name", "POST", LEASES_HERE, {"metadata": {"generateName": LEARNER_LEASE}},
+    Try("a Lease by a generated name", "POST", LEASES_HERE, {"metadata": {"generateName": LEARNER_LEASE}},
         f"creates no Lease but {HERE}/{LEARNER_LEASE}"),
-    Ask("its Lease with a label", "POST", LEASES_HERE, {"metadata": {"name": LEARNER_LEASE, "labels": {"a": "b"}}},
+    Try("its Lease with a label", "POST", LEASES_HERE, {"metadata": {"name": LEARNER_LEASE, "labels": {"a": "b"}}},
         "no labels and no annotations"),
-    Ask("its Lease with a finalizer", "POST", LEASES_HERE,
+    Try("its Lease with a finalizer", "POST", LEASES_HERE,
         {"metadata": {"name": LEARNER_LEASE, "finalizers": ["a.b/c"]}}, "no finalizers"),
-    Ask("its Lease elsewhere", "POST", LEASES.format("kube-system"), {"metadata": {"name": LEARNER_LEASE}},
+    Try("its Lease elsewhere", "POST", LEASES.format("kube-system"), {"metadata": {"name": LEARNER_LEASE}},
         'cannot create resource "leases"'),
 ]  # fmt: skip
 """Of Leases: refused by the extender's policy although RBAC allows it; the last one by RBAC."""
