@@ -57,8 +57,8 @@ def _from_lines(text: str) -> list[Resident]:
         before = owners.setdefault(address, (name, number))
         if before[0] != name:
             raise PodsFileError(
-                f"line {number}: {words[0]} belongs to {before[0]!r} already (line {before[1]}); "
-                "an address has one owner"
+                f"line {number}: {ipaddress.ip_address(address)} belongs to {before[0]!r} already "
+                f"(line {before[1]}); an address has one owner"
             )
         if before[1] == number:
             addresses.setdefault(name, []).append(address)

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """ctnetlink messages: bytes in, samples and endings out.
 
-Pure, and written for the known flow: every message of one shape (protocol, address family, extensions) has the
-same length and the same offsets, so a layout learned from the first one reads all others with a single
-``unpack``. Each fixed attribute header is compared as well; a message that differs anywhere takes the attribute
-walk. The tuples stay raw bytes: they are the flow's key, and are parsed once per new flow.
+Pure, and fast for what a dump repeats: messages of one shape (protocol, address family, extensions) have the same
+length and offsets. The attribute walk reads the first one; its shape reads the others with two ``unpack`` calls. A
+shape compares the header of every attribute that the walk looks at. A message that differs in any of them takes
+the walk, so both ways read the same. The tuples stay raw bytes: they are the flow's key, and are parsed once per
+new flow.
 
 Guarantees: any bytes whatsoever decode without an exception; what cannot be read is counted in ``malformed``.
 """
@@ -12,7 +13,7 @@ Guarantees: any bytes whatsoever decode without an exception; what cannot be rea
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Final, NamedTuple
 
@@ -35,10 +36,9 @@ CT_NEW: Final = _SUBSYSTEM | 0  # also what a dump's entries are
 CT_GET: Final = _SUBSYSTEM | 1
 CT_DELETE: Final = _SUBSYSTEM | 2
 
-_TUPLE_ORIG, _TUPLE_REPLY, _STATUS = 1, 2, 3
+_TUPLE_ORIG, _TUPLE_REPLY = 1, 2
 _COUNTERS_ORIG, _COUNTERS_REPLY, _ID, _ZONE, _TIMESTAMP = 9, 10, 12, 18, 20
 _TYPE_MASK: Final = 0x3FFF  # without NLA_F_NESTED and NLA_F_NET_BYTEORDER
-_NESTED: Final = 0x8000
 
 _HEADER: Final = struct.Struct("=IHHII")
 _LENGTH: Final = struct.Struct("=I")
@@ -64,24 +64,26 @@ def dump_request(sequence: int) -> bytes:
     return _HEADER.pack(20, CT_GET, NLM_F_REQUEST | NLM_F_DUMP, sequence, 0) + bytes(4)
 
 
-def _native(head: int, kind: int, inner: int | None = None, inner_kind: int = 0) -> int:
-    """Attribute headers (host byte order) as the big-endian unpack of a layout sees them."""
-    raw = _ATTRIBUTE.pack(head, kind) + (b"" if inner is None else _ATTRIBUTE.pack(inner, inner_kind))
-    return int.from_bytes(raw, "big")
+class _Shape(NamedTuple):
+    """How to read one shape of dump entry, from its start."""
 
-
-_KIND_IS: Final = _native(CT_NEW, NLM_F_MULTI)
-_STATUS_IS: Final = _native(8, _STATUS)
-_ID_IS: Final = _native(8, _ID)
-_ORIG_IS: Final = _native(28, _COUNTERS_ORIG | _NESTED, 12, 1)
-_REPLY_IS: Final = _native(28, _COUNTERS_REPLY | _NESTED, 12, 1)
-_BYTES_IS: Final = _native(12, 2)
+    heads: struct.Struct
+    """Message type and flags, and every attribute's header ..."""
+    expected: tuple[int, ...]
+    """... as they must be."""
+    sample: struct.Struct
+    """Reads a Sample."""
 
 
 @lru_cache(maxsize=256)
-def _layout(key: int, to_id: int, to_counters: int) -> struct.Struct:
-    """Reads one shape of dump entry, from its start: kind, key, then headers and values in turn."""
-    return struct.Struct(f">4xI12x{key}sI{to_id}xII{to_counters}xQQIQQQIQ")
+def _compiled(layout: str) -> struct.Struct:
+    return struct.Struct(layout)
+
+
+_KIND_AND_FLAGS: Final = struct.unpack("=I", _ATTRIBUTE.pack(CT_NEW, NLM_F_MULTI))[0]
+"""Of an entry in a dump that nothing has interrupted."""
+_COUNTERS_SIZE: Final = 28
+"""Bytes of a nest with two counters, its header included."""
 
 
 @dataclass(slots=True)
@@ -92,11 +94,14 @@ class _Entry:
     key: bytes = b""
     ident: int = -1
     ident_at: int = 0
-    status_at: int = 0
     orig: tuple[int, int] = (NO_COUNTERS, NO_COUNTERS)
     reply: tuple[int, int] = (NO_COUNTERS, NO_COUNTERS)
     orig_at: int = 0
     reply_at: int = 0
+    heads: list[int] = field(default_factory=list)
+    """Where the headers of the attributes are, in order."""
+    repeated: bool = False
+    """An attribute that is read came twice."""
     lifetime: float | None = None
 
     @property
@@ -109,27 +114,23 @@ class Decoder:
 
     def __init__(self) -> None:
         self.malformed = 0
-        self._layouts: dict[int, struct.Struct] = {}
+        self._shapes: dict[int, _Shape] = {}
+        """By length; the shape of the last message of that length that took the walk."""
 
     def samples(self, data: Buffer, size: int, sequence: int) -> DumpPart:
         """The entries in one received part (the first ``size`` bytes of ``data``) of the dump ``sequence``."""
         found: list[Sample] = []
         if size >= 16 and _HEADER.unpack_from(data)[3] != sequence:
             return DumpPart(found)  # left over from a dump that was given up
-        layouts, append, length_of = self._layouts, found.append, _LENGTH.unpack_from
+        shapes, append, length_of = self._shapes, found.append, _LENGTH.unpack_from
         done, interrupted, errno, at = False, False, 0, 0
         while at + 16 <= size:
             (length,) = length_of(data, at)
-            layout = layouts.get(length)
-            if layout is not None and at + length <= size:
-                kind, key, status, id_is, ident, orig_is, po, obytes_is, bo, reply_is, pr, rbytes_is, br = (
-                    layout.unpack_from(data, at)
-                )
-                if (
-                    kind == _KIND_IS and status == _STATUS_IS and id_is == _ID_IS and orig_is == _ORIG_IS
-                    and reply_is == _REPLY_IS and obytes_is == _BYTES_IS and rbytes_is == _BYTES_IS
-                ):  # fmt: skip
-                    append((key, ident, po, bo, pr, br))
+            shape = shapes.get(length)
+            if shape is not None and at + length <= size:
+                heads, expected, sample = shape
+                if heads.unpack_from(data, at) == expected:
+                    append(sample.unpack_from(data, at))
                     at += (length + 3) & ~3
                     continue
             if length < 16 or at + length > size:
@@ -170,24 +171,48 @@ class Decoder:
             self.malformed += 1
             return
         found.append(entry.sample)
-        layout = _layout_of(entry)
-        if layout is not None and layout.size <= length:
-            if len(self._layouts) > 1024:  # shapes are a handful; anything else is not conntrack
-                self._layouts.clear()
-            self._layouts[length] = layout
+        shape = _shape_of(entry, data, length)
+        if shape is not None:
+            if len(self._shapes) > 1024:  # shapes are a handful; anything else is not conntrack
+                self._shapes.clear()
+            self._shapes[length] = shape
 
     @staticmethod
     def _errno(data: Buffer, at: int, length: int) -> int:
         return -int(_ERROR.unpack_from(data, at + 16)[0]) if length >= 20 else 0
 
 
-def _layout_of(entry: _Entry) -> struct.Struct | None:
-    """The layout of messages shaped like ``entry``; None when its order is not the kernel's usual one."""
-    key = len(entry.key)
-    to_id = entry.ident_at - (entry.status_at + 4)
-    to_counters = entry.orig_at - (entry.ident_at + 8)
-    usual = entry.status_at == _ATTRIBUTES_AT + key and entry.reply_at == entry.orig_at + 28
-    return _layout(key, to_id, to_counters) if usual and to_id >= 0 and to_counters >= 0 else None
+def _shape_of(entry: _Entry, data: Buffer, length: int) -> _Shape | None:
+    """The shape of ``entry``, which the walk has read; None where a shape could not read all that the walk does.
+
+    That is so when the order is not the kernel's usual one, an attribute comes twice, or counters are missing.
+    """
+    at, key = entry.start, len(entry.key)
+    offsets = [_ATTRIBUTES_AT + key, entry.ident_at, entry.orig_at, entry.reply_at]
+    usual = offsets == sorted(offsets) and entry.orig_at and entry.ident_at
+    if not usual or entry.reply_at < entry.orig_at + _COUNTERS_SIZE or entry.repeated:
+        return None
+    heads = [4, *entry.heads]
+    for nest in (entry.orig_at, entry.reply_at):
+        if (
+            _ATTRIBUTE.unpack_from(data, at + nest)[0] != _COUNTERS_SIZE
+            or _ATTRIBUTE.unpack_from(data, at + nest + 4) != (12, 1)
+            or _ATTRIBUTE.unpack_from(data, at + nest + 16) != (12, 2)
+        ):
+            return None
+        heads += [nest + 4, nest + 16]
+    heads.sort()
+    form, end = "=", 0
+    for offset in heads:
+        form += f"{offset - end}xI"
+        end = offset + 4
+    compared = _compiled(form)
+    sample = _compiled(
+        f">{_ATTRIBUTES_AT}x{key}s{entry.ident_at + 4 - _ATTRIBUTES_AT - key}xI"
+        f"{entry.orig_at - entry.ident_at}xQ4xQ{entry.reply_at - entry.orig_at - _COUNTERS_SIZE + 8}xQ4xQ"
+    )
+    expected = (_KIND_AND_FLAGS, *compared.unpack_from(data, at)[1:])
+    return _Shape(compared, expected, sample) if compared.size <= length and sample.size <= length else None
 
 
 def _walk(data: Buffer, start: int, length: int) -> _Entry | None:
@@ -200,6 +225,7 @@ def _walk(data: Buffer, start: int, length: int) -> _Entry | None:
         following = at + ((size + 3) & ~3)
         if size < 4 or at + size > end:
             return None
+        entry.heads.append(at - start)
         if in_key and kind in (_TUPLE_ORIG, _TUPLE_REPLY, _ZONE):
             seen |= kind & 3
             entry.key = bytes(data[start + _ATTRIBUTES_AT : min(following, end)])
@@ -213,12 +239,13 @@ def _walk(data: Buffer, start: int, length: int) -> _Entry | None:
 def _take(entry: _Entry, kind: int, data: Buffer, at: int, size: int) -> None:
     offset = at - entry.start
     if kind == _ID and size == 8:
+        entry.repeated |= bool(entry.ident_at)
         entry.ident, entry.ident_at = _U32.unpack_from(data, at + 4)[0], offset
-    elif kind == _STATUS:
-        entry.status_at = offset
     elif kind == _COUNTERS_ORIG:
+        entry.repeated |= bool(entry.orig_at)
         entry.orig, entry.orig_at = _pair(data, at, size), offset
     elif kind == _COUNTERS_REPLY:
+        entry.repeated |= bool(entry.reply_at)
         entry.reply, entry.reply_at = _pair(data, at, size), offset
     elif kind == _TIMESTAMP:
         born, died = _pair(data, at, size)

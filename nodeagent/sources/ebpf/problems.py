@@ -4,8 +4,10 @@
 from __future__ import annotations
 
 import tempfile
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from pathlib import Path
 from typing import Final
 
 from nodeagent.sources.base import SourceUnavailable
@@ -80,15 +82,42 @@ class EbpfUnavailable(SourceUnavailable):
         self.problem = problem
 
 
+KEPT_LOGS: Final = 8
+"""Files of details that stay in the folder for temporary files; older ones are deleted."""
+MAX_LOG: Final = 2**20
+"""Bytes of one file. Of a longer detail the beginning and the end are kept: a verifier's verdict comes last."""
+_LOG_PREFIX: Final = "traffic-footprint-"
+
+
 def with_kept_detail(problem: Problem) -> Problem:
     """The problem with its detail in a file of its own, which the fact names; it says so when none can be made."""
     if not problem.detail:
         return problem
     try:
+        _delete_oldest(Path(tempfile.gettempdir()))
         with tempfile.NamedTemporaryFile(
-            "w", prefix=f"traffic-footprint-{problem.kind}-", suffix=".log", delete=False
+            "wb", prefix=f"{_LOG_PREFIX}{problem.kind}-", suffix=".log", delete=False
         ) as file:
-            file.write(problem.detail)
+            file.write(_shortened(problem.detail.encode("utf-8", "replace")))
     except OSError as error:
         return replace(problem, fact=f"{problem.fact} (the whole log could not be kept: {error.strerror})")
     return replace(problem, fact=f"{problem.fact} (the whole log: {file.name})")
+
+
+def _shortened(detail: bytes) -> bytes:
+    if len(detail) <= MAX_LOG:
+        return detail
+    left_out = f"\n... {len(detail) - MAX_LOG} bytes left out ...\n".encode()
+    half = (MAX_LOG - len(left_out)) // 2
+    return detail[:half] + left_out + detail[-half:]
+
+
+def _delete_oldest(folder: Path) -> None:
+    """Make room for one more file. What cannot be deleted stays."""
+    found = []
+    for path in folder.glob(f"{_LOG_PREFIX}*.log"):
+        with suppress(OSError):
+            found.append((path.lstat().st_mtime_ns, path))
+    for _, path in sorted(found)[: max(len(found) - KEPT_LOGS + 1, 0)]:
+        with suppress(OSError):
+            path.unlink()

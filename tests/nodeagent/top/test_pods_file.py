@@ -55,6 +55,7 @@ def test_lines_name_the_owners_of_addresses(text: str, expected: dict[str, tuple
         ("10.0.0.0/24 cart", "line 1: '10.0.0.0/24' is not an IP address"),
         ("10.0.0.1 the cart", "line 1: 3 words; write ADDRESS NAME"),
         ("10.0.0.1 cart\n10.0.0.1 till", "line 2: 10.0.0.1 belongs to 'cart' already (line 1)"),
+        ("fe80::1%\x1b[2J a\nfe80::1%\x1b[2J b", "line 2: fe80::1 belongs to 'a' already (line 1)"),
         ("10.0.0.1 host", "line 1: 'host' names this machine's own traffic"),
         ("10.0.0.1 a\x1b[2J", "line 1: the name"),
         ("{", "line 1: not valid JSON"),
@@ -149,3 +150,16 @@ def test_a_file_that_cannot_be_used_is_named(tmp_path: Path, content: bytes | No
         PodsFile(path)
     assert str(path) in str(caught.value)
     assert told in str(caught.value)
+
+
+_ADDRESSES = st.sampled_from(["fe80::1%", "10.0.0.1", "fd00::", ""])
+
+
+@given(st.lists(st.tuples(_ADDRESSES, st.text(max_size=8), st.text(max_size=8)), max_size=4))
+def test_no_error_has_characters_that_a_terminal_would_obey(lines: list[tuple[str, str, str]]) -> None:
+    said = ""
+    try:
+        parse("\n".join(f"{address}{rest} {name}" for address, rest, name in lines))
+    except PodsFileError as error:
+        said = str(error)
+    assert said.isprintable()

@@ -158,7 +158,7 @@ class Btf:
             match = _COMPONENT.fullmatch(component)
             if match is None:
                 raise ValueError(f"{path!r} is not a member path")
-            found = self._member(current, match[1], 0)
+            found = self._member(current, match[1], set())
             if found is None:
                 raise BtfError(Reason.NO_MEMBER, f"BTF: struct {struct_name} has no member {path}")
             offset, current = offset + found[0], found[1]
@@ -230,11 +230,15 @@ class Btf:
         types = self._blob.types
         return _Record(name_at, info >> 24 & 0x1F, info & 0xFFFF, bool(info >> 31), value, types, at + _TYPE.size)
 
-    def _member(self, type_id: int, name: str, depth: int) -> tuple[int, int] | None:
-        """(byte offset, type) of a member, through anonymous structs and unions; None when there is none."""
+    def _member(self, type_id: int, name: str, searched: set[int], depth: int = 0) -> tuple[int, int] | None:
+        """(byte offset, type) of a member, through anonymous structs and unions; None when there is none.
+
+        Each type is searched once, so that types which contain themselves end, and cost no more than their number.
+        """
         record = self._stripped(type_id)
-        if record.kind not in (Kind.STRUCT, Kind.UNION) or depth > _DEPTH:
+        if record.kind not in (Kind.STRUCT, Kind.UNION) or type_id in searched or depth > _DEPTH:
             return None
+        searched.add(type_id)
         for name_at, member, position in record.elements(_TRIPLE):
             bits = position & 0xFF_FFFF if record.flag else position
             own = self._name(name_at)
@@ -242,7 +246,7 @@ class Btf:
                 if (record.flag and position >> 24) or bits % 8:
                     raise BtfError(Reason.NO_MEMBER, f"BTF: member {name} is a bit field")
                 return bits // 8, member
-            if not own and (found := self._member(member, name, depth + 1)) is not None:
+            if not own and (found := self._member(member, name, searched, depth + 1)) is not None:
                 return bits // 8 + found[0], found[1]
         return None
 

@@ -31,6 +31,14 @@ machine."""
 
 PROGRAM: Final = "footprint.bpf.c"
 _SOURCES_VARIABLE: Final = "TRAFFIC_FOOTPRINT_BPF_SOURCES"
+_PACKAGES: Final = Path(__file__).resolve().parents[4]
+"""Where this process has its own code from; the child gets no other."""
+_CHILD: Final = (
+    "import sys; sys.argv[1] in sys.path or sys.path.insert(0, sys.argv[1]); "
+    "from nodeagent.sources.ebpf.compiling.child import main; sys.exit(main())"
+)
+"""Isolated (-I): neither the current directory nor PYTHONPATH nor the user's own packages are on the path."""
+_ENVIRONMENT: Final = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8"}
 _LITERAL: Final = re.compile(r'"(?:\\.|[^"\\\n])*"' r"|'(?:\\.|[^'\\\n])*'")
 _NOT_CODE: Final = re.compile(rf"{_LITERAL.pattern}|/\*.*?\*/|//[^\n]*", re.DOTALL)
 """Comments, and the literals that could be mistaken for some."""
@@ -105,10 +113,13 @@ def build(request: Request) -> Build:
         "sources": str(request.sources), "btf": str(request.btf),
         "file": request.file, "functions": dict(request.functions),
     }  # fmt: skip
-    command = [request.python, "-m", "nodeagent.sources.ebpf.compiling.child"]
+    command = [request.python, "-I", "-B", "-c", _CHILD, str(_PACKAGES)]
     limit = TIMEOUT if request.timeout is None else request.timeout
     try:
-        done = subprocess.run(command, input=orjson.dumps(asked), capture_output=True, timeout=limit, check=False)
+        done = subprocess.run(
+            command, input=orjson.dumps(asked), capture_output=True, timeout=limit, check=False, cwd="/",
+            env=_ENVIRONMENT,
+        )  # fmt: skip
     except subprocess.TimeoutExpired as error:
         fact = f"compiling took longer than {limit:g} seconds"
         raise EbpfUnavailable(Problem(Kind.COMPILE_TIMED_OUT, fact)) from error

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The compiling process: decides the hooks from BTF, compiles with bcc, prints instructions, and ends.
 
-``python -m nodeagent.sources.ebpf.compiling.child`` reads one JSON request from standard input and writes one JSON
-answer to standard output. It is a process of its own because bcc brings LLVM, which would stay resident; and it
-needs no privileges, for maps are referred to by number. The only module that imports bcc.
+Enters: one JSON request on standard input. Leaves: one JSON answer on standard output. It is a process of its own
+because bcc brings LLVM, which would stay resident. It needs no privileges, for maps are referred to by number. The
+only module that imports bcc.
 """
 
 from __future__ import annotations
@@ -87,7 +87,3 @@ def failure(bcc: Any, error: Exception) -> Problem:
     if binding is not None and (old or not hasattr(binding, "dump_func")):
         return Problem(Kind.BCC_TOO_OLD, f"bcc {version} is too old: {error}")
     return Problem(Kind.COMPILE_FAILED, f"bcc {version}: {error}")
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -2,14 +2,16 @@
 from __future__ import annotations
 
 import struct
+import sys
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nodeagent.sources.ctnetlink.samples import NO_COUNTERS
+from nodeagent.sources.ctnetlink.samples import NO_COUNTERS, Sample
 from nodeagent.sources.ctnetlink.wire import Decoder, DumpPart, dump_request, ends_of, parse_key
 from nodeagent.sources.tuples import FlowTuples
+from tests.nodeagent.fuzzing import mutations
 from tests.nodeagent.sources.ctnetlink import messages as made
 
 ONE, OTHER = made.key(), made.key(src="10.0.0.3")
@@ -162,3 +164,43 @@ def test_a_message_with_changed_bytes_decodes_without_an_exception(message: byte
 @given(st.binary(max_size=200))
 def test_any_key_is_parsed_or_refused(key: bytes) -> None:
     parse_key(key)
+
+
+class Walking(Decoder):
+    """Learns no shape: every message takes the attribute walk."""
+
+    def _learn(self, data: bytes | bytearray, at: int, length: int, found: list[Sample]) -> None:
+        super()._learn(data, at, length, found)
+        self._shapes.clear()
+
+
+LONG = made.attribute(4, made.attribute(1, made.attribute(1, b"\3") + made.attribute(4, bytes(2)), nested=True))
+ENTRIES = [
+    made.entry(ONE, 5, (1, 100), (2, 200)),
+    made.entry(V6, 6, (1, 100), (2, 200)),
+    made.entry(made.key(zone=3), 7, (1, 100), (2, 200), extra=LONG),
+    made.entry(made.key(protocol=1, ports=(0, 0)), 8, (1, 100), (2, 200), extra=made.attribute(20, bytes(16))),
+    made.entry(ONE, 9, None, None),
+]
+
+
+def test_a_learned_shape_and_the_walk_read_every_mutated_dump_alike() -> None:
+    learned, learns = Decoder(), 0
+    for entry in ENTRIES:
+        decode(learned, entry)
+    for data, which in mutations(ENTRIES, share=10_000, whole=100_000):
+        walking, before = Walking(), learned.malformed
+        shapes = dict(learned._shapes)
+        expected = decode(walking, data)
+        assert decode(learned, data) == expected, which
+        assert learned.malformed - before == walking.malformed, which
+        learns += learned._shapes != shapes
+        learned._shapes = shapes
+    assert learns > 100  # the mutants do reach the walk
+
+
+@pytest.mark.parametrize("entry", ENTRIES[:4], ids=["IPv4", "IPv6", "zone", "ICMP"])
+def test_the_kernels_usual_entries_take_the_fast_way(entry: bytes) -> None:
+    decoder = Decoder()
+    decode(decoder, entry)
+    assert decoder._shapes.keys() == {int.from_bytes(entry[:4], sys.byteorder)}

@@ -13,7 +13,15 @@ import pytest
 
 from nodeagent.sources.ebpf.compiling.hooks import Hook, Role
 from nodeagent.sources.ebpf.kernel.bpf import VerifierError
-from nodeagent.sources.ebpf.problems import REMEDY, EbpfUnavailable, Kind, Problem, with_kept_detail
+from nodeagent.sources.ebpf.problems import (
+    KEPT_LOGS,
+    MAX_LOG,
+    REMEDY,
+    EbpfUnavailable,
+    Kind,
+    Problem,
+    with_kept_detail,
+)
 from nodeagent.sources.ebpf.programs import missing_capabilities, not_permitted, refusal, relocated
 
 HOOK = Hook(Role.DEATH, "nf_conntrack_free", 7)
@@ -135,3 +143,21 @@ def test_a_log_that_cannot_be_kept_loses_nothing_else(tmp_path: Path, monkeypatc
 def test_a_problem_without_a_log_is_left_alone() -> None:
     problem = Problem(Kind.NO_BTF, "none")
     assert with_kept_detail(problem) is problem
+
+
+def test_logs_stay_few_and_small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    (tmp_path / "somebody's.log").write_text("not ours")
+    for number in range(KEPT_LOGS + 5):
+        kept = with_kept_detail(
+            Problem(Kind.VERIFIER, "refused", f"{number} begins" + "x" * 2 * MAX_LOG + "the verdict")
+        )
+        os.utime(kept.fact.partition("(the whole log: ")[2].removesuffix(")"), (number, number))
+    logs = sorted(tmp_path.glob("traffic-footprint-*.log"), key=lambda path: path.stat().st_mtime)
+    assert len(logs) == KEPT_LOGS
+    assert all(path.stat().st_size <= MAX_LOG for path in logs)
+    text = logs[-1].read_text()
+    assert text.startswith(f"{KEPT_LOGS + 4} begins")
+    assert text.endswith("the verdict")
+    assert "bytes left out" in text
+    assert (tmp_path / "somebody's.log").exists()

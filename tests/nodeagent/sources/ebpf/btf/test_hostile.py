@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 
 from nodeagent.sources.ebpf.btf import Btf, BtfError, Reason
 from nodeagent.sources.ebpf.btf.types import Kind
+from tests.nodeagent.fuzzing import mutations
+from tests.nodeagent.sources.ebpf.btf.blobs import Writer
 from tests.nodeagent.sources.ebpf.btf.test_types import kernel
 
 GOOD = kernel().blob()
@@ -80,3 +82,31 @@ def test_each_defect_has_its_name(change: tuple[int, bytes], reason: Reason) -> 
     with pytest.raises(BtfError) as raised:
         Btf(GOOD[:at] + value + GOOD[at + len(value) :])
     assert raised.value.reason is reason
+
+
+def containing_itself() -> bytes:
+    """A struct with two anonymous members of its own type, and one with members of the other."""
+    writer = Writer()
+    writer.record("outer", 8, ("", 1, 0), ("", 1, 0))
+    writer.record("inner", 8, ("", 3, 0), ("", 3, 0))
+    writer.record("", 8, ("", 2, 0), ("", 2, 0), ("", 2, 0))
+    writer.record("int", 4, ("", 5, 0), ("", 5, 0))
+    writer.add(8, "loop", 4)
+    return writer.blob()
+
+
+@pytest.mark.timeout(60)  # without the bound: 2 to the power of 32 steps
+@pytest.mark.parametrize("name", ["outer", "inner", "int"])
+def test_a_struct_that_contains_itself_twice_ends(name: str) -> None:
+    with pytest.raises(BtfError) as raised:
+        Btf(containing_itself()).place(name, "missing")
+    assert raised.value.reason is Reason.NO_MEMBER
+
+
+@pytest.mark.timeout(600)
+def test_no_mutated_blob_does_more_than_name_its_defect() -> None:
+    for data, which in mutations([GOOD, containing_itself()], share=2_000, whole=20_000):
+        try:
+            ask_everything(data)
+        except Exception as error:
+            raise AssertionError(which) from error

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,16 @@ from nodeagent.sources.ebpf.btf.kernel import DIRECTORY, VMLINUX
 from nodeagent.sources.ebpf.compiling.build import Request, build, code_of, fingerprint, sources
 from nodeagent.sources.ebpf.compiling.hooks import Mode, Role
 from nodeagent.sources.ebpf.problems import REMEDY, EbpfUnavailable, Kind
+
+
+def python_with(module: str, folder: Path) -> str:
+    """A Python that finds this text as its bcc, in spite of isolation."""
+    (folder / "bcc.py").write_text(module)
+    planted = folder / "python"
+    planted.write_text(f'#!/bin/sh\nshift\nPYTHONPATH={folder} exec {sys.executable} "$@"\n')
+    planted.chmod(0o755)
+    return str(planted)
+
 
 needs_btf = pytest.mark.skipif(not (DIRECTORY / VMLINUX).exists(), reason="this kernel publishes no BTF")
 
@@ -57,22 +68,18 @@ def test_a_compilers_complaint_is_shown(copied: Path) -> None:
 
 
 @needs_btf
-def test_without_bcc_the_distributions_package_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "bcc.py").write_text("raise ImportError('No module named bcc')\n")
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+def test_without_bcc_the_distributions_package_is_named(tmp_path: Path) -> None:
+    python = python_with("raise ImportError('No module named bcc')\n", tmp_path)
     with pytest.raises(EbpfUnavailable, match="python3-bpfcc") as raised:
-        build(Request(Mode.KPROBE))
+        build(Request(Mode.KPROBE, python=python))
     assert raised.value.problem.kind is Kind.BCC_MISSING
 
 
 @needs_btf
-def test_a_bcc_that_is_another_project_is_told_by_its_version(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "bcc.py").write_text("__version__ = '0.1-lattice'\n")
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+def test_a_bcc_that_is_another_project_is_told_by_its_version(tmp_path: Path) -> None:
+    python = python_with("__version__ = '0.1-lattice'\n", tmp_path)
     with pytest.raises(EbpfUnavailable, match=r"bcc 0\.1-lattice") as raised:
-        build(Request(Mode.KPROBE))
+        build(Request(Mode.KPROBE, python=python))
     assert raised.value.problem.kind is Kind.COMPILE_FAILED
 
 
@@ -87,13 +94,12 @@ def test_a_bcc_that_is_another_project_is_told_by_its_version(
     ids=["an old version", "a missing function", "a version that should do"],
 )
 def test_a_bcc_that_is_too_old_is_told_from_one_that_fails(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: str, method: str, kind: Kind
+    tmp_path: Path, version: str, method: str, kind: Kind
 ) -> None:
     binding = f"class BPF:\n    def __init__(self, **_): raise Exception('no')\n    {method} = None\n"
-    (tmp_path / "bcc.py").write_text(f"__version__ = '{version}'\n{binding}")
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    python = python_with(f"__version__ = '{version}'\n{binding}", tmp_path)
     with pytest.raises(EbpfUnavailable, match=r"bcc 0\.(18|30)\.0") as raised:
-        build(Request(Mode.KPROBE))
+        build(Request(Mode.KPROBE, python=python))
     assert raised.value.problem.kind is kind
     assert ("0.26 or later" in raised.value.problem.remedy) is (kind is Kind.BCC_TOO_OLD)
 
@@ -195,3 +201,38 @@ def test_comments_and_spacing_are_no_other_program(copied: Path) -> None:
 )
 def test_code_is_what_the_compiler_sees(written: str, code: str) -> None:
     assert code_of(written) == code
+
+
+@pytest.mark.parametrize("way", ["current directory", "PYTHONPATH", "user's own packages"])
+def test_code_that_somebody_planted_is_never_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    ran, version = tmp_path / "ran", f"python{sys.version_info.major}.{sys.version_info.minor}"
+    planted = tmp_path / (f"lib/{version}/site-packages" if way == "user's own packages" else "planted")
+    for name in ("nodeagent", "orjson", "bcc", "structlog", "json", "sitecustomize", "usercustomize"):
+        (planted / name).mkdir(parents=True)
+        (planted / name / "__init__.py").write_text(f"open({str(ran)!r}, 'a').write({name!r})\n")
+    if way == "current directory":
+        monkeypatch.chdir(planted)
+    elif way == "PYTHONPATH":
+        monkeypatch.setenv("PYTHONPATH", str(planted))
+    else:
+        monkeypatch.setenv("PYTHONUSERBASE", str(tmp_path))
+    with suppress(EbpfUnavailable):  # without BTF or bcc; the imports come first
+        build(Request(Mode.KPROBE))
+    assert not ran.exists(), ran.read_text()
+
+
+def test_the_child_gets_an_environment_of_its_own_and_the_root_as_its_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LD_PRELOAD_OF_SOMEBODY", "x")
+    told = tmp_path / "told"
+    python = tmp_path / "python"
+    python.write_text(f"#!/bin/sh\n(pwd; env) > {told}\n")
+    python.chmod(0o755)
+    with pytest.raises(EbpfUnavailable):
+        build(Request(Mode.KPROBE, python=str(python)))
+    folder, *environment = told.read_text().splitlines()
+    assert folder == "/"
+    assert {line.partition("=")[0] for line in environment} <= {"PATH", "LC_ALL", "PWD", "_", "SHLVL", "OLDPWD"}
