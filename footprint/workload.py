@@ -2,6 +2,20 @@
 """Workload identity: which pods are copies of one another, so that one teaches what the next will need.
 
 Enters: a pod's metadata as the API serves it (a JSON dict). Leaves: ``Kind/name`` inside the pod's namespace.
+
+The rule, in order:
+
+1. A valid ``workload`` annotation: ``Workload/NAME``.
+2. A row of ``footprint.workload_table``: where the owner's name cannot tell, the operator's own labels do.
+3. The controlling owner, without what its controller appended for one revision or one run:
+
+   * a ReplicaSet whose name ends in the pod's template hash belongs to the Deployment or Rollout of that hash;
+   * what runs once and ends in a time belongs to whatever starts it by the clock;
+   * what runs once and ends in the five characters that the API server appends to a ``generateName`` is one of
+     many.
+
+4. A pod that nobody controls is a workload of its own, by its ``generateName`` where it has one. A static pod
+   (its owner is its Node) is the same workload on every node.
 """
 
 from __future__ import annotations
@@ -12,8 +26,25 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from footprint.keys import POD_WORKLOAD
+from footprint.workload_table import by_labels
 
-_CRONJOB_SUFFIX: Final = re.compile(r"-\d{8}$")  # CronJob names its Jobs by the minute since 1970: 8 digits
+_TEMPLATE_HASHES: Final = {"pod-template-hash": "Deployment", "rollouts-pod-template-hash": "Rollout"}
+"""Label that repeats the end of a ReplicaSet's name, and the kind that made the ReplicaSet."""
+_STARTERS: Final = {
+    "Job": "CronJob",
+    "BroadcastJob": "AdvancedCronJob",
+    "Workflow": "CronWorkflow",
+    "SparkApplication": "ScheduledSparkApplication",
+}
+"""Kinds that run once, and who starts them by the clock."""
+_RUN_ONCE: Final = frozenset({
+    *_STARTERS, "JobSet", "MPIJob", "Pipeline", "PipelineRun", "PyTorchJob", "RayCluster", "RayJob", "TFJob",
+    "TaskRun", "TrainJob", "XGBoostJob",
+})  # fmt: skip
+_TIME: Final = re.compile(r"-(\d{8}|\d{10}|\d{13}|\d{19})$")
+"""The minute (CronJob) or second since 1970, or milliseconds or nanoseconds of it."""
+_GENERATED: Final = re.compile(r"-[bcdfghjklmnpqrstvwxz2456789]{5}$")
+"""The alphabet of Kubernetes' names.go: no vowels, so that few words of people end so."""
 _MAX_LENGTH: Final = 253
 """Of a name on the wire (``footprint.models``)."""
 _KIND: Final = re.compile(r"[A-Za-z][A-Za-z0-9]{0,62}")
@@ -26,18 +57,56 @@ def valid_workload_name(name: str) -> bool:
     return _NAME.fullmatch(name) is not None
 
 
+def workload_of(metadata: Mapping[str, Any]) -> str:
+    """``Kind/name`` of the workload a pod belongs to, at most 253 characters. See the module for the rule."""
+    return _bounded(_workload_of(metadata))
+
+
+def _workload_of(metadata: Mapping[str, Any]) -> str:
+    wished = _mapping(metadata.get("annotations")).get(POD_WORKLOAD)
+    if isinstance(wished, str) and valid_workload_name(wished):
+        return f"Workload/{wished}"
+    labels, owner = _mapping(metadata.get("labels")), _controller(metadata)
+    if labels and (found := by_labels(labels, owner, _text(metadata.get("name")))):
+        kind, name, role = found
+        kind, name = _without_run(kind, name)
+        return f"{kind}/{name}.{role}" if role else f"{kind}/{name}"
+    if owner is None:
+        return f"Pod/{_text(metadata.get('generateName')).rstrip('-.') or _text(metadata.get('name'))}"
+    kind, name = owner
+    if kind == "Node":
+        return f"Pod/{_text(metadata.get('name')).removesuffix(f'-{name}')}"
+    kind, name = _without_revision(kind, name, labels)
+    kind, name = _without_run(kind, name)
+    return f"{kind}/{name}"
+
+
+def _without_revision(kind: str, name: str, labels: Mapping[str, Any]) -> tuple[str, str]:
+    """A ReplicaSet's maker, where the pod repeats the template's hash."""
+    if kind == "ReplicaSet":
+        for label, maker in _TEMPLATE_HASHES.items():
+            template = labels.get(label)
+            if isinstance(template, str) and template and name.endswith(f"-{template}"):
+                return maker, name.removesuffix(f"-{template}")
+    return kind, name
+
+
+def _without_run(kind: str, name: str) -> tuple[str, str]:
+    """What is started again and again, of which this is one run."""
+    if kind in _STARTERS and _TIME.search(name):
+        return _STARTERS[kind], _TIME.sub("", name)
+    if kind in _RUN_ONCE:
+        return kind, _GENERATED.sub("", _TIME.sub("", name))
+    return kind, name
+
+
 def _controller(metadata: Mapping[str, Any]) -> tuple[str, str] | None:
     """Kind and name of the controlling owner. Whoever may create pods writes there what they like, of any length:
     what no Kubernetes object could be called is no owner."""
     for owner in metadata.get("ownerReferences") or ():
         if isinstance(owner, Mapping) and owner.get("controller"):
-            kind, name = owner.get("kind"), owner.get("name")
-            if (
-                isinstance(kind, str)
-                and isinstance(name, str)
-                and _KIND.fullmatch(kind)
-                and _OWNER.fullmatch(name)
-            ):
+            kind, name = _text(owner.get("kind")), _text(owner.get("name"))
+            if _KIND.fullmatch(kind) and _OWNER.fullmatch(name):
                 return kind, name
     return None
 
@@ -50,30 +119,9 @@ def _bounded(workload: str) -> str:
     return f"{workload[: _MAX_LENGTH - 9]}~{digest}"
 
 
-def workload_of(metadata: Mapping[str, Any]) -> str:
-    """``Kind/name`` of the workload a pod belongs to, at most 253 characters.
-
-    A valid ``workload`` annotation wins (``Workload/NAME``). Else the controlling owner: a ReplicaSet made by
-    a Deployment (its name ends in the pod's ``pod-template-hash``) is the Deployment, a Job named by a CronJob
-    is the CronJob. A pod nobody controls is its own workload, by ``generateName`` where it has one.
-    """
-    return _bounded(_workload_of(metadata))
+def _mapping(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
 
 
-def _workload_of(metadata: Mapping[str, Any]) -> str:
-    wished = (metadata.get("annotations") or {}).get(POD_WORKLOAD)
-    if isinstance(wished, str) and valid_workload_name(wished):
-        return f"Workload/{wished}"
-    owner = _controller(metadata)
-    if owner is None:
-        generated = metadata.get("generateName")
-        name = generated.rstrip("-.") if isinstance(generated, str) and generated else metadata.get("name", "")
-        return f"Pod/{name}"
-    kind, name = owner
-    if kind == "ReplicaSet":
-        template = (metadata.get("labels") or {}).get("pod-template-hash")
-        if isinstance(template, str) and template and name.endswith(f"-{template}"):
-            return f"Deployment/{name.removesuffix(f'-{template}')}"
-    if kind == "Job" and _CRONJOB_SUFFIX.search(name):
-        return f"CronJob/{_CRONJOB_SUFFIX.sub('', name)}"
-    return f"{kind}/{name}"
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""
