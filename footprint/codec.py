@@ -16,7 +16,7 @@ import orjson
 from pydantic import TypeAdapter, ValidationError
 
 from footprint.models import VERSION, LinkRates, NodeFootprint, PodFootprint
-from footprint.units import quantise
+from footprint.units import known_capacity, quantise
 
 MAX_BYTES: Final = 64 * 1024
 """Upper bound of the annotation's value, in UTF-8 bytes."""
@@ -58,6 +58,11 @@ def _quantised_rates(rates: LinkRates) -> LinkRates:
     return LinkRates(quantise(rates.tx), quantise(rates.rx))
 
 
+def _capacity(rates: LinkRates) -> LinkRates:
+    """Link capacity as readers may use it: each direction is at least MIN_RATE, or 0 for not known."""
+    return LinkRates(known_capacity(rates.tx), known_capacity(rates.rx))
+
+
 def _quantised_pod(pod: PodFootprint) -> PodFootprint:
     return replace(
         pod,
@@ -74,7 +79,7 @@ def quantised(node: NodeFootprint) -> NodeFootprint:
     """``node`` as the wire carries it: two significant digits, pods largest first, ties by UID."""
     return replace(
         node,
-        cap=_quantised_rates(node.cap),
+        cap=_capacity(_quantised_rates(node.cap)),
         pods=tuple(sorted(map(_quantised_pod, node.pods), key=_order)),
         ended=tuple(sorted(map(_quantised_pod, node.ended), key=_order)),
         el=_quantised_rates(node.el), un=_quantised_rates(node.un), host=_quantised_rates(node.host),
@@ -164,4 +169,5 @@ def decode(text: str | bytes) -> NodeFootprint:
         reason = DecodeReason.NOT_JSON if "json_invalid" in kinds else DecodeReason.SHAPE
         raise FootprintError(reason, _first_problem(error)) from error
     _refuse_other_version(node.v)
-    return node
+    capacity = _capacity(node.cap)
+    return node if capacity == node.cap else replace(node, cap=capacity)

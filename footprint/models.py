@@ -89,7 +89,7 @@ class NodeFootprint:
     src: Name
     """Measuring source, such as ``ctnetlink`` or ``ebpf-fentry``."""
     cap: LinkRates
-    """Link capacity per direction, bit/s; 0 means not known."""
+    """Link capacity per direction, bit/s; 0 means not known, and so does anything below 1 bit/s."""
     pods: tuple[PodFootprint, ...] = ()
     ended: tuple[PodFootprint, ...] = ()
     """Pods that ended within the retention time, with the footprint they had while they ran."""

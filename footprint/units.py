@@ -10,6 +10,10 @@ from typing import Final
 MAX_RATE: Final = 1e15
 """bit/s. Anything above is not a network link and is refused wherever it is read."""
 
+MIN_RATE: Final = 1.0
+"""bit/s. A capacity below it is not known, and no bandwidth below it is accepted: no link is that slow, and
+quotients of smaller numbers leave the range of floats."""
+
 _SUFFIXES: Final = {
     "": 1.0, "k": 1e3, "K": 1e3, "M": 1e6, "G": 1e9, "T": 1e12,
     "Ki": 2.0**10, "Mi": 2.0**20, "Gi": 2.0**30, "Ti": 2.0**40,
@@ -20,14 +24,14 @@ _BANDWIDTH: Final = re.compile(r"\s*(\d{1,18}(?:\.\d{1,9})?)\s*(Ki|Mi|Gi|Ti|[kKM
 def parse_bandwidth(text: str) -> float:
     """bit/s of ``400M``, ``1.5G``, ``100Mi``, ``25000000``; ``Mbit/s`` and ``Mbps`` are read alike.
 
-    Raises ValueError naming the accepted form for anything else, for zero, and above MAX_RATE.
+    Raises ValueError for anything else, below MIN_RATE and above MAX_RATE. The message names the accepted form.
     """
     match = _BANDWIDTH.fullmatch(text)
     if match is None or not text.isascii():
         raise ValueError(f"{text[:60]!r} is not a bandwidth; write bit/s with a suffix, such as 400M or 1.5G")
     rate = float(match[1]) * _SUFFIXES[match[2] or ""]
-    if not 0 < rate <= MAX_RATE:
-        raise ValueError(f"{text[:60]!r} is outside the range of links (above 0, at most 1000T)")
+    if not MIN_RATE <= rate <= MAX_RATE:
+        raise ValueError(f"{text[:60]!r} is outside the range of links (1 bit/s to 1000T)")
     return rate
 
 
@@ -37,6 +41,11 @@ def format_rate(rate: float) -> str:
         if rate >= size:
             return f"{rate / size:.3g} {unit}bit/s"
     return f"{rate:.3g} bit/s"
+
+
+def known_capacity(rate: float) -> float:
+    """A link's capacity, bit/s; 0 (not known) below MIN_RATE."""
+    return rate if rate >= MIN_RATE else 0.0
 
 
 _LARGEST: Final = 1.7e308  # rounding a float above this to two digits would reach infinity

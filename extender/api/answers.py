@@ -214,5 +214,5 @@ def _plain_scores(names: list[str], demand: Demand, snapshot: Snapshot, uid: str
     scores = score_nodes(names, demand, snapshot)
     if uid is None:
         return Scores(protocol.encode_scores(names, scores), None)
-    committed, chosen = break_tie_if_known(names, scores, uid, snapshot)
+    committed, chosen = break_tie_if_known(names, scores, uid, demand, snapshot)
     return Scores(protocol.encode_scores(names, committed), chosen)

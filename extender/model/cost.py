@@ -19,19 +19,30 @@ SATURATED: Final = 0.9
 CEILING: Final = 0.95
 """Utilisation above which waiting grows no further: a FIFO is finite, and full is full. W(0.95) = 19."""
 
-SLOWDOWN: Final = 15.0
-"""Cost of doubling the time that one elephant's transfer takes, in service times of one mouse pod. Joining one
-elephant on a full link doubles both their times: 30, more than filling an idle link on which one quiet mouse pod
-lives (W(0.95) = 19), less than one with two. So bulk work is slowed for the sake of mice, and takes a link with
-few of them rather than piling up. docs/explanation/measurements.md shows what other values do."""
-
 LONGEST: Final = 100.0
 """Times beyond which a transfer's slowdown counts no further: hopeless is hopeless, and sums stay finite."""
 
 
-FIRST_MOUSE: Final = 1.0
-"""Cost of the first mouse on a link that elephants will need: worth a wait at half-used links (W(0.5) = 1), no
-more. It moves mice next to other mice, never next to busy elephants."""
+@dataclass(frozen=True, slots=True)
+class CostModel:
+    """What each term of a placement's cost weighs. The defaults are the extender's; benchmarks try others."""
+
+    waiting: float = 1.0
+    """Per service time that the pod's own mice wait."""
+    harm: float = 1.0
+    """Per service time of waiting that the pod adds to mice already there."""
+    slowdown: float = 15.0
+    """Cost of doubling the time of one elephant's transfer, in service times of one mouse pod.
+
+    Joining one elephant on a full link doubles both their times: 30. That is more than filling an idle link with
+    one quiet mouse pod (W(0.95) = 19), and less than one with two. So bulk work is slowed for the sake of mice,
+    and takes a link with few of them rather than piling up. docs/measurements.md shows what other values do."""
+    first_mouse: float = 1.0
+    """Cost of the first mouse on a link that elephants will need: worth a wait at half-used links (W(0.5) = 1), no
+    more. It moves mice next to other mice, never next to busy elephants."""
+
+
+DEFAULT_COST_MODEL: Final = CostModel()
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,31 +121,43 @@ def slowdown(wanted: float, used: float, capacity: float, elephants: int) -> flo
     others = max(elephants, 1) if carried > 0 else 0
     own = min(wanted, max(usable - carried, usable / (others + 1)))
     taken = max(0.0, carried + own - usable)
-    theirs = others * taken / (carried - taken) if taken > 0 else 0.0
+    theirs = others * taken / (carried - taken) if 0 < taken < carried else 0.0
     return min(wanted / own - 1 + theirs, LONGEST)
 
 
-def elephant_cost(tx: float, rx: float, link: LinkLoad) -> tuple[float, float]:
+def elephant_cost(
+    tx: float, rx: float, link: LinkLoad, model: CostModel = DEFAULT_COST_MODEL
+) -> tuple[float, float]:
     """Harm and slowdown of elephants of ``tx`` and ``rx`` bit/s on ``link``; directions weigh by their rates."""
     harm = 0.0
     if link.mice > 0:
-        harm = link.mice * max(0.0, waiting(utilisation_with(link, tx, rx)) - waiting(link.utilisation))
+        harm = (
+            model.harm * link.mice * max(0.0, waiting(utilisation_with(link, tx, rx)) - waiting(link.utilisation))
+        )
     slower = tx * slowdown(tx, link.tx, link.cap_tx, link.elephants)
     slower += rx * slowdown(rx, link.rx, link.cap_rx, link.elephants)
-    return harm, SLOWDOWN * slower / (tx + rx)
+    return harm, model.slowdown * slower / (tx + rx)
 
 
-def first_mouse_cost(link: LinkLoad, scarce: bool) -> float:
+def first_mouse_cost(link: LinkLoad, scarce: bool, model: CostModel = DEFAULT_COST_MODEL) -> float:
     """What a mouse pays for being the first on a link, where links without mice are ``scarce``."""
-    return FIRST_MOUSE if scarce and link.mice <= 0 else 0.0
+    return model.first_mouse if scarce and link.mice <= 0 else 0.0
 
 
-def placement_cost(tx: float, rx: float, suffers: bool, link: LinkLoad, scarce: bool = False) -> PlacementCost:
+def placement_cost(
+    tx: float,
+    rx: float,
+    suffers: bool,
+    link: LinkLoad,
+    scarce: bool = False,
+    *,
+    model: CostModel = DEFAULT_COST_MODEL,
+) -> PlacementCost:
     """Cost of a pod with elephants ``tx``, ``rx`` (bit/s), that ``suffers`` from waiting or not, on ``link``.
 
     ``scarce``: links without mice are no more than elephants need.
     """
-    own = waiting(link.utilisation) if suffers else 0.0
-    harm, slower = elephant_cost(tx, rx, link) if tx > 0 or rx > 0 else (0.0, 0.0)
-    first_mouse = first_mouse_cost(link, scarce) if suffers and tx <= 0 and rx <= 0 else 0.0
+    own = model.waiting * waiting(link.utilisation) if suffers else 0.0
+    harm, slower = elephant_cost(tx, rx, link, model) if tx > 0 or rx > 0 else (0.0, 0.0)
+    first_mouse = first_mouse_cost(link, scarce, model) if suffers and tx <= 0 and rx <= 0 else 0.0
     return PlacementCost(own, harm, slower, first_mouse)

@@ -36,6 +36,7 @@ class NodeState(StrEnum):
     NO_LEASE = "no-lease"  # an annotation, but no sign of a living agent
     STALE = "stale"  # the agent stopped renewing its Lease
     NO_CAPACITY = "capacity-unknown"  # shares of the link cannot be worked out
+    FAILED = "failed"  # our own arithmetic failed on its data; counted, and the log has the error
     UNSEEN = "unseen"  # kube-scheduler named a node that our watch has not shown yet
 
 

@@ -25,7 +25,7 @@ from extender.model.trafficfootprint_name import object_name, valid_workload
 from footprint.classes import TrafficClass
 from footprint.declared import Declared, declared_by
 from footprint.keys import GROUP, POD_CLASS, POD_EXPECTED_BANDWIDTH, POD_PLACEMENT
-from footprint.units import MAX_RATE, parse_bandwidth, quantise
+from footprint.units import MAX_RATE, MIN_RATE, parse_bandwidth, quantise
 
 VERSION: Final = "v1alpha1"
 API_VERSION: Final = f"{GROUP}/{VERSION}"
@@ -57,7 +57,8 @@ def parse_rate(text: str) -> float:
     """bit/s of what ``spell_rate`` writes. Raises ValueError."""
     if _RATE.fullmatch(text) is None:
         raise ValueError(f"{ascii(text)[:40]} is not a rate such as 150M")
-    return 0.0 if not text.strip("0.kMGT") else parse_bandwidth(text)
+    rate = float(text.rstrip("kMGT"))
+    return 0.0 if text[-1].isdecimal() and rate < MIN_RATE else parse_bandwidth(text) if rate else 0.0
 
 
 class _Strict(BaseModel):

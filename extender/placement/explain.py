@@ -14,9 +14,10 @@ from typing import Any
 from extender.model.cost import PlacementCost, placement_cost
 from extender.model.demand import Demand
 from extender.model.pods import PodInfo
-from extender.model.snapshot import NodeView, Snapshot
+from extender.model.snapshot import NodeState, NodeView, Snapshot
 from extender.model.trafficfootprint import Record
-from extender.placement.filtering import effective_placement, filter_nodes, unsuitable
+from extender.placement.filtering import effective_placement, filter_nodes
+from extender.placement.node_verdict import judge
 from extender.placement.policy import Policy
 from extender.placement.scoring import score_nodes
 from extender.placement.tie_break import break_tie_if_known, needs_tie_break
@@ -33,6 +34,9 @@ def _cost(cost: PlacementCost) -> dict[str, float]:
 def _node(demand: Demand, view: NodeView, scarce: bool) -> dict[str, Any]:
     if not view.known:
         return {"state": view.state.value, "why": view.detail}
+    judged = judge(demand, view, scarce)
+    if judged.error:
+        return {"state": NodeState.FAILED.value, "why": judged.error}
     link = view.link
     cost = placement_cost(demand.tx, demand.rx, demand.suffers, link, scarce) if not demand.neutral else None
     return {
@@ -41,7 +45,7 @@ def _node(demand: Demand, view: NodeView, scarce: bool) -> dict[str, Any]:
         "link": {**asdict(link), "u_tx": link.u_tx, "u_rx": link.u_rx, "waiting": view.waiting},
         "predicted_pods": view.ledger.pods,
         "cost": _cost(cost) if cost else None,
-        "unsuitable": unsuitable(demand, view),
+        "unsuitable": judged.reason,
     }
 
 
@@ -67,7 +71,7 @@ def _scores(
     scores, chosen = score_nodes(passed, demand, snapshot), None
     # A manifest has no UID yet, and the UID decides which of equal nodes is chosen.
     if pod.uid and needs_tie_break(demand, snapshot):
-        scores, chosen = break_tie_if_known(passed, scores, pod.uid, snapshot)
+        scores, chosen = break_tie_if_known(passed, scores, pod.uid, demand, snapshot)
     return dict(zip(passed, scores, strict=True)), chosen
 
 

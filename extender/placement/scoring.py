@@ -12,10 +12,9 @@ import math
 from collections.abc import Collection, Sequence
 from typing import Final
 
-from extender.model.cost import elephant_cost, first_mouse_cost
 from extender.model.demand import Demand
-from extender.model.snapshot import NodeView, Snapshot
-from footprint.units import quantise
+from extender.model.snapshot import Snapshot
+from extender.placement.node_verdict import judge
 
 BEST: Final = 10
 NEUTRAL: Final = 5
@@ -23,23 +22,6 @@ NEUTRAL: Final = 5
 
 MATERIAL: Final = 0.25
 """Costs closer than this are equal: the wait at 20 % utilisation, which nobody notices and averaging blurs."""
-
-
-def node_cost(demand: Demand, view: NodeView, scarce: bool = False) -> float:
-    """Cost of ``demand`` on a known node, in service times (``extender.model.cost.placement_cost``)."""
-    cost = view.waiting if demand.suffers else 0.0
-    if demand.hurts:
-        return cost + sum(elephant_cost(demand.tx, demand.rx, view.link))
-    return cost + first_mouse_cost(view.link, scarce)
-
-
-def comparable_cost(demand: Demand, view: NodeView, scarce: bool = False) -> float | None:
-    """``node_cost`` as candidates are compared by it; None when nothing is known of the node.
-
-    Two significant digits, like the rates that costs are made of: more would compare noise. It also leaves few
-    distinct costs however many nodes there are.
-    """
-    return quantise(node_cost(demand, view, scarce)) if view.known else None
 
 
 def score_table(costs: Collection[float]) -> dict[float, int]:
@@ -67,4 +49,4 @@ def score_nodes(names: Sequence[str], demand: Demand, snapshot: Snapshot) -> lis
         return [NEUTRAL] * len(names)
     nodes, scarce = snapshot.nodes, snapshot.scarce
     views = [nodes.get(name) for name in names]
-    return to_scores([None if view is None else comparable_cost(demand, view, scarce) for view in views])
+    return to_scores([None if view is None else judge(demand, view, scarce).cost for view in views])

@@ -25,7 +25,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from extender.model.demand import Demand
 from extender.model.pods import PodInfo
 from extender.model.snapshot import NodeView, Snapshot
-from extender.placement.filtering import MOUSE_LIMIT
+from extender.placement.node_verdict import MOUSE_LIMIT
 
 MAX_PENDING: Final = 1000
 

@@ -12,6 +12,7 @@ Belongs to one thread. Memory: two pointers and at most one reason per node in e
 
 from __future__ import annotations
 
+import math
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Sequence
@@ -21,11 +22,13 @@ from operator import not_
 from typing import Final, NamedTuple
 
 import orjson
+import structlog
 
+from extender.model.cost import DEFAULT_COST_MODEL, CostModel
 from extender.model.demand import Demand
-from extender.model.snapshot import NodeView, Snapshot
-from extender.placement.filtering import unsuitable
-from extender.placement.scoring import BEST, NEUTRAL, comparable_cost, score_table
+from extender.model.snapshot import Snapshot
+from extender.placement.node_verdict import Judgement, judge
+from extender.placement.scoring import BEST, NEUTRAL, score_table
 from extender.placement.tie_break import pick
 from footprint.declared import PlacementMode
 
@@ -41,12 +44,18 @@ a tenth of a millisecond."""
 _CHECK_EVERY: Final = 64
 """Nodes worked out between two looks at the clock: some tenths of a millisecond."""
 
+_LOG_EVERY: Final = 60.0
+"""Seconds between two log lines about nodes whose verdicts fail; all are counted."""
+
 _SUITS: Final = b""
 _UNSEEN: Final = 0
 """Place of every node that the snapshot does not hold."""
 _HOST: Final = '{"Host":"'
 _TAILS: Final = tuple(f'","Score":{score}}},{_HOST}' for score in range(BEST + 1))
 """From one name to the next in a HostPriorityList."""
+
+
+_log = structlog.get_logger()
 
 
 class LateError(Exception):
@@ -149,8 +158,11 @@ def _plain(names: Sequence[str]) -> Sequence[str]:
 class Tables:
     """See the module. ``clock`` is monotonic seconds, the clock of every ``deadline`` here."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
+    def __init__(self, clock: Callable[[], float] = time.monotonic, model: CostModel = DEFAULT_COST_MODEL) -> None:
+        self._clock, self._model = clock, model
+        self.failures = 0
+        """Verdicts on single nodes that failed; those nodes counted as unknown."""
+        self._logged_at = -math.inf
         self._snapshot = Snapshot(version=-1)  # older than any: the first one is taken in whole
         self._places = _Places(())
         self._tables: OrderedDict[TableKey, _Table] = OrderedDict()
@@ -224,6 +236,13 @@ class Tables:
             return True
         return False
 
+    def _failed(self, node: str, error: str) -> None:
+        self.failures += 1
+        now = self._clock()
+        if now - self._logged_at >= _LOG_EVERY:
+            self._logged_at = now
+            _log.warning("verdict on a node failed, the node counts as unknown", node=node, error=error)
+
     def _follow(self, snapshot: Snapshot) -> None:
         """Take in what ``snapshot`` changed since the last one."""
         if snapshot is self._snapshot:
@@ -260,8 +279,11 @@ class Tables:
         for count, place in enumerate(places, 1):
             name = self._places.names[place]
             view = self._snapshot.nodes[name]
-            table.reasons[place] = _reason(name, table.demand, view)
-            cost = comparable_cost(table.demand, view, scarce)
+            judged = judge(table.demand, view, scarce, self._model)
+            if judged.error:
+                self._failed(name, judged.error)
+            table.reasons[place] = _reason(name, judged)
+            cost = judged.cost
             table.costs[place] = None if cost is None else table.distinct.setdefault(cost, cost)
             table.open.discard(place)
             if count % _CHECK_EVERY == 0 and self._clock() > deadline:
@@ -285,11 +307,12 @@ def _tails(costs: list[float | None], scores: dict[float | None, int]) -> list[s
     return list(map(tails.__getitem__, costs))
 
 
-def _reason(name: str, demand: Demand, view: NodeView) -> bytes | None:
-    if not view.known:
+def _reason(name: str, judged: Judgement) -> bytes | None:
+    if not judged.known:
         return None
-    why = unsuitable(demand, view)
-    return _SUITS if why is None else b"%b:%b" % (orjson.dumps(name), orjson.dumps(why))
+    if judged.reason is None:
+        return _SUITS
+    return b"%b:%b" % (orjson.dumps(name), orjson.dumps(judged.reason))
 
 
 def _everything(names: Sequence[str], written: bytes | None) -> FilterAnswer:

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 
 from extender.model.demand import Demand
 from extender.model.snapshot import Snapshot
+from extender.placement.node_verdict import judge
 from extender.placement.scoring import BEST
 
 
@@ -44,10 +45,10 @@ def needs_tie_break(demand: Demand, snapshot: Snapshot) -> bool:
 
 
 def break_tie_if_known(
-    names: Sequence[str], scores: list[int], uid: str, snapshot: Snapshot
+    names: Sequence[str], scores: list[int], uid: str, demand: Demand, snapshot: Snapshot
 ) -> tuple[list[int], str | None]:
     """``break_tie``, unless it would choose a node of which nothing is known: nothing speaks for that one."""
     committed, chosen = break_tie(names, scores, uid)
-    if chosen is None or not snapshot.view(chosen).known:
+    if chosen is None or not judge(demand, snapshot.view(chosen), snapshot.scarce).known:
         return scores, None
     return committed, chosen

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from footprint.units import MAX_RATE, format_rate, parse_bandwidth, quantise
+from footprint.units import MAX_RATE, MIN_RATE, format_rate, parse_bandwidth, quantise
 
 
 @pytest.mark.parametrize(
@@ -23,7 +23,23 @@ def test_bandwidths_in_the_spellings_people_use(text: str, rate: float) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "fast", "-1M", "0", "1e9", "NaN", "inf", "400 MB", "1001T", "٤M", "9" * 400, "1M1M"]
+    "text",
+    [
+        "",
+        "fast",
+        "-1M",
+        "0",
+        "0.5",
+        "0.000000001",
+        "1e9",
+        "NaN",
+        "inf",
+        "400 MB",
+        "1001T",
+        "٤M",
+        "9" * 400,
+        "1M1M",
+    ],
 )
 def test_anything_else_is_refused_with_an_example(text: str) -> None:
     with pytest.raises(ValueError, match=r"such as 400M|range of links"):
@@ -33,7 +49,7 @@ def test_anything_else_is_refused_with_an_example(text: str) -> None:
 @given(st.text())
 def test_any_text_is_a_bandwidth_or_a_value_error(text: str) -> None:
     with contextlib.suppress(ValueError):
-        assert 0 < parse_bandwidth(text) <= MAX_RATE
+        assert MIN_RATE <= parse_bandwidth(text) <= MAX_RATE
 
 
 @pytest.mark.parametrize(

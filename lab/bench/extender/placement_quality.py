@@ -23,25 +23,21 @@ import argparse
 import math
 import random
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import pairwise
 from typing import Any, Final
-from unittest.mock import patch
 
 import orjson
 from rich.console import Console
 from rich.table import Table
 
 from extender.cluster.mice_free_links import MiceFreeLinks
-from extender.model import cost
-from extender.model.cost import SATURATED, LinkLoad, elephant_cost, waiting
+from extender.model.cost import DEFAULT_COST_MODEL, SATURATED, CostModel, waiting
 from extender.model.demand import Demand, Origin
 from extender.model.ledger import BoundPod
 from extender.model.pods import PodInfo
 from extender.model.snapshot import NodeFacts, NodeView, Snapshot, view_node
-from extender.placement import scoring
 from extender.placement.tables import Tables
 from footprint.classes import TrafficClass
 from footprint.declared import PlacementMode
@@ -64,6 +60,12 @@ _ROUNDING: Final = 1 + 1e-9
 
 PACKED: Final = "offline packing, achievable"
 LOWER_BOUND: Final = "lower bound"
+
+WITHOUT: Final = {
+    "waiting": CostModel(waiting=0.0), "harm": CostModel(harm=0.0), "slowdown": CostModel(slowdown=0.0),
+    "room": CostModel(first_mouse=0.0),
+}  # fmt: skip
+"""The cost model with one term switched off, by the term's name in explanations."""
 
 Choose = Callable[["Nodes", Demand, list[str], random.Random], str]
 
@@ -110,11 +112,13 @@ class Nodes:
     link: float
     bound: dict[str, list[BoundPod]] = field(default_factory=dict)
     views: dict[str, NodeView] = field(default_factory=dict)
-    tables: Tables = field(default_factory=Tables)
     snapshot: Snapshot = field(default_factory=Snapshot)
+    model: CostModel = DEFAULT_COST_MODEL
+    tables: Tables = field(init=False)
     mice_free_links: MiceFreeLinks = field(default_factory=lambda: MiceFreeLinks(1e8))
 
     def __post_init__(self) -> None:
+        self.tables = Tables(model=self.model)
         self.bound = {f"node-{number:04d}": [] for number in range(self.count)}
         self.views = {name: self._view(name) for name in self.bound}
         self.snapshot = Snapshot(self.views)
@@ -176,30 +180,6 @@ def extender(placement: PlacementMode) -> Choose:
         return nodes.fewest([entry["Host"] for entry in scores if entry["Score"] == top], draw)
 
     return choose
-
-
-@contextmanager
-def priced(slowdown: float) -> Iterator[None]:
-    """Another price of slowing elephants."""
-    with patch.object(cost, "SLOWDOWN", slowdown):
-        yield
-
-
-@contextmanager
-def without(term: str) -> Iterator[None]:
-    """One term of the cost model switched off."""
-    node_cost = scoring.node_cost
-
-    def elephants(tx: float, rx: float, link: LinkLoad) -> tuple[float, float]:
-        harm, slower = elephant_cost(tx, rx, link)
-        return (0.0 if term == "harm" else harm), (0.0 if term == "slowdown" else slower)
-
-    def node(demand: Demand, view: NodeView, scarce: bool = False) -> float:
-        cost = node_cost(demand, view, scarce and term != "room")
-        return cost - view.waiting if term == "waiting" and demand.suffers else cost
-
-    with patch.object(scoring, "elephant_cost", elephants), patch.object(scoring, "node_cost", node):
-        yield
 
 
 def fill(
@@ -268,8 +248,8 @@ def packed(demands: list[Demand], nodes: int, link: float, full: int = _PODS_PER
     quiet = [d for d in demands if not d.hurts and not d.suffers]
     mice = [d for d in demands if not d.hurts and d.suffers]
     for others, best_first in ((quiet, -1.0), (mice, 1.0)):
-        room = sorted(open_nodes(), key=lambda node: best_first * used[node])
-        places = [node for node in room for _ in range(full - len(there[node]))]
+        open_first = sorted(open_nodes(), key=lambda node: best_first * used[node])
+        places = [node for node in open_first for _ in range(full - len(there[node]))]
         for demand, node in zip(others, places, strict=False):
             put(demand, node)
     return there
@@ -302,19 +282,18 @@ def simulate(options: argparse.Namespace) -> tuple[dict[str, Any], list[Quality]
     full = options.nodes * options.pods
     demands = [demand_of(flow_size(draw), link) for _ in range(round(full * (1 + options.turnover)))]
     by_score = extender(PlacementMode.SCORE)
-    policies: list[tuple[str, Choose, AbstractContextManager[None]]] = [
-        ("random", at_random, nullcontext()),
-        ("spreading", spread, nullcontext()),
-        ("extender, prefer", extender(PlacementMode.PREFER), nullcontext()),
-        ("extender, score", by_score, nullcontext()),
-        *((f"score, without {term}", by_score, without(term)) for term in ("waiting", "harm", "slowdown", "room")),
-        *((f"score, slowdown at {price}", by_score, priced(price)) for price in (5, 50, 150)),
+    policies: list[tuple[str, Choose, CostModel]] = [
+        ("random", at_random, DEFAULT_COST_MODEL),
+        ("spreading", spread, DEFAULT_COST_MODEL),
+        ("extender, prefer", extender(PlacementMode.PREFER), DEFAULT_COST_MODEL),
+        ("extender, score", by_score, DEFAULT_COST_MODEL),
+        *((f"score, without {term}", by_score, model) for term, model in WITHOUT.items()),
+        *((f"score, slowdown at {price}", by_score, CostModel(slowdown=price)) for price in (5, 50, 150)),
     ]
     found = []
-    for name, choose, changed in policies:
-        nodes = Nodes(options.nodes, link)
-        with changed:
-            live = fill(nodes, choose, demands, full, random.Random(options.seed), candidates=options.candidates)
+    for name, choose, model in policies:
+        nodes = Nodes(options.nodes, link, model=model)
+        live = fill(nodes, choose, demands, full, random.Random(options.seed), candidates=options.candidates)
         found.append(judged(name, nodes))
     about = {
         "nodes": options.nodes, "pods": full, "ended": len(demands) - full, "link_gbit": options.link,

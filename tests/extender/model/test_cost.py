@@ -7,15 +7,18 @@ from hypothesis import strategies as st
 
 from extender.model.cost import (
     CEILING,
+    DEFAULT_COST_MODEL,
     LONGEST,
-    SLOWDOWN,
     LinkLoad,
     placement_cost,
     slowdown,
     utilisation_with,
     waiting,
 )
+from footprint.units import MAX_RATE, MIN_RATE
 from tests.extender.builders import LINK, M
+
+SLOWDOWN = DEFAULT_COST_MODEL.slowdown
 
 
 @pytest.mark.parametrize(
@@ -94,7 +97,14 @@ def test_a_fuller_link_never_slows_less(wanted: float, one: float, other: float,
         # 60 M more beside 100 M: W(0.8) - W(0.5) = 4 - 1, for two mice 6; 80 M are free.
         (60, False, LinkLoad(LINK, LINK, tx=100 * M, elephants=1, mice=2), 0.0, 6.0, 0.0),
         # On a full link no mouse waits longer than before, but both elephants take twice as long: 15 * 2.
-        (180, False, LinkLoad(LINK, LINK, tx=190 * M, elephants=1, mice=2), 0.0, 0.0, 2 * SLOWDOWN),
+        (
+            180,
+            False,
+            LinkLoad(LINK, LINK, tx=190 * M, elephants=1, mice=2),
+            0.0,
+            0.0,
+            2 * SLOWDOWN,
+        ),
         # Mixed: its own mice wait W(0.5) = 1; its 40 M raise one mouse from 1 to W(0.7) = 7/3.
         (40, True, LinkLoad(LINK, LINK, tx=100 * M, elephants=1, mice=1), 1.0, 4 / 3, 0.0),
         (0, False, LinkLoad(LINK, LINK, tx=190 * M, mice=9), 0.0, 0.0, 0.0),
@@ -115,7 +125,8 @@ def test_an_elephant_joins_another_rather_than_two_mice_and_one_mouse_rather_tha
 
 
 rates = st.floats(0, 1e15)
-links = st.builds(LinkLoad, rates, rates, rates, rates, st.integers(0, 1000), st.floats(0, 1e4))
+capacities = st.just(0.0) | st.floats(MIN_RATE, MAX_RATE)
+links = st.builds(LinkLoad, capacities, capacities, rates, rates, st.integers(0, 1000), st.floats(0, 1e4))
 
 
 @given(rates, rates, st.booleans(), links)

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from extender.model.demand import Demand, Origin
 from extender.model.pods import PodInfo
 from extender.model.snapshot import NodeView
-from extender.placement.filtering import effective_placement, filter_nodes, unsuitable
+from extender.placement.filtering import effective_placement, filter_nodes
+from extender.placement.node_verdict import unsuitable
 from footprint.classes import TrafficClass
 from footprint.declared import Declared, PlacementMode
 from tests.extender.builders import (

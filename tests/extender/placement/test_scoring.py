@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from extender.model.cost import placement_cost
 from extender.model.demand import Demand
-from extender.placement.scoring import BEST, NEUTRAL, node_cost, score_nodes, to_scores
+from extender.placement.node_verdict import node_cost
+from extender.placement.scoring import BEST, NEUTRAL, score_nodes, to_scores
 from tests.extender.builders import A_MOUSE, AN_ELEPHANT, MIXED, M, cluster, elephant, mouse, unknown, view
 
 

@@ -9,15 +9,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from extender.model.cost import LinkLoad
+from extender.model.cost import CostModel, LinkLoad
 from extender.model.demand import Demand, Origin
 from extender.model.snapshot import NodeState, NodeView
-from extender.placement.scoring import node_cost
+from extender.placement.node_verdict import node_cost
 from footprint.classes import TrafficClass
 from footprint.declared import PlacementMode
 from lab.bench.extender import placement_quality
 from lab.bench.extender.placement_quality import (
     DATA_MINING,
+    WITHOUT,
     Choose,
     Nodes,
     at_random,
@@ -28,10 +29,8 @@ from lab.bench.extender.placement_quality import (
     judged,
     lower_bound,
     packed,
-    priced,
     quality,
     spread,
-    without,
 )
 from lab.controlplane import scheduler_config
 
@@ -192,11 +191,19 @@ def test_every_policy_answers_a_candidate(choose: Choose) -> None:
     assert {choose(nodes, demand, names, draw) for demand in (MOUSE, elephant(G)) for _ in range(5)} <= set(names)
 
 
-def test_switching_a_term_off_is_undone_afterwards() -> None:
+def test_a_model_without_a_term_prices_everything_else_alike() -> None:
     full = NodeView("a", NodeState.KNOWN, link=LinkLoad(LINK, LINK, tx=LINK, elephants=1))
-    before = node_cost(elephant(LINK), full)
-    with without("slowdown"):
-        assert node_cost(elephant(LINK), full) == 0
-    with priced(150):
-        assert node_cost(elephant(LINK), full) == pytest.approx(10 * before)
-    assert node_cost(elephant(LINK), full) == before > 0
+    usual = node_cost(elephant(LINK), full)
+    assert node_cost(elephant(LINK), full, model=WITHOUT["slowdown"]) == 0 < usual
+    assert node_cost(elephant(LINK), full, model=WITHOUT["room"]) == usual
+    assert node_cost(elephant(LINK), full, model=CostModel(slowdown=150)) == pytest.approx(10 * usual)
+
+
+def test_a_clusters_tables_use_its_model() -> None:
+    draw, free_of_charge = random.Random(1), CostModel(0.0, 0.0, 0.0, 0.0)
+    nodes = Nodes(2, LINK, model=free_of_charge)
+    nodes.place("node-0000", elephant(LINK), 1)
+    for number in (2, 3):
+        nodes.place("node-0001", QUIET, number)
+    chosen = extender(PlacementMode.SCORE)(nodes, elephant(LINK), list(nodes.bound), draw)
+    assert chosen == "node-0000", "nothing costs anything: the node with the fewest pods is taken"
