@@ -47,7 +47,7 @@ wild_pods = st.builds(
 
 
 @st.composite
-def annotations(draw: st.DrawFn) -> str:
+def any_annotation(draw: st.DrawFn) -> str:
     """A footprint of any content that the contract allows, or near it; not quantised by our encoder."""
     pods = [{**pod, "cls": pod["cls"].value} for pod in draw(st.lists(wild_pods, max_size=6))]
     link: Any = st.fixed_dictionaries({"tx": wild_rates, "rx": wild_rates})
@@ -91,7 +91,7 @@ def responses(seen: Snapshot, declared: Declared, mode: PlacementMode) -> list[b
 BESIDE_NOTHING = snapshot("")
 
 
-@given(annotations(), demands, st.sampled_from(PlacementMode))
+@given(any_annotation(), demands, st.sampled_from(PlacementMode))
 @example(json.dumps({"v": 1, "src": "e", "cap": {"tx": 0, "rx": 5e-324}, "el": {"rx": 1}}),
          Declared(TrafficClass.ELEPHANT, 150 * M), PlacementMode.PREFER)  # fmt: skip
 def test_no_annotation_changes_another_nodes_verdict(text: str, declared: Declared, mode: PlacementMode) -> None:
@@ -102,7 +102,7 @@ def test_no_annotation_changes_another_nodes_verdict(text: str, declared: Declar
         assert responses(seen, declared, mode) == responses(BESIDE_NOTHING, declared, mode)
 
 
-@given(annotations(), demands)
+@given(any_annotation(), demands)
 def test_every_annotation_can_be_explained(text: str, declared: Declared) -> None:
     pod = pod_info("asked", ns="asked-only", declared=declared)
     told = explain(pod, [*NAMES, LIAR], snapshot(text), patient(), 100.0)
