@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a lab consists of: its settings, and everything that follows from them without touching the machine."""
+"""The settings of a lab, and what follows from them without touching the machine."""
 
 from __future__ import annotations
 

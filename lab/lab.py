@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """A whole cluster on one machine as a context manager: fabric, control plane, nodes, agents, extender.
 
-Enters: a LabConfig. Leaves: a ready cluster and handles on every part of it. Guarantees: whatever the reason for
-leaving (end of the block, exception, Ctrl-C, SIGTERM), processes, namespaces and files are gone afterwards; after
-a SIGKILL the next start removes them.
+Enters: a LabConfig. Leaves: a ready cluster and handles on every part of it. Guarantees: processes, namespaces and
+files are gone after the block, whatever ended it (an exception, Ctrl-C, SIGTERM, SIGHUP). After a SIGKILL the next
+start removes them.
 
-The API server is only reachable inside the lab's own namespaces. So entering a lab moves the *calling thread* into
-the control plane's network namespace, and leaving moves it back; threads started in between inherit it, those
-started before do not. Enter and leave on one thread, the one that lives longest.
+The API server can be reached only inside the lab's own namespaces. So entering a lab moves the *calling thread*
+into the control plane's network namespace, and leaving moves it back. Threads that start in between inherit the
+namespace. Enter and leave on one thread, the one that lives longest.
 """
 
 from __future__ import annotations
@@ -113,7 +113,7 @@ class Lab:
         return done.stdout
 
     def logs(self, component: str) -> Path:
-        """Log of ``etcd``, ``kube-...``, ``nodes``, ``extender``, ``nodeagent-NODE`` or something spawned."""
+        """The log of ``etcd``, ``kube-...``, ``nodes``, ``extender``, ``nodeagent-NODE`` or something spawned."""
         return self.dir / "logs" / f"{component}.log"
 
     @property

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a lab needs of the machine before anything is started: root, a few programs and connection tracking in the
-kernel; else one clear line."""
+"""What a lab needs of the machine: root, a few programs, and connection tracking in the kernel.
+
+Guarantees: what is missing becomes one LabError of one line that names the remedy, before anything is started.
+"""
 
 from __future__ import annotations
 

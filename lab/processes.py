@@ -2,9 +2,11 @@
 """Supervised child processes: each in its own process group, with a log file, gone when the driver is gone.
 
 Enters: an argument vector, a network namespace, a log path. Leaves: a running Process. Guarantees: a child does
-not outlive the driver, even one killed by SIGKILL (the kernel kills the child when the thread that started it
-ends, so start children from a thread that lives as long as they should); ``stop`` always ends it; a failure to
-become ready raises LabError with the last lines of the child's log.
+not outlive the driver, even a driver killed by SIGKILL. ``stop`` always ends the child. A child that does not
+become ready raises LabError with the last lines of its log.
+
+The kernel kills a child when the thread that started it ends. So start children from a thread that lives as long
+as they should.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ from lab.errors import LabError
 from lab.network import netns as namespaces
 
 POLL_SECONDS: Final = 0.05
-"""How often readiness is asked for: quick enough not to add to start-up, cheap enough for a busy machine."""
+"""Seconds between two checks of readiness."""
 
 STOP_GRACE_SECONDS: Final = 5.0
 """How long a child has between SIGTERM and SIGKILL."""
@@ -60,7 +62,7 @@ class Process:
 
     def stop(self, sig: int = signal.SIGTERM, grace: float = STOP_GRACE_SECONDS) -> int:
         """End the child with ``sig``, its whole group with SIGKILL after ``grace`` seconds. Returns its status."""
-        self.send(sig)  # signal 0 is none: it was sent before
+        self.send(sig)  # signal 0 sends nothing: the caller has sent one already
         with suppress(subprocess.TimeoutExpired):
             self._popen.wait(grace)
         # Also for a child that has ended: what it started is in its group, and the group's id stays taken

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Find the programs of the control plane: those at hand when their versions fit, else those built earlier.
+"""Find the programs of the control plane: installed ones whose versions fit, else those built earlier.
 
-Enters: $KUBEBUILDER_ASSETS, PATH, the cache. Leaves: a path per program. Guarantees: a program is only used when
-it answers with the pinned Kubernetes minor (kubectl: at most one minor off, as Kubernetes supports; etcd: the
-pinned major.minor). What is missing, ``lab.controlplane.build`` makes.
+Enters: $KUBEBUILDER_ASSETS, PATH, the cache. Leaves: a path for each program. Guarantees: a program is used only
+when it reports the pinned Kubernetes minor version (kubectl: at most one minor off, as Kubernetes supports; etcd:
+the pinned major and minor). ``lab.controlplane.build`` builds what is missing.
 """
 
 from __future__ import annotations

@@ -125,7 +125,7 @@ def controller_manager(program: Path, pki: Pki, kubeconfig: Path) -> list[str]:
         f"--service-account-private-key-file={pki.service_account_key}",
         f"--root-ca-file={pki.ca}",
         f"--controllers={controllers}",
-        "--allocate-node-cidrs=false",  # the kubelet stand-in brings its nodes' pod ranges
+        "--allocate-node-cidrs=false",  # lab.nodes gives its nodes their pod ranges
         "--controller-shutdown-timeout=1s",
         "--kube-api-qps=1000",  # the default of 20 would be measured instead of the cluster
         "--kube-api-burst=2000",

@@ -2,8 +2,8 @@
 """A running control plane: etcd, kube-apiserver, kube-controller-manager, kube-scheduler.
 
 Enters: the programs, a directory, a network namespace. Leaves: a ready API and an admin kubeconfig. Guarantees:
-``start`` returns when the API server is ready, ``stop`` ends everything that was started; a component that fails
-is reported with the last lines of its log. Readiness is asked on loopback: call from inside the namespace.
+``start`` returns when the API server is ready. ``stop`` ends everything that was started. An error about a
+component shows the last lines of its log. Readiness is checked on loopback, so call from inside the namespace.
 """
 
 from __future__ import annotations

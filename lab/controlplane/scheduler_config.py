@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The lab's kube-scheduler configuration: the shipped example with the lab's paths, so that it is what we test.
+"""The lab's kube-scheduler configuration: the shipped example, so that tests cover it, with the lab's paths.
 
 Enters: the text of ``manifests/scheduler/kube-scheduler-config.yaml``. Leaves: the configuration as JSON (which
 kube-scheduler reads as YAML). Pure.

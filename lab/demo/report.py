@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a run measured, as a table, JSON and a picture.
+"""A run's measurements as a table, JSON and a picture.
 
 Enters: ``RunReport`` values. Leaves: text for the terminal and two files. Every figure is from the run itself.
 """

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From what pods printed and what the API showed to a RunReport. Pure.
+"""One run's report from its pods' output and the API's events: pure.
 
-Enters: the traffic programs' JSON lines, by pod, and ``Seen``. Guarantees: a pod without a result is named in
-``unplaced``, a request without an answer is counted as slow, never left out silently.
+Enters: the traffic programs' JSON lines, by pod, and ``Seen``. Leaves: a RunReport. Guarantees: a pod without a
+result is named in ``unplaced``, and a request without a response counts as slow. Nothing is left out silently.
 """
 
 from __future__ import annotations

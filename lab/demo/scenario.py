@@ -1,15 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What arrives in the demo's cluster, and when. Pure: a seed in, a timeline of manifests out.
+"""Which workloads arrive in the demo's cluster, and when: pure.
 
-The same timeline is played twice, so that the schedulers meet the same pods in the same order:
+Enters: a seed. Leaves: a timeline of manifests. Both schedulers meet the same pods in the same order:
 
-1. History: elephant Jobs and a mouse of the workloads that come again later. They end; what was measured of them
-   is what makes their successors known. Annotations of the template declare the others.
-2. Arrivals: mice and elephants interleaved in seeded order, about one a second.
+1. History: elephant Jobs and a mouse of workloads that come again later. They run and end. What was measured of
+   them predicts the later ones. Annotations of the template declare the others.
+2. Arrivals: mice and elephants mixed in seeded order, about one a second.
 3. A burst: several elephants at once, while the earlier ones still run.
 
-Elephants send as fast as TCP allows to a host outside the cluster; mice keep a fixed rate of small requests to a
-server outside, each timed from when it was due.
+Elephants send to a host outside the cluster as fast as TCP allows. Mice send small requests to a server outside at
+a fixed rate, and each is timed from when it was due.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Did the demo show what it is for? The acceptance rule, applied to two runs. Pure.
+"""The acceptance rule of the demo, applied to its two runs: pure.
 
-Mice must be far better off and elephants must not pay for it: with Traffic Footprint the p99 of mice is at most a
-fifth of the default scheduler's, and the elephants' goodput is not lower. Runs with a pod that has no result show
-nothing.
+With Traffic Footprint, the p99 of mice must be at most a fifth of the default scheduler's, and the goodput of
+elephants must not be lower. Runs in which a pod has no result are not accepted.
 """
 
 from __future__ import annotations

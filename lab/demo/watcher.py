@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the API showed during a run: where pods went, when Nodes were annotated.
+"""Where pods went and when Nodes were annotated during a run.
 
-Enters: watch events. Leaves: plain values with the machine's monotonic time, the clock that the traffic programs
-print too. Effects: two watches, each in its own thread.
+Enters: watch events. Leaves: plain values with the machine's monotonic time, which the traffic programs print too.
+Effects: two watches, each in its own thread.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """iproute2 and nftables, one program start for many commands.
 
-In: scripts as text. Out: their effect inside one namespace. A failing line raises CommandError with the tool's
-own message and the line it complained about.
+Enters: scripts as text. Leaves: their effect inside one namespace. Guarantees: a failing line raises CommandError
+with the tool's own message and that line.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The lab's fabric: a bridge, the nodes on it with shaped uplinks, the control plane and a host outside.
+"""The lab's network: a bridge, nodes on it with shaped uplinks, the control plane and a host outside.
 
-In: a lab's id and its nodes. Out: namespaces ``tf-<id>-*`` wired, addressed, routed and shaped. Guarantees:
-nothing in the machine's own namespace; IPv4 and IPv6 usable at once (no duplicate address detection, no address
-resolution on the way); conntrack with byte counts active on every node; ``destroy`` removes everything whose
-name carries the lab's id, whoever made it.
+Enters: a lab's id and its nodes. Leaves: namespaces ``tf-<id>-*`` with links, addresses, routes and shaping.
+Guarantees: nothing is made in the machine's own namespace. IPv4 and IPv6 work at once: there is no duplicate
+address detection and no address resolution. Conntrack counts bytes on every node. ``destroy`` removes everything
+whose name carries the lab's id, whoever made it.
 """
 
 from __future__ import annotations

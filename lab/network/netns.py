@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Named network namespaces: made, found, entered, emptied and removed.
 
-In: names. Out: namespaces under /run/netns, as ``ip netns`` keeps them. Guarantees: a namespace comes with its
-loopback up; deleting one first ends every process inside, never this one; deleting what is not there is no error.
+Enters: names. Leaves: namespaces under /run/netns, as ``ip netns`` keeps them. Guarantees: the loopback of a new
+namespace is up. Deleting a namespace first ends every process inside, but never this one. Deleting a namespace
+that does not exist is no error.
 """
 
 from __future__ import annotations

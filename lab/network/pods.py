@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """A pod's own namespace behind its node: one link, one IPv4 and one IPv6 address, a default route.
 
-In: names and addresses. Out: a namespace whose eth0 reaches its node, other pods and (masked by the node) the
-outside. Guarantees: usable for both families as soon as ``create`` returns, because neighbours are permanent
-entries on both ends; a failed ``create`` leaves nothing behind; ``destroy`` may be repeated.
+Enters: names and addresses. Leaves: a namespace whose eth0 reaches its node, other pods and the outside (which
+sees the node's address). Guarantees: both families work as soon as ``create`` returns, because both ends have
+permanent neighbour entries. A failed ``create`` leaves nothing behind. ``destroy`` may be repeated.
 
-Routed like Calico: the node has a route to exactly the pod's addresses, the pod sends everything to a link-local
-next hop that exists only as a neighbour entry. No bridge, so every packet of a pod passes its node's IP hooks
-once, and the node's conntrack sees it.
+Pods are routed as Calico routes them. The node has a route to exactly the pod's addresses. The pod sends
+everything to a link-local next hop that exists only as a neighbour entry. There is no bridge, so each packet of a
+pod passes its node's IP hooks once, and the node's conntrack sees it.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A node's standing nftables rules: connection tracking on, and pods masked behind the node when they leave.
+"""A node's lasting nftables rules: they switch connection tracking on and masquerade pods that leave the cluster.
 
-Out: one nft script. Service addresses are a table of their own (lab.network.services), replaced as they change.
+Leaves: one nft script. Service addresses have a table of their own (``lab.network.services``).
 """
 
 from __future__ import annotations

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Service addresses by DNAT in each node's namespace: what kube-proxy does, without kube-proxy.
+"""Service addresses by DNAT in each node's namespace, as kube-proxy does it: pure.
 
-In: Services and EndpointSlices as the API gives them (JSON). Out: one nft script, the same for every node, that
-replaces the whole table in one transaction. Pure; applying it is lab.network.commands.nft. TCP, UDP and SCTP,
-IPv4 and IPv6; each new connection goes to an endpoint drawn at random. A Service address without a ready endpoint,
-or a port it does not have, answers "port unreachable". Left out: session affinity, node ports, external addresses.
+Enters: Services and EndpointSlices as JSON. Leaves: one nft script, the same for every node, which replaces the
+whole table in one transaction (``lab.network.commands.nft`` applies it). Guarantees: TCP, UDP and SCTP work over
+IPv4 and IPv6, and each new connection goes to a random endpoint. A Service address without a ready endpoint
+answers "port unreachable", and so does a port that the Service lacks. There is no session affinity, and there are
+no node ports and no external addresses.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Link capacity: a rate and one plain FIFO, the queue that makes mice wait behind elephants.
+"""A link's capacity: a rate and one plain FIFO, the queue in which mice wait behind elephants.
 
-In: an interface and its capacity in bit/s. Out: ``tc`` lines. Egress only: a link is shaped in both directions
-by shaping the node's end (transmit) and the bridge's port (receive).
+Enters: an interface and its capacity in bit/s. Leaves: ``tc`` lines. They shape what an interface sends. So a link
+is shaped in both directions at its two ends: the node's interface and the bridge's port.
 """
 
 from __future__ import annotations

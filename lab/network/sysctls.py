@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Kernel settings of the lab's namespaces, pinned so that a measurement does not depend on the machine's own.
+"""Kernel settings of the lab's namespaces, fixed so that no measurement depends on the machine's own.
 
-A new namespace takes several of these from the machine's root namespace: with another congestion control there,
-elephants would queue differently and every figure would change. Paths are below /proc/sys/net.
+A new namespace inherits several of these from the machine's root namespace. Another congestion control there would
+change how elephants queue, and so every figure. Paths are below /proc/sys/net.
 """
 
 from __future__ import annotations

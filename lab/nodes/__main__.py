@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``python -m lab.nodes``: one process that is the kubelet of all of a lab's nodes.
+"""``python -m lab.nodes``: one process that plays the kubelet and kube-proxy of all nodes of a lab.
 
-Runs in the control plane's namespace until SIGTERM; then every pod's process is stopped and its namespace removed.
+Enters: the lab's id and folder, an administrator's kubeconfig, a file of node descriptions. Runs in the control
+plane's namespace until SIGTERM. Guarantees: it then stops every pod's process and removes its namespace.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         nodes = read_nodes(options.nodes)
         _check_namespaces(options.lab_id, nodes)
-        api = connect(str(options.kubeconfig), user_agent="lab-kubelet")
+        api = connect(str(options.kubeconfig), user_agent="lab-nodes")
     except ClusterConfigError as error:
         fail(str(error), "use the lab's admin kubeconfig")
     except LabError as error:
@@ -88,7 +89,7 @@ def _serve(
     for run in (Registrar(api, list(nodes.values())).run, proxy.run):
         threads.append(threading.Thread(target=run, args=(stop,), daemon=True))
         threads[-1].start()
-    _log.info("kubelet runs", nodes=list(nodes))
+    _log.info("nodes run", nodes=list(nodes))
     stop.wait()
     proxy.wake()
     for watch in watches:
@@ -96,7 +97,7 @@ def _serve(
     for thread in threads:
         thread.join(1.0)
     clean = pods.shut_down(SHUT_DOWN_SECONDS)
-    _log.info("kubelet stopped", every_pod_stopped=clean)
+    _log.info("nodes stopped", every_pod_stopped=clean)
     return 0 if clean else 1
 
 
@@ -107,7 +108,7 @@ def _check_namespaces(lab_id: str, nodes: Sequence[NodeDescription]) -> None:
 
 
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m lab.nodes", description="The lab's kubelet stand-in.")
+    parser = argparse.ArgumentParser(prog="python -m lab.nodes", description="Plays all nodes of a lab.")
     parser.add_argument("--lab-id", required=True, type=_lab_id)
     parser.add_argument("--dir", required=True, type=Path, help="the lab's directory; logs go to DIR/pods/")
     parser.add_argument("--kubeconfig", required=True, type=Path)

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A pod of the API → what is to be run: pure.
+"""What to run for a pod: pure.
 
-In: a Pod as JSON. Out: a PodPlan. Guarantees: anything the lab cannot run becomes ``error``, a sentence for the
-pod's status, never an exception. The first container alone is run; its image is ignored, its command is required.
+Enters: a Pod as JSON. Leaves: a PodPlan. Guarantees: for a pod that the lab cannot run, ``error`` is a sentence
+for the pod's status, and no exception is raised. The lab runs the first container alone. It ignores the image and
+requires a command.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ _KEYED: Final = re.compile(r"metadata\.(labels|annotations)\['([^']+)'\]")
 
 @dataclass(frozen=True, slots=True)
 class EnvVar:
-    """A variable with its value, or with the name of a field known only once the pod has its addresses."""
+    """A variable with its value, or with a field that is known once the pod has its addresses."""
 
     name: str
     value: str = ""
@@ -29,7 +30,7 @@ class EnvVar:
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """Addresses a pod got: its own and its node's, IPv4 first."""
+    """A pod's own addresses and its node's, IPv4 first."""
 
     pod_ips: tuple[str, ...]
     host_ips: tuple[str, ...]
@@ -37,7 +38,7 @@ class Placement:
 
 @dataclass(frozen=True, slots=True)
 class PodPlan:
-    """Everything the kubelet does with one pod."""
+    """All that the lab runs for one pod, and where."""
 
     uid: str
     namespace: str
@@ -51,11 +52,11 @@ class PodPlan:
     host_network: bool
     restart_policy: str
     error: str
-    """Why it cannot be run; empty when it can."""
+    """Why the lab cannot run it; empty when it can."""
     grace: float | None
-    """Seconds between SIGTERM and SIGKILL once its deletion was asked for; None until then."""
+    """Seconds between SIGTERM and SIGKILL once its deletion was requested; None before."""
     ended: bool
-    """Its phase says that it ran already."""
+    """Whether its phase is Succeeded or Failed."""
 
     @property
     def path(self) -> str:

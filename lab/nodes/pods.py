@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pods of the API → workers: a new pod gets one, a changed or vanished one is told.
+"""One worker for each pod: started for a new pod, told when the pod changes or disappears.
 
-In: a reflector's calls, from its one thread. Guarantees: one worker for each UID, ever; pods that ended before
-this kubelet saw them are not run again, only their deletion is confirmed.
+Enters: a reflector's calls, all from one thread. Leaves: orders to workers. Guarantees: a UID never gets a second
+worker. A pod that had ended before this process saw it is not run again; only its deletion is confirmed.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class PodDispatcher:
             worker.tell(Order.ABANDON)
 
     def shut_down(self, timeout: float) -> bool:
-        """Stop every pod; whether all were gone within ``timeout`` seconds. For when the reflector has stopped."""
+        """Stop every pod once the reflector has stopped. Returns whether all ended within ``timeout`` seconds."""
         workers = list(self._workers.values())
         for worker in workers:
             worker.tell(Order.SHUT_DOWN)

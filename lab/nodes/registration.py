@@ -26,7 +26,7 @@ from lab.nodes.status import stamp
 LEASE_SECONDS: Final = 40
 RENEW_SECONDS: Final = 10.0
 STATUS_SECONDS: Final = 300.0
-"""A status that did not change is sent this seldom, as a kubelet does: each write goes to every watcher."""
+"""A kubelet reports an unchanged status this seldom, because each write goes to every watcher."""
 RETRY_SECONDS: Final = 0.5
 MAX_PODS: Final = 110
 

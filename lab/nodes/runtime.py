@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The effects of one pod: its addresses, its namespace, its process.
 
-In: plans. Out: Sandboxes (where a pod lives) and Containers (its running process). Guarantees: a container dies
-with the thread that started it, so with the kubelet; addresses are reused as late as possible.
+Enters: plans. Leaves: a Sandbox (where a pod lives) and a ContainerProcess (its running process). Guarantees: a
+container ends with the thread that started it, so it never outlives the lab's nodes. An address that became free
+is used again as late as possible.
 """
 
 from __future__ import annotations
@@ -24,10 +25,10 @@ from lab.nodes.plan import Placement, PodPlan, command, environment
 from lab.nodes.registration import NodeDescription
 
 PASSED_ON: Final = ("PATH", "HOME", "LANG")
-"""The kubelet's own variables that a container gets besides its own."""
+"""Environment variables of this process that every container gets besides its own."""
 
 CONCURRENT_SETUPS: Final = 4
-"""Namespaces made at the same time; more would only queue for the kernel's network lock."""
+"""Namespaces made at the same time. More would wait for the kernel's network lock."""
 
 
 class AddressPool:
@@ -66,7 +67,7 @@ class ContainerProcess:
         self.pidfd = os.pidfd_open(popen.pid)
 
     def signal(self, number: int) -> None:
-        """To the first process alone, as a container's stop signal goes to its init."""
+        """Send ``number`` to the first process alone, as a container's init gets the stop signal."""
         with suppress(ProcessLookupError):
             self._popen.send_signal(number)
 
@@ -77,7 +78,7 @@ class ContainerProcess:
         return bool(poller.poll(max(0.0, timeout) * 1000))
 
     def finish(self) -> int:
-        """Kill whatever is left of its process group and collect it; the return code (negative: signal)."""
+        """Kill what is left of its process group and wait for it. Returns the exit code, negative for a signal."""
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(self._popen.pid, signal.SIGKILL)
         code = self._popen.wait()
@@ -112,7 +113,7 @@ class PodRuntime:
             v4, v6 = addresses.pod_addresses(node.index, number)
             link = pods.plan(self._lab_id, self.node_namespace(plan.node), plan.uid, v4, v6)
             with self._setups:
-                pods.destroy(link)  # an earlier kubelet's, if there was one
+                pods.destroy(link)  # left by an earlier process, if any
                 pods.create(link)
         except BaseException:
             self._pools[plan.node].give_back(number)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Services and EndpointSlices as they change → every node's DNAT rules.
+"""Every node's DNAT rules, kept equal to the cluster's Services and EndpointSlices.
 
-In: two reflectors' calls. Out: one nft transaction for each node, a moment after the last change of a burst, and
-only when the rules differ from those in force.
+Enters: two reflectors' calls. Leaves: one nft transaction for each node, DEBOUNCE_SECONDS after the last change of
+a burst. Guarantees: rules that are in force already are not applied again, and a refused transaction is retried.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is known about a pod → the status it has in the API: pure.
+"""A pod's status for the API: pure.
 
-In: a plan, its addresses and its container's state. Out: the body of a strategic-merge patch of ``/status``, in
-which lists merge by key: conditions that others own, such as PodScheduled, stay.
+Enters: a plan, its addresses and its container's state. Leaves: the body of a strategic merge patch of
+``/status``. Guarantees: conditions that others own, such as PodScheduled, stay, because lists merge by key in such
+a patch.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from lab.nodes.plan import Placement, PodPlan
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """Not running: about to be started again, or it cannot be."""
+    """Not running: about to be started again, or unable to start."""
 
     reason: str
     message: str
@@ -49,11 +50,11 @@ State = Waiting | Running | Terminated
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """All that a pod's status is made from."""
+    """All that a pod's status is built from."""
 
     placement: Placement
     accepted: float
-    """When the kubelet first saw the pod, seconds since the epoch."""
+    """When the node first saw the pod, seconds since the epoch."""
     state: State
     last: Terminated | None = None
     restarts: int = 0

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The life of one pod, in a thread of its own that sleeps in poll(2) between events.
 
-In: a plan, then word that its deletion was asked for, that it vanished from the API, or that the kubelet stops.
-Out: a namespace, a process, statuses in the API; in the end nothing of them. Guarantees: whatever happens the
-process is ended and the namespace removed; a pod replaced by a namesake is never written to.
+Enters: a plan, then orders: delete the pod, abandon it because it left the API, or shut down. Leaves: a namespace,
+a process, statuses in the API. Guarantees: the process is ended and the namespace removed, whatever happens. Where
+another pod has taken the name, that pod is never written to.
 """
 
 from __future__ import annotations
@@ -32,22 +32,22 @@ from lab.nodes.runtime import ContainerProcess, PodRuntime, Sandbox
 STABLE_SECONDS: Final = 30.0
 """After running this long a container's next restart is quick again."""
 STOP_GRACE_SECONDS: Final = 1.0
-"""Between SIGTERM and SIGKILL when the kubelet itself stops."""
+"""Between SIGTERM and SIGKILL when the lab's nodes shut down."""
 
 _log = structlog.get_logger()
 
 
 class Order(IntEnum):
-    """What a worker was told; later ones override earlier ones."""
+    """What a worker is to do. A higher order overrides a lower one."""
 
     RUN = 0
-    DELETE = 1  # asked for through the API: stop gracefully, then confirm
+    DELETE = 1  # requested through the API: stop within the grace period, then confirm
     ABANDON = 2  # the pod is no longer in the API: stop at once
-    SHUT_DOWN = 3  # the kubelet stops: leave the API alone
+    SHUT_DOWN = 3  # the nodes shut down: leave the API alone
 
 
 class PodWorker:
-    """One pod; ``start`` it once, then tell it of changes."""
+    """One pod. Call ``start`` once, then ``tell`` it each change."""
 
     def __init__(self, api: ApiClient, runtime: PodRuntime, plan: PodPlan) -> None:
         self.plan = plan
@@ -66,7 +66,7 @@ class PodWorker:
         self._thread.start()
 
     def tell(self, order: Order, grace: float = 0.0) -> None:
-        """A new order; one that asks for less than an earlier one changes nothing, a shorter grace does."""
+        """Give a new order. One lower than the current order is ignored; a shorter grace period is not."""
         with self._lock:
             if order < self._order or (order == self._order and grace >= self._grace):
                 return
@@ -105,7 +105,7 @@ class PodWorker:
         finally:
             self._runtime.remove(self.plan, sandbox)
         if isinstance(self._facts.state, status.Terminated):
-            # Reported once everything is gone, so that who sees a finished pod finds no trace of its traffic.
+            # Report the end after everything is gone: whoever sees a finished pod finds no trace of its traffic.
             self._report(self._facts.state, final=True)
         self._wait_until_ordered()
 
@@ -152,14 +152,14 @@ class PodWorker:
         return status.ended(code, container.started, time.time())
 
     def _wait_until_ordered(self, pidfd: int = -1) -> bool:
-        """Sleep until told anything but to run, or until the process of ``pidfd`` has ended (then True)."""
+        """Sleep until an order other than RUN arrives, or the process of ``pidfd`` has ended (then True)."""
         while self._order == Order.RUN:
             if self._wait_for_order(None, pidfd):
                 return True
         return False
 
     def _end(self, container: ContainerProcess) -> None:
-        """SIGTERM and a grace period, unless the pod is gone already; a later order may shorten the grace."""
+        """Send SIGTERM and wait for the grace period, which a later order may shorten; abandoned: neither."""
         sent = time.monotonic()
         if self._order != Order.ABANDON:
             container.signal(signal.SIGTERM)
@@ -190,7 +190,7 @@ class PodWorker:
         self._send("DELETE", self.plan.path, body, "application/json")
 
     def _send(self, method: str, path: str, body: dict[str, Any], content_type: str) -> None:
-        """Send until the server has it; a pod that is gone or replaced needs no more words."""
+        """Repeat the request until the API server has it. Give up for a pod that is gone or replaced."""
         attempt = 0
         while self._order < Order.ABANDON:
             try:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the traffic programs share: their output, their end, their sockets, the kernel's word on a connection."""
+"""What the traffic programs share: JSON output, stopping, sockets, and the kernel's counters of a connection."""
 
 from __future__ import annotations
 

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Bulk TCP, one direction: ``elephant.py 10.0.0.1:5001 --seconds 30 --connections 2``.
 
-The far end is sink.py; it is waited for. Prints ``progress`` lines and a ``result``: bytes that the far end has
-acknowledged (or that were received, with --reverse) and the goodput made of them, never what only filled a buffer.
+The far end is sink.py, and this program waits until it listens. Prints ``progress`` lines and a ``result`` with
+bytes and goodput. Bytes count once the far end has acknowledged them (with --reverse: once received), never while
+they only fill a buffer.
 """
 
 from __future__ import annotations

@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Mice: small requests at a fixed rate, whatever the answers do: ``mouse.py 10.96.0.5:8080 --rate 100``.
+"""Mice: small requests at a fixed rate, however slow the responses: ``mouse.py 10.96.0.5:8080 --rate 100``.
 
-Open loop: each request has a time at which it is due, is sent then even while earlier ones are unanswered, and
-its latency counts from that time; so a stall shows in every request that fell due meanwhile, not in one. Requests
-go round robin over persistent connections (pipelined), or some over a new connection each, whose handshake counts.
-Prints ``progress`` lines and a ``result`` with counts and a latency histogram that merges (lab.traffic.histogram).
+The loop is open. Each request is due at a fixed time and is sent then, even while earlier ones have no response.
+Its latency counts from that time. So a stall shows in every request that fell due during it, not in one.
+
+Requests go round robin over persistent connections, pipelined. A share of them may use a new connection each, and
+its handshake counts. Prints ``progress`` lines and a ``result`` with counts and a latency histogram, which can be
+merged (``lab.traffic.histogram``).
 """
 
 from __future__ import annotations

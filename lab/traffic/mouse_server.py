@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Answers mice: TCP and UDP on one port, both families, one thread, no work beyond the answer.
+"""Responds to mice over TCP and UDP on one port, over IPv4 and IPv6, in one thread, and does no other work.
 
 Prints ``listening``, ``progress`` now and then, and ``result`` when stopped by SIGTERM.
 """

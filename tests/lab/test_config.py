@@ -16,7 +16,7 @@ def test_nodes_are_numbered_from_one() -> None:
     ]
 
 
-def test_the_kubelet_stand_in_is_told_capacity_and_size_of_each_node() -> None:
+def test_the_process_of_the_nodes_is_told_capacity_and_size_of_each_node() -> None:
     (node,) = LabConfig(nodes=1, node_cpu="4", node_memory="8Gi").node_descriptions()
     assert node == {"name": "node1", "index": 1, "link": "200M", "cpu": "4", "memory": "8Gi"}
 
