@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The reference of what is stored: the footprint annotation and the TrafficFootprint resource.
+
+Enters: the contract's models, the resource definition. Leaves: Markdown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import MISSING, fields
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+
+from footprint.classes import TrafficClass
+from footprint.codec import DecodeReason
+from footprint.declared import PlacementMode
+from footprint.models import LinkRates, NodeFootprint, PodFootprint
+from lab.docs.tables import attribute_docs, comments, markdown
+from nodeagent.sources.base import LossKind
+
+_CRD: Final = Path("manifests/base/crd.yaml")
+_NAMED: Final = {
+    "uid": "The pod's UID.", "ns": "Its namespace.", "name": "Its name.", "cls": "Its class.",
+    "rx": "The same, received.", "erx": "The same part of `rx`.", "v": "Version of this format.",
+    "tx": "Sent, bit/s.", "pods": "Running pods, largest first.",
+}  # fmt: skip
+"""What the code does not say, because the name says it there."""
+
+
+def wire_parts() -> dict[str, str]:
+    """What stands between the markers of the wire format's page."""
+    return {
+        "node": _fields(NodeFootprint),
+        "pod": _fields(PodFootprint),
+        "rates": _fields(LinkRates),
+        "classes": _enum(TrafficClass),
+        "decode-reasons": _plain(DecodeReason),
+        "losses": _enum(LossKind),
+    }
+
+
+def annotation_parts() -> dict[str, str]:
+    """What stands between the markers of the page of annotations."""
+    return {"placements": _enum(PlacementMode)}
+
+
+def resource_parts(checkout: Path) -> dict[str, str]:
+    """What stands between the markers of the TrafficFootprint's page."""
+    [version] = yaml.safe_load((checkout / _CRD).read_text())["spec"]["versions"]
+    schema = version["schema"]["openAPIV3Schema"]["properties"]
+    columns = [
+        [column["name"].upper(), f"`{column['jsonPath']}`", "`-o wide`" if column.get("priority") else ""]
+        for column in version["additionalPrinterColumns"]
+    ]
+    return {
+        "spec": _schema(schema["spec"]),
+        "status": _schema(schema["status"]),
+        "columns": markdown(["column", "field", "shown with"], columns),
+    }
+
+
+def _fields(cls: type[Any]) -> str:
+    told = attribute_docs(cls)
+    rows = []
+    for field in fields(cls):
+        default = "" if field.default is MISSING else _absent(field.default)
+        rows.append([f"`{field.name}`", _code(told.get(field.name) or _NAMED.get(field.name, "")), default])
+    return markdown(["key", "meaning", "absent means"], rows)
+
+
+def _absent(default: object) -> str:
+    if default == ():
+        return "none"
+    if isinstance(default, LinkRates):
+        return "0, 0"
+    return f"{default:g}" if isinstance(default, float) else str(default)
+
+
+def _code(text: str) -> str:
+    return text.replace("``", "`")
+
+
+def _enum(cls: type[StrEnum]) -> str:
+    told = comments(cls)
+    return markdown(["value", "meaning"], [[f"`{member.value}`", told.get(member.name, "")] for member in cls])
+
+
+def _plain(cls: type[StrEnum]) -> str:
+    return "".join(f"- `{member.value}`\n" for member in cls)
+
+
+def _schema(schema: Mapping[str, Any]) -> str:
+    return markdown(["field", "type", "meaning"], _rows(schema, ""))
+
+
+def _rows(schema: Mapping[str, Any], path: str) -> Iterator[list[str]]:
+    for name, inner in schema.get("properties", {}).items():
+        values = ": " + ", ".join(f"`{value}`" for value in inner["enum"]) if "enum" in inner else ""
+        yield [f"`{path}{name}`", inner["type"] + values, " ".join(inner.get("description", "").split())]
+        yield from _rows(inner, f"{path}{name}.")
