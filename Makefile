@@ -45,11 +45,14 @@ lock:  ## the pins and hashes of every Python package, from pyproject.toml
 controlplane: $(STAMP)
 	@$(BIN)/python -m lab.controlplane.build
 
-check: packages $(STAMP)  ## formatting, lint, types, import contracts
+check: packages $(STAMP)  ## formatting, lint, types, import contracts, words and links of the documentation
 	$(BIN)/ruff format --check $(TREES)
 	$(BIN)/ruff check $(TREES)
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
+	$(BIN)/codespell README.md CONTRIBUTING.md docs
+	$(BIN)/proselint --config .proselintrc.json -o compact check README.md CONTRIBUTING.md docs
+	$(BIN)/python -m lab.docs check
 
 unit: packages $(STAMP)  ## tests that need no privilege, on every processor (JOBS=1: on one)
 	$(BIN)/pytest --tier=unit $(RESUMED) -n $(JOBS) -m "not netns and not cluster and not kernel"

@@ -45,7 +45,7 @@ def _text(token: Token) -> str:
     words = []
     for child in token.children or ():
         if child.type == "code_inline":
-            words.append("code")
+            words.append("Code")
         elif child.type in ("softbreak", "hardbreak"):
             words.append(" ")
         elif child.type == "text":

@@ -22,7 +22,7 @@ def checkout(tmp_path: Path) -> Path:
         ".dockerignore": "*\n", "Dockerfile": "FROM x\n", "LICENSE": "", "LICENSES/x": "", "README.md": "",
         "requirements/runtime.txt": "a==1\n", "requirements/build.txt": "b==1\n", "footprint/keys.py": "",
         "pyproject.toml": '[project]\nversion = "1.2.3"\n', "nodeagent/cli.py": "", "bpf/a.c": "",
-        "extender/cli.py": "", "docs/images.md": "",
+        "extender/cli.py": "", "docs/README.md": "",
     }.items():  # fmt: skip
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(text)
@@ -56,7 +56,7 @@ def commit(checkout: Path) -> str:
         ("bpf/a.c", {"nodeagent"}),
         ("bpf/new.h", {"nodeagent"}),
         ("extender/cli.py", {"extender"}),
-        ("docs/images.md", set()),
+        ("docs/README.md", set()),
         ("footprint/__pycache__/keys.pyc", set()),
     ],
 )
@@ -72,7 +72,7 @@ def test_an_image_changes_with_what_goes_into_it_and_not_with_the_rest(
 
 def test_the_revision_is_the_last_commit_that_touched_what_goes_in(checkout: Path) -> None:
     first = git(checkout, "rev-parse", "HEAD")
-    (checkout / "docs/images.md").write_text("more")
+    (checkout / "docs/README.md").write_text("more")
     commit(checkout)
     assert inputs.of("extender", checkout).revision == first
     (checkout / "extender/cli.py").write_text("pass\n")
