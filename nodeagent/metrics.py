@@ -1,24 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
 """The agent's figures for Prometheus, its liveness and its readiness.
 
-Enters: ``Figures`` that the loop keeps, counts of the threads beside it. Leaves: ``/metrics``, ``/healthz`` (503
-once the loop has stood still for longer than ``stuck_after``; compiling before the first reading is no
-standstill) and ``/readyz`` (503 until the first reading as well). Collected when scraped, so that measuring pays
-nothing for it.
+Enters: ``Figures`` that the loop keeps, counts of the threads beside it. Leaves: metric families, and whether the
+loop is alive and measuring. It is not alive after standing still for longer than ``stuck_after``. Compiling before
+the first reading is no standstill, but no measuring either. Figures are collected when scraped, so that measuring
+pays nothing for it.
 """
 
 from __future__ import annotations
 
-import socket
-import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
-from wsgiref.simple_server import WSGIRequestHandler, make_server
+from typing import Final
 
-from prometheus_client import CollectorRegistry, Histogram, ProcessCollector, make_wsgi_app
-from prometheus_client.exposition import ThreadingWSGIServer
+from prometheus_client import CollectorRegistry, Histogram, ProcessCollector
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
@@ -153,57 +149,3 @@ def new_registry() -> tuple[CollectorRegistry, Histogram]:
         buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5),
     )  # fmt: skip
     return registry, durations
-
-
-class _Quiet(WSGIRequestHandler):
-    def log_message(self, format: str, *args: Any) -> None:
-        """Scrapes are not news."""
-
-
-class MetricsServer:
-    """Serves until closed. Raises OSError when the port cannot be had."""
-
-    def __init__(
-        self,
-        registry: CollectorRegistry,
-        host: str,
-        port: int,
-        *,
-        alive: Callable[[], bool],
-        ready: Callable[[], bool],
-    ) -> None:
-        metrics = make_wsgi_app(registry)
-        probes = {
-            "/healthz": (alive, b"the measuring loop stands still\n"),
-            "/readyz": (ready, b"nothing is measured yet, or the measuring loop stands still\n"),
-        }
-
-        def app(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
-            probe = probes.get(environ.get("PATH_INFO", ""))
-            if probe is None:
-                answer: Iterable[bytes] = metrics(environ, start_response)
-                return answer
-            well, otherwise = probe[0](), probe[1]
-            status = "200 OK" if well else "503 Service Unavailable"
-            start_response(status, [("Content-Type", "text/plain; charset=utf-8")])
-            return [b"ok\n" if well else otherwise]
-
-        self._server = make_server(host, port, app, _server_class(host), handler_class=_Quiet)
-        self._thread = threading.Thread(target=self._server.serve_forever, name="metrics", daemon=True)
-        self._thread.start()
-
-    @property
-    def port(self) -> int:
-        return self._server.server_port
-
-    def close(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join(1.0)
-
-
-def _server_class(host: str) -> type[ThreadingWSGIServer]:
-    class Server(ThreadingWSGIServer):
-        address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
-
-    return Server

@@ -26,7 +26,8 @@ from footprint.models import PodFootprint
 from footprint.service import configure_logging, fail, stop_on_signals
 from nodeagent.agent import Agent
 from nodeagent.measuring.aggregation import Aggregator
-from nodeagent.metrics import AgentCollector, Figures, MetricsServer, new_registry
+from nodeagent.metrics import AgentCollector, Figures, new_registry
+from nodeagent.metrics_port import MetricsPort
 from nodeagent.node.link import Link, LinkError, find_link
 from nodeagent.node.pods import PodInfo, PodStore, decode_pod, pods_path, pods_query
 from nodeagent.publishing.decide import WritePolicy
@@ -136,12 +137,12 @@ def _first_link(settings: AgentSettings) -> Link:
     return link
 
 
-def _serve(settings: AgentSettings, registry: Any, figures: Figures) -> MetricsServer | None:
+def _serve(settings: AgentSettings, registry: Any, figures: Figures) -> MetricsPort | None:
     if settings.metrics_port == 0:
         return None
     where = f"{settings.metrics_host}:{settings.metrics_port}"
     try:
-        return MetricsServer(
+        return MetricsPort(
             registry, settings.metrics_host, settings.metrics_port,
             alive=lambda: figures.alive(settings.poll_interval),
             ready=lambda: figures.measuring(settings.poll_interval),

@@ -14,7 +14,8 @@ from footprint.cluster.client import ApiError
 from footprint.models import LinkRates, NodeFootprint
 from nodeagent.agent import Agent
 from nodeagent.measuring.aggregation import Aggregator
-from nodeagent.metrics import AgentCollector, Figures, MetricsServer, new_registry
+from nodeagent.metrics import AgentCollector, Figures, new_registry
+from nodeagent.metrics_port import MetricsPort
 from nodeagent.node.link import Link
 from nodeagent.node.pods import PodStore, decode_pod
 from nodeagent.publishing import events, heartbeat
@@ -271,11 +272,11 @@ def test_the_source_is_told_of_pods_when_they_change_and_not_else(server: Server
 
 
 @pytest.fixture
-def metrics() -> Iterator[tuple[Figures, MetricsServer]]:
+def metrics() -> Iterator[tuple[Figures, MetricsPort]]:
     registry, _durations = new_registry()
     figures = Figures(source="t")
     registry.register(AgentCollector(figures, lambda: {"node_writes": 3}, lambda: {"write_pending_seconds": 1.5}))
-    found = MetricsServer(
+    found = MetricsPort(
         registry, "127.0.0.1", 0,
         alive=lambda: figures.alive(1.0), ready=lambda: figures.measuring(1.0),
     )  # fmt: skip
@@ -283,12 +284,12 @@ def metrics() -> Iterator[tuple[Figures, MetricsServer]]:
     found.close()
 
 
-def fetch(server: MetricsServer, path: str) -> str:
+def fetch(server: MetricsPort, path: str) -> str:
     with urllib.request.urlopen(f"http://127.0.0.1:{server.port}{path}", timeout=10) as response:
         return str(response.read().decode())
 
 
-def test_metrics_are_served_before_and_after_the_first_footprint(metrics: tuple[Figures, MetricsServer]) -> None:
+def test_metrics_are_served_before_and_after_the_first_footprint(metrics: tuple[Figures, MetricsPort]) -> None:
     figures, server = metrics
     assert "traffic_footprint_agent_node_writes_total 3.0" in fetch(server, "/metrics")
     figures.footprint = footprint(1e8)
@@ -297,7 +298,7 @@ def test_metrics_are_served_before_and_after_the_first_footprint(metrics: tuple[
     assert 'traffic_footprint_agent_losses_total{kind="events-overrun"} 0.0' in text
 
 
-def refused(server: MetricsServer, path: str) -> bool:
+def refused(server: MetricsPort, path: str) -> bool:
     """Whether the probe fails."""
     try:
         return fetch(server, path) != "ok\n"
@@ -306,7 +307,7 @@ def refused(server: MetricsServer, path: str) -> bool:
         return error.code == 503
 
 
-def test_before_the_first_reading_the_agent_lives_and_is_not_ready(metrics: tuple[Figures, MetricsServer]) -> None:
+def test_before_the_first_reading_the_agent_lives_and_is_not_ready(metrics: tuple[Figures, MetricsPort]) -> None:
     figures, server = metrics
     assert fetch(server, "/healthz") == "ok\n"
     assert refused(server, "/readyz")
@@ -314,7 +315,7 @@ def test_before_the_first_reading_the_agent_lives_and_is_not_ready(metrics: tupl
     assert fetch(server, "/readyz") == "ok\n"
 
 
-def test_liveness_and_readiness_fail_once_the_loop_stands_still(metrics: tuple[Figures, MetricsServer]) -> None:
+def test_liveness_and_readiness_fail_once_the_loop_stands_still(metrics: tuple[Figures, MetricsPort]) -> None:
     figures, server = metrics
     figures.beat_at = time.monotonic()
     assert fetch(server, "/healthz") == fetch(server, "/readyz") == "ok\n"
