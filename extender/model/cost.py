@@ -36,7 +36,8 @@ class CostModel:
 
     Joining one elephant on a full link doubles both their times: 30. That is more than filling an idle link with
     one quiet mouse pod (W(0.95) = 19), and less than one with two. So bulk work is slowed for the sake of mice,
-    and takes a link with few of them rather than piling up. docs/explanation/measurements.md shows what other values do."""
+    and takes a link with few of them rather than piling up. docs/explanation/measurements.md shows what other
+    values do."""
     first_mouse: float = 1.0
     """Cost of the first mouse on a link that elephants will need: worth a wait at half-used links (W(0.5) = 1), no
     more. It moves mice next to other mice, never next to busy elephants."""

@@ -47,7 +47,7 @@ def _table(model: type[BaseSettings]) -> str:
     rows = [
         [
             _flag(name, shortcuts),
-            _default(field),
+            _default(name, field),
             _values(field.annotation),
             _text(field),
             f"`{prefix}{name.upper()}`",
@@ -62,7 +62,7 @@ def _flag(name: str, shortcuts: Any) -> str:
     return f"`--{shortcuts.get(kebab, kebab)}`"
 
 
-def _default(field: FieldInfo) -> str:
+def _default(name: str, field: FieldInfo) -> str:
     if field.is_required():
         return "must be given"
     value = field.default
@@ -70,7 +70,16 @@ def _default(field: FieldInfo) -> str:
         return ""
     if isinstance(value, bool):
         return "on" if value else "off"
-    return f"`{value:g}`" if isinstance(value, float) else f"`{value}`"
+    return f"`{_short(name, value)}`"
+
+
+def _short(name: str, value: object) -> str:
+    """As people write it: ``10M`` bit/s, ``128Ki`` bytes."""
+    if name.endswith("_rate") and isinstance(value, float):
+        return f"{value / 1e6:g}M"
+    if name.endswith("_bytes") and isinstance(value, int):
+        return f"{value // 2**20}Mi" if value % 2**20 == 0 else f"{value // 2**10}Ki"
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _values(annotation: Any) -> str:
