@@ -8,6 +8,7 @@ Guarantees: an error is one line, whatever text it repeats; a log holds no value
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import sys
 import threading
@@ -56,15 +57,27 @@ def configure_logging(fmt: LogFormat, level: str) -> None:
 
 
 def stop_on_signals() -> threading.Event:
-    """An event that SIGTERM or SIGINT sets. A second signal ends the process at once."""
+    """An event that SIGTERM or SIGINT sets. A second signal ends the process at once.
+
+    A thread sets the event, because ``Event.set`` takes the lock that ``Event.wait`` takes. A handler that
+    interrupted ``wait`` just there would wait for its own thread for ever.
+    """
     stop = threading.Event()
+    received = os.eventfd(0, os.EFD_CLOEXEC)
+    numbers: list[int] = []
 
     def on_signal(number: int, _frame: object) -> None:
-        if stop.is_set():
+        if numbers:
             signal.signal(number, signal.SIG_DFL)
             signal.raise_signal(number)
+        numbers.append(number)
+        os.eventfd_write(received, 1)
+
+    def pass_on() -> None:
+        os.eventfd_read(received)
         stop.set()
 
+    threading.Thread(target=pass_on, name="signals", daemon=True).start()
     signal.signal(signal.SIGTERM, on_signal)
     signal.signal(signal.SIGINT, on_signal)
     return stop

@@ -6,11 +6,11 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import select
 import signal
 import socket
 import struct
 import sys
-import threading
 import time
 from collections.abc import Iterable
 from contextlib import suppress
@@ -55,19 +55,32 @@ def emit(**fields: Any) -> None:
         sys.stdout = sys.stderr
 
 
-class StopRequest(threading.Event):
-    """Set by SIGTERM and SIGINT, so that a program prints its last line."""
+class StopRequest:
+    """Set by SIGTERM and SIGINT, so that a program prints its last line.
+
+    It takes no lock, unlike threading.Event. A handler that interrupted ``wait`` while that held the lock would
+    wait for its own thread for ever.
+    """
 
     def __init__(self) -> None:
-        super().__init__()
+        self._requested = False
         self.descriptor = os.eventfd(0)
-        """Becomes readable with it, for programs that wait in select or epoll."""
+        """Readable once it is set, for programs that wait in select or epoll. Nobody reads it."""
         for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._on_signal)
+            signal.signal(number, lambda _number, _frame: self.set())
 
-    def _on_signal(self, _number: int, _frame: object) -> None:
-        self.set()
+    def set(self) -> None:
+        """Ask the program to stop."""
+        self._requested = True
         os.eventfd_write(self.descriptor, 1)
+
+    def is_set(self) -> bool:
+        return self._requested
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Sleep until it is set or ``timeout`` seconds have passed. Returns whether it is set."""
+        select.select([self.descriptor], [], [], timeout)
+        return self._requested
 
 
 def run_promptly() -> None:

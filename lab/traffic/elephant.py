@@ -37,7 +37,7 @@ _scratch = bytearray(CHUNK)
 class BulkFlow(threading.Thread):
     """One connection, made again when it breaks."""
 
-    def __init__(self, options: argparse.Namespace, stop: threading.Event, quota: int) -> None:
+    def __init__(self, options: argparse.Namespace, stop: common.StopRequest, quota: int) -> None:
         super().__init__(daemon=True)
         self._options, self._halt, self._quota = options, stop, quota
         self._connection: socket.socket | None = None
@@ -135,7 +135,7 @@ class BulkFlow(threading.Thread):
         connection.close()
 
 
-def run(options: argparse.Namespace, stop: threading.Event) -> list[BulkFlow]:
+def run(options: argparse.Namespace, stop: common.StopRequest) -> list[BulkFlow]:
     """Start the flows, report, and end them: in order when their time is up, at once when ``stop`` is set."""
     share = -(-options.bytes // options.connections) if options.bytes else 0
     flows = [BulkFlow(options, stop, share) for _ in range(options.connections)]
@@ -160,7 +160,7 @@ def run(options: argparse.Namespace, stop: threading.Event) -> list[BulkFlow]:
     return flows
 
 
-def _finish(flows: Sequence[BulkFlow], stop: threading.Event, *, patient: bool) -> None:
+def _finish(flows: Sequence[BulkFlow], stop: common.StopRequest, *, patient: bool) -> None:
     for flow in flows:
         flow.over.set()
     deadline = time.monotonic() + DRAIN_SECONDS
