@@ -14,7 +14,7 @@ KERNEL  ?= 6.12
 TREES   := footprint nodeagent extender plugin lab tests
 
 .DEFAULT_GOAL := help
-.PHONY: help setup packages lock controlplane check test unit fuzz netns images cluster kernel vm demo lab clean
+.PHONY: help setup packages lock controlplane check test unit fuzz netns images cluster kernel node vm demo lab clean
 
 help:  ## what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -55,15 +55,15 @@ check: packages $(STAMP)  ## formatting, lint, types, import contracts, words an
 	$(BIN)/python -m lab.docs check
 
 unit: packages $(STAMP)  ## tests that need no privilege, on every processor (JOBS=1: on one)
-	$(BIN)/pytest --tier=unit $(RESUMED) -n $(JOBS) -m "not netns and not cluster and not kernel"
+	$(BIN)/pytest --tier=unit $(RESUMED) -n $(JOBS) -m "not netns and not cluster and not kernel and not node"
 
 fuzz: packages $(STAMP)  ## the hostile inputs of `make test`, fifty times as many, new ones each time (minutes)
-	$(BIN)/pytest -m "not netns and not cluster and not kernel" -p no:cacheprovider -n $(JOBS) \
+	$(BIN)/pytest -m "not netns and not cluster and not kernel and not node" -p no:cacheprovider -n $(JOBS) \
 		--hypothesis-profile=fuzz \
 		$$(grep -rlE '^@given|^from hypothesis|^import hypothesis|fuzzing' tests --include='test_*.py')
 
 netns: packages $(STAMP)  ## tests with real packets and conntrack in private network namespaces (root)
-	$(BIN)/pytest --tier=netns $(RESUMED) -m "netns and not cluster and not kernel"
+	$(BIN)/pytest --tier=netns $(RESUMED) -m "netns and not cluster and not kernel and not node"
 
 images: packages $(STAMP)  ## both container images, without a container engine (root; cached)
 	@lab/setup/packages.sh images
@@ -76,6 +76,11 @@ kernel: images  ## tests inside virtual machines with Debian's 6.1 and 6.12 kern
 	@lab/setup/packages.sh kernelvm
 	$(BIN)/pytest --tier=kernel $(RESUMED) -m kernel
 
+node: setup images  ## tests on real nodes: kubelet, containerd, kube-proxy (root; first time 12 minutes more)
+	@lab/setup/packages.sh nodes
+	@$(BIN)/python -m lab.nodes.real
+	$(BIN)/pytest --tier=node $(RESUMED) -m node
+
 # RESUME=1 goes on where `make unit`, `netns`, `cluster`, `kernel` or `test` stopped: what passed is not run again.
 test: packages  ## check and every tier of tests; RESUME=1: only tests that have not passed since the last full run
 	@RESUME=$(RESUME) $(PYTHON) lab/setup/tiers.py $(TIERS)
@@ -87,8 +92,10 @@ vm: packages $(STAMP)  ## a shell in such a machine: make vm KERNEL=6.12
 demo: setup  ## the same workload twice, default scheduler and with the extender; writes demo-report/
 	$(BIN)/python -m lab.demo
 
-lab: setup  ## a cluster on this machine until Ctrl-C
-	$(BIN)/python -m lab up
+# NODES=real: nodes with kubelet, containerd and kube-proxy. Their first build takes 12 minutes more on two cores.
+lab: setup $(if $(filter real,$(NODES)),images)  ## a cluster on this machine until Ctrl-C (NODES=real: real nodes)
+	$(if $(filter real,$(NODES)),@lab/setup/packages.sh nodes)
+	$(BIN)/python -m lab up $(if $(filter real,$(NODES)),--real --nodes 2)
 
 clean:  ## remove what crashed labs left, and the environment
 	-$(BIN)/python -m lab clean

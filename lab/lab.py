@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, ClassVar, Final, Self
 
 from kubernetes.client import ApiClient
 
@@ -52,6 +52,9 @@ _AGENT_PREFIX: Final = "nodeagent-"
 class Lab:
     """A cluster that exists between ``__enter__`` and ``__exit__``."""
 
+    _kubelets: ClassVar = False
+    """Whether the nodes run kubelets, which the API server then reaches and holds to their own objects."""
+
     def __init__(self, config: LabConfig | None = None) -> None:
         self.config = config or LabConfig()
         self.id = ""
@@ -61,9 +64,7 @@ class Lab:
         self._nodes = {node.name: node for node in self.config.node_specs}
 
     def __enter__(self) -> Self:
-        preconditions.check()
-        preconditions.conntrack()
-        binaries = build.ensure()
+        binaries = self._prepare()
         state.clean_leftovers()
         self._stack.enter_context(signals_end())
         try:
@@ -276,7 +277,14 @@ class Lab:
 
     # -- coming up -----------------------------------------------------------------------------------------------
 
-    def _up(self, binaries: Mapping[str, Found]) -> None:
+    def _prepare(self) -> Mapping[str, Found]:
+        """Check the machine, and find or build the programs, before anything is started. Raises LabError."""
+        preconditions.check()
+        preconditions.conntrack()
+        return build.ensure()
+
+    def _start_control_plane(self, binaries: Mapping[str, Found]) -> None:
+        """The fabric, etcd, the API server (ready) and the controller manager. Raises LabError."""
         registered = state.create()
         self.id, self.dir = registered.id, registered.dir
         self._stack.callback(conntrack_table.restore, state.ROOT, state.any_live)  # runs after the lock is free
@@ -287,12 +295,17 @@ class Lab:
         self._stack.callback(self._fabric.destroy)
         self._fabric.create()
         self._stack.callback(netns.leave, netns.enter(self.cp_namespace))
-        self._plane = ControlPlane(binaries, self.dir, self.cp_namespace, audit=self.config.audit)
+        self._plane = ControlPlane(
+            binaries, self.dir, self.cp_namespace, audit=self.config.audit, kubelets=self._kubelets
+        )
         self._stack.callback(self._plane.stop)
         self._stack.callback(self._stop_everything)
         self._plane.start()
         self._api = connect(str(self.kubeconfig), user_agent="traffic-footprint-lab")
         self._stack.callback(_close_client, self._api)
+
+    def _up(self, binaries: Mapping[str, Found]) -> None:
+        self._start_control_plane(binaries)
         self._start_nodes()
         self.kubectl("apply", "-k", str(programs.MANIFESTS / "base"))
         self._extender_kubeconfig = self._account(programs.EXTENDER_ACCOUNT, commands.LOCAL_SERVER)

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Final
 
 from lab.errors import LabError
+from lab.machine import leftovers
 from lab.network import netns
 
 ROOT: Final = Path("/run/traffic-footprint-lab")
@@ -120,6 +121,7 @@ def _directories(root: Path) -> list[Path]:
 
 
 def _remove_namespaces(prefix: str) -> None:
+    leftovers.remove(prefix)
     netns.delete_all(netns.list_names(prefix))
 
 

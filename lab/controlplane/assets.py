@@ -18,7 +18,11 @@ from typing import Final
 from lab.controlplane.pins import HELM, KUBECTL, Module, Version, parse_version
 
 _VERSION_TIMEOUT: Final = 20.0
-_QUESTIONS: Final = {KUBECTL: ("version", "--client"), HELM: ("version", "--short")}
+_QUESTIONS: Final = {
+    KUBECTL: ("version", "--client"),
+    HELM: ("version", "--short"),
+    "containerd-shim-runc-v2": ("-v",),
+}
 
 
 @dataclass(frozen=True)
@@ -28,7 +32,7 @@ class Found:
     path: Path
     version: Version
     origin: str
-    """``KUBEBUILDER_ASSETS``, ``PATH`` or ``built``."""
+    """The environment variable that named its folder, such as ``PATH``, or ``built``."""
 
 
 @dataclass(frozen=True)
@@ -55,24 +59,26 @@ def version_of(program: str, path: Path) -> Version | None:
         )
     except (OSError, subprocess.TimeoutExpired):
         return None
-    return parse_version(answer.stdout) if answer.returncode == 0 else None
+    # CNI plugins write it to standard error.
+    return parse_version(answer.stdout or answer.stderr) if answer.returncode == 0 else None
 
 
-def candidates(program: str) -> Iterator[tuple[str, Path]]:
-    """(origin, path) of every executable ``program`` at hand, in the order of preference."""
+def candidates(program: str, search: str = "PATH") -> Iterator[tuple[str, Path]]:
+    """(origin, path) of every executable ``program`` at hand, in the order of preference. ``search`` is the
+    environment variable that lists the folders."""
     assets = os.environ.get("KUBEBUILDER_ASSETS")
     folders = [("KUBEBUILDER_ASSETS", assets)] if assets else []
-    folders += [("PATH", folder) for folder in os.environ.get("PATH", "").split(os.pathsep) if folder]
+    folders += [(search, folder) for folder in os.environ.get(search, "").split(os.pathsep) if folder]
     for origin, folder in folders:
         path = Path(folder) / program
         if path.is_file() and os.access(path, os.X_OK):
             yield origin, path
 
 
-def at_hand(program: str, pinned: Version) -> tuple[Found | None, list[Refused]]:
+def at_hand(program: str, pinned: Version, search: str = "PATH") -> tuple[Found | None, list[Refused]]:
     """The first fitting ``program`` at hand, and those passed over."""
     refused: list[Refused] = []
-    for origin, path in candidates(program):
+    for origin, path in candidates(program, search):
         version = version_of(program, path)
         if version is None:
             refused.append(Refused(path, "does not state its version"))
@@ -88,7 +94,7 @@ def locate(module: Module) -> tuple[dict[str, Found], list[Refused]]:
     found: dict[str, Found] = {}
     refused: list[Refused] = []
     for program, _ in module.packages:
-        fitting, others = at_hand(program, module.version)
+        fitting, others = at_hand(program, module.version, module.search)
         refused += others
         if fitting is None and (built := module.cache / program).is_file():
             fitting = Found(built, module.version, "built")

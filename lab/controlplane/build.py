@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Final
 
 from lab.controlplane.assets import Found, locate
-from lab.controlplane.pins import HELM_MODULE, KUBERNETES_MODULE, MODULES, TOOLS, Module
+from lab.controlplane.pins import MODULES, TOOLS, Module
 from lab.errors import LabError
 
 PROGRESS_SECONDS: Final = 15.0
@@ -69,27 +69,19 @@ def _build(module: Module, programs: Sequence[str], go: str) -> None:
     with tempfile.TemporaryDirectory(dir=module.cache.parent, prefix=f".{module.name}-") as scratch:
         # A folder takes each program by its package's last element, which for etcd is not the program's name.
         output = f"{scratch}/{programs[0]}" if len(programs) == 1 else f"{scratch}/"
-        argv = [go, "build", "-v", "-trimpath", "-ldflags", ldflags(module), "-o", output, *packages]
+        tags = ["-tags", module.tags] if module.tags else []
+        argv = [go, "build", "-v", "-trimpath", *tags, "-ldflags", ldflags(module), "-o", output, *packages]
         _run(argv, module, f"{', '.join(programs)} {module.version}")
         for name in programs:
             Path(scratch, name).replace(module.cache / name)
 
 
 def ldflags(module: Module) -> str:
-    """Linker flags: no debug symbols; Kubernetes' version stamped in, which kubectl and charts insist on;
-    and Helm's, which knows only its minor by itself."""
-    if module is HELM_MODULE:
-        return f"-s -w -X helm.sh/helm/v4/internal/version.version=v{module.version}"
-    if module is not KUBERNETES_MODULE:
-        return "-s -w"
-    version = "k8s.io/component-base/version"
-    stamped = {
-        "gitVersion": f"v{module.version}",
-        "gitMajor": module.version.major,
-        "gitMinor": module.version.minor,
-        "gitTreeState": "clean",
-    }
-    return " ".join(["-s -w", *(f"-X {version}.{key}={value}" for key, value in stamped.items())])
+    """Linker flags: no debug symbols, the stamps of ``module``, and C libraries linked statically."""
+    version = module.version
+    values = {"version": version, "major": version.major, "minor": version.minor}
+    flags = ["-s -w", *(f"-X {stamp.format(**values)}" for stamp in module.stamps)]
+    return " ".join([*flags, *(["-extldflags -static"] if module.tags else [])])
 
 
 def _run(argv: Sequence[str], module: Module, what: str) -> None:
@@ -98,7 +90,7 @@ def _run(argv: Sequence[str], module: Module, what: str) -> None:
     with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as log:
         with subprocess.Popen(
             argv, cwd=module.folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-            env={**os.environ, "CGO_ENABLED": "0"},
+            env={**os.environ, "CGO_ENABLED": "1" if module.tags else "0"},
         ) as process:  # fmt: skip
             try:
                 while process.poll() is None:

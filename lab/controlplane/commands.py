@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Final
 
-from lab.controlplane.pki import Pki
+from lab.controlplane.pki import KUBELET_CLIENT, Pki
 from lab.network import addresses
 
 API_PORT: Final = 6443
@@ -62,8 +62,11 @@ def etcd(program: Path, data: Path) -> list[str]:
     ]
 
 
-def apiserver(program: Path, pki: Pki) -> list[str]:
-    """kube-apiserver with RBAC enforced and service-account tokens, dual-stack, without auditing."""
+def apiserver(program: Path, pki: Pki, *, kubelets: bool = False) -> list[str]:
+    """kube-apiserver with RBAC enforced and service-account tokens, dual-stack, without auditing.
+
+    With ``kubelets`` each may read and write what its own node needs alone, and is asked for logs and commands.
+    """
     return [
         str(program),
         f"--etcd-servers={ETCD_URL}",
@@ -71,7 +74,7 @@ def apiserver(program: Path, pki: Pki) -> list[str]:
         f"--secure-port={API_PORT}",
         f"--advertise-address={addresses.CONTROL_PLANE_V4}",
         f"--service-cluster-ip-range={addresses.SERVICE_CIDR_V4},{addresses.SERVICE_CIDR_V6}",
-        "--authorization-mode=RBAC",
+        f"--authorization-mode={'Node,RBAC' if kubelets else 'RBAC'}",
         "--allow-privileged=true",
         f"--tls-cert-file={pki.certificate('apiserver')}",
         f"--tls-private-key-file={pki.key('apiserver')}",
@@ -87,7 +90,17 @@ def apiserver(program: Path, pki: Pki) -> list[str]:
         f"--service-account-key-file={pki.service_account_key}",
         "--endpoint-reconciler-type=master-count",  # one server, which a restart must not wait to forget
         "--shutdown-watch-termination-grace-period=0s",
+        *(_for_kubelets(pki) if kubelets else ()),
     ]
+
+
+def _for_kubelets(pki: Pki) -> tuple[str, ...]:
+    return (
+        "--enable-admission-plugins=NodeRestriction",
+        f"--kubelet-client-certificate={pki.certificate(KUBELET_CLIENT)}",
+        f"--kubelet-client-key={pki.key(KUBELET_CLIENT)}",
+        "--kubelet-preferred-address-types=InternalIP",
+    )
 
 
 def audit(policy: Path, log: Path) -> list[str]:

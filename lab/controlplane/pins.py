@@ -49,10 +49,19 @@ class Module:
     """(program, Go package) pairs."""
     expected: str
     """How long a first build takes, for the progress line."""
+    parent: Path = HERE
+    """The folder that holds the module's own, which is called ``name``."""
+    stamps: tuple[str, ...] = ()
+    """What the linker writes into the programs, as ``VARIABLE=VALUE``; ``{version}``, ``{major}`` and ``{minor}``
+    stand for those of the programs."""
+    tags: str = ""
+    """Go build tags. With ``tags``, C code is linked too (cgo), statically."""
+    search: str = "PATH"
+    """The environment variable that lists folders of programs at hand."""
 
     @property
     def folder(self) -> Path:
-        return HERE / self.name
+        return self.parent / self.name
 
     @property
     def version(self) -> Version:
@@ -85,6 +94,14 @@ class Module:
         return cache_root() / f"{self.name}-{self.digest}"
 
 
+KUBERNETES_STAMPS: Final = (
+    "k8s.io/component-base/version.gitVersion=v{version}",
+    "k8s.io/component-base/version.gitMajor={major}",
+    "k8s.io/component-base/version.gitMinor={minor}",
+    "k8s.io/component-base/version.gitTreeState=clean",
+)
+"""kubectl and charts insist on Kubernetes' version, which a build from modules does not know by itself."""
+
 KUBERNETES_MODULE: Final = Module(
     "kubernetes",
     "k8s.io/kubernetes",
@@ -93,12 +110,17 @@ KUBERNETES_MODULE: Final = Module(
         for name in (KUBE_APISERVER, KUBE_CONTROLLER_MANAGER, KUBE_SCHEDULER, KUBECTL)
     ),
     "about 10 minutes on two cores, once",
+    stamps=KUBERNETES_STAMPS,
 )
 ETCD_MODULE: Final = Module(
     "etcd", "go.etcd.io/etcd/server/v3", ((ETCD, "go.etcd.io/etcd/server/v3"),), "about half a minute, once"
 )
 HELM_MODULE: Final = Module(
-    "helm", "helm.sh/helm/v4", ((HELM, "helm.sh/helm/v4/cmd/helm"),), "about 2 minutes on two cores, once"
+    "helm",
+    "helm.sh/helm/v4",
+    ((HELM, "helm.sh/helm/v4/cmd/helm"),),
+    "about 2 minutes on two cores, once",
+    stamps=("helm.sh/helm/v4/internal/version.version=v{version}",),
 )
 MODULES: Final = (ETCD_MODULE, KUBERNETES_MODULE)
 """What a lab runs."""

@@ -20,6 +20,8 @@ _EMPTY_CONFIG: Final = "[req]\ndistinguished_name = dn\n[dn]\n"  # the machine's
 ADMIN: Final = "admin"
 CONTROLLER_MANAGER: Final = "controller-manager"
 SCHEDULER: Final = "scheduler"
+KUBELET_CLIENT: Final = "apiserver-kubelet"
+"""The API server's towards kubelets; there where nodes run one."""
 _SUBJECTS: Final = {
     ADMIN: "/O=system:masters/CN=traffic-footprint-lab",
     CONTROLLER_MANAGER: "/CN=system:kube-controller-manager",
@@ -64,8 +66,16 @@ def create(directory: Path, server_names: Sequence[str]) -> Pki:
     )  # fmt: skip
     issue_server(pki, "apiserver", server_names)
     for name, subject in _SUBJECTS.items():
-        _openssl(pki, *_signed(pki, name, subject), "-addext", "extendedKeyUsage=clientAuth")
+        issue_client(pki, name, subject)
     return pki
+
+
+def issue_client(pki: Pki, name: str, subject: str) -> None:
+    """One more certificate and key, for a client that is ``subject``, such as ``/O=GROUP/CN=USER``.
+
+    Raises LabError.
+    """
+    _openssl(pki, *_signed(pki, name, subject), "-addext", "extendedKeyUsage=clientAuth")
 
 
 def issue_server(pki: Pki, name: str, server_names: Sequence[str]) -> None:

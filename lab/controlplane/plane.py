@@ -32,13 +32,19 @@ _STOP_GRACE: Final = 2.0
 class ControlPlane:
     """The four components, each startable and stoppable alone."""
 
-    def __init__(self, programs: Mapping[str, Found], directory: Path, netns: str, *, audit: bool = False) -> None:
+    def __init__(
+        self, programs: Mapping[str, Found], directory: Path, netns: str,
+        *, audit: bool = False, kubelets: bool = False,
+    ) -> None:  # fmt: skip
         self._programs = {name: found.path for name, found in programs.items()}
         self._dir = directory
         self._netns = netns
         self._audit = audit
+        self._kubelets = kubelets
         self._running: dict[str, Process] = {}
         self.pki = pki.create(directory / "pki", commands.SERVER_NAMES)
+        if kubelets:
+            pki.issue_client(self.pki, pki.KUBELET_CLIENT, "/O=system:masters/CN=kube-apiserver-kubelet-client")
         self.admin = self._certificate_kubeconfig(pki.ADMIN)
         self._controller_manager_kubeconfig = self._certificate_kubeconfig(pki.CONTROLLER_MANAGER)
         self.scheduler_kubeconfig = self._certificate_kubeconfig(pki.SCHEDULER)
@@ -68,7 +74,7 @@ class ControlPlane:
 
     def start_apiserver(self) -> None:
         """Start it and wait until it is ready. Raises LabError."""
-        argv = commands.apiserver(self._programs[pins.KUBE_APISERVER], self.pki)
+        argv = commands.apiserver(self._programs[pins.KUBE_APISERVER], self.pki, kubelets=self._kubelets)
         if self._audit:
             policy = self._dir / "audit-policy.json"
             policy.write_text(json.dumps(commands.audit_policy()))
@@ -135,10 +141,15 @@ class ControlPlane:
             self._dir / f"{name}.kubeconfig", server=server, ca=self.pki.ca, user=kubeconfig.token_user(token)
         )
 
-    def _certificate_kubeconfig(self, name: str) -> Path:
+    def client_kubeconfig(self, name: str, subject: str, server: str) -> Path:
+        """A kubeconfig for ``server`` with a new certificate of ``subject``, such as ``/O=GROUP/CN=USER``."""
+        pki.issue_client(self.pki, name, subject)
+        return self._certificate_kubeconfig(name, server)
+
+    def _certificate_kubeconfig(self, name: str, server: str = commands.LOCAL_SERVER) -> Path:
         user = kubeconfig.certificate_user(self.pki.certificate(name), self.pki.key(name))
         path = self._dir / f"{name}.kubeconfig"
-        return kubeconfig.write(path, server=commands.LOCAL_SERVER, ca=self.pki.ca, user=user)
+        return kubeconfig.write(path, server=server, ca=self.pki.ca, user=user)
 
     def _start(self, component: str, argv: list[str]) -> Process:
         self.stop_component(component)

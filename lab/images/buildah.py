@@ -75,6 +75,13 @@ class Storage:
         """Write the image to ``into`` as a folder, layers uncompressed (in OCI's layout they never are)."""
         self._run("writing layers", "push", "--quiet", "--disable-compression", image, f"dir:{into}")
 
+    def export(self, image: str, into: Path) -> None:
+        """Write the image to ``into`` as an OCI layout, ready for a registry. zstd unpacks fastest."""
+        self._run(
+            "compressing layers",
+            "push", "--quiet", "--format", "oci", "--compression-format", "zstd", image, f"oci:{into}:image",
+        )  # fmt: skip
+
     def ask(self, *arguments: str) -> str:
         """What a quick command prints. Raises LabError."""
         return self._checked(self.command(*arguments))

@@ -21,7 +21,7 @@ from lab.kernelvm import cache
 from lab.kernelvm.progress import run, say
 from lab.kernelvm.rootfs import STORED
 
-FORMAT: Final = 3
+FORMAT: Final = 4
 """Raise when the way of building changes."""
 _ABOUT: Final = "about.json"
 _SBOM: Final = "sbom.cdx.json"
@@ -42,6 +42,11 @@ class Image:
     def rootfs(self) -> Path:
         """Its file system. Others use it too: never write there."""
         return self.place / "rootfs"
+
+    @property
+    def layout(self) -> Path:
+        """The image as an OCI layout, layers compressed by zstd: what is pushed to registries."""
+        return self.place / "oci"
 
     @property
     def config(self) -> Mapping[str, Any]:
@@ -98,6 +103,7 @@ def _build(made: inputs.Inputs, checkout: Path, tar: Path, place: Path) -> None:
         layout = place / "storage" / "layout"
         store.push(name, layout)
         measured, image_id = layers.measure(layout), layers.image_id(layout)
+        store.export(name, place / "oci")
         store.unpack(name, rootfs)
     debian, python = (list(found(rootfs).values()) for found in (contents.debian, contents.python))
     (place / _SBOM).write_text(sbom.document(made.name, made.version, debian, python))

@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# packages.sh [kernelvm|images]: install the distribution packages that agent, lab and tests need, or those of the
+# packages.sh [kernelvm|images|nodes]: install the distribution packages that agent, lab and tests need, or those of the
 # kernel virtual machines, or of the container images; nothing happens when all are there.
 #   python3-bpfcc  bcc's Python binding: from the distribution, on PyPI that name is another project
 #   python3-venv   the virtual environment is made with the distribution's Python, so that it sees bcc
@@ -13,14 +13,19 @@
 #   mmdebstrap        the guest's root file system; squashfs-tools packs it; kmod indexes the kernel's modules
 # images:
 #   buildah   builds from a Dockerfile without a container engine; mmdebstrap makes the base; zstd tells sizes
+# nodes (real ones; their images as well):
+#   docker-registry   serves the nodes' images; skopeo pushes them; busybox-static is one of them
+#   libseccomp-dev    runc filters system calls by it; pkg-config finds it
+#   iptables          the portmap plugin's and kube-proxy's rules
 set -eu
 case "${1:-}" in
 "") packages="python3-bpfcc python3-venv iproute2 nftables conntrack ethtool procps util-linux gcc libc6-dev bpftool
     openssl cpio ca-certificates" ;;
 kernelvm) packages="qemu-system-x86 mmdebstrap squashfs-tools kmod" ;;
 images) packages="buildah mmdebstrap zstd" ;;
+nodes) packages="docker-registry skopeo buildah mmdebstrap zstd busybox-static libseccomp-dev pkg-config iptables" ;;
 *)
-    echo "error: $1 is no set of packages; use none, kernelvm or images" >&2
+    echo "error: $1 is no set of packages; use none, kernelvm, images or nodes" >&2
     exit 2
     ;;
 esac

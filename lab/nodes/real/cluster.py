@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A cluster of real nodes as a context manager: the lab's fabric and control plane, and kubelets with containerd.
+
+Enters: a LabConfig. Leaves: Ready nodes, CoreDNS, and a registry with every image that the chart names. Nothing of
+the product runs: an operator installs the chart. Guarantees: as ``lab.lab``; the nodes' processes, cgroups, mounts
+and disks are removed as well.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import ClassVar, Final
+
+from footprint.cluster.client import ApiError, request
+from lab import preconditions as machine
+from lab import state
+from lab.config import LabConfig
+from lab.controlplane import build, commands, readiness
+from lab.controlplane import pins as plane
+from lab.controlplane.assets import Found
+from lab.kernelvm.progress import say
+from lab.lab import Lab
+from lab.machine import leftovers
+from lab.network import addresses
+from lab.nodes.real import dns, images, pins, preconditions, registry
+from lab.nodes.real.node import Credentials, Node
+
+_NODE_USER: Final = "/O=system:nodes/CN=system:node:{name}"
+_PROXY_USER: Final = "/CN=system:kube-proxy"
+_MERGE_PATCH: Final = "application/merge-patch+json"
+
+
+class RealLab(Lab):
+    """A lab whose nodes are real; ``agents`` and ``extender`` of its configuration mean nothing here."""
+
+    _kubelets: ClassVar = True
+
+    def __init__(
+        self, config: LabConfig | None = None, *, proxy_mode: str = "nftables", product: bool = True
+    ) -> None:
+        """``product``: build and push the images of agent and extender too (minutes when they are not cached)."""
+        super().__init__(config)
+        self._proxy_mode, self._product = proxy_mode, product
+        self.nodes: dict[str, Node] = {}
+        self.helm_path = Path()
+        self._ranged: set[str] = set()
+        self.digests: dict[str, str] = {}
+        """Of the images in the registry, by name."""
+
+    def ended(self) -> list[str]:
+        """Components that ended without having been stopped, the nodes' programs included."""
+        return super().ended() + [name for node in self.nodes.values() for name in node.ended()]
+
+    def node(self, name: str) -> Node:
+        """The node called ``name``."""
+        return self.nodes[name]
+
+    # -- coming up -----------------------------------------------------------------------------------------------
+
+    def _prepare(self) -> Mapping[str, Found]:
+        machine.check()
+        machine.conntrack()
+        preconditions.check(self.config.nodes)
+        found = build.ensure((*plane.MODULES, *plane.TOOLS, *pins.MODULES))
+        self.helm_path = found[plane.HELM].path
+        versions = {name: program.version for name, program in found.items()}
+        paths = {name: program.path for name, program in found.items()}
+        self._images = list(images.cluster(paths, versions))
+        if self._product:
+            self._images += images.product()
+        for prefix in leftovers.orphans({lab.id for lab in state.entries()}):
+            leftovers.remove(prefix)
+        return found
+
+    def _up(self, binaries: Mapping[str, Found]) -> None:
+        self._start_control_plane(binaries)
+        self._start_real_nodes({name: program.path for name, program in binaries.items()})
+        self._start_registry()
+        self._plane.wait_controllers()
+        self._wait(self._all_ready, "a Ready node for each one started")
+        self._wait(lambda: readiness.pods_admitted(self._api), "the default service account")
+        self.start_scheduler(extender=False)
+        self._start_dns()
+        self._check_alive()
+
+    def _start_real_nodes(self, programs: Mapping[str, Path]) -> None:
+        prefix = state.namespace_prefix(self.id)
+        data = leftovers.data(prefix)
+        data.mkdir(parents=True)
+        self._stack.callback(leftovers.remove, prefix)
+        proxy = self._plane.client_kubeconfig("kube-proxy", _PROXY_USER, commands.NODE_SERVER)
+        for spec in self.config.node_specs:
+            user = _NODE_USER.format(name=spec.name)
+            kubelet = self._plane.client_kubeconfig(f"kubelet-{spec.name}", user, commands.NODE_SERVER)
+            node = Node(
+                spec, prefix, programs=programs, credentials=Credentials(kubelet, proxy, self._plane.pki.ca),
+                run=self.dir / "nodes", data=data, logs=self.dir / "logs", proxy_mode=self._proxy_mode,
+            )  # fmt: skip
+            self._stack.callback(node.stop)
+            self.nodes[spec.name] = node
+            node.start()
+
+    def _start_registry(self) -> None:
+        data = leftovers.data(state.namespace_prefix(self.id)) / "registry"
+        self._processes["registry"] = registry.serve(self.dir, data, self.logs("registry"))
+        for image in self._images:
+            say(f"pushing {image.name}", area="nodes")
+            self.digests[image.name] = registry.push(image)
+
+    def _all_ready(self) -> bool:
+        """Every node is Ready, and has the pods' ranges that its network plugin gives addresses of."""
+        for spec in self.config.node_specs:
+            if spec.name in self._ranged:
+                continue
+            ranges = [addresses.pod_cidr_v4(spec.index), addresses.pod_cidr_v6(spec.index)]
+            body = {"spec": {"podCIDR": ranges[0], "podCIDRs": ranges}}
+            with suppress(ApiError):  # not registered yet
+                request(self._api, "PATCH", f"/api/v1/nodes/{spec.name}", body=body, content_type=_MERGE_PATCH)
+                self._ranged.add(spec.name)
+        return readiness.nodes_ready(self._api, self.node_names)
+
+    def _start_dns(self) -> None:
+        (image,) = (name for name in self.digests if "/coredns:" in name)
+        self.kubectl(
+            "apply", "-f", "-", input=json.dumps({"apiVersion": "v1", "kind": "List", "items": dns.objects(image)})
+        )
+        self.kubectl("-n", dns.NAMESPACE, "rollout", "status", f"deployment/{dns.NAME}", "--timeout=110s")
