@@ -6,6 +6,8 @@ Enters: the contract's models, the resource definition. Leaves: Markdown.
 
 from __future__ import annotations
 
+import inspect
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, fields
 from enum import StrEnum
@@ -14,6 +16,7 @@ from typing import Any, Final
 
 import yaml
 
+from footprint import workload_table
 from footprint.classes import TrafficClass
 from footprint.codec import DecodeReason
 from footprint.declared import PlacementMode
@@ -45,6 +48,22 @@ def wire_parts() -> dict[str, str]:
 def annotation_parts() -> dict[str, str]:
     """What stands between the markers of the page of annotations."""
     return {"placements": _enum(PlacementMode)}
+
+
+def workload_parts() -> dict[str, str]:
+    """What stands between the markers of the page. A row's operator is in the comment above it."""
+    source = inspect.getsource(workload_table)
+    told = re.findall(r"^    # (.+)\n(?:    # .+\n)*((?:    Row\(.+\n)+)", source, re.MULTILINE)
+    operators = [operator for operator, rows in told for _ in rows.splitlines()]
+    rows = [
+        [
+            operator,
+            f"`{row.kind}`" if row.kind else "the owner's",
+            *(f"`{key}`" if key else "" for key in (row.name, row.role)),
+        ]
+        for operator, row in zip(operators, workload_table.ROWS, strict=True)
+    ]
+    return {"operators": markdown(["made by", "kind", "label with the name", "label with the role"], rows)}
 
 
 def resource_parts(checkout: Path) -> dict[str, str]:

@@ -23,6 +23,7 @@ def made() -> Iterator[tuple[Path, str]]:
         "metrics.md": metrics.parts(),
         "wire-format.md": formats.wire_parts(),
         "annotations.md": formats.annotation_parts(),
+        "workload-identity.md": formats.workload_parts(),
         "trafficfootprint.md": formats.resource_parts(CHECKOUT),
     }
     for name, parts in reference.items():
