@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import inspect
 import os
+import re
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Sequence
 from typing import Any, Final, Generic, TypeVar
@@ -20,6 +21,9 @@ from pydantic_settings import BaseSettings, CliApp, CliSettingsSource, SettingsE
 from footprint.commands import SHOWN, BadSettingError, Parser
 
 ENV_PREFIX: Final = "TRAFFIC_FOOTPRINT_"
+
+_METAVARS: Final = {"str": "TEXT", "list[str]": "TEXT", "Path": "FILE", "int": "NUMBER", "float": "NUMBER"}
+_NO_DEFAULT: Final = re.compile(r" \(default: (None|\[\])?\)")
 
 Model = TypeVar("Model", bound=BaseSettings)
 
@@ -67,7 +71,9 @@ def _add(parser: ArgumentParser, *names: str, **options: Any) -> object:
     """
     if options.get("metavar") == "bool":
         options |= {"nargs": "?", "const": "true", "metavar": "true|false"}
-    options["help"] = str(options["help"]).replace(" (default: None)", "")
+    if isinstance(options.get("metavar"), str):
+        options["metavar"] = _METAVARS.get(options["metavar"], options["metavar"])
+    options["help"] = _NO_DEFAULT.sub("", str(options["help"]))
     return parser.add_argument(*names, **options)
 
 

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``kubectl footprint``: what the cluster published and what the extender would say, on a terminal.
+"""``kubectl footprint``: what the nodes published and what the extender would say, on a terminal.
 
 Enters: a kubeconfig or a saved cluster. Leaves: tables and JSON. May import ``footprint`` and the extender's
-``model``, ``cluster`` and ``placement``; never its HTTP server.
+``model``, ``cluster``, ``placement`` and ``settings``; never its HTTP server or its learner.
 """

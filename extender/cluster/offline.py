@@ -28,6 +28,7 @@ from extender.model.ledger import HOLD_SECONDS, NEVER
 from extender.model.pods import PodInfo, decode_pod
 from extender.model.trafficfootprint import KIND, Record, decode_record
 from footprint.staleness import stale_after
+from footprint.text import utf8
 
 COMMAND: Final = "kubectl get nodes,pods,leases -A -o json"
 
@@ -80,7 +81,7 @@ def _loads(text: bytes) -> Any:
 def read_objects(path: Path) -> list[dict[str, Any]]:
     """The objects in a saved List. Raises StateFileError."""
     try:
-        text = path.read_bytes()
+        text = utf8(path.read_bytes())
     except OSError as error:
         raise StateFileError(f"{path} cannot be read ({error.strerror}); save one with `{COMMAND}`") from error
     try:

@@ -9,8 +9,11 @@ import pytest
 import yaml
 
 from footprint.keys import PREFIX
+from footprint.settings import read
 from lab import manifests
-from plugin.cli import _parser as plugin
+from plugin.explain import ExplainSettings
+from plugin.shadow import ShadowSettings
+from plugin.tables import NodesSettings
 from tests.helm.rendering import (
     CHART,
     EVERY_API,
@@ -163,12 +166,14 @@ def test_the_notes_name_the_plugins_commands_with_what_this_release_needs(
         "install", release, str(CHART), "--namespace", namespace, "--dry-run=client", values=values
     ).stdout
     lines = [line.split() for line in shown.rpartition("NOTES:")[2].splitlines()]
-    commands = {line[2]: plugin().parse_args(line[2:]) for line in lines if line[:2] == ["kubectl", "footprint"]}
-    assert commands["nodes"].lease_namespace == commands["explain"].lease_namespace == namespace
-    assert commands["explain"].placement == placement
+    flags = {line[2]: line[3:] for line in lines if line[:2] == ["kubectl", "footprint"]}
+    nodes, explain = read(NodesSettings, flags["nodes"]), read(ExplainSettings, flags["explain"])
+    shadow = read(ShadowSettings, flags["shadow"])
+    assert nodes.lease_namespace == explain.lease_namespace == namespace
+    assert explain.placement == placement
     service = one(rendered(values, release=release, namespace=namespace), "Service")
-    assert commands["shadow"].namespace == service["metadata"]["namespace"]
-    name, _, port = commands["shadow"].service.partition(":")
+    assert shadow.release_namespace == service["metadata"]["namespace"]
+    name, _, port = shadow.service.partition(":")
     assert name == service["metadata"]["name"]
     assert port in {each["name"] for each in service["spec"]["ports"]}
 

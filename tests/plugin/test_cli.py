@@ -1,72 +1,116 @@
 # SPDX-License-Identifier: Apache-2.0
+"""The plugin's command line: help, errors in one line, and what it imports."""
+
 from __future__ import annotations
 
-import io
-from datetime import UTC, datetime
+import json
+import subprocess
+import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
-from rich.console import Console
-from rich.table import Table
 
-from footprint.keys import lease_name
-from plugin.cli import lease_ages, main, nodes_table, pods_table, published
-from tests.extender.builders import M, annotation, elephant, mouse, node_json
+from plugin.cli import main
 
-NOW = datetime(2026, 1, 1, 12, 0, 30, tzinfo=UTC)
-
-
-def lines(table: Table) -> list[list[str]]:
-    """Rows as printed, split at runs of two and more spaces."""
-    out = io.StringIO()
-    Console(file=out, width=10_000).print(table)
-    return [[cell.strip() for cell in line.split("  ") if cell.strip()] for line in out.getvalue().splitlines()]
-
-
-def lease(node: str, renewed: object) -> dict[str, Any]:
-    return {"metadata": {"name": lease_name(node)}, "spec": {"renewTime": renewed}}
-
-
-def test_nodes_show_their_link_their_pods_and_their_source() -> None:
-    nodes = [published(node_json("a", annotation(elephant("e", tx=150 * M), mouse("m"), mouse("n"))))]
-    row = lines(nodes_table(nodes, {"a": "12 s ago"}))[1]
-    assert row == ["a", "75 %", "200 Mbit/s", "1 elephant, 2 mouse", "ctnetlink", "ok", "12 s ago"]
-
-
-@pytest.mark.parametrize(
-    ("text", "problem"), [(None, "no footprint yet"), ("{", "malformed footprint (not-json)")]
-)
-def test_a_node_without_a_footprint_says_why(text: str | None, problem: str) -> None:
-    row = lines(nodes_table([published(node_json("a", text))], {}))[1]
-    assert row[-2].startswith(problem)
-    assert row[-1] == "none"
+COMMANDS = ("nodes", "pods", "explain", "shadow")
+KUBECTL = ("--kubeconfig", "--context", "--cluster", "--user", "--request-timeout")
+WITHOUT_SERVER = """
+import sys
+blocked = ("fastapi", "starlette", "uvicorn", "httptools", "prometheus_client", "extender.api", "extender.serving",
+           "extender.learning.learner")
+class Blocker:
+    def find_spec(self, name, path=None, target=None):
+        if name in blocked or name.startswith(tuple(one + "." for one in blocked)):
+            raise ImportError(f"{name} is not installed with the plugin")
+sys.meta_path.insert(0, Blocker())
+from plugin.cli import main
+"""
+LOADED = """
+import json, sys
+from plugin.cli import main
+try:
+    main(["--help"])
+finally:
+    print(json.dumps(sorted(sys.modules)), file=sys.stderr)
+"""
 
 
-def test_a_node_of_unknown_capacity_shows_no_share() -> None:
-    assert "capacity unknown" in lines(nodes_table([published(node_json("a", annotation(cap=0.0)))], {}))[1]
-
-
-def test_pods_can_be_limited_to_a_namespace() -> None:
-    nodes = [published(node_json("a", annotation(elephant("e"), mouse("m", ns="web")))), published(node_json("b"))]
-    assert [row[1] for row in lines(pods_table(nodes, None))[1:]] == ["e", "m"]
-    assert [row[1] for row in lines(pods_table(nodes, "web"))[1:]] == ["m"]
-
-
-def test_lease_ages_are_read_leniently() -> None:
-    leases = [
-        lease("a", "2026-01-01T12:00:00.000000Z"),
-        lease("b", "yesterday"),
-        lease("c", "2026-01-01T12:00:00"),  # no zone: cannot be compared
-        lease("d", "2026-01-01T13:00:00.000000Z"),  # their clock is ahead
-        lease("e", None),
-        {"metadata": {"name": "kube-scheduler"}, "spec": {}},
-    ]
-    assert lease_ages(leases, NOW) == {"a": "30 s ago", "b": "unreadable", "c": "unreadable", "d": "0 s ago"}
+def ended(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[object, str, str]:
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+    return (caught.value.code, *capsys.readouterr())
 
 
 def test_a_missing_kubeconfig_is_one_line(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    with pytest.raises(SystemExit) as caught:
-        main(["nodes", "--kubeconfig", str(tmp_path / "none")])
-    assert caught.value.code == 2
-    assert "--kubeconfig FILE" in capsys.readouterr().err
+    code, _, told = ended(capsys, "nodes", "--kubeconfig", str(tmp_path / "none"))
+    assert code == 2
+    assert "--kubeconfig FILE" in told
+    assert told.count("\n") == 1
+
+
+def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
+    code, shown, _ = ended(capsys, "--help")
+    assert code == 0
+    assert [command for command in COMMANDS if command not in shown] == []
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_commands_help_has_kubectls_flags_and_its_own(capsys: pytest.CaptureFixture[str], command: str) -> None:
+    code, shown, _ = ended(capsys, command, "--help")
+    assert code == 0
+    assert [flag for flag in KUBECTL if flag not in shown] == []
+    assert "(default: )" not in shown
+    assert "[env:" not in shown, "a plugin of kubectl reads no variables of its own"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "part"),
+    [
+        (["node"], "did you mean nodes?"),
+        (["pods", "--name-space", "x"], "did you mean --namespace?"),
+        (["nodes", "--request-timeout", "soon"], "such as 30s or 2m"),
+        (["pods", "-A", "-n", "x"], "exclude each other"),
+    ],
+)
+def test_what_cannot_be_understood_is_one_line_with_the_remedy(
+    capsys: pytest.CaptureFixture[str], arguments: list[str], part: str
+) -> None:
+    code, _, told = ended(capsys, *arguments)
+    assert code == 2
+    assert told.startswith("error: ")
+    assert told.count("\n") == 1
+    assert part in told
+
+
+def test_variables_that_are_called_like_flags_do_not_count(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name in ("CONTEXT", "CLUSTER", "USER", "REQUEST_TIMEOUT"):
+        monkeypatch.setenv(name, "nonsense")
+    code, _, told = ended(capsys, "nodes", "--kubeconfig", str(tmp_path / "none"))
+    assert code == 2
+    assert "nonsense" not in told
+
+
+def test_every_command_runs_without_the_extenders_server(tmp_path: Path) -> None:
+    """Each imports all it needs before it finds that there is no kubeconfig."""
+    (tmp_path / "state.json").write_text(json.dumps({"items": []}))
+    (tmp_path / "pod.yaml").write_text("kind: Pod\nmetadata: {name: p}\nspec: {}\n")
+    for arguments, code in (
+        (["nodes", "--kubeconfig", "none"], 2),
+        (["pods", "--kubeconfig", "none"], 2),
+        (["shadow", "--kubeconfig", "none"], 2),
+        (["explain", "-f", "pod.yaml", "--state", "state.json"], 0),
+    ):
+        program = f"{WITHOUT_SERVER}raise SystemExit(main({arguments!r}))"
+        done = subprocess.run(
+            [sys.executable, "-c", program], capture_output=True, text=True, cwd=tmp_path, check=False, timeout=120
+        )
+        assert (done.returncode, "not installed" in done.stderr) == (code, False), done.stderr
+
+
+def test_help_loads_none_of_the_slow_modules() -> None:
+    """Time differs between machines; what makes it does not."""
+    done = subprocess.run([sys.executable, "-c", LOADED], capture_output=True, text=True, check=False, timeout=120)
+    loaded = set(json.loads(done.stderr))
+    assert loaded & {"pydantic", "kubernetes", "rich", "structlog", "yaml", "orjson", "urllib3"} == set()

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import codecs
 import json
 import re
 from pathlib import Path
@@ -15,8 +16,9 @@ from extender.api.service import Service
 from extender.cli import read_settings
 from extender.cluster.offline import SavedCluster, StateFeed, state_of
 from footprint.keys import POD_CLASS
-from plugin.cli import _parser, main
-from plugin.explain import SHARED
+from footprint.settings import read
+from plugin.cli import main
+from plugin.explain import SHARED, ExplainSettings
 from tests.extender.builders import patient, pod_json
 from tests.extender.client import Client
 from tests.extender.cluster.test_offline import saved
@@ -103,7 +105,7 @@ def test_offline_reproduces_an_extender_that_was_started_with_the_same_flags(
 
 
 def test_the_extenders_flags_have_its_names_and_defaults() -> None:
-    arguments = _parser().parse_args(["explain", "p"])
+    arguments = read(ExplainSettings, ["p"])
     settings = read_settings([])
     assert {name: getattr(arguments, name) for name in SHARED} == {n: getattr(settings, n) for n in SHARED}
 
@@ -148,6 +150,27 @@ def test_a_workloads_manifest_is_asked_about_as_its_pod(
         told: dict[str, Any] = json.loads(run(capsys, "-f", tmp_path / "m.yaml", "--state", state, "-o", "json"))
         assert told["pod"]["workload"] == workload
         assert told["demand"]["cls"] == demand
+
+
+def test_every_pod_of_a_stream_is_explained(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, state: Path
+) -> None:
+    (tmp_path / "m.yaml").write_text(f"{DEPLOYMENT}---\nkind: Service\nspec: {{}}\n---\n{CRONJOB}---\n")
+    arguments = ("-f", tmp_path / "m.yaml", "--state", state)
+    told = json.loads(run(capsys, *arguments, "-o", "json"))
+    assert [one["pod"]["workload"] for one in told["items"]] == ["Deployment/web", "CronJob/backup"]
+    text = run(capsys, *arguments)
+    assert text.startswith("default/web, ")
+    assert "\n\ndefault/backup, " in text
+
+
+def test_a_cluster_that_powershell_saved_is_read(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, state: Path
+) -> None:
+    saved_there = tmp_path / "utf16.json"
+    saved_there.write_bytes(codecs.BOM_UTF16_LE + state.read_text().replace("\n", "\r\n").encode("utf-16-le"))
+    flags = ("-o", "json", "--state")
+    assert run(capsys, "bulk-x", *flags, saved_there) == run(capsys, "bulk-x", *flags, state)
 
 
 @pytest.mark.parametrize(

@@ -105,10 +105,25 @@ def test_without_an_url_the_api_servers_proxy_is_asked(capsys: pytest.CaptureFix
     report = {"pods": {"agreed": 3}, "collided": {"agreed": 1}, "avoidable_collisions": 1, "pending": 2}
     with proxy(json.dumps(report).encode()) as (port, asked):
         kubeconfig.write_text(KUBECONFIG.format(port=port))
-        text = run(capsys, "--kubeconfig", str(kubeconfig), "-n", "net")
+        text = run(capsys, "--kubeconfig", str(kubeconfig), "--release-namespace", "net")
     assert asked == ["/api/v1/namespaces/net/services/traffic-footprint-extender:metrics/proxy/shadow"]
     assert "1 pod collides that acting would have sent elsewhere; 2 not judged yet." in text
     assert "will not be" not in text
+
+
+def test_the_old_name_of_the_releases_namespace_still_works_and_says_so(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    kubeconfig = tmp_path / "config"
+    with proxy(b'{"pods":{},"collided":{}}') as (port, asked):
+        kubeconfig.write_text(KUBECONFIG.format(port=port))
+        for flag in ("-n", "--namespace"):
+            main(["shadow", "--kubeconfig", str(kubeconfig), flag, "net"])
+            assert "write --release-namespace" in capsys.readouterr().err
+        main(["shadow", "--kubeconfig", str(kubeconfig), "--release-namespace", "net"])
+        assert capsys.readouterr().err == ""
+    assert asked == ["/api/v1/namespaces/net/services/traffic-footprint-extender:metrics/proxy/shadow"] * 3
+    assert "give --release-namespace alone" in refusal(capsys, "-n", "a", "--release-namespace", "b")
 
 
 def test_pods_that_will_not_be_judged_are_told_apart() -> None:

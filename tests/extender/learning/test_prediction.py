@@ -16,18 +16,17 @@ from extender.cluster.offline import SavedCluster, StateFeed, state_of
 from extender.cluster.state import ClusterState, LeaseInfo, NodeInfo
 from extender.model.demand import DEFAULT_ELEPHANT_RATE, Demand, Origin, Tally, believed
 from extender.model.pods import PodInfo
-from extender.model.trafficfootprint import Record, new_object, status_of
+from extender.model.trafficfootprint import API_VERSION, PLURAL, Record, new_object, status_of
 from extender.placement.explain import explain
 from footprint.classes import TrafficClass
-from footprint.cluster.client import ApiError
 from footprint.declared import Declared, PlacementMode
 from plugin.cli import main
-from plugin.explain import told as kubectl_told
 from tests.extender.builders import M, annotation, elephant, mouse, other, patient, pod_info, pod_json
 from tests.extender.client import Client
 from tests.extender.cluster.test_offline import saved
 from tests.extender.learning.builders import NOW, profile, record
 from tests.extender.states import Clock
+from tests.plugin.api_server import by_path, kubeconfig, serving
 
 E, X, MOUSE, Q = TrafficClass.ELEPHANT, TrafficClass.MIXED, TrafficClass.MOUSE, TrafficClass.QUIET
 KEY = ("default", "CronJob/backup")
@@ -254,22 +253,15 @@ def test_a_saved_object_is_seen_as_a_live_one_would_be() -> None:
 
 
 @pytest.mark.parametrize("status", [404, 403])
-def test_a_live_cluster_without_such_objects_is_explained_without_them(tmp_path: Path, status: int) -> None:
-    objects = saved()
-
-    def items(path: str) -> list[dict[str, Any]]:
-        if "trafficfootprints" in path:
-            raise ApiError(status, "no")
-        kind = {"nodes": "Node", "pods": "Pod"}.get(path.rpartition("/")[2], "Lease")
-        return [o for o in objects if o["kind"] == kind]
-
-    told = kubectl_told(explain_arguments(tmp_path), lambda: items)
+def test_a_live_cluster_without_such_objects_is_explained_without_them(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], status: int
+) -> None:
+    objects = by_path(saved()) | {f"/apis/{API_VERSION}/{PLURAL}": status}
+    (tmp_path / "m.yaml").write_text(CRONJOB)
+    with serving(objects) as (port, asked):
+        config = kubeconfig(tmp_path / "config", port)
+        main(["explain", "-f", str(tmp_path / "m.yaml"), "--kubeconfig", str(config), "-o", "json"])
+    told = json.loads(capsys.readouterr().out)
+    assert f"/apis/{API_VERSION}/{PLURAL}" in [request.path for request in asked]
     assert told["traffic_footprint"] is None
     assert told["demand"]["origin"] == "unknown"
-
-
-def explain_arguments(tmp_path: Path) -> Any:
-    from plugin.cli import _parser  # noqa: PLC0415
-
-    (tmp_path / "m.yaml").write_text(CRONJOB)
-    return _parser().parse_args(["explain", "-f", str(tmp_path / "m.yaml")])

@@ -1,0 +1,200 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which cluster, credentials and namespace kubectl would use.
+
+Enters: kubectl's flags and KUBECONFIG. Leaves: the Kubernetes client's configuration, and the namespace.
+Guarantees: files are found and merged as kubectl does. The first file that sets a value wins. Empty parts and
+missing files are passed over. A relative path starts at the folder of the file that names it. Raises
+ClusterConfigError alone.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import yaml
+from kubernetes import config
+from kubernetes.client import Configuration
+
+from footprint.cluster.client import ClusterConfigError
+from footprint.commands import nearest
+from footprint.text import utf8
+
+MAX_BYTES: Final = 16 * 2**20
+"""Of one file; a kubeconfig has some kilobytes for each cluster."""
+DEFAULT: Final = "~/.kube/config"
+_SERVICE_ACCOUNT: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
+_SECTIONS: Final = {"clusters": "cluster", "contexts": "context", "users": "user"}
+"""Lists of a kubeconfig, and the key below each entry's name."""
+_PATHS: Final = ("certificate-authority", "client-certificate", "client-key", "tokenFile")
+"""Values that are file names."""
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """kubectl's flags of the same names; empty: not given."""
+
+    kubeconfig: str = ""
+    context: str = ""
+    cluster: str = ""
+    user: str = ""
+
+
+class Access(NamedTuple):
+    """How to reach a cluster."""
+
+    configuration: Configuration
+    namespace: str
+    """The context's, else ``default``."""
+
+
+def load(selection: Selection, environment: Mapping[str, str] = os.environ) -> Access:
+    """Access by ``selection``. Raises ClusterConfigError."""
+    files = existing(selection, environment)
+    if not files:
+        return _in_cluster(selection, environment)
+    one = selected(merged(map(read, files)), selection)
+    configuration = Configuration()
+    try:
+        config.load_kube_config_from_dict(one, client_configuration=configuration, persist_config=False)
+    except Exception as error:  # the loader raises whatever base64, certificates and plugins raise
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ClusterConfigError(
+            f"the credentials in {_listed(files)} cannot be used ({reason}); try them with `kubectl version`"
+        ) from error
+    return Access(configuration, str(one["contexts"][0]["context"].get("namespace") or "default"))
+
+
+def existing(selection: Selection, environment: Mapping[str, str]) -> list[Path]:
+    """The files to read, first one first; none where there is no kubeconfig. Raises ClusterConfigError."""
+    if selection.kubeconfig:
+        return [_expanded(selection.kubeconfig)]  # must exist: reading it says so
+    named = environment.get("KUBECONFIG", "")
+    parts = named.split(os.pathsep) if named else [DEFAULT]
+    paths = dict.fromkeys(_expanded(part) for part in parts if part)
+    return [path for path in paths if _exists(path)]
+
+
+def _expanded(text: str) -> Path:
+    try:
+        return Path(text).expanduser()
+    except RuntimeError as error:  # ~nobody
+        raise ClusterConfigError(f"kubeconfig {text!r}: {error}; name a file with --kubeconfig FILE") from error
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except (OSError, ValueError):  # a folder closed to us, or no possible path: reading it says so
+        return True
+
+
+def read(path: Path) -> dict[str, Any]:
+    """One file, its relative paths made absolute. Raises ClusterConfigError."""
+    remedy = "name a readable kubeconfig with --kubeconfig FILE, or in KUBECONFIG"
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_BYTES + 1)
+        if len(data) > MAX_BYTES:
+            raise ClusterConfigError(f"kubeconfig {path} has more than {MAX_BYTES >> 20} MiB; {remedy}")
+        found = yaml.safe_load(utf8(data))
+    except (OSError, ValueError) as error:
+        raise ClusterConfigError(f"kubeconfig {path} cannot be read ({error}); {remedy}") from error
+    except (yaml.YAMLError, RecursionError) as error:
+        reason = " ".join(str(error).split())
+        raise ClusterConfigError(f"kubeconfig {path} is not YAML ({reason}); {remedy}") from error
+    if found is None:  # an empty file is an empty kubeconfig
+        return {}
+    if not isinstance(found, dict):
+        raise ClusterConfigError(f"kubeconfig {path} holds no settings; {remedy}")
+    return {**found, **{section: _entries(found, section, path) for section in _SECTIONS}}
+
+
+def _entries(found: Mapping[str, Any], section: str, path: Path) -> list[dict[str, Any]]:
+    entries, inner = found.get(section) or [], _SECTIONS[section]
+    if not isinstance(entries, list) or not all(
+        isinstance(entry, dict) and isinstance(entry.get("name"), str) and isinstance(entry.get(inner) or {}, dict)
+        for entry in entries
+    ):
+        raise ClusterConfigError(
+            f"kubeconfig {path}: {section} is no list of a name and a {inner} each; "
+            "check it with `kubectl config view`"
+        )
+    folder = path.absolute().parent
+    return [{"name": entry["name"], inner: _absolute(entry.get(inner) or {}, folder)} for entry in entries]
+
+
+def _absolute(entry: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    named: dict[str, Any] = {
+        key: str(folder / entry[key]) for key in _PATHS if isinstance(entry.get(key), str) and entry[key]
+    }
+    plugin = entry.get("exec")
+    # As kubectl, a command without a folder is looked up on the PATH.
+    if isinstance(plugin, dict) and os.sep in str(plugin.get("command")):
+        named["exec"] = {**plugin, "command": str(folder / str(plugin["command"]))}
+    return {**entry, **named}
+
+
+def merged(files: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """One kubeconfig of several: of each name and value, the first that is set."""
+    whole: dict[str, Any] = {section: {} for section in _SECTIONS} | {"current-context": ""}
+    for found in files:
+        whole["current-context"] = whole["current-context"] or str(found.get("current-context") or "")
+        for section, inner in _SECTIONS.items():
+            for entry in found.get(section) or ():
+                whole[section].setdefault(entry["name"], entry[inner])
+    return whole
+
+
+def selected(whole: Mapping[str, Any], selection: Selection) -> dict[str, Any]:
+    """A kubeconfig of the one context that ``selection`` means. Raises ClusterConfigError."""
+    name = selection.context or whole["current-context"]
+    if not name and not selection.cluster:
+        raise ClusterConfigError(
+            "the kubeconfig has no current context, so there is no cluster to ask; "
+            "choose one with --context NAME or `kubectl config use-context NAME`"
+        )
+    context = _known(whole, "contexts", name, "--context") if name else {}
+    cluster = selection.cluster or str(context.get("cluster") or "")
+    user = selection.user or str(context.get("user") or "")
+    known = _known(whole, "clusters", cluster, "--cluster")
+    if not isinstance(known.get("server"), str):
+        raise ClusterConfigError(f"the kubeconfig's cluster {cluster!r} names no server; add its server: URL")
+    # As kubectl, a context may name a user that there is not; --user may not.
+    credentials = _known(whole, "users", user, "--user") if selection.user else whole["users"].get(user) or {}
+    return {
+        "current-context": "selected",
+        "contexts": [{"name": "selected", "context": {**context, "cluster": "selected", "user": "selected"}}],
+        "clusters": [{"name": "selected", "cluster": known}],
+        "users": [{"name": "selected", "user": credentials}],
+    }
+
+
+def _known(whole: Mapping[str, Any], section: str, name: str, flag: str) -> dict[str, Any]:
+    entries: Mapping[str, dict[str, Any]] = whole[section]
+    if name in entries:
+        return entries[name]
+    raise ClusterConfigError(
+        f"the kubeconfig has no {_SECTIONS[section]} {name!r}; {nearest(name, list(entries))}"
+        f"give one of `kubectl config get-{section}` with {flag} NAME"
+    )
+
+
+def _in_cluster(selection: Selection, environment: Mapping[str, str]) -> Access:
+    """As kubectl in a pod: the service account, where there is no kubeconfig."""
+    configuration = Configuration()
+    if not (selection.context or selection.cluster or selection.user):
+        try:
+            config.load_incluster_config(client_configuration=configuration)
+            return Access(configuration, _SERVICE_ACCOUNT.read_text().strip() or "default")
+        except (config.ConfigException, OSError):
+            pass
+    where = "of the files in KUBECONFIG none exists" if environment.get("KUBECONFIG") else f"there is no {DEFAULT}"
+    raise ClusterConfigError(f"{where}, so there is no cluster to ask; name one with --kubeconfig FILE")
+
+
+def _listed(files: Iterable[Path]) -> str:
+    return os.pathsep.join(map(str, files))

@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import io
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from rich.console import Console
+from rich.table import Table
+
+from footprint.keys import lease_name
+from plugin.published import lease_ages, published
+from plugin.tables import nodes_table, pods_table
+from tests.extender.builders import M, annotation, elephant, mouse, node_json
+
+NOW = datetime(2026, 1, 1, 12, 0, 30, tzinfo=UTC)
+
+
+def lines(table: Table) -> list[list[str]]:
+    """Rows as printed, split at runs of two and more spaces."""
+    out = io.StringIO()
+    Console(file=out, width=10_000).print(table)
+    return [[cell.strip() for cell in line.split("  ") if cell.strip()] for line in out.getvalue().splitlines()]
+
+
+def lease(node: str, renewed: object) -> dict[str, Any]:
+    return {"metadata": {"name": lease_name(node)}, "spec": {"renewTime": renewed}}
+
+
+def test_nodes_show_their_link_their_pods_and_their_source() -> None:
+    nodes = [published(node_json("a", annotation(elephant("e", tx=150 * M), mouse("m"), mouse("n"))))]
+    row = lines(nodes_table(nodes, {"a": "12 s ago"}))[1]
+    assert row == ["a", "75 %", "200 Mbit/s", "1 elephant, 2 mouse", "ctnetlink", "ok", "12 s ago"]
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"), [(None, "no footprint yet"), ("{", "malformed footprint (not-json)")]
+)
+def test_a_node_without_a_footprint_says_why(text: str | None, problem: str) -> None:
+    row = lines(nodes_table([published(node_json("a", text))], {}))[1]
+    assert row[-2].startswith(problem)
+    assert row[-1] == "none"
+
+
+def test_a_node_of_unknown_capacity_shows_no_share() -> None:
+    assert "capacity unknown" in lines(nodes_table([published(node_json("a", annotation(cap=0.0)))], {}))[1]
+
+
+def test_pods_can_be_limited_to_a_namespace() -> None:
+    nodes = [published(node_json("a", annotation(elephant("e"), mouse("m", ns="web")))), published(node_json("b"))]
+    assert [row[1] for row in lines(pods_table(nodes, None))[1:]] == ["e", "m"]
+    assert [row[1] for row in lines(pods_table(nodes, "web"))[1:]] == ["m"]
+
+
+def test_lease_ages_are_read_leniently() -> None:
+    leases = [
+        lease("a", "2026-01-01T12:00:00.000000Z"),
+        lease("b", "yesterday"),
+        lease("c", "2026-01-01T12:00:00"),  # no zone: cannot be compared
+        lease("d", "2026-01-01T13:00:00.000000Z"),  # their clock is ahead
+        lease("e", None),
+        {"metadata": {"name": "kube-scheduler"}, "spec": {}},
+    ]
+    assert lease_ages(leases, NOW) == {"a": "30 s ago", "b": "unreadable", "c": "unreadable", "d": "0 s ago"}
