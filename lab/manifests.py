@@ -2,23 +2,21 @@
 """Files made from others: ``python -m lab.manifests`` writes them, ``--check`` says which are out of date.
 
 Enters: ``manifests/base`` (who may do what, policy, resource definition), the chart's templates and values.
-Leaves: the chart's copies of the base, the kustomize components (the chart as Helm renders it, without what only
-Helm needs), the table of values in the chart's README. Guarantees: the same input gives the same bytes.
+Leaves: the chart's copies of the base and of the licence, the kustomize components (the chart as Helm renders it,
+without what only Helm needs), and the chart's README, by helm-docs. Guarantees: the same input gives the same
+bytes.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import re
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
-
-import yaml
+from typing import Final
 
 from lab.controlplane import build, pins
 from lab.errors import LabError
@@ -37,7 +35,7 @@ _HELMS_OWN: Final = re.compile(
     r"^\s*(?:helm\.sh/[a-z-]+|app\.kubernetes\.io/managed-by):.*\n(?:\s*$\n)?", re.MULTILINE
 )
 _EMPTY_ANNOTATIONS: Final = re.compile(r"^  annotations:\n(?=\S|  labels|  [a-z]+:|spec|$)", re.MULTILINE)
-_TABLE: Final = re.compile(r"(?<=<!-- values -->\n).*(?=<!-- end of values -->)", re.DOTALL)
+_UNDOCUMENTED: Final = re.compile(r"^\| (\S+) \|.*\|\s+\|$", re.MULTILINE)
 
 # Kustomize makes no certificates, and its overlays bring base, hooks and policies by themselves.
 _COMMON: Final = (
@@ -72,7 +70,7 @@ COMPONENTS: Final = (
 
 def helm() -> Path:
     """The Helm program, built first when there is none. Raises LabError."""
-    return build.ensure(pins.TOOLS)[pins.HELM].path
+    return build.ensure((pins.HELM_MODULE,))[pins.HELM].path
 
 
 def render(*arguments: str, release: str = RELEASE, namespace: str = RELEASE) -> str:
@@ -108,56 +106,19 @@ def component(wanted: Component) -> str:
     return _MADE + "---\n".join(documents)
 
 
-@dataclass(frozen=True)
-class Value:
-    """A documented value: its path, default and comment."""
+def readme(chart: Path = CHART) -> str:
+    """The chart's README: its template, with the table that helm-docs makes of values.yaml.
 
-    path: str
-    default: Any
-    text: str
-
-
-def documented(text: str) -> list[Value]:
-    """The values of a values.yaml whose comments begin with ``# --``, in order. Raises LabError for a comment that
-    belongs to none."""
-    defaults = yaml.safe_load(text)
-    found: list[Value] = []
-    stack: list[tuple[int, str]] = []
-    comment: list[str] = []
-    for line in text.splitlines():
-        if match := re.match(r"\s*# -- (.*)", line):
-            comment = [match[1]]
-        elif comment and (match := re.match(r"\s*# (.*)", line)):
-            comment.append(match[1])
-        elif match := re.match(r"( *)([A-Za-z]+):", line):
-            stack = [entry for entry in stack if entry[0] < len(match[1])] + [(len(match[1]), match[2])]
-            if comment:
-                path = [name for _, name in stack]
-                found.append(Value(".".join(path), _at(defaults, path), " ".join(comment)))
-                comment = []
-    if comment:
-        raise LabError(f"values.yaml: this comment belongs to no value: {' '.join(comment)}")
-    return found
-
-
-def _at(values: Mapping[str, Any], path: Sequence[str]) -> Any:
-    found: Any = values
-    for name in path:
-        found = found[name]
-    return found
-
-
-def table(values: Sequence[Value]) -> str:
-    """Markdown rows of all values."""
-    rows = [f"| `{value.path}` | `{json.dumps(value.default)}` | {value.text} |" for value in values]
-    return "\n".join(["| value | default | |", "|---|---|---|", *rows, ""])
-
-
-def readme(text: str, values: str) -> str:
-    """The chart's README with its table made anew."""
-    if not _TABLE.search(text):
-        raise LabError("the chart's README has lost its markers <!-- values --> and <!-- end of values -->")
-    return _TABLE.sub(lambda _: "\n" + table(documented(values)) + "\n", text)
+    Raises LabError with helm-docs' own words, and for values without a comment.
+    """
+    program = build.ensure((pins.HELM_DOCS_MODULE,))[pins.HELM_DOCS].path
+    argv = [str(program), "--chart-search-root", str(chart), "--sort-values-order", "file", "--dry-run"]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=120, cwd=chart)
+    if done.returncode or "level=info" not in done.stderr or "level=warn" in done.stderr:
+        raise LabError(f"helm-docs cannot make the README of {chart}: {done.stderr.strip()}")
+    if bare := _UNDOCUMENTED.findall(done.stdout):
+        raise LabError(f"values.yaml: no comment that begins with `# --` is above {', '.join(bare)}")
+    return done.stdout.strip() + "\n"
 
 
 def outputs() -> dict[Path, str]:
@@ -166,8 +127,8 @@ def outputs() -> dict[Path, str]:
     # Rendering reads the copies.
     if all(path.exists() and path.read_text() == text for path, text in made.items()):
         made |= {CHECKOUT / "manifests" / one.path: component(one) for one in COMPONENTS}
-    readme_path = CHART / "README.md"
-    made[readme_path] = readme(readme_path.read_text(), (CHART / "values.yaml").read_text())
+    made[CHART / "README.md"] = readme()
+    made[CHART / "LICENSE"] = (CHECKOUT / "LICENSE").read_text()
     return made
 
 

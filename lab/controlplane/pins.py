@@ -20,6 +20,7 @@ KUBE_CONTROLLER_MANAGER: Final = "kube-controller-manager"
 KUBE_SCHEDULER: Final = "kube-scheduler"
 KUBECTL: Final = "kubectl"
 HELM: Final = "helm"
+HELM_DOCS: Final = "helm-docs"
 
 
 @dataclass(frozen=True, order=True)
@@ -124,7 +125,15 @@ HELM_MODULE: Final = Module(
 )
 MODULES: Final = (ETCD_MODULE, KUBERNETES_MODULE)
 """What a lab runs."""
-TOOLS: Final = (HELM_MODULE,)
+HELM_DOCS_MODULE: Final = Module(
+    "helm-docs",
+    "github.com/norwoodj/helm-docs",
+    ((HELM_DOCS, "github.com/norwoodj/helm-docs/cmd/helm-docs"),),
+    "about half a minute, once",
+    stamps=("main.version={version}",),
+)
+"""Writes the chart's README."""
+TOOLS: Final = (HELM_MODULE, HELM_DOCS_MODULE)
 """What tests use on it."""
 
 

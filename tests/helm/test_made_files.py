@@ -4,13 +4,15 @@
 from __future__ import annotations
 
 import re
+import shutil
+from pathlib import Path
 
 import pytest
 import yaml
 
 from lab import manifests
 from lab.errors import LabError
-from lab.manifests import Value, documented, readme, table, without_helm
+from lab.manifests import readme, without_helm
 
 pytestmark = pytest.mark.timeout(1800)  # the first test may build Helm
 
@@ -48,23 +50,29 @@ def test_the_commands_for_kustomize_name_the_images_that_the_overlay_has() -> No
     assert named == used
 
 
-def test_a_comment_belongs_to_the_value_below_it() -> None:
-    text = "# -- One.\na: 1\nb:\n  # -- Two, which is\n  # longer.\n  c: [x]\n  d: 2\n"
-    assert documented(text) == [Value("a", 1, "One."), Value("b.c", ["x"], "Two, which is longer.")]
+@pytest.fixture
+def copied(tmp_path: Path) -> Path:
+    """The chart, to be changed."""
+    return Path(shutil.copytree(manifests.CHART, tmp_path / "traffic-footprint"))
 
 
-def test_a_comment_without_a_value_is_an_error() -> None:
-    with pytest.raises(LabError, match=r"belongs to no value: Lost\."):
-        documented("a: 1\n# -- Lost.\n")
+def test_the_readme_has_every_value_with_its_default_and_its_comment(copied: Path) -> None:
+    text = readme(copied)
+    assert '| nodeagent.settings.mouseBytes | string | `"128Ki"` | A flow that ends below this' in text
+    assert "| nodeagent.resources | object | `{" in text
 
 
-def test_a_value_with_children_is_shown_whole() -> None:
-    assert '| `r` | `{"cpu": "1"}` | All. |' in table(documented("# -- All.\nr:\n  cpu: '1'\n"))
+def test_a_changed_comment_or_default_changes_the_readme(copied: Path) -> None:
+    values = copied / "values.yaml"
+    values.write_text(values.read_text().replace("mouseBytes: 128Ki", "mouseBytes: 77Ki"))
+    assert '`"77Ki"`' in readme(copied)
 
 
-def test_a_readme_without_its_markers_is_an_error() -> None:
-    with pytest.raises(LabError, match="markers"):
-        readme("nothing", "a: 1\n")
+def test_a_value_without_a_comment_is_an_error_that_names_it(copied: Path) -> None:
+    values = copied / "values.yaml"
+    values.write_text(values.read_text() + "\nodd:\n  one: 1\n")
+    with pytest.raises(LabError, match=r"odd\.one"):
+        readme(copied)
 
 
 def test_what_only_helm_needs_is_left_out() -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Values: each is documented, has a schema, and is the program's own setting; wrong ones are refused in words."""
+"""Values: each has a schema and is the program's own setting; wrong ones are refused in words."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ import yaml
 from pydantic import BaseModel
 
 from extender.settings import Settings
-from lab import manifests
 from nodeagent.settings import AgentSettings
 from tests.helm.rendering import CHART, template
 
@@ -48,21 +47,6 @@ def test_every_setting_of_the_program_is_a_value_with_the_same_name_and_default(
     ports = CHARTS_PORT if part == "extender" else set()
     for name in set(values) - DIFFERENT - ports:
         assert getattr(told, name) == getattr(own, name), f"{part}.settings: {name}"
-
-
-def leaves(values: dict[str, Any], path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
-    for name, value in values.items():
-        if isinstance(value, dict) and value:
-            yield from leaves(value, (*path, name))
-        else:
-            yield (*path, name)
-
-
-def test_every_value_is_documented() -> None:
-    documented = {v.path for v in manifests.documented((CHART / "values.yaml").read_text())}
-    for leaf in leaves(VALUES):
-        above = {".".join(leaf[:n]) for n in range(1, len(leaf) + 1)}
-        assert above & documented, f"{'.'.join(leaf)} has no comment that begins with '# --'"
 
 
 def objects(schema: Any) -> Iterator[dict[str, Any]]:
