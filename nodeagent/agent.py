@@ -21,9 +21,9 @@ from footprint.models import NodeFootprint
 from nodeagent.measuring.aggregation import Aggregator
 from nodeagent.measuring.meter import Meter
 from nodeagent.measuring.pacing import Pace
-from nodeagent.metrics import Figures
+from nodeagent.metrics import LoopState
 from nodeagent.node.link import Link
-from nodeagent.node.pods import PodInfo, PodSnapshot, PodStore
+from nodeagent.node.pods import LocalPod, PodSnapshot, PodStore
 from nodeagent.publishing.decide import Change, PublishState, WritePolicy, change, decide
 from nodeagent.publishing.events import EventReporter
 from nodeagent.publishing.node_writer import NodeWriter
@@ -49,7 +49,7 @@ class _StoredPods:
         before, self._snapshot = self._snapshot, self._store.snapshot()
         return before is None or before.generation != self._snapshot.generation
 
-    def living_here(self, _node: frozenset[bytes]) -> Mapping[str, PodInfo]:
+    def living_here(self, _node: frozenset[bytes]) -> Mapping[str, LocalPod]:
         return self._snapshot.pods if self._snapshot is not None else {}
 
 
@@ -67,7 +67,7 @@ class Agent:
         aggregator: Aggregator,
         policy: WritePolicy,
         find_link: Callable[[], Link],
-        figures: Figures,
+        figures: LoopState,
         durations: Histogram,
         poll_interval: float,
         clock: Callable[[], float] = time.monotonic,
@@ -133,7 +133,7 @@ class Agent:
             self._draw = random.random()  # noqa: S311 - spreads load, guards nothing
             self._writer.submit(footprint)
 
-    def _note_elephants(self, elephants: tuple[Elephant, ...], pods: Mapping[str, PodInfo]) -> bool:
+    def _note_elephants(self, elephants: tuple[Elephant, ...], pods: Mapping[str, LocalPod]) -> bool:
         """Log and count beginnings and ends; whether one on the link began."""
         flows = {(flow.protocol, flow.source, flow.destination): flow for flow in elephants}
         begun, ended = flows.keys() - self._flows.keys(), self._flows.keys() - flows.keys()
@@ -149,9 +149,9 @@ class Agent:
         return any(not flows[key].local for key in begun)
 
 
-def _described(flow: Elephant, pods: Mapping[str, PodInfo]) -> dict[str, object]:
+def _described(flow: Elephant, pods: Mapping[str, LocalPod]) -> dict[str, object]:
     return {
-        "owners": [_spoken(pods.get(owner), owner) for owner in flow.owners],
+        "owners": [pods[owner].display_name if owner in pods else owner for owner in flow.owners],
         "source": flow.source,
         "destination": flow.destination,
         "protocol": flow.protocol,
@@ -159,10 +159,3 @@ def _described(flow: Elephant, pods: Mapping[str, PodInfo]) -> dict[str, object]
         "rate": round(flow.rate),
         "local": flow.local,
     }
-
-
-def _spoken(pod: PodInfo | None, owner: str) -> str:
-    """A pod as people call it, with the virtual machine it runs."""
-    if pod is None:
-        return owner
-    return f"{pod.ns}/{pod.name}" + (f" (VM {pod.vm})" if pod.vm else "")

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The agent's figures for Prometheus, its liveness and its readiness.
 
-Enters: ``Figures`` that the loop keeps, counts of the threads beside it. Leaves: metric families, and whether the
-loop is alive and measuring. It is not alive after standing still for longer than ``stuck_after``. Compiling before
-the first reading is no standstill, but no measuring either. Figures are collected when scraped, so that measuring
-pays nothing for it.
+Enters: the ``LoopState`` that the loop keeps, counts of the threads beside it. Leaves: metric families, and
+whether the loop is alive and measuring. It is not alive after standing still for longer than ``stuck_after``.
+Compiling before the first reading is no standstill, but no measuring either. Figures are collected when scraped,
+so that measuring pays nothing for it.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def stuck_after(poll_interval: float) -> float:
 
 
 @dataclass(slots=True)
-class Figures:
+class LoopState:
     """What the loop knows; written by it alone."""
 
     source: str = ""
@@ -60,7 +60,7 @@ Counts = Callable[[], Mapping[str, float]]
 class AgentCollector(Collector):
     """Figures as metric families. ``counters`` and ``gauges`` bring those of the threads beside the loop."""
 
-    def __init__(self, figures: Figures, counters: Counts, gauges: Counts) -> None:
+    def __init__(self, figures: LoopState, counters: Counts, gauges: Counts) -> None:
         self._figures, self._counters, self._gauges = figures, counters, gauges
 
     def collect(self) -> Iterator[Metric]:

@@ -56,7 +56,7 @@ class _RefusedError(Exception):
         self.status, self.reason = status, reason
 
 
-class _Connection:
+class _Client:
     __slots__ = ("deadline", "ended", "lines", "received", "searched", "socket", "unsent")
 
     def __init__(self, accepted: socket.socket, deadline: float) -> None:
@@ -102,7 +102,7 @@ class MetricsPort:
             ["reason"], registry=registry,
         )  # fmt: skip
         self._budget, self._shared, self._shared_at = _RENDERINGS, b"", float("-inf")
-        self._connections: dict[int, _Connection] = {}
+        self._connections: dict[int, _Client] = {}
         self._selector = selectors.DefaultSelector()
         self._waking, self._woken = socket.socketpair()
         self._selector.register(self._listener, selectors.EVENT_READ)
@@ -151,12 +151,12 @@ class MetricsPort:
             accepted.setblocking(False)
             if len(self._connections) >= MAX_CONNECTIONS:
                 self._drop(min(self._connections.values(), key=lambda c: c.deadline), "evicted")
-            connection = _Connection(accepted, time.monotonic() + REQUEST_SECONDS)
+            connection = _Client(accepted, time.monotonic() + REQUEST_SECONDS)
             self._connections[accepted.fileno()] = connection
             self._selector.register(accepted, selectors.EVENT_READ)
             self._advance(connection)  # the request is often there already
 
-    def _drop(self, connection: _Connection, reason: str = "") -> None:
+    def _drop(self, connection: _Client, reason: str = "") -> None:
         if reason:
             self._refusals.labels(reason).inc()
         self._connections.pop(connection.socket.fileno(), None)
@@ -164,7 +164,7 @@ class MetricsPort:
             self._selector.unregister(connection.socket)
         connection.socket.close()
 
-    def _advance(self, connection: _Connection) -> None:
+    def _advance(self, connection: _Client) -> None:
         """Take what came, and give what the client takes."""
         try:
             if connection.unsent:
@@ -176,7 +176,7 @@ class MetricsPort:
         except OSError:  # reset by the client
             self._drop(connection)
 
-    def _receive(self, connection: _Connection) -> None:
+    def _receive(self, connection: _Client) -> None:
         data = connection.socket.recv(_CHUNK)
         if not data:
             self._drop(connection)
@@ -190,14 +190,14 @@ class MetricsPort:
                 self._selector.modify(connection.socket, selectors.EVENT_WRITE)
                 self._send(connection)
 
-    def _send(self, connection: _Connection) -> None:
+    def _send(self, connection: _Client) -> None:
         connection.unsent = connection.unsent[connection.socket.send(connection.unsent) :]
         if not connection.unsent:
             connection.socket.shutdown(socket.SHUT_WR)
             connection.deadline = time.monotonic() + _LINGER_SECONDS
             self._selector.modify(connection.socket, selectors.EVENT_READ)
 
-    def _response(self, connection: _Connection) -> bytes | None:
+    def _response(self, connection: _Client) -> bytes | None:
         """The whole response to what was received; None while the headers have not ended."""
         try:
             head = connection.head()

@@ -21,7 +21,7 @@ from nodeagent.settings import PreflightSettings
 from nodeagent.sources.ctnetlink import preflight as ctnetlink
 from nodeagent.sources.ctnetlink.kernel import PROC
 from nodeagent.sources.ebpf import preflight as ebpf
-from nodeagent.sources.findings import Answer, Finding
+from nodeagent.sources.findings import Finding, Presence
 
 SYS: Final = Path("/sys")
 
@@ -39,7 +39,7 @@ def run(
 
 def ready(findings: Iterable[Finding]) -> bool:
     """Whether nothing that is required is missing; what could not be told does not forbid a try."""
-    return not any(found.required and found.answer is Answer.NO for found in findings)
+    return not any(found.required and found.answer is Presence.NO for found in findings)
 
 
 def probe_uplink(uplink: str | None, *, proc: Path = PROC, sys: Path = SYS) -> tuple[Finding, Finding]:
@@ -48,21 +48,21 @@ def probe_uplink(uplink: str | None, *, proc: Path = PROC, sys: Path = SYS) -> t
     try:
         link = find_link(uplink, None, proc_net=proc / "net", sys_net=sys / "class/net")
     except LinkError as error:
-        return Finding("uplink", Answer.NO, str(error), named, required=False), _speed(None)
+        return Finding("uplink", Presence.NO, str(error), named, required=False), _speed(None)
     if link.interface is None:
-        missing = Finding("uplink", Answer.NO, "no default route", "name it with --uplink NAME", required=False)
+        missing = Finding("uplink", Presence.NO, "no default route", "name it with --uplink NAME", required=False)
         return missing, _speed(None)
     shown = link.interface if uplink else f"{link.interface} (default route)"
-    return Finding("uplink", Answer.YES, shown, required=False), _speed(link)
+    return Finding("uplink", Presence.YES, shown, required=False), _speed(link)
 
 
 def _speed(link: Link | None) -> Finding:
     remedy = "set --link-capacity, such as 10G"
     if link is None:
-        return Finding("link speed", Answer.UNKNOWN, "no uplink to ask", remedy, required=False)
+        return Finding("link speed", Presence.UNKNOWN, "no uplink to ask", remedy, required=False)
     if not link.capacity.busier:
-        return Finding("link speed", Answer.NO, f"{link.interface} does not state one", remedy, required=False)
-    return Finding("link speed", Answer.YES, format_rate(link.capacity.busier), required=False)
+        return Finding("link speed", Presence.NO, f"{link.interface} does not state one", remedy, required=False)
+    return Finding("link speed", Presence.YES, format_rate(link.capacity.busier), required=False)
 
 
 def as_json(findings: Iterable[Finding]) -> dict[str, object]:
@@ -77,9 +77,9 @@ def as_text(findings: Iterable[Finding]) -> str:
     wide = max((len(found.capability) for found in listed), default=0)
     lines = []
     for found in listed:
-        answer = found.answer.value + ("" if found.required or found.answer is Answer.YES else " (not required)")
+        answer = found.answer.value + ("" if found.required or found.answer is Presence.YES else " (not required)")
         lines.append(f"{found.capability:<{wide}}  {answer}" + (f": {found.detail}" if found.detail else ""))
-        if found.remedy and found.answer is not Answer.YES:
+        if found.remedy and found.answer is not Presence.YES:
             lines.append(f"{'':<{wide}}  remedy: {found.remedy}")
     lines.append("this node can be measured" if ready(listed) else "this node cannot be measured as it is")
     return "\n".join(lines)

@@ -26,10 +26,10 @@ from footprint.models import PodFootprint
 from footprint.service import configure_logging, fail, stop_on_signals
 from nodeagent.agent import Agent
 from nodeagent.measuring.aggregation import Aggregator
-from nodeagent.metrics import AgentCollector, Figures, new_registry
+from nodeagent.metrics import AgentCollector, LoopState, new_registry
 from nodeagent.metrics_port import MetricsPort
 from nodeagent.node.link import Link, LinkError, find_link
-from nodeagent.node.pods import PodInfo, PodStore, decode_pod, pods_path, pods_query
+from nodeagent.node.pods import LocalPod, PodStore, decode_pod, pods_path, pods_query
 from nodeagent.publishing.decide import WritePolicy
 from nodeagent.publishing.events import EventReporter
 from nodeagent.publishing.handover import Handover, is_followed
@@ -51,7 +51,7 @@ def run(settings: AgentSettings) -> int:
     stop = stop_on_signals()
     api = _connect(settings)
     link = _first_link(settings)
-    figures = Figures()
+    figures = LoopState()
     registry, durations = new_registry()
     server = _serve(settings, registry, figures)
     taught = _check_node(api, settings.node_name)
@@ -59,7 +59,7 @@ def run(settings: AgentSettings) -> int:
     figures.source = source.name
 
     store = PodStore()
-    pods: Reflector[PodInfo] = Reflector(
+    pods: Reflector[LocalPod] = Reflector(
         api, pods_path(), decode=decode_pod, sink=store, query=pods_query(settings.node_name)
     )
     writer = NodeWriter(api, settings.node_name)
@@ -137,7 +137,7 @@ def _first_link(settings: AgentSettings) -> Link:
     return link
 
 
-def _serve(settings: AgentSettings, registry: Any, figures: Figures) -> MetricsPort | None:
+def _serve(settings: AgentSettings, registry: Any, figures: LoopState) -> MetricsPort | None:
     if settings.metrics_port == 0:
         return None
     where = f"{settings.metrics_host}:{settings.metrics_port}"
@@ -213,7 +213,7 @@ def _wait_for_pods(synced: threading.Event, stop: threading.Event) -> None:
 
 
 def _collector(
-    figures: Figures, writer: NodeWriter, heart: Heartbeat, reporter: EventReporter, pods: Reflector[PodInfo]
+    figures: LoopState, writer: NodeWriter, heart: Heartbeat, reporter: EventReporter, pods: Reflector[LocalPod]
 ) -> AgentCollector:
     return AgentCollector(
         figures,

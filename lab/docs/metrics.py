@@ -22,7 +22,7 @@ from extender.settings import Settings
 from footprint.models import LinkRates, NodeFootprint
 from lab.docs.tables import markdown
 from nodeagent import metrics as agent_metrics
-from nodeagent.metrics import AgentCollector, Figures, new_registry
+from nodeagent.metrics import AgentCollector, LoopState, new_registry
 
 _KUBECONFIG: Final = """{apiVersion: v1, kind: Config, current-context: c, users: [{name: u, user: {token: t}}],
 contexts: [{name: c, context: {cluster: k, user: u}}],
@@ -38,7 +38,7 @@ def parts() -> dict[str, str]:
 
 def _agent() -> CollectorRegistry:
     registry, _ = new_registry()
-    figures = Figures(source="ctnetlink", coverage=1.0, footprint=NodeFootprint("ctnetlink", LinkRates()))
+    figures = LoopState(source="ctnetlink", coverage=1.0, footprint=NodeFootprint("ctnetlink", LinkRates()))
     beside = [name for name in agent_metrics._HELP if name not in _OF_THE_LOOP]
     counters = {name: 0.0 for name in beside if not name.endswith("_seconds")}
     gauges = {name: 0.0 for name in beside if name.endswith("_seconds")}

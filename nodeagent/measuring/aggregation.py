@@ -18,7 +18,7 @@ from footprint.models import LinkRates, NodeFootprint, PodFootprint
 from footprint.units import MAX_RATE
 from nodeagent.measuring.lifetimes import PodLife
 from nodeagent.measuring.rates import NOTHING, Interval, OwnerRates, Totals, link_bits
-from nodeagent.node.pods import PodInfo
+from nodeagent.node.pods import LocalPod
 from nodeagent.sources.base import HOST, UNATTRIBUTED, Counters, LossKind, Reading
 
 LOSS_MEMORY: Final = 60.0
@@ -64,7 +64,7 @@ class Aggregator:
         self._ended = _bounded([_Ended(now, footprint) for footprint in ended])
 
     def advance(
-        self, reading: Reading, pods: Mapping[str, PodInfo], capacity: LinkRates, *, bad: tuple[str, ...] = ()
+        self, reading: Reading, pods: Mapping[str, LocalPod], capacity: LinkRates, *, bad: tuple[str, ...] = ()
     ) -> NodeFootprint | None:
         """Take in one reading; ``pods`` are those known at that moment, by UID. ``bad`` adds to the reasons."""
         self._note_losses(reading)
@@ -103,7 +103,11 @@ class Aggregator:
         return steps
 
     def _sample(
-        self, reading: Reading, steps: Mapping[str, Totals | None], pods: Mapping[str, PodInfo], interval: Interval
+        self,
+        reading: Reading,
+        steps: Mapping[str, Totals | None],
+        pods: Mapping[str, LocalPod],
+        interval: Interval,
     ) -> None:
         now, began = reading.taken_at, reading.taken_at - interval.seconds
         elephants = [(owner, flow) for flow in reading.elephants if not flow.local for owner in set(flow.owners)]
@@ -129,7 +133,7 @@ class Aggregator:
                     thresholds=self._thresholds,
                 )  # fmt: skip
 
-    def _settle(self, pods: Mapping[str, PodInfo], now: float) -> None:
+    def _settle(self, pods: Mapping[str, LocalPod], now: float) -> None:
         """Move pods that ended to the ended ones, and let go of those whose retention is over."""
         ended = [uid for uid in self._lives if uid not in pods or pods[uid].ended]
         for uid in ended:

@@ -26,7 +26,7 @@ from nodeagent.measuring.rates import (
     link_bits,
     weight,
 )
-from nodeagent.node.pods import PodInfo
+from nodeagent.node.pods import LocalPod
 
 _PEAK_FROM: Final = weight(3.0, SUSTAINED_TAU)
 """Weight of a mean over 3 s: what is younger is a blip, not a sustained rate."""
@@ -37,7 +37,7 @@ _LEAST_SAMPLES: Final = 2
 class PodLife:
     """One pod from its first sample to its end."""
 
-    info: PodInfo
+    info: LocalPod
     rates: OwnerRates = field(default_factory=OwnerRates)
     state: ClassState = field(default_factory=ClassState)
     sustained: LinkMeans = field(default_factory=LinkMeans)

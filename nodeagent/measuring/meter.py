@@ -19,7 +19,7 @@ from nodeagent.measuring.aggregation import Aggregator
 from nodeagent.measuring.coverage import Coverage
 from nodeagent.node.link import Link, LinkCounters, LinkError, read_counters
 from nodeagent.node.locality import locality, node_addresses
-from nodeagent.node.pods import PodInfo
+from nodeagent.node.pods import LocalPod
 from nodeagent.sources.base import FlowSource, Reading
 
 REFRESH: Final = 30.0
@@ -34,7 +34,7 @@ class KnownPods(Protocol):
     def changed(self) -> bool:
         """Whether the pods differ from those at the last call; True at the first call."""
 
-    def living_here(self, node: frozenset[bytes]) -> Mapping[str, PodInfo]:
+    def living_here(self, node: frozenset[bytes]) -> Mapping[str, LocalPod]:
         """The pods by UID, as of the last call of ``changed``. ``node``: the packed addresses of this node."""
 
 
@@ -45,7 +45,7 @@ class Measurement:
     reading: Reading
     footprint: NodeFootprint | None
     """None while there are too few readings for a rate."""
-    pods: Mapping[str, PodInfo]
+    pods: Mapping[str, LocalPod]
     """By UID, as the source knew them."""
     told: bool
     """Whether the source was told the pods anew before this reading."""
@@ -71,7 +71,7 @@ class Meter:
         self._link = find_link()
         self._addresses: frozenset[bytes] = frozenset()
         self._refreshed_at = -math.inf
-        self._pods: Mapping[str, PodInfo] = {}
+        self._pods: Mapping[str, LocalPod] = {}
 
     def measure(self, now: float) -> Measurement:
         """Read at monotonic ``now``. Raises SourceUnavailable."""

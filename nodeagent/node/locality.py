@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 
 from nodeagent.node.netlink import attributes, dump, parse_dump
-from nodeagent.node.pods import PodInfo
+from nodeagent.node.pods import LocalPod
 from nodeagent.sources.base import Locality
 
 _RTM_NEWADDR: Final = 20
@@ -46,7 +46,7 @@ def node_addresses() -> frozenset[bytes]:
     return frozenset(_addresses(dump(_RTM_GETADDR, _IFADDRMSG.pack(socket.AF_UNSPEC, 0, 0, 0, 0))))
 
 
-def locality(pods: Iterable[PodInfo], node: frozenset[bytes]) -> Locality:
+def locality(pods: Iterable[LocalPod], node: frozenset[bytes]) -> Locality:
     """Addresses of running pods by owner.
 
     Two pods may claim one address for a moment, when it is given out again before the first pod's end was

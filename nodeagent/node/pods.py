@@ -24,7 +24,7 @@ _VM_LABELS: Final = ("vm.kubevirt.io/name", "kubevirt.io/domain")
 
 
 @dataclass(frozen=True, slots=True)
-class PodInfo:
+class LocalPod:
     """What the agent keeps of a pod."""
 
     uid: str
@@ -42,6 +42,12 @@ class PodInfo:
     """Name of the KubeVirt virtual machine that the pod runs."""
     problems: tuple[AnnotationProblem, ...] = ()
     """Annotations that were not understood."""
+
+    @property
+    def display_name(self) -> str:
+        """As people call it, with the virtual machine that it runs."""
+        name = f"{self.ns}/{self.name}" if self.ns else self.name
+        return f"{name} (VM {self.vm})" if self.vm else name
 
     @property
     def ended(self) -> bool:
@@ -83,11 +89,11 @@ def _unix(text: object) -> float:
         return 0.0
 
 
-def decode_pod(raw: dict[str, Any]) -> PodInfo:
+def decode_pod(raw: dict[str, Any]) -> LocalPod:
     """A pod from its API object. Raises KeyError without UID, namespace or name; passes over anything else."""
     metadata, spec, status = raw["metadata"], raw.get("spec") or {}, raw.get("status") or {}
     labels = metadata.get("labels") or {}
-    return PodInfo(
+    return LocalPod(
         uid=metadata["uid"],
         ns=metadata["namespace"],
         name=metadata["name"],
@@ -106,7 +112,7 @@ class PodSnapshot:
     """All pods of the node at one moment."""
 
     generation: int = 0
-    pods: Mapping[str, PodInfo] = field(default_factory=lambda: MappingProxyType({}))
+    pods: Mapping[str, LocalPod] = field(default_factory=lambda: MappingProxyType({}))
     """By UID."""
 
 
@@ -115,21 +121,21 @@ class PodStore:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._pods: dict[str, PodInfo] = {}
+        self._pods: dict[str, LocalPod] = {}
         self._snapshot = PodSnapshot()
 
-    def replace(self, items: Sequence[PodInfo]) -> None:
+    def replace(self, items: Sequence[LocalPod]) -> None:
         with self._lock:
             self._pods = {pod.uid: pod for pod in items}
             self._changed()
 
-    def upsert(self, item: PodInfo) -> None:
+    def upsert(self, item: LocalPod) -> None:
         with self._lock:
             if self._pods.get(item.uid) != item:  # most updates touch nothing that is kept
                 self._pods[item.uid] = item
                 self._changed()
 
-    def delete(self, item: PodInfo) -> None:
+    def delete(self, item: LocalPod) -> None:
         with self._lock:
             if self._pods.pop(item.uid, None) is not None:
                 self._changed()

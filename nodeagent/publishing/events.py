@@ -23,7 +23,7 @@ from footprint.cluster import paths
 from footprint.cluster.client import ApiError, request
 from footprint.declared import AnnotationProblem
 from footprint.token_bucket import TokenBucket
-from nodeagent.node.pods import PodInfo
+from nodeagent.node.pods import LocalPod
 from nodeagent.publishing.heartbeat import micro_time
 from nodeagent.publishing.node_writer import explain, unforeseen
 
@@ -38,7 +38,7 @@ _CONTROLLER: Final = "traffic-footprint-nodeagent"
 _log = structlog.get_logger()
 
 
-def event(pod: PodInfo, problem: AnnotationProblem, node: str, moment: datetime) -> dict[str, Any]:
+def event(pod: LocalPod, problem: AnnotationProblem, node: str, moment: datetime) -> dict[str, Any]:
     """The Event; its name is the same for the same pod and value, so that a restarted agent repeats nothing."""
     digest = hashlib.sha256(f"{pod.uid}\0{problem.message}".encode()).hexdigest()[:16]
     return {
@@ -63,7 +63,7 @@ class EventReporter:
         self._api, self._node, self._budget = api, node, budget
         self._seen: set[tuple[str, str]] = set()
         self._queued: set[tuple[str, str]] = set()
-        self._queue: queue.Queue[tuple[PodInfo, AnnotationProblem]] = queue.Queue(_QUEUE)
+        self._queue: queue.Queue[tuple[LocalPod, AnnotationProblem]] = queue.Queue(_QUEUE)
         self.problems = 0
         """Values found that were not understood."""
         self.errors = 0
@@ -72,7 +72,7 @@ class EventReporter:
     def start(self) -> None:
         threading.Thread(target=self._run, name="events", daemon=True).start()
 
-    def offer(self, pods: Iterable[PodInfo]) -> None:
+    def offer(self, pods: Iterable[LocalPod]) -> None:
         """Take the node's pods; never blocks. What is known of pods that left is forgotten."""
         found = {(pod.uid, problem.message): (pod, problem) for pod in pods for problem in pod.problems}
         self._queued &= found.keys()
@@ -100,7 +100,7 @@ class EventReporter:
                     **unforeseen(error),
                 )  # fmt: skip
 
-    def send(self, pod: PodInfo, problem: AnnotationProblem) -> None:
+    def send(self, pod: LocalPod, problem: AnnotationProblem) -> None:
         """Raises ApiError, but not for an Event that is there already."""
         _log.warning("annotation not understood", pod=f"{pod.ns}/{pod.name}", problem=problem.message)
         body = event(pod, problem, self._node, datetime.now(UTC))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 
-class Answer(StrEnum):
+class Presence(StrEnum):
     YES = "yes"
     NO = "no"
     UNKNOWN = "could not tell"
@@ -18,7 +18,7 @@ class Finding:
     """One capability's answer."""
 
     capability: str
-    answer: Answer
+    answer: Presence
     detail: str = ""
     """What was found, or why it is missing or not known."""
     remedy: str = ""

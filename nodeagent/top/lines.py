@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from footprint.models import LinkRates
-from nodeagent.top import formatting as spelling
+from nodeagent.top import formatting
 from nodeagent.top.view import ElephantRow, OwnerRow, View
 
 
@@ -21,9 +21,9 @@ def link(view: View) -> str:
     if not tx or not rx:
         capacity = "capacity not known"
     elif tx == rx:
-        capacity = f"{spelling.rate(tx)} per direction"
+        capacity = f"{formatting.rate(tx)} per direction"
     else:
-        capacity = f"{spelling.rate(tx)} tx and {spelling.rate(rx)} rx"
+        capacity = f"{formatting.rate(tx)} tx and {formatting.rate(rx)} rx"
     return f"link {view.interface or '(not known)'}, {capacity}"
 
 
@@ -31,8 +31,8 @@ def use(view: View) -> tuple[str, str]:
     """What the link carries: transmitted, received."""
     part = view.utilisation
     return (
-        spelling.direction("tx", view.used.tx, view.by_elephants.tx, part.tx if part else None),
-        spelling.direction("rx", view.used.rx, view.by_elephants.rx, part.rx if part else None),
+        formatting.direction("tx", view.used.tx, view.by_elephants.tx, part.tx if part else None),
+        formatting.direction("rx", view.used.rx, view.by_elephants.rx, part.rx if part else None),
     )
 
 
@@ -40,9 +40,9 @@ def health(view: View) -> str:
     """How it was measured, and how much of it was."""
     facts = [f"source {view.source}", f"{view.flows} flows"]
     if view.coverage is not None:
-        facts.append(f"coverage {spelling.share(view.coverage)}")
+        facts.append(f"coverage {formatting.share(view.coverage)}")
     if view.local >= 1:
-        facts.append(f"inside this machine {spelling.rate(view.local)}")
+        facts.append(f"inside this machine {formatting.rate(view.local)}")
     return ", ".join(facts)
 
 
@@ -70,15 +70,15 @@ def _elephant(flow: ElephantRow) -> str:
     local = ", inside this machine" if flow.local else ""
     return (
         f"{', '.join(flow.owners)}: {flow.source} -> {flow.destination} {flow.protocol}, "
-        f"{spelling.rate(flow.rate)}, {spelling.size(flow.carried)} carried, {spelling.age(flow.age)}{local}"
+        f"{formatting.rate(flow.rate)}, {formatting.size(flow.carried)} carried, {formatting.age(flow.age)}{local}"
     )
 
 
 def _owner(row: OwnerRow) -> str:
     return (
-        f"{row.name}: tx {spelling.rate(row.rates.tx)}, rx {spelling.rate(row.rates.rx)}, "
-        f"elephants {spelling.pair(row.elephants)}, {spelling.per_second(row.new_flows)} new flows, "
-        f"mice {spelling.share(row.mice_share)}, {row.cls}"
+        f"{row.name}: tx {formatting.rate(row.rates.tx)}, rx {formatting.rate(row.rates.rx)}, "
+        f"elephants {formatting.pair(row.elephants)}, {formatting.per_second(row.new_flows)} new flows, "
+        f"mice {formatting.share(row.mice_share)}, {row.cls}"
     )
 
 

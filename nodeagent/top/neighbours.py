@@ -21,7 +21,7 @@ from typing import Final
 
 from nodeagent.node.link import LinkError
 from nodeagent.node.netlink import attributes, dump
-from nodeagent.node.pods import PodInfo
+from nodeagent.node.pods import LocalPod
 from nodeagent.top.pods_file import PodsFileError, Resident
 
 EVERY: Final = 2.0
@@ -74,7 +74,7 @@ def _is_guests(interface: Interface) -> bool:
     return interface.kind == "veth" or (interface.kind == "tun" and interface.ethernet)
 
 
-def guests(uplink: str) -> tuple[PodInfo, ...]:
+def guests(uplink: str) -> tuple[LocalPod, ...]:
     """Everyone who lives here, now, by address. Raises OSError."""
     where = inward(_interfaces(), uplink)
     found = {address for index, address in (*_neighbours(), *_host_routes()) if index in where}
@@ -88,7 +88,7 @@ class Neighbours:
         self,
         uplink: Callable[[], str | None],
         *,
-        look: Callable[[str], tuple[PodInfo, ...]] = guests,
+        look: Callable[[str], tuple[LocalPod, ...]] = guests,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._uplink, self._look, self._clock = uplink, look, clock
@@ -112,9 +112,9 @@ class Neighbours:
         return before != self.residents
 
 
-def _named(address: bytes) -> PodInfo:
+def _named(address: bytes) -> LocalPod:
     name = str(ipaddress.ip_address(address))
-    return PodInfo(uid=name, ns="", name=name, workload="", addresses=(address,))
+    return LocalPod(uid=name, ns="", name=name, workload="", addresses=(address,))
 
 
 def _is_a_hosts(address: bytes) -> bool:

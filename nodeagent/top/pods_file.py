@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import orjson
 
-from nodeagent.node.pods import PodInfo, decode_pod
+from nodeagent.node.pods import LocalPod, decode_pod
 from nodeagent.sources.base import HOST, UNATTRIBUTED
 
 _FORM: Final = "write ADDRESS NAME, such as `10.244.1.7 shop/cart`"
@@ -30,7 +30,7 @@ class PodsFileError(ValueError):
 class Resident:
     """A named owner of addresses, and the machine it was reported to run on."""
 
-    pod: PodInfo
+    pod: LocalPod
     machines: frozenset[bytes] = frozenset()
     """Packed addresses of its machine (``status.hostIPs``); empty: not said."""
 
@@ -40,7 +40,7 @@ def parse(text: str) -> tuple[Resident, ...]:
     return tuple(_from_json(text) if text.lstrip()[:1] in ("{", "[") else _from_lines(text))
 
 
-def living_here(residents: Iterable[Resident], node: frozenset[bytes]) -> tuple[PodInfo, ...]:
+def living_here(residents: Iterable[Resident], node: frozenset[bytes]) -> tuple[LocalPod, ...]:
     """Without those that were reported to run on another machine: a cluster's whole list may be given, but both
     ends of a flow on this machine means that the flow never used the link. ``node``: this machine's addresses."""
     return tuple(r.pod for r in residents if not r.machines or r.machines & node)
@@ -63,7 +63,7 @@ def _from_lines(text: str) -> list[Resident]:
         if before[1] == number:
             addresses.setdefault(name, []).append(address)
     return [
-        Resident(PodInfo(uid=name, ns="", name=name, workload="", addresses=tuple(packed)))
+        Resident(LocalPod(uid=name, ns="", name=name, workload="", addresses=tuple(packed)))
         for name, packed in addresses.items()
     ]
 

@@ -31,7 +31,7 @@ from nodeagent.measuring.link_meter import LinkMeter
 from nodeagent.measuring.meter import Meter
 from nodeagent.measuring.pacing import next_due
 from nodeagent.node.link import Link, LinkError, find_link
-from nodeagent.node.pods import PodInfo
+from nodeagent.node.pods import LocalPod
 from nodeagent.settings import TopSettings
 from nodeagent.sources.base import HOST, UNATTRIBUTED, FlowSource, SourceUnavailable
 from nodeagent.sources.select import open_source
@@ -44,8 +44,8 @@ _LARGEST_FILE: Final = 256 * 2**20
 """Bytes; a list of 5,000 pods with everything Kubernetes says of them is a tenth of this."""
 _ANYWHERE: Final = (bytes(4),)
 """An owner is measured when it has an address; these two have none of their own."""
-_OTHERS: Final[Mapping[str, PodInfo]] = MappingProxyType(
-    {name: PodInfo(uid=name, ns="", name=name, workload="", addresses=_ANYWHERE) for name in (HOST, UNATTRIBUTED)}
+_OTHERS: Final[Mapping[str, LocalPod]] = MappingProxyType(
+    {name: LocalPod(uid=name, ns="", name=name, workload="", addresses=_ANYWHERE) for name in (HOST, UNATTRIBUTED)}
 )
 
 
@@ -112,7 +112,7 @@ class NamedPods:
             self._warnings.add(f"{error}; the names read before stay")
             return False
 
-    def living_here(self, node: frozenset[bytes]) -> Mapping[str, PodInfo]:
+    def living_here(self, node: frozenset[bytes]) -> Mapping[str, LocalPod]:
         residents = self._named.residents if self._named else ()
         here = pods_file.living_here(residents, node)
         if residents and not here:

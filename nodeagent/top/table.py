@@ -13,8 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from footprint.classes import TrafficClass
-from nodeagent.top import formatting as spelling
-from nodeagent.top import lines
+from nodeagent.top import formatting, lines
 from nodeagent.top.view import View
 
 _AROUND: Final = 13
@@ -61,7 +60,7 @@ def _elephants(view: View, rows: int) -> list[RenderableType]:
     for flow in view.elephants[:rows]:
         owners = ", ".join(flow.owners) + (" (inside)" if flow.local else "")
         cells = (owners, flow.source, flow.destination, flow.protocol)
-        figures = (spelling.rate(flow.rate), spelling.size(flow.carried), spelling.age(flow.age))
+        figures = (formatting.rate(flow.rate), formatting.size(flow.carried), formatting.age(flow.age))
         table.add_row(*map(Text, (*cells, *figures)))
     return [table, *_more(len(view.elephants) - rows)]
 
@@ -71,8 +70,8 @@ def _owners(view: View, rows: int) -> list[RenderableType]:
     table = _table("\nowners", ("owner", "class"), right)
     for row in view.owners[:rows]:
         figures = (
-            spelling.rate(row.rates.tx), spelling.rate(row.rates.rx), spelling.pair(row.elephants),
-            spelling.per_second(row.new_flows), spelling.share(row.mice_share),
+            formatting.rate(row.rates.tx), formatting.rate(row.rates.rx), formatting.pair(row.elephants),
+            formatting.per_second(row.new_flows), formatting.share(row.mice_share),
         )  # fmt: skip
         table.add_row(Text(row.name), Text(row.cls, _STYLES.get(row.cls, "")), *map(Text, figures))
     return [table, *_more(len(view.owners) - rows)]

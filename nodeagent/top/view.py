@@ -14,7 +14,7 @@ from typing import Final
 from footprint.classes import TrafficClass
 from footprint.models import LinkRates, NodeFootprint, PodFootprint
 from nodeagent.node.link import Link
-from nodeagent.node.pods import PodInfo
+from nodeagent.node.pods import LocalPod
 from nodeagent.sources.base import Counters, Elephant, Reading
 
 _PROTOCOLS: Final = {
@@ -103,7 +103,7 @@ def build(
     reading: Reading,
     node: NodeFootprint,
     others: NodeFootprint,
-    pods: Mapping[str, PodInfo],
+    pods: Mapping[str, LocalPod],
     link: Link,
     used: LinkRates | None,
     coverage: float | None,
@@ -131,21 +131,15 @@ def build(
     )
 
 
-def spoken(pod: PodInfo) -> str:
-    """A pod as people call it, with the virtual machine it runs."""
-    name = f"{pod.ns}/{pod.name}" if pod.ns else pod.name
-    return f"{name} (VM {pod.vm})" if pod.vm else name
-
-
 def _fastest_first(elephants: tuple[Elephant, ...]) -> list[Elephant]:
     return sorted(elephants, key=lambda flow: (-flow.rate, flow.source, flow.destination))
 
 
-def _name(owner: str, pods: Mapping[str, PodInfo]) -> str:
-    return spoken(pods[owner]) if owner in pods else owner
+def _name(owner: str, pods: Mapping[str, LocalPod]) -> str:
+    return pods[owner].display_name if owner in pods else owner
 
 
-def _elephant(flow: Elephant, pods: Mapping[str, PodInfo], now: float) -> ElephantRow:
+def _elephant(flow: Elephant, pods: Mapping[str, LocalPod], now: float) -> ElephantRow:
     return ElephantRow(
         owners=tuple(_name(owner, pods) for owner in dict.fromkeys(flow.owners)),
         protocol=_PROTOCOLS.get(flow.protocol, str(flow.protocol)),
@@ -159,13 +153,13 @@ def _elephant(flow: Elephant, pods: Mapping[str, PodInfo], now: float) -> Elepha
 
 
 def _owners(
-    footprints: tuple[PodFootprint, ...], reading: Reading, pods: Mapping[str, PodInfo]
+    footprints: tuple[PodFootprint, ...], reading: Reading, pods: Mapping[str, LocalPod]
 ) -> tuple[OwnerRow, ...]:
     rows = (_owner(footprint, reading.owners.get(footprint.uid), pods) for footprint in footprints)
     return tuple(sorted(rows, key=lambda row: (-round(row.rates.busier), row.name)))
 
 
-def _owner(footprint: PodFootprint, counted: Counters | None, pods: Mapping[str, PodInfo]) -> OwnerRow:
+def _owner(footprint: PodFootprint, counted: Counters | None, pods: Mapping[str, LocalPod]) -> OwnerRow:
     counted = counted or Counters()
     name = _name(footprint.uid, pods)
     return OwnerRow(

@@ -11,7 +11,14 @@ import pytest
 
 from nodeagent.sources.base import HOST, UNATTRIBUTED, Locality
 from nodeagent.sources.ctnetlink.attribution import Stamps, attribute
-from nodeagent.sources.ebpf.kernel.layout import FLOW_FLIPPED, FLOW_LOCAL, FLOW_SETTLED, HOST_TAG, Address, Flow
+from nodeagent.sources.ebpf.kernel.layout import (
+    FLOW_FLIPPED,
+    FLOW_LOCAL,
+    FLOW_SETTLED,
+    HOST_TAG,
+    Address,
+    FlowEntry,
+)
 from nodeagent.sources.ebpf.values import narrow, wide
 from nodeagent.sources.tuples import FlowTuples, is_conversation
 
@@ -27,8 +34,8 @@ class Ends(ctypes.Structure):
     _fields_ = tuple((n, ctypes.c_uint32) for n in ("source", "destination", "reply_source", "reply_destination"))
 
 
-def in_c(helpers: ctypes.CDLL, ends: tuple[int, ...], stamps: tuple[int, int]) -> Flow:
-    flow = Flow(stamp=stamps, flags=FLOW_SETTLED | FLOW_LOCAL | FLOW_FLIPPED)
+def in_c(helpers: ctypes.CDLL, ends: tuple[int, ...], stamps: tuple[int, int]) -> FlowEntry:
+    flow = FlowEntry(stamp=stamps, flags=FLOW_SETTLED | FLOW_LOCAL | FLOW_FLIPPED)
     helpers.test_attribute(ctypes.byref(flow), ctypes.byref(Ends(*ends)))
     return flow
 

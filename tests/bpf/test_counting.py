@@ -7,7 +7,7 @@ import ctypes
 
 import pytest
 
-from nodeagent.sources.ebpf.kernel.layout import FLOW_FLIPPED, FLOW_LOCAL, ORIGINAL, REPLY, Counters, Flow
+from nodeagent.sources.ebpf.kernel.layout import FLOW_FLIPPED, FLOW_LOCAL, ORIGINAL, REPLY, FlowEntry, SlotCounters
 
 
 @pytest.mark.parametrize(
@@ -26,6 +26,6 @@ from nodeagent.sources.ebpf.kernel.layout import FLOW_FLIPPED, FLOW_LOCAL, ORIGI
 def test_bytes_go_to_the_direction_the_owner_sees(
     helpers: ctypes.CDLL, flags: int, elephant: int, direction: int, expected: dict[str, int]
 ) -> None:
-    counters, flow = Counters(), Flow(flags=flags, elephant=elephant)
+    counters, flow = SlotCounters(), FlowEntry(flags=flags, elephant=elephant)
     helpers.test_count_traffic(ctypes.byref(counters), ctypes.byref(flow), direction, 2, 100)
-    assert {f[0]: v for f in Counters._fields_ if (v := getattr(counters, f[0]))} == expected
+    assert {f[0]: v for f in SlotCounters._fields_ if (v := getattr(counters, f[0]))} == expected

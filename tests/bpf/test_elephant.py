@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nodeagent.sources.base import FlowThresholds
-from nodeagent.sources.ebpf.kernel.layout import ORIGINAL, PACE_SLOW, REPLY, Config, Flow
+from nodeagent.sources.ebpf.kernel.layout import ORIGINAL, PACE_SLOW, REPLY, Config, FlowEntry
 from nodeagent.sources.ebpf.values import configure
 
 TICK = 0.004
@@ -25,7 +25,7 @@ class Run:
 
     def __init__(self, helpers: ctypes.CDLL, start: int = 0, thresholds: FlowThresholds | None = None) -> None:
         self._helpers, self.now = helpers, start
-        self.flow, self.config = Flow(window=start % 2**32), Config()
+        self.flow, self.config = FlowEntry(window=start % 2**32), Config()
         configure(self.config, thresholds or FlowThresholds(), TICK)
 
     def packet(self, size: int, direction: int = ORIGINAL) -> list[int]:

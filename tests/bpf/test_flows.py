@@ -20,7 +20,7 @@ from nodeagent.sources.base import FlowThresholds
 from nodeagent.sources.ebpf.btf.kernel import DIRECTORY, VMLINUX
 from nodeagent.sources.ebpf.compiling.hooks import Mode
 from nodeagent.sources.ebpf.kernel import bpf
-from nodeagent.sources.ebpf.kernel.layout import EVENT_BECAME, EVENT_CEASED, Config, Event, Seed
+from nodeagent.sources.ebpf.kernel.layout import EVENT_BECAME, EVENT_CEASED, Config, ElephantEvent, Seed
 from nodeagent.sources.ebpf.kernel.maps import Sizes
 from nodeagent.sources.ebpf.kernel.ring import RingBuffer
 from nodeagent.sources.ebpf.values import configure, endpoint, seed_key, wide
@@ -248,7 +248,7 @@ def test_an_elephant_is_told_when_it_begins_and_when_it_ends(node: Node) -> None
         for _ in range(11 * MIB // 65_536):
             node.packet(65_536)
         assert ring.wait(0)
-        (began,) = map(Event.from_buffer_copy, ring.records())
+        (began,) = map(ElephantEvent.from_buffer_copy, ring.records())
         assert (began.kind, began.protocol) == (EVENT_BECAME, 6)
         assert (
             endpoint(began.initiator, began.initiator_port),
@@ -261,7 +261,7 @@ def test_an_elephant_is_told_when_it_begins_and_when_it_ends(node: Node) -> None
         assert 0 <= time.monotonic() - began.time_ns / 1e9 < 60
         assert [event.flow for event in node.maps.elephants()] == [began.flow]
         node.death()
-        (ended,) = map(Event.from_buffer_copy, ring.records())
+        (ended,) = map(ElephantEvent.from_buffer_copy, ring.records())
         assert (ended.kind, ended.flow) == (EVENT_CEASED, began.flow)
         assert list(node.maps.elephants()) == []
     counted = node.counted(2)
@@ -401,7 +401,7 @@ def test_two_processors_that_count_one_flow_tell_of_its_elephant_once(node: Node
             node.birth()
             node.at_once(packets, size)
             node.death()
-            told = [Event.from_buffer_copy(record).kind for record in ring.records()]
+            told = [ElephantEvent.from_buffer_copy(record).kind for record in ring.records()]
             assert told == [EVENT_BECAME, EVENT_CEASED]
     assert node.counted(2)["tx_bytes"] == 40 * 2 * packets * size
     assert list(node.maps.elephants()) == []

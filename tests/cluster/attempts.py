@@ -17,7 +17,7 @@ from footprint.keys import LEARNER_LEASE, NODE_ELEPHANT_SHARE, NODE_FOOTPRINT, N
 from footprint.models import LinkRates, NodeFootprint
 from lab import programs
 from lab.lab import Lab
-from nodeagent.node.pods import PodInfo
+from nodeagent.node.pods import LocalPod
 from nodeagent.publishing.decide import content, merge_patch
 from nodeagent.publishing.events import event
 from nodeagent.publishing.heartbeat import lease_spec, new_lease
@@ -33,7 +33,7 @@ EVENTS_DEFAULT: Final = EVENTS.format("default")
 STAND_IN: Final = f"{CORE}/namespaces/{HERE}/pods/stand-in-{OWN}"
 """The pod whose token the agent of these tests has."""
 
-_POD: Final = PodInfo(uid="0-1", ns="default", name="somebody", workload="Pod/somebody")
+_POD: Final = LocalPod(uid="0-1", ns="default", name="somebody", workload="Pod/somebody")
 _NAMESPACE: Final = {"apiVersion": "v1", "kind": "Namespace", "name": "default", "uid": "1-2"}
 
 

@@ -14,7 +14,7 @@ from footprint.cluster.client import ApiError
 from footprint.models import LinkRates, NodeFootprint
 from nodeagent.agent import Agent
 from nodeagent.measuring.aggregation import Aggregator
-from nodeagent.metrics import AgentCollector, Figures, new_registry
+from nodeagent.metrics import AgentCollector, LoopState, new_registry
 from nodeagent.metrics_port import MetricsPort
 from nodeagent.node.link import Link
 from nodeagent.node.pods import PodStore, decode_pod
@@ -213,12 +213,12 @@ class Source:
         return Reading(now, 1, {"host": Counters(tx_bytes=self.sent)})
 
 
-def agent(server: Server, synced: bool = True) -> tuple[Agent, NodeWriter, Figures, PodStore, Source]:
+def agent(server: Server, synced: bool = True) -> tuple[Agent, NodeWriter, LoopState, PodStore, Source]:
     assert server is not None
     source, writer, figures, store, known = (
         Source(),
         NodeWriter(API, "n1"),
-        Figures(),
+        LoopState(),
         PodStore(),
         threading.Event(),
     )
@@ -272,9 +272,9 @@ def test_the_source_is_told_of_pods_when_they_change_and_not_else(server: Server
 
 
 @pytest.fixture
-def metrics() -> Iterator[tuple[Figures, MetricsPort]]:
+def metrics() -> Iterator[tuple[LoopState, MetricsPort]]:
     registry, _durations = new_registry()
-    figures = Figures(source="t")
+    figures = LoopState(source="t")
     registry.register(AgentCollector(figures, lambda: {"node_writes": 3}, lambda: {"write_pending_seconds": 1.5}))
     found = MetricsPort(
         registry, "127.0.0.1", 0,
@@ -289,7 +289,7 @@ def fetch(server: MetricsPort, path: str) -> str:
         return str(response.read().decode())
 
 
-def test_metrics_are_served_before_and_after_the_first_footprint(metrics: tuple[Figures, MetricsPort]) -> None:
+def test_metrics_are_served_before_and_after_the_first_footprint(metrics: tuple[LoopState, MetricsPort]) -> None:
     figures, server = metrics
     assert "traffic_footprint_agent_node_writes_total 3.0" in fetch(server, "/metrics")
     figures.footprint = footprint(1e8)
@@ -307,7 +307,7 @@ def refused(server: MetricsPort, path: str) -> bool:
         return error.code == 503
 
 
-def test_before_the_first_reading_the_agent_lives_and_is_not_ready(metrics: tuple[Figures, MetricsPort]) -> None:
+def test_before_the_first_reading_the_agent_lives_and_is_not_ready(metrics: tuple[LoopState, MetricsPort]) -> None:
     figures, server = metrics
     assert fetch(server, "/healthz") == "ok\n"
     assert refused(server, "/readyz")
@@ -315,7 +315,7 @@ def test_before_the_first_reading_the_agent_lives_and_is_not_ready(metrics: tupl
     assert fetch(server, "/readyz") == "ok\n"
 
 
-def test_liveness_and_readiness_fail_once_the_loop_stands_still(metrics: tuple[Figures, MetricsPort]) -> None:
+def test_liveness_and_readiness_fail_once_the_loop_stands_still(metrics: tuple[LoopState, MetricsPort]) -> None:
     figures, server = metrics
     figures.beat_at = time.monotonic()
     assert fetch(server, "/healthz") == fetch(server, "/readyz") == "ok\n"

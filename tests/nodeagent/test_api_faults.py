@@ -12,7 +12,7 @@ from footprint.cluster.client import ApiError
 from footprint.keys import POD_CLASS
 from footprint.models import LinkRates, NodeFootprint
 from footprint.token_bucket import TokenBucket
-from nodeagent.node.pods import PodInfo, decode_pod
+from nodeagent.node.pods import LocalPod, decode_pod
 from nodeagent.publishing import events, heartbeat
 from nodeagent.publishing import node_writer as kubernetes_writer
 from nodeagent.publishing.events import BURST, EventReporter
@@ -112,7 +112,7 @@ def test_a_lease_is_renewed_again_whatever_a_renewal_failed_with(monkeypatch: py
     assert heart.errors == 2
 
 
-def whale(uid: str) -> PodInfo:
+def whale(uid: str) -> LocalPod:
     return decode_pod({"metadata": {"uid": uid, "namespace": "d", "name": uid, "annotations": {POD_CLASS: uid}}})
 
 

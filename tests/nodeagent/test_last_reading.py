@@ -12,7 +12,7 @@ from footprint.models import LinkRates
 from nodeagent import agent as module
 from nodeagent.agent import Agent
 from nodeagent.measuring.aggregation import Aggregator
-from nodeagent.metrics import Figures, new_registry
+from nodeagent.metrics import LoopState, new_registry
 from nodeagent.node.link import Link
 from nodeagent.node.pods import PodStore
 from nodeagent.publishing import node_writer as kubernetes_writer
@@ -55,7 +55,7 @@ def test_a_change_that_only_the_last_reading_holds_is_written(monkeypatch: pytes
         return {}
 
     monkeypatch.setattr(kubernetes_writer, "request", request)
-    stop, synced, writer, figures = threading.Event(), threading.Event(), NodeWriter(API, "n1"), Figures()
+    stop, synced, writer, figures = threading.Event(), threading.Event(), NodeWriter(API, "n1"), LoopState()
     synced.set()
     writer.start()
     _registry, durations = new_registry()

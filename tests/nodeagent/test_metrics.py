@@ -3,25 +3,25 @@ from __future__ import annotations
 
 from prometheus_client import CollectorRegistry, generate_latest
 
-from nodeagent.metrics import AgentCollector, Figures
+from nodeagent.metrics import AgentCollector, LoopState
 from nodeagent.sources.base import HOST, Counters, LossKind, Reading
 
 
-def rendered(figures: Figures) -> list[str]:
+def rendered(figures: LoopState) -> list[str]:
     registry = CollectorRegistry()
     registry.register(AgentCollector(figures, dict, dict))
     return generate_latest(registry).decode().splitlines()
 
 
 def test_every_kind_of_loss_is_there_from_the_start() -> None:
-    lines = rendered(Figures())
+    lines = rendered(LoopState())
     for kind in LossKind:
         assert f'traffic_footprint_agent_losses_total{{kind="{kind.value}"}} 0.0' in lines
 
 
 def test_bytes_are_shown_by_owner_and_direction() -> None:
     owners = {"uid-1": Counters(tx_bytes=700, rx_bytes=30, local_bytes=5), HOST: Counters(rx_bytes=9)}
-    figures = Figures(reading=Reading(1.0, 1, owners, lost={LossKind.EVENTS_OVERRUN: 2}))
+    figures = LoopState(reading=Reading(1.0, 1, owners, lost={LossKind.EVENTS_OVERRUN: 2}))
     lines = rendered(figures)
     prefix = "traffic_footprint_agent_owner_bytes_total"
     assert f'{prefix}{{direction="tx",owner="uid-1"}} 700.0' in lines

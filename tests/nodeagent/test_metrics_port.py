@@ -198,7 +198,7 @@ def test_any_bytes_are_parsed_or_refused(parts: list[bytes]) -> None:
     """Whole or in pieces, with the same outcome."""
 
     def outcome(pieces: list[bytes]) -> object:
-        connection = metrics_port._Connection(None, 0.0)  # type: ignore[arg-type]  # nothing is sent
+        connection = metrics_port._Client(None, 0.0)  # type: ignore[arg-type]  # nothing is sent
         for piece in pieces:
             connection.received += piece
             try:

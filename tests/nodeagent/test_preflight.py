@@ -12,7 +12,7 @@ from nodeagent import preflight
 from nodeagent.preflight import as_json, as_text, ready, report
 from nodeagent.settings import parse_preflight
 from nodeagent.sources.ctnetlink import preflight as ctnetlink
-from nodeagent.sources.findings import Answer, Finding
+from nodeagent.sources.findings import Finding, Presence
 
 NET_ADMIN = "0000000000001000"
 
@@ -45,14 +45,14 @@ def sys(tmp_path: Path) -> Path:
 def test_a_well_equipped_node_answers_yes_throughout(proc: Path, sys: Path) -> None:
     found = [ctnetlink.probe_privilege(proc), ctnetlink.probe_conntrack(proc), ctnetlink.probe_accounting(proc)]
     found += preflight.probe_uplink(None, proc=proc, sys=sys)
-    assert [f.answer for f in found] == [Answer.YES] * 5
+    assert [f.answer for f in found] == [Presence.YES] * 5
     assert [f.detail for f in found[3:]] == ["eth0 (default route)", "10 Gbit/s"]
 
 
 def test_a_missing_capability_names_its_remedy(proc: Path) -> None:
     (proc / "thread-self/status").write_text("CapEff:\t0000000000000000\n")
     found = ctnetlink.probe_privilege(proc)
-    assert found.answer is Answer.NO
+    assert found.answer is Presence.NO
     assert "NET_ADMIN" in found.remedy
 
 
@@ -62,20 +62,20 @@ def test_what_proc_does_not_show_could_not_be_told(tmp_path: Path) -> None:
         ctnetlink.probe_conntrack(tmp_path),
         ctnetlink.probe_accounting(tmp_path),
     ):
-        assert found.answer is Answer.UNKNOWN
+        assert found.answer is Presence.UNKNOWN
         assert found.remedy
 
 
 def test_a_kernel_without_conntrack_is_told_which_module_to_load(proc: Path) -> None:
     (proc / "sys/net/netfilter/nf_conntrack_count").unlink()
     found = ctnetlink.probe_conntrack(proc)
-    assert (found.answer, found.remedy) == (Answer.NO, "run `modprobe nf_conntrack`")
+    assert (found.answer, found.remedy) == (Presence.NO, "run `modprobe nf_conntrack`")
 
 
 def test_a_table_without_entries_is_said_to_depend_on_rules(proc: Path) -> None:
     (proc / "sys/net/netfilter/nf_conntrack_count").write_text("0")
     found = ctnetlink.probe_conntrack(proc)
-    assert found.answer is Answer.YES
+    assert found.answer is Presence.YES
     assert "rule" in found.detail
 
 
@@ -84,7 +84,7 @@ def test_accounting_that_the_agent_can_switch_on_forbids_nothing(
 ) -> None:
     (proc / "sys/net/netfilter/nf_conntrack_acct").write_text("0")
     found = ctnetlink.probe_accounting(proc)
-    assert found.answer is Answer.NO
+    assert found.answer is Presence.NO
     assert ready([found])
     monkeypatch.setattr("os.access", lambda *_: False)
     assert not ready([ctnetlink.probe_accounting(proc)])
@@ -93,13 +93,13 @@ def test_accounting_that_the_agent_can_switch_on_forbids_nothing(
 @pytest.mark.parametrize(
     ("code", "answer", "remedy"),
     [
-        (errno.EPERM, Answer.NO, "NET_ADMIN"),
-        (errno.EPROTONOSUPPORT, Answer.NO, "modprobe nf_conntrack_netlink"),
-        (errno.ENOBUFS, Answer.UNKNOWN, "again"),
+        (errno.EPERM, Presence.NO, "NET_ADMIN"),
+        (errno.EPROTONOSUPPORT, Presence.NO, "modprobe nf_conntrack_netlink"),
+        (errno.ENOBUFS, Presence.UNKNOWN, "again"),
     ],
 )
 def test_a_refused_socket_is_judged_by_its_error(
-    monkeypatch: pytest.MonkeyPatch, code: int, answer: Answer, remedy: str
+    monkeypatch: pytest.MonkeyPatch, code: int, answer: Presence, remedy: str
 ) -> None:
     def refuse(*_: object) -> None:
         raise OSError(code, "refused")
@@ -115,27 +115,27 @@ def test_a_link_without_speed_asks_for_its_capacity(proc: Path, sys: Path, speed
     path = sys / "class/net/eth0/speed"
     path.unlink() if speed is None else path.write_text(speed)
     _, found = preflight.probe_uplink(None, proc=proc, sys=sys)
-    assert found.answer is Answer.NO
+    assert found.answer is Presence.NO
     assert "--link-capacity" in found.remedy
 
 
 def test_without_a_default_route_the_uplink_must_be_named(proc: Path, sys: Path) -> None:
     (proc / "net/route").write_text("header\n")
     uplink, speed = preflight.probe_uplink(None, proc=proc, sys=sys)
-    assert (uplink.answer, speed.answer) == (Answer.NO, Answer.UNKNOWN)
+    assert (uplink.answer, speed.answer) == (Presence.NO, Presence.UNKNOWN)
     assert "--uplink" in uplink.remedy
 
 
 def test_an_interface_that_is_not_there_is_named(proc: Path, sys: Path) -> None:
     uplink, _ = preflight.probe_uplink("eth7", proc=proc, sys=sys)
-    assert uplink.answer is Answer.NO
+    assert uplink.answer is Presence.NO
     assert "eth7" in uplink.detail
 
 
 FINDINGS = (
-    Finding("first", Answer.YES, "here"),
-    Finding("the second", Answer.NO, "absent", "install it"),
-    Finding("third", Answer.UNKNOWN, "hidden", "look", required=False),
+    Finding("first", Presence.YES, "here"),
+    Finding("the second", Presence.NO, "absent", "install it"),
+    Finding("third", Presence.UNKNOWN, "hidden", "look", required=False),
 )
 
 
@@ -160,10 +160,15 @@ def test_the_json_holds_the_same() -> None:
 
 @pytest.mark.parametrize(
     ("answer", "required", "expected"),
-    [(Answer.YES, True, True), (Answer.NO, True, False), (Answer.NO, False, True), (Answer.UNKNOWN, True, True)],
+    [
+        (Presence.YES, True, True),
+        (Presence.NO, True, False),
+        (Presence.NO, False, True),
+        (Presence.UNKNOWN, True, True),
+    ],
 )
 def test_only_a_clear_no_to_something_required_forbids_measuring(
-    answer: Answer, required: bool, expected: bool
+    answer: Presence, required: bool, expected: bool
 ) -> None:
     assert ready([Finding("x", answer, required=required)]) is expected
 

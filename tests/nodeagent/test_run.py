@@ -21,7 +21,7 @@ from footprint.keys import NODE_FOOTPRINT
 from footprint.models import LinkRates, NodeFootprint, PodFootprint
 from lab.controlplane import pki
 from nodeagent import run as program
-from nodeagent.metrics import Figures
+from nodeagent.metrics import LoopState
 from nodeagent.publishing import node_writer as kubernetes_writer
 from nodeagent.settings import AgentSettings, parse
 from nodeagent.sources.base import Counters, FlowThresholds, Locality, Reading, SourceUnavailable
@@ -64,7 +64,7 @@ def test_a_metrics_port_in_use_is_one_line_with_the_remedy(
         port = str(taken.getsockname()[1])
         with pytest.raises(SystemExit) as end:
             program._serve(
-                settings(tmp_path, "--metrics-host", "127.0.0.1", "--metrics-port", port), None, Figures()
+                settings(tmp_path, "--metrics-host", "127.0.0.1", "--metrics-port", port), None, LoopState()
             )
     assert end.value.code == 2
     assert "--metrics-port (0: none)" in capsys.readouterr().err

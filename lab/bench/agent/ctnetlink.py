@@ -43,7 +43,7 @@ _PORT: Final = 7
 
 
 @dataclass(frozen=True, slots=True)
-class Cost:
+class ReadingCost:
     """CPU of one reader. ``seconds`` is the median of the rounds."""
 
     reader: str
@@ -81,7 +81,7 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
-def measure(rounds: int) -> tuple[list[Cost], int]:
+def measure(rounds: int) -> tuple[list[ReadingCost], int]:
     """Every reader in the namespace of this thread, and the bytes resident for our source's flow table."""
     entries = int((_NETFILTER / "nf_conntrack_count").read_text())
     source = CtnetlinkSource(locality=Locality(node=frozenset({socket.inet_aton("127.0.0.1")})))
@@ -98,7 +98,7 @@ def measure(rounds: int) -> tuple[list[Cost], int]:
             ("conntrack -L -o extended", _conntrack_tool, resource.RUSAGE_CHILDREN),
             ("pyroute2 NFCTSocket.dump()", _pyroute2, resource.RUSAGE_SELF),
         ]
-        found = [Cost(name, _cpu(run, who, rounds), rounds, entries) for name, run, who in readers]
+        found = [ReadingCost(name, _cpu(run, who, rounds), rounds, entries) for name, run, who in readers]
         tracked = source.read(time.monotonic()).flows
     finally:
         sockets.close()
@@ -196,13 +196,13 @@ def _fill_tcp(entries: int) -> None:
                 listener.accept()[0].close()
 
 
-def ratio(costs: list[Cost], reader: str) -> float:
+def ratio(costs: list[ReadingCost], reader: str) -> float:
     """CPU of ``source.read()`` over that of the reader whose name begins so."""
     other = next(cost for cost in costs if cost.reader.startswith(reader))
     return costs[0].seconds / other.seconds
 
 
-def report(costs: list[Cost], memory: int) -> dict[str, object]:
+def report(costs: list[ReadingCost], memory: int) -> dict[str, object]:
     return {
         "readers": [{**asdict(cost), "us_per_entry": round(cost.per_entry, 3)} for cost in costs],
         "read_over_pyroute2": round(ratio(costs, "pyroute2"), 4),
@@ -211,7 +211,7 @@ def report(costs: list[Cost], memory: int) -> dict[str, object]:
     }
 
 
-def table(costs: list[Cost], memory: int) -> Table:
+def table(costs: list[ReadingCost], memory: int) -> Table:
     shown = Table(
         title=f"CPU per dump of {costs[0].entries} connections, median of {costs[0].rounds}",
         caption=f"our flow table: {memory / costs[0].entries:.0f} bytes resident per entry",

@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from footprint.models import NodeFootprint
 from nodeagent.agent import Agent
 from nodeagent.measuring.aggregation import Aggregator
-from nodeagent.metrics import Figures, new_registry
+from nodeagent.metrics import LoopState, new_registry
 from nodeagent.node.link import find_link
-from nodeagent.node.pods import PodInfo, PodStore
+from nodeagent.node.pods import LocalPod, PodStore
 from nodeagent.publishing.decide import WritePolicy
 from nodeagent.publishing.events import EventReporter
 from nodeagent.publishing.node_writer import NodeWriter
@@ -47,13 +47,13 @@ def unconnected(
     """The loop over an opened source at default settings. ``pods``: address → UID; ``capacity`` in bit/s."""
     store, synced, recorder = PodStore(), threading.Event(), Recorder()
     store.replace([
-        PodInfo(uid, "bench", uid, f"Deployment/{uid}", "Running", addresses=(address,))
+        LocalPod(uid, "bench", uid, f"Deployment/{uid}", "Running", addresses=(address,))
         for address, uid in pods.items()
     ])  # fmt: skip
     synced.set()
     agent = Agent(
         source=source, store=store, synced=synced, writer=recorder, reporter=_Silent(),
         aggregator=Aggregator(source.name), policy=WritePolicy(), find_link=lambda: find_link(uplink, capacity),
-        figures=Figures(), durations=new_registry()[1], poll_interval=poll_interval,
+        figures=LoopState(), durations=new_registry()[1], poll_interval=poll_interval,
     )  # fmt: skip
     return agent, recorder

@@ -35,7 +35,7 @@ _GOALS: Final = {"known mouse": 100, "known elephant": 100, "foreign flow": 40}
 
 
 @dataclass(frozen=True, slots=True)
-class Cost:
+class HelperCost:
     """One case. Nanoseconds per packet, the frame subtracted: median and extremes of the rounds."""
 
     mode: str
@@ -66,12 +66,12 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
-def measure(rounds: int) -> list[Cost]:
+def measure(rounds: int) -> list[HelperCost]:
     """Every case in both modes."""
     return [cost for mode in Mode for cost in _measure(mode, rounds)]
 
 
-def _measure(mode: Mode, rounds: int) -> list[Cost]:
+def _measure(mode: Mode, rounds: int) -> list[HelperCost]:
     with Synthetic(_FLOWS, mode=mode) as synthetic:
         _prepare(synthetic)
         frame = min(synthetic.run(What.NOTHING, repeat=_REPEAT).nanoseconds for _ in range(rounds))
@@ -86,7 +86,7 @@ def _measure(mode: Mode, rounds: int) -> list[Cost]:
         return [_cost(mode, case, run, frame, rounds) for case, run in cases.items()]
 
 
-def table(costs: list[Cost]) -> Table:
+def table(costs: list[HelperCost]) -> Table:
     made = Table(title="the accounting path, ns per packet (median of rounds)")
     for column in ("reads as", "case", "ns", "lowest", "highest", "goal"):
         made.add_column(column, justify="left" if column in ("reads as", "case") else "right")
@@ -131,10 +131,10 @@ def _new(synthetic: Synthetic) -> int:
     return taken
 
 
-def _cost(mode: Mode, case: str, run: Callable[[], int], frame: int, rounds: int) -> Cost:
+def _cost(mode: Mode, case: str, run: Callable[[], int], frame: int, rounds: int) -> HelperCost:
     run()  # the first round also meets the flow
     taken = [max(run() - frame, 0) for _ in range(rounds)]
-    return Cost(mode.value, case, statistics.median(taken), min(taken), max(taken), _GOALS.get(case))
+    return HelperCost(mode.value, case, statistics.median(taken), min(taken), max(taken), _GOALS.get(case))
 
 
 if __name__ == "__main__":

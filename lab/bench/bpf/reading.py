@@ -24,7 +24,7 @@ from lab.bench.figures import spread
 from nodeagent.sources.base import Locality
 from nodeagent.sources.ebpf import EbpfSource
 from nodeagent.sources.ebpf.kernel import bpf
-from nodeagent.sources.ebpf.kernel.layout import EVENT_BECAME, Counters, Event, Flow, Histograms
+from nodeagent.sources.ebpf.kernel.layout import EVENT_BECAME, ElephantEvent, FlowEntry, Histograms, SlotCounters
 from nodeagent.sources.ebpf.kernel.maps import Maps
 from nodeagent.sources.ebpf.loader import Options, Session
 from nodeagent.sources.ebpf.programs import Programs
@@ -49,7 +49,7 @@ class Unhooked(EbpfSource):
         if slot is None:
             raise ValueError(f"{uid} has no slot")
         key = slot.number.to_bytes(4, sys.byteorder)
-        counters = Counters(
+        counters = SlotCounters(
             tag=slot.tag, tx_bytes=1000 * step, rx_bytes=500 * step, flows_born=step, flows_ended=step
         )
         bpf.map_update(self.maps.fds["counters"], key, bytes(counters) * bpf.possible_cpus())
@@ -61,10 +61,10 @@ class Unhooked(EbpfSource):
         """An elephant of 40 Mbit/s."""
         key = number.to_bytes(8, sys.byteorder)
         slot = self._owners.slot_of(f"pod-{number}")
-        flow = Flow(elephant=1, protocol=6)
+        flow = FlowEntry(elephant=1, protocol=6)
         flow.bytes[0] = 20_000_000 + 5_000_000 * step
         flow.charge[0] = slot.tag if slot else 0
-        event = Event(flow=number, time_ns=1, protocol=6, kind=EVENT_BECAME)
+        event = ElephantEvent(flow=number, time_ns=1, protocol=6, kind=EVENT_BECAME)
         bpf.map_update(self.maps.fds["flows"], key, bytes(flow))
         bpf.map_update(self.maps.fds["elephants"], key, bytes(event))
 

@@ -15,7 +15,7 @@ from functools import cache
 from typing import Final
 
 from nodeagent.sources.ebpf import programs
-from nodeagent.sources.ebpf.compiling.build import Build, Request, build
+from nodeagent.sources.ebpf.compiling.build import Build, BuildRequest, build
 from nodeagent.sources.ebpf.compiling.hooks import Mode
 from nodeagent.sources.ebpf.kernel import bpf
 from nodeagent.sources.ebpf.kernel.bpf import MapType, ProgramType, Run
@@ -50,7 +50,7 @@ class What(IntEnum):
 @cache
 def _built(mode: Mode) -> Build:
     """Compiling takes seconds, and does not depend on sizes."""
-    return build(Request(mode, file="synthetic.bpf.c", functions={"synthetic": "synthetic"}))
+    return build(BuildRequest(mode, file="synthetic.bpf.c", functions={"synthetic": "synthetic"}))
 
 
 class Synthetic:

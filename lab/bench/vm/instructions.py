@@ -28,7 +28,7 @@ from lab.kernelvm import vm
 from lab.kernelvm.kernels import by_name
 from lab.network import netns
 from nodeagent.sources.ebpf import EbpfSource, programs
-from nodeagent.sources.ebpf.compiling.build import Build, Request, build
+from nodeagent.sources.ebpf.compiling.build import Build, BuildRequest, build
 from nodeagent.sources.ebpf.compiling.hooks import Mode, Role
 from nodeagent.sources.ebpf.loader import Options
 from nodeagent.sources.ebpf.programs import Programs
@@ -125,7 +125,7 @@ def _ours(mode: Mode) -> Iterator[EbpfSource]:
 @contextmanager
 def _empty(mode: Mode) -> Iterator[Programs]:
     """A program that does nothing, on the accounting hook alone."""
-    built = build(Request(mode, timeout=vm_node.COMPILE_SECONDS))
+    built = build(BuildRequest(mode, timeout=vm_node.COMPILE_SECONDS))
     plan = built.plan
     hooks = tuple(hook for hook in plan.hooks if hook.role is Role.ACCOUNT)
     bare = type(plan)(plan.mode, plan.module, hooks, plan.defines)

@@ -83,7 +83,7 @@ class Charge:
             account.flows -= 1
 
 
-class Ledger:
+class Accounts:
     """All accounts of an epoch."""
 
     def __init__(self) -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import Final
 
 from nodeagent.sources.base import FlowThresholds
-from nodeagent.sources.ctnetlink.flow import Flow, Standing
+from nodeagent.sources.ctnetlink.flow import Standing, TrackedFlow
 
 WINDOW_TOLERANCE: Final = 0.9
 """A window closes from this part of ``rate_window`` on, so that a poll that comes a little early still counts."""
@@ -23,22 +23,22 @@ class ElephantWatch:
     def __init__(self, thresholds: FlowThresholds, now: float) -> None:
         self.thresholds = thresholds
         self.window = 0
-        self.elephants: dict[int, Flow] = {}  # by identity: flows are mutable
-        self._large: dict[int, Flow] = {}
+        self.elephants: dict[int, TrackedFlow] = {}  # by identity: flows are mutable
+        self._large: dict[int, TrackedFlow] = {}
         self._opened = now
 
-    def moved(self, flow: Flow, bytes_orig: int, bytes_reply: int) -> None:
+    def moved(self, flow: TrackedFlow, bytes_orig: int, bytes_reply: int) -> None:
         """``flow`` is about to go from its recorded bytes to these."""
         if flow.window != self.window:
             flow.window, flow.base_orig, flow.base_reply = self.window, flow.bytes_orig, flow.bytes_reply
         if bytes_orig + bytes_reply >= self.thresholds.elephant_bytes:
             self._large[id(flow)] = flow
 
-    def rebased(self, flow: Flow) -> None:
+    def rebased(self, flow: TrackedFlow) -> None:
         """The flow's counters started anew: its rate in this window is not known."""
         flow.window, flow.base_orig, flow.base_reply = self.window, flow.bytes_orig, flow.bytes_reply
 
-    def forget(self, flow: Flow) -> None:
+    def forget(self, flow: TrackedFlow) -> None:
         """The flow ended."""
         self.elephants.pop(id(flow), None)
         self._large.pop(id(flow), None)
@@ -60,12 +60,12 @@ class ElephantWatch:
         self.window += 1
         self._opened = now
 
-    def _rate(self, flow: Flow, elapsed: float) -> float:
+    def _rate(self, flow: TrackedFlow, elapsed: float) -> float:
         if flow.window != self.window:
             return 0.0
         return max(flow.bytes_orig - flow.base_orig, flow.bytes_reply - flow.base_reply, 0) * 8 / elapsed
 
-    def _stays(self, flow: Flow, rate: float, now: float) -> None:
+    def _stays(self, flow: TrackedFlow, rate: float, now: float) -> None:
         standing = flow.standing
         if standing is None:
             return

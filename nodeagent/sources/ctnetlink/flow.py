@@ -17,7 +17,7 @@ class Standing:
         self.slow_since: float | None = None
 
 
-class Flow:
+class TrackedFlow:
     """Mutable and slotted: there are hundreds of thousands, and one field is compared per flow and reading."""
 
     __slots__ = (

@@ -24,7 +24,7 @@ from nodeagent.sources.ctnetlink.kernel import (
 from nodeagent.sources.ctnetlink.socket import ConntrackSockets
 from nodeagent.sources.ctnetlink.source import ACCOUNTING
 from nodeagent.sources.ctnetlink.wire import Decoder
-from nodeagent.sources.findings import Answer, Finding
+from nodeagent.sources.findings import Finding, Presence
 
 
 def findings(proc: Path = PROC) -> tuple[Finding, ...]:
@@ -36,11 +36,11 @@ def probe_privilege(proc: Path = PROC) -> Finding:
     name = "root or CAP_NET_ADMIN"
     held = has_net_admin(proc)
     if held is None:
-        return Finding(name, Answer.UNKNOWN, "/proc does not show this thread's capabilities", "mount /proc")
+        return Finding(name, Presence.UNKNOWN, "/proc does not show this thread's capabilities", "mount /proc")
     if held:
-        return Finding(name, Answer.YES, "CAP_NET_ADMIN is in effect")
+        return Finding(name, Presence.YES, "CAP_NET_ADMIN is in effect")
     return Finding(
-        name, Answer.NO, f"user {os.geteuid()} without CAP_NET_ADMIN",
+        name, Presence.NO, f"user {os.geteuid()} without CAP_NET_ADMIN",
         "run as root, or add NET_ADMIN to securityContext.capabilities",
     )  # fmt: skip
 
@@ -48,32 +48,34 @@ def probe_privilege(proc: Path = PROC) -> Finding:
 def probe_conntrack(proc: Path = PROC) -> Finding:
     name = "conntrack in the kernel"
     if not (proc / "sys/net").is_dir():
-        return Finding(name, Answer.UNKNOWN, "/proc/sys/net is not visible", "mount /proc")
+        return Finding(name, Presence.UNKNOWN, "/proc/sys/net is not visible", "mount /proc")
     if not tracks_connections(proc):
-        return Finding(name, Answer.NO, "no net.netfilter.nf_conntrack_count", "run `modprobe nf_conntrack`")
+        return Finding(name, Presence.NO, "no net.netfilter.nf_conntrack_count", "run `modprobe nf_conntrack`")
     entries = _number(sysctl_path("net.netfilter.nf_conntrack_count", proc))
     if entries == 0:
         return Finding(
-            name, Answer.YES, "present, but it tracks no connection now: the kernel does so only where a rule "
+            name, Presence.YES, "present, but it tracks no connection now: the kernel does so only where a rule "
             "asks for it, as kube-proxy's do",
         )  # fmt: skip
-    return Finding(name, Answer.YES, f"{entries} connections tracked" if entries is not None else "present")
+    return Finding(name, Presence.YES, f"{entries} connections tracked" if entries is not None else "present")
 
 
 def probe_accounting(proc: Path = PROC) -> Finding:
     on = read_switch(ACCOUNTING, proc)
     if on is None:
         return Finding(
-            "byte accounting", Answer.UNKNOWN, f"{ACCOUNTING} cannot be read", "run `modprobe nf_conntrack`"
+            "byte accounting", Presence.UNKNOWN, f"{ACCOUNTING} cannot be read", "run `modprobe nf_conntrack`"
         )
     if on:
-        return Finding("byte accounting", Answer.YES, f"{ACCOUNTING}=1")
+        return Finding("byte accounting", Presence.YES, f"{ACCOUNTING}=1")
     writable = os.access(sysctl_path(ACCOUNTING, proc), os.W_OK)
     detail = f"{ACCOUNTING}=0" + (
         "; the agent switches it on when it starts" if writable else ", and it is read-only"
     )
     # Not required while the agent can do it itself.
-    return Finding("byte accounting", Answer.NO, detail, f"run `sysctl -w {ACCOUNTING}=1`", required=not writable)
+    return Finding(
+        "byte accounting", Presence.NO, detail, f"run `sysctl -w {ACCOUNTING}=1`", required=not writable
+    )
 
 
 def probe_ctnetlink() -> tuple[Finding, Finding]:
@@ -92,24 +94,24 @@ def probe_ctnetlink() -> tuple[Finding, Finding]:
     try:
         whole = sockets.dump(count)
         dump = (
-            Finding("ctnetlink dump", Answer.YES, f"{seen} entries read")
+            Finding("ctnetlink dump", Presence.YES, f"{seen} entries read")
             if whole and not decoder.malformed
-            else Finding("ctnetlink dump", Answer.UNKNOWN, "the dump was cut short", "run the preflight again")
+            else Finding("ctnetlink dump", Presence.UNKNOWN, "the dump was cut short", "run the preflight again")
         )
     except OSError as error:
         dump = _refused("ctnetlink dump", error)
     finally:
         sockets.close()
-    return dump, Finding("ctnetlink events", Answer.YES, "subscribed to removed connections")
+    return dump, Finding("ctnetlink events", Presence.YES, "subscribed to removed connections")
 
 
 def _refused(capability: str, error: OSError) -> Finding:
     if error.errno in (errno.EPERM, errno.EACCES):
-        return Finding(capability, Answer.NO, "not permitted", "run as root, or add NET_ADMIN to the container")
+        return Finding(capability, Presence.NO, "not permitted", "run as root, or add NET_ADMIN to the container")
     if error.errno in (errno.EPROTONOSUPPORT, errno.EINVAL, errno.ENOENT, errno.EOPNOTSUPP):
         reason = f"not in this kernel ({error.strerror})"
-        return Finding(capability, Answer.NO, reason, "run `modprobe nf_conntrack_netlink`")
-    return Finding(capability, Answer.UNKNOWN, error.strerror or str(error), "run the preflight again as root")
+        return Finding(capability, Presence.NO, reason, "run `modprobe nf_conntrack_netlink`")
+    return Finding(capability, Presence.UNKNOWN, error.strerror or str(error), "run the preflight again as root")
 
 
 def _number(path: Path) -> int | None:

@@ -14,10 +14,10 @@ from collections.abc import Callable, Iterable
 from typing import Final
 
 from nodeagent.sources.base import Counters, Elephant, FlowThresholds, Locality, LossKind
-from nodeagent.sources.ctnetlink.accounts import Ledger
+from nodeagent.sources.ctnetlink.accounts import Accounts
 from nodeagent.sources.ctnetlink.attribution import attribute
 from nodeagent.sources.ctnetlink.elephants import ElephantWatch
-from nodeagent.sources.ctnetlink.flow import Flow
+from nodeagent.sources.ctnetlink.flow import TrackedFlow
 from nodeagent.sources.ctnetlink.samples import NO_COUNTERS, Ending, Sample
 from nodeagent.sources.tuples import FlowTuples, format_endpoint, is_conversation
 
@@ -46,10 +46,10 @@ class FlowTracker:
         self.lost: Counter[LossKind] = Counter()
         self._parse, self._ends = parse, ends
         self._thresholds, self._locality, self._limit = thresholds, locality, limit
-        self._flows: dict[bytes, Flow] = {}
-        self._ledger = Ledger()
+        self._flows: dict[bytes, TrackedFlow] = {}
+        self._accounts = Accounts()
         self._watch = ElephantWatch(thresholds, now)
-        self._replaced: dict[tuple[bytes, int], Flow] = {}
+        self._replaced: dict[tuple[bytes, int], TrackedFlow] = {}
         self._graves: set[tuple[bytes, int]] = set()
         self._generation = self._seen = 0
         self._seeding = True
@@ -146,14 +146,14 @@ class FlowTracker:
 
     def counters(self) -> dict[str, Counters]:
         """A copy of the counters per owner."""
-        return self._ledger.snapshot(set(self._locality.pods.values()))
+        return self._accounts.snapshot(set(self._locality.pods.values()))
 
     def elephants(self) -> tuple[Elephant, ...]:
         """The flows that are elephants now, fastest first."""
         found = [e for e in map(self._elephant, self._watch.elephants.values()) if e is not None]
         return tuple(sorted(found, key=lambda e: -e.rate))
 
-    def _meet(self, known: Flow | None, sample: Sample) -> None:
+    def _meet(self, known: TrackedFlow | None, sample: Sample) -> None:
         """A connection seen for the first time, perhaps where another one used the same tuples."""
         key, ident = sample[0], sample[1]
         if (key, ident) in self._graves:
@@ -176,21 +176,21 @@ class FlowTracker:
             return
         self._begin(flow, sample)
 
-    def _new_flow(self, sample: Sample) -> Flow | None:
+    def _new_flow(self, sample: Sample) -> TrackedFlow | None:
         tuples = self._parse(sample[0])
         if tuples is None:
             self.lost[LossKind.MALFORMED] += 1
             return None
         if sample[3] == NO_COUNTERS or sample[5] == NO_COUNTERS:
             self.lost[LossKind.NO_COUNTERS] += 1
-        charge = self._ledger.charge(attribute(tuples, self._locality))
+        charge = self._accounts.charge(attribute(tuples, self._locality))
         charge.hold()
-        return Flow(
+        return TrackedFlow(
             sample[0], sample[1], charge, conversation=is_conversation(tuples.protocol),
             now=self._now, generation=self._generation, window=self._watch.window,
         )  # fmt: skip
 
-    def _begin(self, flow: Flow, sample: Sample) -> None:
+    def _begin(self, flow: TrackedFlow, sample: Sample) -> None:
         if flow.conversation:
             flow.charge.born()
         if sample[3] == NO_COUNTERS or sample[5] == NO_COUNTERS:
@@ -198,7 +198,7 @@ class FlowTracker:
         else:
             self._advance(flow, *sample[2:])
 
-    def _short_lived(self, sample: Sample) -> Flow | None:
+    def _short_lived(self, sample: Sample) -> TrackedFlow | None:
         """A connection known only by its ending: it came and went between two dumps."""
         if self._seeding:
             return None
@@ -213,7 +213,7 @@ class FlowTracker:
         return flow
 
     def _advance(
-        self, flow: Flow, packets_orig: int, bytes_orig: int, packets_reply: int, bytes_reply: int
+        self, flow: TrackedFlow, packets_orig: int, bytes_orig: int, packets_reply: int, bytes_reply: int
     ) -> None:
         """Charge what was added since the last look."""
         orig, reply = bytes_orig - flow.bytes_orig, bytes_reply - flow.bytes_reply
@@ -232,14 +232,14 @@ class FlowTracker:
         flow.packets_reply, flow.bytes_reply = packets_reply, bytes_reply
 
     def _rebase(
-        self, flow: Flow, packets_orig: int, bytes_orig: int, packets_reply: int, bytes_reply: int
+        self, flow: TrackedFlow, packets_orig: int, bytes_orig: int, packets_reply: int, bytes_reply: int
     ) -> None:
         """Take counters without charging them."""
         flow.packets_orig, flow.bytes_orig = packets_orig, bytes_orig
         flow.packets_reply, flow.bytes_reply = packets_reply, bytes_reply
         self._watch.rebased(flow)
 
-    def _bury(self, flow: Flow, lifetime: float | None) -> None:
+    def _bury(self, flow: TrackedFlow, lifetime: float | None) -> None:
         self._watch.forget(flow)
         if flow.conversation:
             counted = flow.bytes_orig >= 0 and flow.bytes_reply >= 0
@@ -250,18 +250,18 @@ class FlowTracker:
             )
         flow.charge.release()
 
-    def _reattribute(self, flow: Flow) -> None:
+    def _reattribute(self, flow: TrackedFlow) -> None:
         tuples = self._parse(flow.key)
         before = flow.charge
         if tuples is None:
             return
-        after = self._ledger.charge(attribute(tuples, self._locality, before.attribution.stamps))
+        after = self._accounts.charge(attribute(tuples, self._locality, before.attribution.stamps))
         if after is not before:
             after.hold()
             before.release()
             flow.charge = after
 
-    def _elephant(self, flow: Flow) -> Elephant | None:
+    def _elephant(self, flow: TrackedFlow) -> Elephant | None:
         tuples, standing = self._parse(flow.key), flow.standing
         if tuples is None or standing is None:
             return None
@@ -277,7 +277,7 @@ class FlowTracker:
         )
 
 
-def _grew(flow: Flow, sample: Sample) -> bool:
+def _grew(flow: TrackedFlow, sample: Sample) -> bool:
     """Whether there is anything to charge; the kernel's last word may be older than a dump's."""
     orig, reply = sample[3], sample[5]
     return orig >= flow.bytes_orig >= 0 <= flow.bytes_reply <= reply and (orig, reply) != (

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from nodeagent.sources.base import UNATTRIBUTED, Elephant, FlowThresholds
-from nodeagent.sources.ebpf.kernel.layout import FLOW_LOCAL, ORIGINAL, REPLY, Event, Flow
+from nodeagent.sources.ebpf.kernel.layout import FLOW_LOCAL, ORIGINAL, REPLY, ElephantEvent, FlowEntry
 from nodeagent.sources.ebpf.values import endpoint
 
 _WINDOW_TOLERANCE: Final = 0.9
@@ -36,9 +36,9 @@ class ElephantView:
         self.thresholds = thresholds
         self._known: dict[int, _Known] = {}
 
-    def look(
+    def advance(
         self,
-        events: Iterable[tuple[Event, Flow]],
+        events: Iterable[tuple[ElephantEvent, FlowEntry]],
         uid_of: Callable[[int], str],
         now: float,
     ) -> tuple[Elephant, ...]:
@@ -51,7 +51,7 @@ class ElephantView:
                 found.append(_elephant(event, flow, known, uid_of))
         return tuple(sorted(found, key=lambda elephant: -elephant.rate))
 
-    def _advance(self, known: _Known | None, event: Event, flow: Flow, now: float) -> _Known:
+    def _advance(self, known: _Known | None, event: ElephantEvent, flow: FlowEntry, now: float) -> _Known:
         carried = (flow.bytes[ORIGINAL], flow.bytes[REPLY])
         if known is None or known.began != event.time_ns:
             # It has just carried at least this much; the next reading measures.
@@ -73,7 +73,7 @@ class ElephantView:
         return known.slow_since is not None and now - known.slow_since >= self.thresholds.exit_hold
 
 
-def _elephant(event: Event, flow: Flow, known: _Known, uid_of: Callable[[int], str]) -> Elephant:
+def _elephant(event: ElephantEvent, flow: FlowEntry, known: _Known, uid_of: Callable[[int], str]) -> Elephant:
     tags = [flow.charge[0], *([flow.charge[1]] if flow.charge[1] else [])]
     return Elephant(
         owners=tuple(dict.fromkeys(uid_of(tag) for tag in tags)) or (UNATTRIBUTED,),

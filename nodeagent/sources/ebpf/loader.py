@@ -16,11 +16,11 @@ from typing import Final
 import structlog
 
 from nodeagent.sources.ebpf import programs
-from nodeagent.sources.ebpf.compiling.build import Build, Request, build, fingerprint, sources
+from nodeagent.sources.ebpf.compiling.build import Build, BuildRequest, build, fingerprint, sources
 from nodeagent.sources.ebpf.compiling.hooks import Mode
 from nodeagent.sources.ebpf.kernel import pins
 from nodeagent.sources.ebpf.kernel.maps import Maps, Sizes, specs
-from nodeagent.sources.ebpf.problems import EbpfUnavailable, Kind, Problem, with_kept_detail
+from nodeagent.sources.ebpf.problems import Cause, EbpfProblem, EbpfUnavailable, with_kept_detail
 from nodeagent.sources.ebpf.programs import FunctionRefused, Programs, not_permitted
 
 _log = structlog.get_logger(__name__)
@@ -31,15 +31,15 @@ _WHOLE_MODE: Final = frozenset({errno.EPERM, errno.EACCES, errno.EOPNOTSUPP, err
 
 _SAME_IN_EVERY_MODE: Final = frozenset(
     {
-        Kind.NO_BTF,
-        Kind.BCC_MISSING,
-        Kind.BCC_TOO_OLD,
-        Kind.COMPILE_FAILED,
-        Kind.COMPILE_TIMED_OUT,
-        Kind.COMPILER_KILLED,
-        Kind.UNKNOWN_LAYOUT,
-        Kind.NO_CONNTRACK,
-        Kind.UNKNOWN_PROTOTYPE,
+        Cause.NO_BTF,
+        Cause.BCC_MISSING,
+        Cause.BCC_TOO_OLD,
+        Cause.COMPILE_FAILED,
+        Cause.COMPILE_TIMED_OUT,
+        Cause.COMPILER_KILLED,
+        Cause.UNKNOWN_LAYOUT,
+        Cause.NO_CONNTRACK,
+        Cause.UNKNOWN_PROTOTYPE,
     }
 )
 
@@ -157,7 +157,7 @@ def disown(options: Options) -> None:
 
 def start(options: Options) -> Session:
     """Fresh maps and hooks. Nothing counts before ``config`` has been written. Raises EbpfUnavailable."""
-    problems: list[tuple[Mode, Problem]] = []
+    problems: list[tuple[Mode, EbpfProblem]] = []
     for mode in options.modes:
         try:
             return _start_mode(mode, options)
@@ -171,14 +171,14 @@ def start(options: Options) -> Session:
     raise EbpfUnavailable(combined(problems))
 
 
-def combined(problems: Collection[tuple[Mode, Problem]]) -> Problem:
+def combined(problems: Collection[tuple[Mode, EbpfProblem]]) -> EbpfProblem:
     """One problem of several attempts: the last one's remedy, everyone's fact."""
     _, last = list(problems)[-1]
     if len(problems) == 1:
         return last
     fact = "; ".join(f"{mode}: {problem.fact}" for mode, problem in problems)
     detail = "\n".join(f"{mode}:\n{problem.detail}" for mode, problem in problems if problem.detail)
-    return Problem(last.kind, fact, detail)
+    return EbpfProblem(last.kind, fact, detail)
 
 
 def pin(session: Session, options: Options) -> None:
@@ -202,7 +202,7 @@ def _start_mode(mode: Mode, options: Options) -> Session:
     maps = _create_maps(options.sizes)
     try:
         while True:
-            built = build(Request(mode, frozenset(without), timeout=options.compile_timeout))
+            built = build(BuildRequest(mode, frozenset(without), timeout=options.compile_timeout))
             try:
                 running = programs.attach(built.plan, programs.load(built, maps.numbered()))
             except FunctionRefused as refused:
@@ -225,7 +225,7 @@ def _judge(mode: Mode, refused: FunctionRefused) -> None:
     if cause.errno in (errno.EPERM, errno.EACCES):
         raise EbpfUnavailable(not_permitted(what, cause)) from refused
     fact = f"{what} is not supported by this kernel ({cause.strerror})"
-    raise EbpfUnavailable(Problem(Kind.ATTACH_REFUSED, fact)) from refused
+    raise EbpfUnavailable(EbpfProblem(Cause.ATTACH_REFUSED, fact)) from refused
 
 
 def _create_maps(sizes: Sizes) -> Maps:
@@ -234,7 +234,9 @@ def _create_maps(sizes: Sizes) -> Maps:
     except OSError as error:
         if error.errno in (errno.EPERM, errno.EACCES):
             raise EbpfUnavailable(not_permitted("creating maps", error)) from error
-        raise EbpfUnavailable(Problem(Kind.MAP_REFUSED, f"the kernel refused a map ({error.strerror})")) from error
+        raise EbpfUnavailable(
+            EbpfProblem(Cause.MAP_REFUSED, f"the kernel refused a map ({error.strerror})")
+        ) from error
 
 
 def _functions(built: Build) -> tuple[str, ...]:

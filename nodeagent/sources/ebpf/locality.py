@@ -14,7 +14,7 @@ from nodeagent.sources.ebpf.owners import FIRST_POD_SLOT, OwnerTable
 from nodeagent.sources.ebpf.values import wide
 
 
-class Residents:
+class LocalityTables:
     """Keeps the kernel's tables in step with the pods."""
 
     def __init__(self, maps: Maps, owners: OwnerTable) -> None:

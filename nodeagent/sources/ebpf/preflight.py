@@ -12,12 +12,12 @@ from dataclasses import replace
 from typing import Final
 
 from nodeagent.sources.ebpf import loader
-from nodeagent.sources.ebpf.compiling.build import Request, build
+from nodeagent.sources.ebpf.compiling.build import BuildRequest, build
 from nodeagent.sources.ebpf.compiling.hooks import Mode
 from nodeagent.sources.ebpf.kernel.maps import Sizes
 from nodeagent.sources.ebpf.loader import Options
-from nodeagent.sources.ebpf.problems import EbpfUnavailable, Kind, Problem
-from nodeagent.sources.findings import Answer, Finding
+from nodeagent.sources.ebpf.problems import Cause, EbpfProblem, EbpfUnavailable
+from nodeagent.sources.findings import Finding, Presence
 
 TRIAL: Final = Sizes(flows=1024, addresses=64, slots=16, seeds=16, elephants=16, event_bytes=4096 * 16)
 """Small: only whether it can be done is asked."""
@@ -28,7 +28,7 @@ _UNTRIED: Final = "not tried, because of what is missing above"
 
 
 _COMPILERS: Final = frozenset(
-    {Kind.BCC_MISSING, Kind.BCC_TOO_OLD, Kind.COMPILE_FAILED, Kind.COMPILE_TIMED_OUT, Kind.COMPILER_KILLED}
+    {Cause.BCC_MISSING, Cause.BCC_TOO_OLD, Cause.COMPILE_FAILED, Cause.COMPILE_TIMED_OUT, Cause.COMPILER_KILLED}
 )
 """What only the compiler is to blame for: the types were read before."""
 
@@ -38,23 +38,23 @@ def findings(sizes: Sizes = TRIAL, *, compile_timeout: float | None = None) -> t
     (None: the default)."""
     options = Options(sizes=sizes, pins=None, compile_timeout=compile_timeout)
     try:
-        built = build(Request(Mode.KPROBE, timeout=compile_timeout))
+        built = build(BuildRequest(Mode.KPROBE, timeout=compile_timeout))
     except EbpfUnavailable as unavailable:
         return (*_not_built(unavailable.problem), *(_untried(mode) for mode in Mode))
     names = ", ".join(hook.function for hook in built.plan.hooks)
     where = f"module {built.plan.module}" if built.plan.module else "built in"
     return (
-        Finding(_TYPES, Answer.YES, f"{names} ({where})", required=False),
-        Finding(_COMPILER, Answer.YES, "compiles the program", required=False),
+        Finding(_TYPES, Presence.YES, f"{names} ({where})", required=False),
+        Finding(_COMPILER, Presence.YES, "compiles the program", required=False),
         *(_attached(mode, options) for mode in Mode),
     )
 
 
-def _not_built(problem: Problem) -> tuple[Finding, Finding]:
+def _not_built(problem: EbpfProblem) -> tuple[Finding, Finding]:
     if problem.kind in _COMPILERS:
-        types = Finding(_TYPES, Answer.YES, "readable", required=False)
+        types = Finding(_TYPES, Presence.YES, "readable", required=False)
         return types, _missing(_COMPILER, problem)
-    compiler = Finding(_COMPILER, Answer.UNKNOWN, _UNTRIED, required=False)
+    compiler = Finding(_COMPILER, Presence.UNKNOWN, _UNTRIED, required=False)
     return _missing(_TYPES, problem), compiler
 
 
@@ -65,19 +65,23 @@ def _attached(mode: Mode, options: Options) -> Finding:
         return _missing(_name(mode), unavailable.problem)
     except OSError as error:
         return Finding(
-            _name(mode), Answer.UNKNOWN, error.strerror or str(error), "run the preflight again", required=False
+            _name(mode),
+            Presence.UNKNOWN,
+            error.strerror or str(error),
+            "run the preflight again",
+            required=False,
         )
     functions = ", ".join(session.functions)
     session.close(keep=False)
-    return Finding(_name(mode), Answer.YES, f"attached to {functions} on {platform.release()}", required=False)
+    return Finding(_name(mode), Presence.YES, f"attached to {functions} on {platform.release()}", required=False)
 
 
 def _untried(mode: Mode) -> Finding:
-    return Finding(_name(mode), Answer.UNKNOWN, _UNTRIED, required=False)
+    return Finding(_name(mode), Presence.UNKNOWN, _UNTRIED, required=False)
 
 
-def _missing(name: str, problem: Problem) -> Finding:
-    return Finding(name, Answer.NO, f"{problem.fact} [{problem.kind}]", problem.remedy, required=False)
+def _missing(name: str, problem: EbpfProblem) -> Finding:
+    return Finding(name, Presence.NO, f"{problem.fact} [{problem.kind}]", problem.remedy, required=False)
 
 
 def _name(mode: Mode) -> str:

@@ -13,7 +13,7 @@ from typing import Final
 from nodeagent.sources.base import SourceUnavailable
 
 
-class Kind(StrEnum):
+class Cause(StrEnum):
     """Stable words, as preflight's JSON and the log show them."""
 
     NO_BTF = "no-btf"
@@ -35,36 +35,36 @@ class Kind(StrEnum):
     ATTACH_REFUSED = "attach-refused"
 
 
-REMEDY: Final[dict[Kind, str]] = {
-    Kind.NO_BTF: "run a kernel built with CONFIG_DEBUG_INFO_BTF=y and CONFIG_DEBUG_INFO_BTF_MODULES=y",
-    Kind.NO_CONNTRACK: "run `modprobe nf_conntrack` on the node",
-    Kind.UNKNOWN_PROTOTYPE: "report the kernel's version and this line; until then use --source ctnetlink",
-    Kind.UNKNOWN_LAYOUT: "report the kernel's version and this line; until then use --source ctnetlink",
-    Kind.BCC_MISSING: "install the distribution's package: `apt-get install python3-bpfcc` (never bcc from PyPI, "
+REMEDY: Final[dict[Cause, str]] = {
+    Cause.NO_BTF: "run a kernel built with CONFIG_DEBUG_INFO_BTF=y and CONFIG_DEBUG_INFO_BTF_MODULES=y",
+    Cause.NO_CONNTRACK: "run `modprobe nf_conntrack` on the node",
+    Cause.UNKNOWN_PROTOTYPE: "report the kernel's version and this line; meanwhile use --source ctnetlink",
+    Cause.UNKNOWN_LAYOUT: "report the kernel's version and this line; meanwhile use --source ctnetlink",
+    Cause.BCC_MISSING: "install the distribution's package: `apt-get install python3-bpfcc` (never bcc from PyPI, "
     "which is another project), and use a Python that sees it",
-    Kind.BCC_TOO_OLD: "install bcc 0.26 or later: `apt-get install python3-bpfcc` on a newer distribution",
-    Kind.COMPILE_FAILED: "report this line with the versions of bcc and kernel; until then use --source ctnetlink",
-    Kind.COMPILE_TIMED_OUT: "give it more processor time (the container's CPU limit), or more seconds with "
+    Cause.BCC_TOO_OLD: "install bcc 0.26 or later: `apt-get install python3-bpfcc` on a newer distribution",
+    Cause.COMPILE_FAILED: "report this line with the versions of bcc and kernel; meanwhile use --source ctnetlink",
+    Cause.COMPILE_TIMED_OUT: "give it more processor time (the container's CPU limit), or more seconds with "
     "--compile-timeout; or use --source ctnetlink",
-    Kind.COMPILER_KILLED: "raise the memory limit of the container: compiling takes up to 220 MiB for a moment",
-    Kind.NOT_PORTED: "use --source ctnetlink on this machine",
-    Kind.MAP_REFUSED: "raise the memory limit of the container, or lower the number of flows tracked",
-    Kind.NO_PERMISSION: "run as root, or add BPF, PERFMON and NET_ADMIN (and SYS_ADMIN where the kernel asks for "
+    Cause.COMPILER_KILLED: "raise the memory limit of the container: compiling takes up to 220 MiB for a moment",
+    Cause.NOT_PORTED: "use --source ctnetlink on this machine",
+    Cause.MAP_REFUSED: "raise the memory limit of the container, or lower the number of flows tracked",
+    Cause.NO_PERMISSION: "run as root, or add BPF, PERFMON and NET_ADMIN (and SYS_ADMIN where the kernel asks for "
     "it) to securityContext.capabilities",
-    Kind.FORBIDDEN: "use --source ctnetlink: this kernel allows it to nobody",
-    Kind.LOCKED_DOWN: "boot without lockdown=confidentiality, or use --source ctnetlink",
-    Kind.VERIFIER: "report the kernel's version and this line; until then use --source ctnetlink",
-    Kind.LOAD_REFUSED: "see `dmesg`; until then use --source ctnetlink",
-    Kind.ATTACH_REFUSED: "run a kernel with CONFIG_KPROBES=y, or with CONFIG_DYNAMIC_FTRACE_WITH_DIRECT_CALLS=y",
+    Cause.FORBIDDEN: "use --source ctnetlink: this kernel allows it to nobody",
+    Cause.LOCKED_DOWN: "boot without lockdown=confidentiality, or use --source ctnetlink",
+    Cause.VERIFIER: "report the kernel's version and this line; meanwhile use --source ctnetlink",
+    Cause.LOAD_REFUSED: "see `dmesg`; meanwhile use --source ctnetlink",
+    Cause.ATTACH_REFUSED: "run a kernel with CONFIG_KPROBES=y, or with CONFIG_DYNAMIC_FTRACE_WITH_DIRECT_CALLS=y",
 }
 """What mends each."""
 
 
 @dataclass(frozen=True, slots=True)
-class Problem:
+class EbpfProblem:
     """One cause, as found."""
 
-    kind: Kind
+    kind: Cause
     fact: str
     detail: str = ""
     """Everything there is to know, such as the verifier's whole log: too long for a line, kept in a file."""
@@ -77,7 +77,7 @@ class Problem:
 class EbpfUnavailable(SourceUnavailable):
     """The program cannot run; ``problem`` says why."""
 
-    def __init__(self, problem: Problem) -> None:
+    def __init__(self, problem: EbpfProblem) -> None:
         super().__init__(f"ebpf: {problem.fact}; flows are not counted in the kernel; {problem.remedy}")
         self.problem = problem
 
@@ -89,7 +89,7 @@ MAX_LOG: Final = 2**20
 _LOG_PREFIX: Final = "traffic-footprint-"
 
 
-def with_kept_detail(problem: Problem) -> Problem:
+def with_kept_detail(problem: EbpfProblem) -> EbpfProblem:
     """The problem with its detail in a file of its own, which the fact names; it says so when none can be made."""
     if not problem.detail:
         return problem

@@ -20,7 +20,7 @@ from nodeagent.sources.ebpf.compiling.build import Build
 from nodeagent.sources.ebpf.compiling.hooks import Hook, Mode, Plan, Role
 from nodeagent.sources.ebpf.kernel import bpf
 from nodeagent.sources.ebpf.kernel.bpf import Attachment, ProgramType, VerifierError
-from nodeagent.sources.ebpf.problems import EbpfUnavailable, Kind, Problem
+from nodeagent.sources.ebpf.problems import Cause, EbpfProblem, EbpfUnavailable
 
 LOCKDOWN: Final = Path("/sys/kernel/security/lockdown")
 STATUS: Final = Path("/proc/thread-self/status")
@@ -128,10 +128,10 @@ def _module(plan: Plan) -> int:
         fact = (
             f"fentry on a function of the module {plan.module} needs CAP_SYS_ADMIN, to open its type information"
         )
-        raise EbpfUnavailable(Problem(Kind.NO_PERMISSION, fact)) from error
+        raise EbpfUnavailable(EbpfProblem(Cause.NO_PERMISSION, fact)) from error
     except OSError as error:
         fact = f"the module {plan.module} has no type information ({error.strerror})"
-        raise EbpfUnavailable(Problem(Kind.NO_BTF, fact)) from error
+        raise EbpfUnavailable(EbpfProblem(Cause.NO_BTF, fact)) from error
 
 
 def _load_one(build: Build, hook: Hook, maps: Mapping[int, int], module: int) -> int:
@@ -149,28 +149,28 @@ def _load_one(build: Build, hook: Hook, maps: Mapping[int, int], module: int) ->
         ) from error
 
 
-def refusal(hook: Hook, error: VerifierError) -> Problem:
+def refusal(hook: Hook, error: VerifierError) -> EbpfProblem:
     """What a refused program means: the verifier's verdict, or a kernel that lacks what it needs."""
     where = f"the {hook.role} program on {hook.function}"
     if not error.log.strip():
-        return Problem(Kind.LOAD_REFUSED, f"{where} was refused ({error.strerror})")
+        return EbpfProblem(Cause.LOAD_REFUSED, f"{where} was refused ({error.strerror})")
     if _HELPER_WITHHELD.search(error.verdict):
-        return Problem(Kind.LOCKED_DOWN, f"{where} was refused: the kernel is locked down", error.log)
-    return Problem(Kind.VERIFIER, f"{where} was refused by the verifier: {error.verdict}", error.log)
+        return EbpfProblem(Cause.LOCKED_DOWN, f"{where} was refused: the kernel is locked down", error.log)
+    return EbpfProblem(Cause.VERIFIER, f"{where} was refused by the verifier: {error.verdict}", error.log)
 
 
-def not_permitted(what: str, error: OSError, *, lockdown: Path = LOCKDOWN, status: Path = STATUS) -> Problem:
+def not_permitted(what: str, error: OSError, *, lockdown: Path = LOCKDOWN, status: Path = STATUS) -> EbpfProblem:
     """EPERM has three causes that need different remedies."""
     if error.errno not in (errno.EPERM, errno.EACCES):
-        return Problem(Kind.LOAD_REFUSED, f"{what} was refused ({error.strerror})")
+        return EbpfProblem(Cause.LOAD_REFUSED, f"{what} was refused ({error.strerror})")
     with suppress(OSError):
         if "[confidentiality]" in lockdown.read_text():
-            return Problem(Kind.LOCKED_DOWN, f"{what} is not permitted: the kernel is locked down")
+            return EbpfProblem(Cause.LOCKED_DOWN, f"{what} is not permitted: the kernel is locked down")
     lacking = missing_capabilities(status)
     if lacking == ():
-        return Problem(Kind.FORBIDDEN, f"{what} is not permitted, though every capability is held")
+        return EbpfProblem(Cause.FORBIDDEN, f"{what} is not permitted, though every capability is held")
     held = f", without {' and '.join(lacking)}" if lacking else ""
-    return Problem(Kind.NO_PERMISSION, f"{what} is not permitted{held}")
+    return EbpfProblem(Cause.NO_PERMISSION, f"{what} is not permitted{held}")
 
 
 def missing_capabilities(status: Path = STATUS) -> tuple[str, ...] | None:

@@ -28,11 +28,11 @@ from nodeagent.sources.base import (
 )
 from nodeagent.sources.ebpf import loader
 from nodeagent.sources.ebpf.elephants import ElephantView
-from nodeagent.sources.ebpf.kernel.layout import Config, Event, Flow
+from nodeagent.sources.ebpf.kernel.layout import Config, ElephantEvent, FlowEntry
 from nodeagent.sources.ebpf.kernel.maps import buckets, counted, less
 from nodeagent.sources.ebpf.kernel.ring import RingBuffer
 from nodeagent.sources.ebpf.loader import Options, Session
-from nodeagent.sources.ebpf.locality import Residents
+from nodeagent.sources.ebpf.locality import LocalityTables
 from nodeagent.sources.ebpf.owners import OwnerTable, Slot
 from nodeagent.sources.ebpf.seeding import Seeder
 from nodeagent.sources.ebpf.values import configure
@@ -119,11 +119,11 @@ class EbpfSource:
             return False
         return self._ring.wait(timeout)
 
-    def events(self) -> list[Event]:
+    def events(self) -> list[ElephantEvent]:
         """The beginnings and ends of elephants since the last call or reading, as the kernel told them."""
         if self._ring is None:
             return []
-        return [Event.from_buffer_copy(record) for record in self._ring.records()]
+        return [ElephantEvent.from_buffer_copy(record) for record in self._ring.records()]
 
     def read(self, now: float) -> Reading:
         """The kernel's counters, summed. Raises SourceUnavailable when they cannot be read."""
@@ -180,7 +180,7 @@ class EbpfSource:
     def _begin(self, session: Session) -> None:
         """Let the hooks count: everything they look up is there before they see their namespace's number."""
         owners = OwnerTable(self._options.sizes.slots)
-        residents = Residents(session.maps, owners)
+        residents = LocalityTables(session.maps, owners)
         config = Config()
         if session.adopted:
             config = session.maps.read_config()
@@ -227,7 +227,7 @@ class EbpfSource:
         self.events()  # what is in the ring is in the map of elephants as well; this makes room
         self._count(session)
         owners = {slot.uid: slot.shown for slot in self._owners if slot.shown}
-        elephants = self._view.look(self._standing(session), self._owners.uid_of, now)
+        elephants = self._view.advance(self._standing(session), self._owners.uid_of, now)
         return Reading(
             taken_at=now, epoch=self._epoch, owners=owners, elephants=elephants,
             lost=self._losses(session), flows=_entries(),
@@ -270,7 +270,7 @@ class EbpfSource:
         if slot.shown is not None and slot.absent > KEPT_READINGS:
             slot.hide(Counters(*counted(slot.row), *buckets(bytes(session.maps.histograms(slot.number)))))
 
-    def _standing(self, session: Session) -> list[tuple[Event, Flow]]:
+    def _standing(self, session: Session) -> list[tuple[ElephantEvent, FlowEntry]]:
         found = []
         for event in session.maps.elephants():
             flow = session.maps.flow(event.flow)

@@ -17,7 +17,7 @@ from typing import Final
 
 from nodeagent.sources.ebpf import loader, preflight
 from nodeagent.sources.ebpf.compiling import build as building
-from nodeagent.sources.ebpf.compiling.build import Build, Request, fingerprint
+from nodeagent.sources.ebpf.compiling.build import Build, BuildRequest, fingerprint
 from nodeagent.sources.ebpf.compiling.hooks import Mode
 
 FOLDER: Final = Path("/tmp/traffic-footprint-builds")  # noqa: S108 - a guest has one user and one life
@@ -35,7 +35,7 @@ def remember(damaged: Callable[[Build], Build] = lambda made: made) -> None:
     be_patient()
     compile_now = building.build
 
-    def build(request: Request) -> Build:
+    def build(request: BuildRequest) -> Build:
         kept = _place(request)
         if not kept.exists():
             FOLDER.mkdir(exist_ok=True)
@@ -47,10 +47,10 @@ def remember(damaged: Callable[[Build], Build] = lambda made: made) -> None:
 
 def share(mode: Mode, sources: Path) -> None:
     """``sources`` differ from the project's in nothing that is compiled: the program is the same."""
-    loader.build(Request(mode))  # type: ignore[attr-defined]
-    shutil.copyfile(_place(Request(mode)), _place(Request(mode, sources=sources)))
+    loader.build(BuildRequest(mode))  # type: ignore[attr-defined]
+    shutil.copyfile(_place(BuildRequest(mode)), _place(BuildRequest(mode, sources=sources)))
 
 
-def _place(request: Request) -> Path:
+def _place(request: BuildRequest) -> Path:
     asked = (request.mode, sorted(request.without), sorted(request.defines.items()), request.file)
     return FOLDER / sha256(repr((asked, fingerprint(request.sources))).encode()).hexdigest()

@@ -16,7 +16,7 @@ import pytest
 
 from nodeagent.sources.base import Counters, FlowThresholds, Reading
 from nodeagent.sources.ebpf import EbpfSource
-from nodeagent.sources.ebpf.kernel.layout import EVENT_BECAME, Event
+from nodeagent.sources.ebpf.kernel.layout import EVENT_BECAME, ElephantEvent
 from nodeagent.sources.ebpf.values import endpoint
 from tests.kernel.guest.measuring import LENIENT, PATIENCE, THRESHOLDS, ElephantLog, Measuring, Owners
 from tests.kernel.guest.network import (
@@ -86,7 +86,7 @@ def record_beginnings(source: EbpfSource, monkeypatch: pytest.MonkeyPatch) -> Co
     told: Counter[str] = Counter()
     take = source.events
 
-    def events() -> list[Event]:
+    def events() -> list[ElephantEvent]:
         taken = take()
         for event in taken:
             if event.kind == EVENT_BECAME:

@@ -18,7 +18,7 @@ from lab.network import netns
 from nodeagent.sources.base import FlowSource, FlowThresholds, LossKind
 from nodeagent.sources.ebpf import EbpfSource
 from nodeagent.sources.ebpf.compiling.hooks import Mode
-from nodeagent.sources.ebpf.kernel.layout import Event
+from nodeagent.sources.ebpf.kernel.layout import ElephantEvent
 from nodeagent.sources.ebpf.kernel.maps import Sizes
 from nodeagent.sources.ebpf.loader import Options
 from tests.kernel.guest.measuring import THRESHOLDS, Measuring
@@ -37,7 +37,7 @@ from tests.kernel.guest.sources import EBPF, opened
 from tests.kernel.guest.traffic import Connection, exchange, scatter
 
 EVENT_BYTES = 4096
-ROOM = (EVENT_BYTES - 1) // (sizeof(Event) + 8)
+ROOM = (EVENT_BYTES - 1) // (sizeof(ElephantEvent) + 8)
 """Events that fit: each with a header of the kernel's, and never to the last byte."""
 MANY = 3 * ROOM
 SIZE = 1400

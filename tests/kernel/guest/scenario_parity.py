@@ -17,7 +17,7 @@ import pytest
 from footprint.classes import ClassThresholds, TrafficClass
 from footprint.models import LinkRates, NodeFootprint, PodFootprint
 from nodeagent.measuring.aggregation import Aggregator
-from nodeagent.node.pods import PodInfo
+from nodeagent.node.pods import LocalPod
 from nodeagent.sources.base import HOST, Counters, Elephant
 from tests.kernel.guest.measuring import LENIENT, PATIENCE, THRESHOLDS, Measuring, agreed
 from tests.kernel.guest.network import (
@@ -48,7 +48,7 @@ NOTICED: Final = 3
 rate, and one that was under way. The hooks do at the packet."""
 
 PODS: Final = {
-    uid: PodInfo(
+    uid: LocalPod(
         uid, "tests", uid, f"Pod/{uid}", addresses=tuple(a for a, owner in LOCALITY.pods.items() if owner == uid)
     )
     for uid in sorted(set(LOCALITY.pods.values()))
@@ -69,7 +69,7 @@ class Footprints:
         self.sent: list[dict[str, int]] = []
         """Bytes that the first source had charged each owner at each look."""
 
-    def look(self, pods: dict[str, PodInfo] = PODS) -> dict[str, NodeFootprint | None]:
+    def look(self, pods: dict[str, LocalPod] = PODS) -> dict[str, NodeFootprint | None]:
         now, made, readings = time.monotonic(), {}, {}
         for name, source in self._measuring.sources.items():
             readings[name] = reading = source.read(now)

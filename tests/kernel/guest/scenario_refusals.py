@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from lab.network import netns
-from nodeagent.sources.ebpf.problems import REMEDY, Kind
+from nodeagent.sources.ebpf.problems import REMEDY, Cause
 from tests.kernel.guest.network import Network, network
 
 BTF, BCC = "kernel types (BTF) of conntrack", "bcc"
@@ -35,7 +35,7 @@ class Case:
 
     capability: str
     """The finding that must say no."""
-    kind: Kind
+    kind: Cause
     says: str
     mounts: str = ""
     """Shell commands in a mount namespace of the agent's own."""
@@ -61,7 +61,7 @@ def tried(
     return answer
 
 
-def assert_refused(answer: dict[str, Any], capability: str, kind: Kind, says: str) -> None:
+def assert_refused(answer: dict[str, Any], capability: str, kind: Cause, says: str) -> None:
     """The finding says no, in the words of its kind; the agent fell back, and said why in the same words."""
     verdict, detail, remedy = answer["findings"][capability]
     assert verdict == "no", answer["findings"]
@@ -77,26 +77,26 @@ def assert_refused(answer: dict[str, Any], capability: str, kind: Kind, says: st
 
 MISSING = {
     "bcc": Case(
-        BCC, Kind.BCC_MISSING, "No module named 'bcc'",
+        BCC, Cause.BCC_MISSING, "No module named 'bcc'",
         f"cp -a {DIST_PACKAGES} /tmp/without-bcc; rm -r /tmp/without-bcc/bcc\n"
         f"mount --bind /tmp/without-bcc {DIST_PACKAGES}", ("--compile",),
     ),
     "BTF": Case(
-        BTF, Kind.NO_BTF, "/sys/kernel/btf/vmlinux cannot be read",
+        BTF, Cause.NO_BTF, "/sys/kernel/btf/vmlinux cannot be read",
         "mount -t tmpfs none /sys/kernel/btf", ("--compile",),
     ),
     "BTF of the module": Case(
-        BTF, Kind.NO_BTF, "nf_conntrack", "cp /sys/kernel/btf/vmlinux /tmp\nmount -t tmpfs none /sys/kernel/btf\n"
+        BTF, Cause.NO_BTF, "nf_conntrack", "cp /sys/kernel/btf/vmlinux /tmp\nmount -t tmpfs none /sys/kernel/btf\n"
         "cp /tmp/vmlinux /sys/kernel/btf", ("--compile",),
     ),
     "a prototype that is known": Case(
-        BTF, Kind.UNKNOWN_PROTOTYPE, "arguments that are not known",
+        BTF, Cause.UNKNOWN_PROTOTYPE, "arguments that are not known",
         "mkdir /tmp/types; cp /sys/kernel/btf/vmlinux /sys/kernel/btf/nf_conntrack /tmp/types\n"
         r"sed -i 's/\x00packets\x00/\x00packetz\x00/; s/\x00extra_jiffies\x00/\x00extra_jiffiez\x00/' /tmp/types/*"
         "\nmount --bind /tmp/types /sys/kernel/btf", ("--compile",),
     ),
     "memory for the maps": Case(
-        FENTRY, Kind.MAP_REFUSED, f"map flows of {TOO_MANY} entries", arguments=(f"--flows={TOO_MANY}",)
+        FENTRY, Cause.MAP_REFUSED, f"map flows of {TOO_MANY} entries", arguments=(f"--flows={TOO_MANY}",)
     ),
 }  # fmt: skip
 
@@ -113,7 +113,7 @@ def test_what_the_verifier_says_is_shown_and_its_whole_log_kept(net: Network, tm
     for capability in (FENTRY, KPROBE):
         assert answer["findings"][capability][0] == "no"
         assert says in answer["findings"][capability][1]
-    assert_refused(answer, KPROBE, Kind.VERIFIER, says)
+    assert_refused(answer, KPROBE, Cause.VERIFIER, says)
     kept = list(tmp_path.iterdir())
     assert kept
     for log in kept:
@@ -126,7 +126,7 @@ def test_what_the_verifier_says_is_shown_and_its_whole_log_kept(net: Network, tm
 def test_without_capabilities_of_its_own_ebpf_says_which_it_lacks(net: Network) -> None:
     only = "-all,+net_admin"
     answer = tried(net, wrapper=["setpriv", f"--bounding-set={only}", f"--inh-caps={only}", "--"])
-    assert_refused(answer, KPROBE, Kind.NO_PERMISSION, "without CAP_BPF and CAP_PERFMON and CAP_SYS_ADMIN")
+    assert_refused(answer, KPROBE, Cause.NO_PERMISSION, "without CAP_BPF and CAP_PERFMON and CAP_SYS_ADMIN")
 
 
 def test_without_any_capability_both_sources_say_what_they_need(net: Network) -> None:
@@ -143,6 +143,6 @@ def test_a_locked_down_kernel_is_named_and_ctnetlink_measures(net: Network) -> N
     if not (security / "lockdown").exists():
         subprocess.run(["mount", "-t", "securityfs", "securityfs", security], check=True)
     (security / "lockdown").write_text("confidentiality")
-    assert_refused(tried(net), KPROBE, Kind.LOCKED_DOWN, "locked down")
+    assert_refused(tried(net), KPROBE, Cause.LOCKED_DOWN, "locked down")
     subprocess.run(["umount", security], check=True)  # as in a container, which cannot ask
-    assert_refused(tried(net), KPROBE, Kind.LOCKED_DOWN, "locked down")
+    assert_refused(tried(net), KPROBE, Cause.LOCKED_DOWN, "locked down")

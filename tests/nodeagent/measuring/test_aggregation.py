@@ -10,21 +10,21 @@ from footprint.classes import TrafficClass
 from footprint.codec import decode, encode, quantised
 from footprint.models import LinkRates, NodeFootprint, PodFootprint
 from nodeagent.measuring.aggregation import ENDED_LIMIT, ENDED_PER_WORKLOAD, LOSS_MEMORY, Aggregator
-from nodeagent.node.pods import PodInfo
+from nodeagent.node.pods import LocalPod
 from nodeagent.sources.base import HOST, UNATTRIBUTED, Counters, Elephant, LossKind, Reading
 
 LINK = LinkRates(200e6, 200e6)
 MBIT = 125_000  # bytes
 
 
-def pod(uid: str = "u1", phase: str = "Running", workload: str = "Job/j", host_network: bool = False) -> PodInfo:
-    return PodInfo(
+def pod(uid: str = "u1", phase: str = "Running", workload: str = "Job/j", host_network: bool = False) -> LocalPod:
+    return LocalPod(
         uid=uid, ns="d", name=uid, workload=workload, phase=phase, addresses=(b"\n\0\0\1",),
         host_network=host_network,
     )  # fmt: skip
 
 
-def pods(*infos: PodInfo) -> dict[str, PodInfo]:
+def pods(*infos: LocalPod) -> dict[str, LocalPod]:
     return {info.uid: info for info in infos}
 
 
@@ -227,7 +227,7 @@ def test_local_traffic_is_told_apart_and_no_elephant_of_the_link() -> None:
 
 
 @pytest.mark.parametrize("info", [pod(phase="Pending"), pod(host_network=True)], ids=["pending", "host network"])
-def test_pods_without_traffic_of_their_own_yet_or_ever(info: PodInfo) -> None:
+def test_pods_without_traffic_of_their_own_yet_or_ever(info: LocalPod) -> None:
     node = Node()
     node.known = pods(info)
     node.read()
@@ -238,7 +238,7 @@ def test_pods_without_traffic_of_their_own_yet_or_ever(info: PodInfo) -> None:
 
 def test_a_pod_without_an_address_is_not_measured_as_quiet() -> None:
     node = Node()
-    node.known = {"u1": PodInfo(uid="u1", ns="d", name="n", workload="w", phase="Pending")}
+    node.known = {"u1": LocalPod(uid="u1", ns="d", name="n", workload="w", phase="Pending")}
     node.read()
     assert node.idle(60).pods == ()
 

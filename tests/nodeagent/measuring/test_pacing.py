@@ -15,9 +15,9 @@ from footprint.models import LinkRates, NodeFootprint
 from nodeagent.agent import Agent
 from nodeagent.measuring.aggregation import Aggregator
 from nodeagent.measuring.pacing import Pace, next_due
-from nodeagent.metrics import Figures, new_registry
+from nodeagent.metrics import LoopState, new_registry
 from nodeagent.node.link import Link
-from nodeagent.node.pods import PodInfo, PodStore
+from nodeagent.node.pods import LocalPod, PodStore
 from nodeagent.publishing.decide import WritePolicy
 from nodeagent.sources.base import Counters, Elephant, FlowThresholds, Locality, Reading
 
@@ -202,12 +202,12 @@ def ran(begins: list[float], *, tells: bool, seconds: float = 40.0) -> tuple[Ele
         PodStore(),
     )
     synced.set()
-    store.replace([PodInfo("u", "d", "u", "Job/j", "Running", addresses=(b"\n\0\0\1",))])
+    store.replace([LocalPod("u", "d", "u", "Job/j", "Running", addresses=(b"\n\0\0\1",))])
     other: Any = writer, Nobody()
     agent = Agent(
         source=source, store=store, synced=synced, writer=other[0], reporter=other[1],
         aggregator=Aggregator("test"), policy=WritePolicy(), find_link=lambda: Link(None, LinkRates(1e9, 1e9)),
-        figures=Figures(), durations=new_registry()[1], poll_interval=1.0, clock=clock,
+        figures=LoopState(), durations=new_registry()[1], poll_interval=1.0, clock=clock,
     )  # fmt: skip
     agent.run(clock.stop)
     return source, writer

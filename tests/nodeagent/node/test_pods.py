@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from nodeagent.node.locality import locality
-from nodeagent.node.pods import PodInfo, PodStore, decode_pod
+from nodeagent.node.pods import LocalPod, PodStore, decode_pod
 
 
 def raw(**status: Any) -> dict[str, Any]:
@@ -26,8 +26,8 @@ def packed(text: str) -> bytes:
     return ipaddress.ip_address(text).packed
 
 
-def info(uid: str, *addresses: str, started: float = 0.0, phase: str = "Running", host: bool = False) -> PodInfo:
-    return PodInfo(
+def info(uid: str, *addresses: str, started: float = 0.0, phase: str = "Running", host: bool = False) -> LocalPod:
+    return LocalPod(
         uid=uid, ns="d", name=uid, workload="w", phase=phase, started=started, host_network=host,
         addresses=tuple(map(packed, addresses)),
     )  # fmt: skip
@@ -89,7 +89,7 @@ def test_the_generation_grows_with_changes_that_matter_and_only_then() -> None:
         ([info("a", "10.0.0.1", started=5), info("b", "10.0.0.1", started=9, phase="Failed")], {"10.0.0.1": "a"}),
     ],
 )
-def test_who_owns_which_address(pods: list[PodInfo], expected: dict[str, str]) -> None:
+def test_who_owns_which_address(pods: list[LocalPod], expected: dict[str, str]) -> None:
     here = locality(pods, frozenset([packed("192.0.2.1")]))
     assert here.pods == {packed(address): uid for address, uid in expected.items()}
     assert here.node == {packed("192.0.2.1")}

@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from footprint.declared import AnnotationProblem
 from footprint.keys import POD_CLASS
 from footprint.token_bucket import TokenBucket
-from nodeagent.node.pods import PodInfo, decode_pod
+from nodeagent.node.pods import LocalPod, decode_pod
 from nodeagent.publishing import events
 from nodeagent.publishing.events import BURST, EVENT_BUDGET, PACE, EventReporter, event
 
 
-def pod(value: str, uid: str = "u") -> PodInfo:
+def pod(value: str, uid: str = "u") -> LocalPod:
     return decode_pod(
         {"metadata": {"uid": uid, "namespace": "d", "name": "p", "annotations": {POD_CLASS: value}}}
     )  # fmt: skip

@@ -6,7 +6,7 @@ from __future__ import annotations
 import pytest
 
 from nodeagent.node.link import LinkError
-from nodeagent.node.pods import PodInfo
+from nodeagent.node.pods import LocalPod
 from nodeagent.top import neighbours
 from nodeagent.top.neighbours import EVERY, Interface, Neighbours, inward
 from nodeagent.top.pods_file import PodsFileError
@@ -47,7 +47,7 @@ class Clock:
 
 
 def test_a_look_is_taken_now_and_then_and_tells_of_changes() -> None:
-    here, clock = [PodInfo("10.0.0.1", "", "10.0.0.1", "")], Clock()
+    here, clock = [LocalPod("10.0.0.1", "", "10.0.0.1", "")], Clock()
     named = Neighbours(lambda: "eth0", look=lambda _: tuple(here), clock=clock)
     assert named.changed()
     assert [resident.pod.name for resident in named.residents] == ["10.0.0.1"]
@@ -71,7 +71,7 @@ def test_what_cannot_be_read_leaves_those_known_before() -> None:
             raise LinkError("no such interface")
         return answers.pop()
 
-    named = Neighbours(uplink, look=lambda _: (PodInfo("a", "", "a", ""),), clock=clock)
+    named = Neighbours(uplink, look=lambda _: (LocalPod("a", "", "a", ""),), clock=clock)
     assert named.changed()
     clock.now = EVERY
     with pytest.raises(PodsFileError, match="no such interface"):

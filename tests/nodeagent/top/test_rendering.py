@@ -16,23 +16,23 @@ from footprint.classes import TrafficClass
 from footprint.models import LinkRates, NodeFootprint, PodFootprint
 from nodeagent.measuring.link_meter import LinkMeter
 from nodeagent.node.link import Link, LinkCounters
-from nodeagent.node.pods import PodInfo
+from nodeagent.node.pods import LocalPod
 from nodeagent.sources.base import HOST, UNATTRIBUTED, Counters, Elephant, LossKind, Reading
 from nodeagent.top import formatting as spelling
 from nodeagent.top import lines, table
 from nodeagent.top.notes import Warnings, formatted, hints
 from nodeagent.top.view import View, build
 
-BACKUP = PodInfo(uid="uid-1", ns="shop", name="backup", workload="Job/backup")
-CART = PodInfo(uid="uid-2", ns="shop", name="cart", workload="Deployment/cart")
-VM = PodInfo(uid="uid-3", ns="lab", name="virt", workload="", vm="old")
+BACKUP = LocalPod(uid="uid-1", ns="shop", name="backup", workload="Job/backup")
+CART = LocalPod(uid="uid-2", ns="shop", name="cart", workload="Deployment/cart")
+VM = LocalPod(uid="uid-3", ns="lab", name="virt", workload="", vm="old")
 FLOW = Elephant(
     owners=("uid-1",), protocol=6, source="10.0.0.1:4000", destination="10.9.0.1:80", bytes=120_000_000, rate=80e6,
     since=90.0,
 )  # fmt: skip
 
 
-def pod(info: PodInfo, **figures: Any) -> PodFootprint:
+def pod(info: LocalPod, **figures: Any) -> PodFootprint:
     cls = figures.pop("cls", TrafficClass.UNKNOWN)
     return PodFootprint(uid=info.uid, ns=info.ns, name=info.name, wl=info.workload, cls=cls, **figures)
 
@@ -61,7 +61,7 @@ def made(**changes: Any) -> View:
     others = NodeFootprint(
         src="ctnetlink",
         cap=LinkRates(),
-        pods=tuple(pod(PodInfo(uid=name, ns="", name=name, workload="")) for name in (HOST, UNATTRIBUTED)),
+        pods=tuple(pod(LocalPod(uid=name, ns="", name=name, workload="")) for name in (HOST, UNATTRIBUTED)),
     )
     values: dict[str, Any] = {
         "time": "2030-01-01T00:00:00Z", "reading": reading, "node": node, "others": others,

@@ -25,7 +25,7 @@ _DEPTH: Final = 32
 """Typedefs, qualifiers and anonymous members nest at most this deep in a kernel; more is a cycle."""
 
 
-class Kind(IntEnum):
+class TypeKind(IntEnum):
     """Kinds of types that are asked for by name or followed."""
 
     INT = 1
@@ -47,14 +47,18 @@ class Kind(IntEnum):
 
 
 _TAGS: Final[dict[int, str]] = {
-    Kind.STRUCT: "struct ",
-    Kind.UNION: "union ",
-    Kind.ENUM: "enum ",
-    Kind.ENUM64: "enum ",
+    TypeKind.STRUCT: "struct ",
+    TypeKind.UNION: "union ",
+    TypeKind.ENUM: "enum ",
+    TypeKind.ENUM64: "enum ",
 }
-_SIZED: Final = frozenset({Kind.INT, Kind.STRUCT, Kind.UNION, Kind.ENUM, Kind.FLOAT, Kind.ENUM64})
+_SIZED: Final = frozenset(
+    {TypeKind.INT, TypeKind.STRUCT, TypeKind.UNION, TypeKind.ENUM, TypeKind.FLOAT, TypeKind.ENUM64}
+)
 _POINTER: Final = struct.calcsize("P")
-_MODIFIERS: Final = frozenset({Kind.TYPEDEF, Kind.VOLATILE, Kind.CONST, Kind.RESTRICT, Kind.TYPE_TAG})
+_MODIFIERS: Final = frozenset(
+    {TypeKind.TYPEDEF, TypeKind.VOLATILE, TypeKind.CONST, TypeKind.RESTRICT, TypeKind.TYPE_TAG}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +130,7 @@ class Btf:
     def strings_end(self) -> int:
         return self._strings_at + len(self._blob.strings)
 
-    def find(self, kind: Kind, name: str) -> int | None:
+    def find(self, kind: TypeKind, name: str) -> int | None:
         """Id of the type of that kind and name: this blob's own first, then its base's."""
         found = self._find_own(kind, name)
         if found is None and self._base is not None:
@@ -135,13 +139,13 @@ class Btf:
 
     def function(self, name: str) -> Prototype | None:
         """The prototype of a function of this blob itself (not of its base): only there it can be attached to."""
-        found = self._find_own(Kind.FUNC, name)
+        found = self._find_own(TypeKind.FUNC, name)
         if found is None:
             return None
         proto = self._record(self._record(found).value)
-        if proto.kind != Kind.FUNC_PROTO:
+        if proto.kind != TypeKind.FUNC_PROTO:
             raise BtfError(Reason.MALFORMED, f"BTF: {name} has no prototype")
-        parameters = (Parameter(self._name(n), self.spell(t)) for n, t in proto.elements(_PAIR))
+        parameters = (Parameter(self._name(n), self.type_name(t)) for n, t in proto.elements(_PAIR))
         return Prototype(name, found, tuple(parameters))
 
     def place(self, struct_name: str, path: str) -> Place:
@@ -150,7 +154,7 @@ class Btf:
         Anonymous structs and unions are looked through. Raises BtfError for a path that does not exist, crosses
         a pointer, or ends in a bit field.
         """
-        root = self.find(Kind.STRUCT, struct_name)
+        root = self.find(TypeKind.STRUCT, struct_name)
         if root is None:
             raise BtfError(Reason.NO_TYPE, f"BTF has no struct {struct_name}")
         current, offset = root, 0
@@ -169,26 +173,26 @@ class Btf:
 
     def size(self, struct_name: str) -> int:
         """Bytes of ``struct struct_name``. Raises BtfError."""
-        root = self.find(Kind.STRUCT, struct_name)
+        root = self.find(TypeKind.STRUCT, struct_name)
         if root is None:
             raise BtfError(Reason.NO_TYPE, f"BTF has no struct {struct_name}")
         return self._record(root).value
 
-    def spell(self, type_id: int) -> str:
+    def type_name(self, type_id: int) -> str:
         """A type as C spells it, without qualifiers."""
         stars = ""
         for _ in range(_DEPTH):
             if type_id == 0:
                 return f"void {stars}".rstrip()
             record = self._record(type_id)
-            if record.kind == Kind.PTR:
+            if record.kind == TypeKind.PTR:
                 stars = "*" + stars
-            elif record.kind not in _MODIFIERS or record.kind == Kind.TYPEDEF:
+            elif record.kind not in _MODIFIERS or record.kind == TypeKind.TYPEDEF:
                 return f"{_TAGS.get(record.kind, '')}{self._name(record.name_at)} {stars}".rstrip()
             type_id = record.value
         raise BtfError(Reason.MALFORMED, "BTF: a type refers to itself")
 
-    def _find_own(self, kind: Kind, name: str) -> int | None:
+    def _find_own(self, kind: TypeKind, name: str) -> int | None:
         name_at = self._name_at(name)
         if name_at is None:
             return None
@@ -236,7 +240,7 @@ class Btf:
         Each type is searched once, so that types which contain themselves end, and cost no more than their number.
         """
         record = self._stripped(type_id)
-        if record.kind not in (Kind.STRUCT, Kind.UNION) or type_id in searched or depth > _DEPTH:
+        if record.kind not in (TypeKind.STRUCT, TypeKind.UNION) or type_id in searched or depth > _DEPTH:
             return None
         searched.add(type_id)
         for name_at, member, position in record.elements(_TRIPLE):
@@ -253,7 +257,7 @@ class Btf:
     def _element(self, type_id: int, index: int, path: str) -> tuple[int, int]:
         """(type, size) of an array's elements."""
         record = self._stripped(type_id)
-        if record.kind != Kind.ARRAY:
+        if record.kind != TypeKind.ARRAY:
             raise BtfError(Reason.NO_MEMBER, f"BTF: {path} indexes what is no array")
         element, _, length = next(_array(record))
         if index >= length:
@@ -262,9 +266,9 @@ class Btf:
 
     def _size(self, type_id: int, depth: int) -> int:
         record = self._stripped(type_id)
-        if record.kind == Kind.PTR:
+        if record.kind == TypeKind.PTR:
             return _POINTER
-        if record.kind == Kind.ARRAY and depth < _DEPTH:
+        if record.kind == TypeKind.ARRAY and depth < _DEPTH:
             element, _, length = next(_array(record))
             return self._size(element, depth + 1) * length
         if record.kind in _SIZED:

@@ -23,7 +23,7 @@ import orjson
 
 from nodeagent.sources.ebpf.btf.kernel import DIRECTORY
 from nodeagent.sources.ebpf.compiling.hooks import Hook, Mode, Plan, Role
-from nodeagent.sources.ebpf.problems import EbpfUnavailable, Kind, Problem
+from nodeagent.sources.ebpf.problems import Cause, EbpfProblem, EbpfUnavailable
 
 TIMEOUT: Final = 120.0
 """Seconds, unless a request says otherwise; a compilation takes about two, and minutes only on an emulated
@@ -62,7 +62,7 @@ class Build:
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class BuildRequest:
     """What is to be built, from where."""
 
     mode: Mode
@@ -106,7 +106,7 @@ def _spaced(line: str) -> Iterator[str]:
     yield _SPACES.sub(" ", line[at:])
 
 
-def build(request: Request) -> Build:
+def build(request: BuildRequest) -> Build:
     """Compile in a child process. Raises EbpfUnavailable."""
     asked = {
         "mode": request.mode.value, "without": sorted(request.without), "defines": dict(request.defines),
@@ -122,29 +122,29 @@ def build(request: Request) -> Build:
         )  # fmt: skip
     except subprocess.TimeoutExpired as error:
         fact = f"compiling took longer than {limit:g} seconds"
-        raise EbpfUnavailable(Problem(Kind.COMPILE_TIMED_OUT, fact)) from error
+        raise EbpfUnavailable(EbpfProblem(Cause.COMPILE_TIMED_OUT, fact)) from error
     except OSError as error:
-        raise EbpfUnavailable(Problem(Kind.COMPILE_FAILED, f"the compiling process: {error}")) from error
+        raise EbpfUnavailable(EbpfProblem(Cause.COMPILE_FAILED, f"the compiling process: {error}")) from error
     if done.returncode == -signal.SIGKILL:
         fact = "the compiling process was killed, as the kernel does where memory runs out"
-        raise EbpfUnavailable(Problem(Kind.COMPILER_KILLED, fact))
+        raise EbpfUnavailable(EbpfProblem(Cause.COMPILER_KILLED, fact))
     said = done.stderr.decode("utf-8", "replace")
     try:
         answer = orjson.loads(done.stdout)
     except orjson.JSONDecodeError as error:
         fact = f"the compiling process ended with status {done.returncode}: {_first_error(said)}"
-        raise EbpfUnavailable(Problem(Kind.COMPILE_FAILED, fact, said)) from error
+        raise EbpfUnavailable(EbpfProblem(Cause.COMPILE_FAILED, fact, said)) from error
     if "problem" in answer:
         raise EbpfUnavailable(_problem(answer["problem"], said))
     code = {key: base64.b64decode(text) for key, text in answer["programs"].items()}
     return Build(_plan(answer["plan"]), code)
 
 
-def _problem(found: dict[str, Any], said: str) -> Problem:
-    kind, fact = Kind(found["kind"]), str(found["fact"])
-    if kind in (Kind.COMPILE_FAILED, Kind.BCC_TOO_OLD) and said:
+def _problem(found: dict[str, Any], said: str) -> EbpfProblem:
+    kind, fact = Cause(found["kind"]), str(found["fact"])
+    if kind in (Cause.COMPILE_FAILED, Cause.BCC_TOO_OLD) and said:
         fact = f"{fact}: {_first_error(said)}"
-    return Problem(kind, fact, found["detail"] or said)
+    return EbpfProblem(kind, fact, found["detail"] or said)
 
 
 def _plan(found: dict[str, Any]) -> Plan:

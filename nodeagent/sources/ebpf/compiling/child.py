@@ -22,7 +22,7 @@ import orjson
 from nodeagent.sources.ebpf.btf import BtfError
 from nodeagent.sources.ebpf.btf.kernel import load_kernel, load_module
 from nodeagent.sources.ebpf.compiling.hooks import Mode, Plan, plan
-from nodeagent.sources.ebpf.problems import EbpfUnavailable, Kind, Problem
+from nodeagent.sources.ebpf.problems import Cause, EbpfProblem, EbpfUnavailable
 
 _OLDEST_BCC: Final = (0, 26)
 """The oldest version that the program has been compiled with."""
@@ -48,9 +48,9 @@ def _build(request: dict[str, Any]) -> dict[str, Any]:
         kernel = load_kernel(directory)
         module = load_module(_CONNTRACK, kernel, directory)
     except BtfError as error:
-        raise EbpfUnavailable(Problem(Kind.NO_BTF, str(error))) from error
+        raise EbpfUnavailable(EbpfProblem(Cause.NO_BTF, str(error))) from error
     if module is None and _LOADABLE.exists():
-        raise EbpfUnavailable(Problem(Kind.NO_BTF, f"the module {_CONNTRACK} has no type information"))
+        raise EbpfUnavailable(EbpfProblem(Cause.NO_BTF, f"the module {_CONNTRACK} has no type information"))
     chosen = plan(
         kernel, module, mode=Mode(request["mode"]), machine=platform.machine(), without=request["without"]
     )
@@ -66,7 +66,7 @@ def _compile(source: Path, functions: dict[str, str], chosen: Plan, extra: dict[
     try:
         import bcc  # noqa: PLC0415 - after the environment it reads, and only where it is needed
     except ImportError as error:
-        raise EbpfUnavailable(Problem(Kind.BCC_MISSING, f"bcc cannot be imported ({error})")) from error
+        raise EbpfUnavailable(EbpfProblem(Cause.BCC_MISSING, f"bcc cannot be imported ({error})")) from error
     defines = {**chosen.defines, **extra}
     flags = [f"-I{sources}", *(f"-D{name}={value}" for name, value in sorted(defines.items()))]
     try:
@@ -77,7 +77,7 @@ def _compile(source: Path, functions: dict[str, str], chosen: Plan, extra: dict[
     return {key: base64.b64encode(instructions).decode() for key, instructions in code.items()}
 
 
-def failure(bcc: Any, error: Exception) -> Problem:
+def failure(bcc: Any, error: Exception) -> EbpfProblem:
     """Why the module ``bcc`` did not compile. One that is older than any known to serve, or lacks what is called,
     is too old; an older one that compiles is not asked for its age."""
     version = str(getattr(bcc, "__version__", "unknown"))
@@ -85,5 +85,5 @@ def failure(bcc: Any, error: Exception) -> Problem:
     numbers = re.match(r"v?(\d+)\.(\d+)", version)
     old = numbers is not None and (int(numbers[1]), int(numbers[2])) < _OLDEST_BCC
     if binding is not None and (old or not hasattr(binding, "dump_func")):
-        return Problem(Kind.BCC_TOO_OLD, f"bcc {version} is too old: {error}")
-    return Problem(Kind.COMPILE_FAILED, f"bcc {version}: {error}")
+        return EbpfProblem(Cause.BCC_TOO_OLD, f"bcc {version} is too old: {error}")
+    return EbpfProblem(Cause.COMPILE_FAILED, f"bcc {version}: {error}")

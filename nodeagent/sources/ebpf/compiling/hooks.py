@@ -14,7 +14,7 @@ from typing import Final
 
 from nodeagent.sources.ebpf.btf import Btf, BtfError
 from nodeagent.sources.ebpf.btf.types import Prototype
-from nodeagent.sources.ebpf.problems import EbpfUnavailable, Kind, Problem
+from nodeagent.sources.ebpf.problems import Cause, EbpfProblem, EbpfUnavailable
 
 
 class Mode(StrEnum):
@@ -101,7 +101,7 @@ def plan(kernel: Btf, module: Btf | None, *, mode: Mode, machine: str, without: 
         defines |= {name: str(value) for name, value in _offsets(conntrack).items()}
         defines |= {f"ARGUMENT_{i}": str(at) for i, at in enumerate(_arguments(kernel, mode, machine))}
     except BtfError as error:
-        raise EbpfUnavailable(Problem(Kind.UNKNOWN_LAYOUT, str(error))) from error
+        raise EbpfUnavailable(EbpfProblem(Cause.UNKNOWN_LAYOUT, str(error))) from error
     hooks = tuple(Hook(candidate.role, candidate.function, proto.id) for candidate, proto in found)
     return Plan(mode, "nf_conntrack" if module is not None else "", hooks, defines)
 
@@ -123,12 +123,12 @@ def _choose(role: Role, conntrack: Btf, without: Collection[str]) -> tuple[Candi
     functions = dict.fromkeys(c.function for c in CANDIDATES if c.role is role)
     if seen:
         fact = f"this kernel's {' and '.join(dict.fromkeys(seen))} takes arguments that are not known"
-        raise EbpfUnavailable(Problem(Kind.UNKNOWN_PROTOTYPE, fact))
+        raise EbpfUnavailable(EbpfProblem(Cause.UNKNOWN_PROTOTYPE, fact))
     if refused := [name for name in functions if name in without]:
         fact = f"{' and '.join(refused)} cannot be attached to, and no other function serves"
-        raise EbpfUnavailable(Problem(Kind.ATTACH_REFUSED, fact))
+        raise EbpfUnavailable(EbpfProblem(Cause.ATTACH_REFUSED, fact))
     fact = f"none of {', '.join(functions)} is among this kernel's functions"
-    raise EbpfUnavailable(Problem(Kind.NO_CONNTRACK, fact))
+    raise EbpfUnavailable(EbpfProblem(Cause.NO_CONNTRACK, fact))
 
 
 def _offsets(conntrack: Btf) -> dict[str, int]:
@@ -168,4 +168,4 @@ def _arguments(kernel: Btf, mode: Mode, machine: str) -> list[int]:
         return [kernel.place("pt_regs", register).offset for register in _X86_ARGUMENTS]
     if machine == "aarch64":
         return [kernel.place("pt_regs", f"regs[{index}]").offset for index in range(_ARGUMENTS)]
-    raise EbpfUnavailable(Problem(Kind.NOT_PORTED, f"kprobe arguments on {machine} are not known"))
+    raise EbpfUnavailable(EbpfProblem(Cause.NOT_PORTED, f"kprobe arguments on {machine} are not known"))

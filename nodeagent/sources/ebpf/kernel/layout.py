@@ -42,7 +42,7 @@ class Address(ctypes.Structure):
     _fields_ = (("word", _u32 * 4),)
 
 
-class Flow(ctypes.Structure):
+class FlowEntry(ctypes.Structure):
     _fields_ = (
         ("bytes", _u64 * 2), ("base", _u64 * 2), ("born_ns", _u64), ("packets", _u32 * 2), ("window", _u32),
         ("slow_since", _u32), ("stamp", _u32 * 2), ("charge", _u32 * 2), ("generation", _u32), ("flags", _u8),
@@ -50,7 +50,7 @@ class Flow(ctypes.Structure):
     )  # fmt: skip
 
 
-class Counters(ctypes.Structure):
+class SlotCounters(ctypes.Structure):
     _fields_ = (
         ("tag", _u32), ("reserved", _u32), ("tx_bytes", _u64), ("rx_bytes", _u64), ("tx_packets", _u64),
         ("rx_packets", _u64), ("tx_elephant_bytes", _u64), ("rx_elephant_bytes", _u64), ("local_bytes", _u64),
@@ -81,7 +81,7 @@ class Seed(ctypes.Structure):
     _fields_ = (("bytes", _u64 * 2), ("born_ns", _u64), ("unsized", _u32), ("reserved", _u32))
 
 
-class Event(ctypes.Structure):
+class ElephantEvent(ctypes.Structure):
     _fields_ = (
         ("flow", _u64), ("time_ns", _u64), ("bytes", _u64 * 2), ("initiator", Address), ("responder", Address),
         ("initiator_port", _u16), ("responder_port", _u16), ("protocol", _u8), ("kind", _u8),
@@ -94,7 +94,7 @@ class Owner(ctypes.Structure):
 
 
 MIRRORS: Final[dict[str, type[ctypes.Structure]]] = {
-    "address": Address, "flow": Flow, "counters": Counters, "histograms": Histograms, "config": Config,
-    "seed_key": SeedKey, "seed": Seed, "event": Event, "owner": Owner,
+    "address": Address, "flow": FlowEntry, "counters": SlotCounters, "histograms": Histograms, "config": Config,
+    "seed_key": SeedKey, "seed": Seed, "event": ElephantEvent, "owner": Owner,
 }  # fmt: skip
 """Every struct of bpf/state.h by its C name."""

@@ -27,13 +27,13 @@ from nodeagent.sources.ebpf.kernel.layout import (
     UNATTRIBUTED_TAG,
     Address,
     Config,
-    Counters,
-    Event,
-    Flow,
+    ElephantEvent,
+    FlowEntry,
     Histograms,
     Owner,
     Seed,
     SeedKey,
+    SlotCounters,
 )
 
 POINTER: Final = 8
@@ -41,10 +41,10 @@ _MAX_KEYS: Final = 100_000
 """Steps of one walk through a map of elephants or addresses."""
 _TAG: Final = 8
 """Bytes before a slot's counters."""
-_COUNTED: Final = struct.Struct(f"={(ctypes.sizeof(Counters) - _TAG) // 8}Q")
+_COUNTED: Final = struct.Struct(f"={(ctypes.sizeof(SlotCounters) - _TAG) // 8}Q")
 Counted = tuple[int, int, int, int, int, int, int, int, int, int]
 """The figures of struct counters, which are those that a reading's Counters begin with."""
-_FIGURES: Final = tuple(name for name, *_ in Counters._fields_[2:])
+_FIGURES: Final = tuple(name for name, *_ in SlotCounters._fields_[2:])
 _UID_BYTES: Final = ctypes.sizeof(Owner) - Owner.uid.offset
 _MAP_INFO: Final = struct.Struct("=IIIII")  # bpf_map_info: type, id, key_size, value_size, max_entries
 _BUCKETS: Final = struct.Struct(f"={2 * HISTOGRAM_BUCKETS}Q")
@@ -88,14 +88,14 @@ def specs(sizes: Sizes) -> tuple[MapSpec, ...]:
     size = ctypes.sizeof
     return (
         MapSpec(1, "config", MapType.ARRAY, 4, size(Config), 1),
-        MapSpec(2, "flows", MapType.LRU_HASH, POINTER, size(Flow), sizes.flows),
+        MapSpec(2, "flows", MapType.LRU_HASH, POINTER, size(FlowEntry), sizes.flows),
         MapSpec(3, "addresses", MapType.HASH, size(Address), 4, sizes.addresses, bpf.F_NO_PREALLOC),
-        MapSpec(4, "counters", MapType.PERCPU_ARRAY, 4, size(Counters), sizes.slots),
+        MapSpec(4, "counters", MapType.PERCPU_ARRAY, 4, size(SlotCounters), sizes.slots),
         MapSpec(5, "histograms", MapType.ARRAY, 4, size(Histograms), sizes.slots),
         MapSpec(6, "seeds", MapType.HASH, size(SeedKey), size(Seed), sizes.seeds, bpf.F_NO_PREALLOC),
         MapSpec(7, "events", MapType.RINGBUF, 0, 0, sizes.event_bytes),
         MapSpec(8, "stats", MapType.PERCPU_ARRAY, 4, 8, len(STATS)),
-        MapSpec(9, "elephants", MapType.HASH, POINTER, size(Event), sizes.elephants, bpf.F_NO_PREALLOC),
+        MapSpec(9, "elephants", MapType.HASH, POINTER, size(ElephantEvent), sizes.elephants, bpf.F_NO_PREALLOC),
         MapSpec(10, "namespace", MapType.ARRAY, 4, 8, 1),
         MapSpec(11, "owners", MapType.ARRAY, 4, size(Owner), sizes.slots),
     )  # fmt: skip
@@ -108,7 +108,7 @@ class Maps:
         self.fds = dict(descriptors)
         self.sizes = sizes
         self._cpus = bpf.possible_cpus()
-        self._row = ctypes.sizeof(Counters) * self._cpus
+        self._row = ctypes.sizeof(SlotCounters) * self._cpus
 
     @classmethod
     def create(cls, sizes: Sizes) -> Maps:
@@ -147,16 +147,16 @@ class Maps:
         """Let the program find its namespace by the inode again: an address may have been reused meanwhile."""
         bpf.map_update(self.fds["namespace"], _slot(0), bytes(8))
 
-    def flow(self, key: int) -> Flow | None:
-        value = bpf.map_lookup(self.fds["flows"], key.to_bytes(POINTER, sys.byteorder), ctypes.sizeof(Flow))
-        return None if value is None else Flow.from_buffer_copy(value)
+    def flow(self, key: int) -> FlowEntry | None:
+        value = bpf.map_lookup(self.fds["flows"], key.to_bytes(POINTER, sys.byteorder), ctypes.sizeof(FlowEntry))
+        return None if value is None else FlowEntry.from_buffer_copy(value)
 
-    def elephants(self) -> Iterator[Event]:
+    def elephants(self) -> Iterator[ElephantEvent]:
         """The beginnings of the elephants that are."""
         for key in self._keys("elephants", POINTER):
-            value = bpf.map_lookup(self.fds["elephants"], key, ctypes.sizeof(Event))
+            value = bpf.map_lookup(self.fds["elephants"], key, ctypes.sizeof(ElephantEvent))
             if value is not None:
-                yield Event.from_buffer_copy(value)
+                yield ElephantEvent.from_buffer_copy(value)
 
     def forget_elephant(self, key: int) -> None:
         bpf.map_delete(self.fds["elephants"], key.to_bytes(POINTER, sys.byteorder))
@@ -188,10 +188,10 @@ class Maps:
         """
         if self.counters(slot)[0]:
             nobodys = slot  # no owner of a slot that is given away is of generation 0
-            bpf.map_update(self.fds["counters"], _slot(slot), bytes(Counters(tag=nobodys)) * self._cpus)
+            bpf.map_update(self.fds["counters"], _slot(slot), bytes(SlotCounters(tag=nobodys)) * self._cpus)
             bpf.wait_for_runs()
         bpf.map_update(self.fds["histograms"], _slot(slot), bytes(ctypes.sizeof(Histograms)))
-        bpf.map_update(self.fds["counters"], _slot(slot), bytes(Counters(tag=tag)) * self._cpus)
+        bpf.map_update(self.fds["counters"], _slot(slot), bytes(SlotCounters(tag=tag)) * self._cpus)
 
     def write_owner(self, slot: int, tag: int, uid: str, *, present: bool) -> None:
         bpf.map_update(self.fds["owners"], _slot(slot), bytes(Owner(tag, present, stored(uid))))

@@ -15,7 +15,7 @@ import pytest
 from nodeagent.sources.base import HOST, Locality, LossKind
 from nodeagent.sources.ebpf import loader
 from nodeagent.sources.ebpf.kernel import bpf, maps
-from nodeagent.sources.ebpf.kernel.layout import STATS, Counters
+from nodeagent.sources.ebpf.kernel.layout import STATS, SlotCounters
 from nodeagent.sources.ebpf.kernel.maps import Maps, MapSpec, Sizes
 from nodeagent.sources.ebpf.loader import Options, Session
 from nodeagent.sources.ebpf.programs import Programs
@@ -142,7 +142,7 @@ def test_losses_that_a_predecessor_knew_are_no_news(options: Options) -> None:
 
 def test_counters_go_on_where_the_predecessor_left_them(options: Options) -> None:
     source = opened(options)
-    count(source, "counters", 1, bytes(Counters(tag=1, tx_bytes=5)))
+    count(source, "counters", 1, bytes(SlotCounters(tag=1, tx_bytes=5)))
     source.keep = True
     source.close()
     successor = opened(options)

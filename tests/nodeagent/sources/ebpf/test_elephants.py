@@ -5,27 +5,27 @@ from __future__ import annotations
 
 from nodeagent.sources.base import HOST, UNATTRIBUTED, Elephant, FlowThresholds
 from nodeagent.sources.ebpf.elephants import ElephantView
-from nodeagent.sources.ebpf.kernel.layout import FLOW_LOCAL, Address, Event, Flow
+from nodeagent.sources.ebpf.kernel.layout import FLOW_LOCAL, Address, ElephantEvent, FlowEntry
 from nodeagent.sources.ebpf.values import wide
 
 UIDS = {1: HOST, 4098: "a", 4099: "b"}
 MIB = 2**20
 
 
-def event(flow: int = 1, at: float = 100.0, carried: int = 10 * MIB) -> Event:
-    return Event(
+def event(flow: int = 1, at: float = 100.0, carried: int = 10 * MIB) -> ElephantEvent:
+    return ElephantEvent(
         flow=flow, time_ns=int(at * 1e9), bytes=(carried, 0), protocol=6,
         initiator=Address.from_buffer_copy(wide(b"\x0a\0\0\1")),
         responder=Address.from_buffer_copy(wide(b"\x0a\0\0\2")),
     )  # fmt: skip
 
 
-def flow(sent: int, charge: tuple[int, int] = (4098, 0), flags: int = 0, received: int = 0) -> Flow:
-    return Flow(bytes=(sent, received), charge=charge, flags=flags, elephant=1)
+def flow(sent: int, charge: tuple[int, int] = (4098, 0), flags: int = 0, received: int = 0) -> FlowEntry:
+    return FlowEntry(bytes=(sent, received), charge=charge, flags=flags, elephant=1)
 
 
-def look(view: ElephantView, now: float, *found: tuple[Event, Flow]) -> tuple[Elephant, ...]:
-    return view.look(found, lambda tag: UIDS.get(tag, UNATTRIBUTED), now)
+def look(view: ElephantView, now: float, *found: tuple[ElephantEvent, FlowEntry]) -> tuple[Elephant, ...]:
+    return view.advance(found, lambda tag: UIDS.get(tag, UNATTRIBUTED), now)
 
 
 def test_one_that_has_just_begun_has_at_least_the_thresholds_rate() -> None:

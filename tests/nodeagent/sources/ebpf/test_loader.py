@@ -13,12 +13,12 @@ import pytest
 
 from nodeagent.sources.base import SourceUnavailable
 from nodeagent.sources.ebpf import loader, programs
-from nodeagent.sources.ebpf.compiling.build import Build, Request
+from nodeagent.sources.ebpf.compiling.build import Build, BuildRequest
 from nodeagent.sources.ebpf.compiling.hooks import Mode, plan
 from nodeagent.sources.ebpf.kernel import bpf
 from nodeagent.sources.ebpf.kernel.bpf import VerifierError
 from nodeagent.sources.ebpf.loader import Options
-from nodeagent.sources.ebpf.problems import EbpfUnavailable, Kind, Problem
+from nodeagent.sources.ebpf.problems import Cause, EbpfProblem, EbpfUnavailable
 from nodeagent.sources.ebpf.source import EbpfSource
 from tests.nodeagent.sources.ebpf.kernels import kernel
 
@@ -80,7 +80,7 @@ def refusing(monkeypatch: pytest.MonkeyPatch) -> Iterator[Kernel]:
     for name in ("map_create", "program_load", "attach_fentry", "open_kprobe", "attach_perf_event"):
         monkeypatch.setattr(bpf, name, getattr(fake, name))
 
-    def built(request: Request) -> Build:
+    def built(request: BuildRequest) -> Build:
         fake.check("build")
         chosen = plan(kernel(), None, mode=request.mode, machine="x86_64", without=request.without)
         return Build(chosen, {hook.role: bytes(8) for hook in chosen.hooks})
@@ -128,19 +128,21 @@ def test_when_neither_works_both_are_told(refusing: Kernel) -> None:
         EbpfUnavailable, match=r"fentry: loading .* kprobe: attaching to nf_conntrack_free"
     ) as raised:
         started()
-    assert raised.value.problem.kind is Kind.NO_PERMISSION
+    assert raised.value.problem.kind is Cause.NO_PERMISSION
 
 
 def test_the_verifiers_words_and_its_whole_log_are_kept(refusing: Kernel) -> None:
     refusing.refuse["tf_birth"] = errno.EINVAL
     with pytest.raises(EbpfUnavailable, match="R1 is wrong") as raised:
         started()
-    assert raised.value.problem.kind is Kind.VERIFIER
+    assert raised.value.problem.kind is Cause.VERIFIER
     assert "processed 3 insns" in raised.value.problem.detail
 
 
-@pytest.mark.parametrize(("number", "kind"), [(errno.ENOMEM, Kind.MAP_REFUSED), (errno.EPERM, Kind.NO_PERMISSION)])
-def test_a_map_that_is_refused_is_a_problem(refusing: Kernel, number: int, kind: Kind) -> None:
+@pytest.mark.parametrize(
+    ("number", "kind"), [(errno.ENOMEM, Cause.MAP_REFUSED), (errno.EPERM, Cause.NO_PERMISSION)]
+)
+def test_a_map_that_is_refused_is_a_problem(refusing: Kernel, number: int, kind: Cause) -> None:
     refusing.refuse["tf_flows"] = number
     with pytest.raises(EbpfUnavailable) as raised:
         started()
@@ -150,9 +152,9 @@ def test_a_map_that_is_refused_is_a_problem(refusing: Kernel, number: int, kind:
 def test_what_no_mode_can_mend_is_tried_once(refusing: Kernel, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[Mode] = []
 
-    def missing(request: Request) -> Build:
+    def missing(request: BuildRequest) -> Build:
         asked.append(request.mode)
-        raise EbpfUnavailable(Problem(Kind.BCC_MISSING, "no bcc"))
+        raise EbpfUnavailable(EbpfProblem(Cause.BCC_MISSING, "no bcc"))
 
     monkeypatch.setattr(loader, "build", missing)
     with pytest.raises(SourceUnavailable, match="python3-bpfcc"):

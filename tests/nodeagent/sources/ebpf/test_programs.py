@@ -17,9 +17,9 @@ from nodeagent.sources.ebpf.problems import (
     KEPT_LOGS,
     MAX_LOG,
     REMEDY,
+    Cause,
+    EbpfProblem,
     EbpfUnavailable,
-    Kind,
-    Problem,
     with_kept_detail,
 )
 from nodeagent.sources.ebpf.programs import missing_capabilities, not_permitted, refusal, relocated
@@ -55,13 +55,13 @@ def test_the_verifiers_line_that_says_why_is_found() -> None:
     error = VerifierError(errno.EACCES, LOG)
     assert error.verdict == "R6 unbounded memory access, make sure to bounds check any such access"
     problem = refusal(HOOK, error)
-    assert problem.kind is Kind.VERIFIER
+    assert problem.kind is Cause.VERIFIER
     assert error.verdict in problem.fact
     assert problem.detail == LOG
 
 
 def test_a_refusal_without_a_word_is_no_verdict() -> None:
-    assert refusal(HOOK, VerifierError(errno.EINVAL, "")).kind is Kind.LOAD_REFUSED
+    assert refusal(HOOK, VerifierError(errno.EINVAL, "")).kind is Cause.LOAD_REFUSED
 
 
 def status(tmp_path: Path, held: int) -> Path:
@@ -73,14 +73,14 @@ def status(tmp_path: Path, held: int) -> Path:
 @pytest.mark.parametrize(
     ("held", "lockdown", "kind", "says"),
     [
-        (0, "[none] integrity confidentiality", Kind.NO_PERMISSION, "without CAP_BPF and CAP_PERFMON"),
-        (1 << 39 | 1 << 38 | 1 << 12, None, Kind.NO_PERMISSION, "without CAP_SYS_ADMIN"),
-        (2**41 - 1, None, Kind.FORBIDDEN, "every capability"),
-        (2**41 - 1, "none integrity [confidentiality]", Kind.LOCKED_DOWN, "locked down"),
+        (0, "[none] integrity confidentiality", Cause.NO_PERMISSION, "without CAP_BPF and CAP_PERFMON"),
+        (1 << 39 | 1 << 38 | 1 << 12, None, Cause.NO_PERMISSION, "without CAP_SYS_ADMIN"),
+        (2**41 - 1, None, Cause.FORBIDDEN, "every capability"),
+        (2**41 - 1, "none integrity [confidentiality]", Cause.LOCKED_DOWN, "locked down"),
     ],
 )
 def test_what_is_not_permitted_is_told_apart(
-    tmp_path: Path, held: int, lockdown: str | None, kind: Kind, says: str
+    tmp_path: Path, held: int, lockdown: str | None, kind: Cause, says: str
 ) -> None:
     path = tmp_path / "lockdown"
     if lockdown:
@@ -96,9 +96,9 @@ def test_a_status_that_cannot_be_read_does_not_matter(tmp_path: Path) -> None:
     assert missing_capabilities(status(tmp_path, 2**41 - 1)) == ()
 
 
-@pytest.mark.parametrize("kind", list(Kind))
-def test_every_problem_has_a_remedy_and_one_line(kind: Kind) -> None:
-    text = str(EbpfUnavailable(Problem(kind, "the fact")))
+@pytest.mark.parametrize("kind", list(Cause))
+def test_every_problem_has_a_remedy_and_one_line(kind: Cause) -> None:
+    text = str(EbpfUnavailable(EbpfProblem(kind, "the fact")))
     assert text == f"ebpf: the fact; flows are not counted in the kernel; {REMEDY[kind]}"
     assert "\n" not in text
 
@@ -113,20 +113,20 @@ def test_every_problem_has_a_remedy_and_one_line(kind: Kind) -> None:
 )
 def test_a_verifier_that_knows_no_reading_of_kernel_memory_means_lockdown(verdict: str) -> None:
     problem = refusal(HOOK, VerifierError(errno.EINVAL, f"7: (85) call bpf_probe_read_kernel#113\n{verdict}\n"))
-    assert problem.kind is Kind.LOCKED_DOWN
+    assert problem.kind is Cause.LOCKED_DOWN
     assert verdict in problem.detail
 
 
 def test_other_faults_around_that_helper_are_the_verifiers_own() -> None:
     error = VerifierError(errno.EINVAL, "7: (85) call bpf_probe_read_kernel#113\nR2 min value is negative\n")
-    assert refusal(HOOK, error).kind is Kind.VERIFIER
+    assert refusal(HOOK, error).kind is Cause.VERIFIER
 
 
 def test_a_long_log_is_kept_in_a_file_that_the_problem_names(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    kept = with_kept_detail(Problem(Kind.VERIFIER, "refused", LOG))
+    kept = with_kept_detail(EbpfProblem(Cause.VERIFIER, "refused", LOG))
     (path,) = tmp_path.iterdir()
     assert kept.fact == f"refused (the whole log: {path})"
     assert path.read_text() == LOG
@@ -135,13 +135,13 @@ def test_a_long_log_is_kept_in_a_file_that_the_problem_names(
 
 def test_a_log_that_cannot_be_kept_loses_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "absent"))
-    kept = with_kept_detail(Problem(Kind.VERIFIER, "refused", LOG))
+    kept = with_kept_detail(EbpfProblem(Cause.VERIFIER, "refused", LOG))
     assert "refused (the whole log could not be kept: " in kept.fact
     assert kept.detail == LOG
 
 
 def test_a_problem_without_a_log_is_left_alone() -> None:
-    problem = Problem(Kind.NO_BTF, "none")
+    problem = EbpfProblem(Cause.NO_BTF, "none")
     assert with_kept_detail(problem) is problem
 
 
@@ -150,7 +150,7 @@ def test_logs_stay_few_and_small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     (tmp_path / "somebody's.log").write_text("not ours")
     for number in range(KEPT_LOGS + 5):
         kept = with_kept_detail(
-            Problem(Kind.VERIFIER, "refused", f"{number} begins" + "x" * 2 * MAX_LOG + "the verdict")
+            EbpfProblem(Cause.VERIFIER, "refused", f"{number} begins" + "x" * 2 * MAX_LOG + "the verdict")
         )
         os.utime(kept.fact.partition("(the whole log: ")[2].removesuffix(")"), (number, number))
     logs = sorted(tmp_path.glob("traffic-footprint-*.log"), key=lambda path: path.stat().st_mtime)

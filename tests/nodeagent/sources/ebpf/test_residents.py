@@ -12,7 +12,7 @@ import pytest
 from nodeagent.sources.base import Locality
 from nodeagent.sources.ebpf.kernel import bpf
 from nodeagent.sources.ebpf.kernel.maps import Maps, Sizes, stored
-from nodeagent.sources.ebpf.locality import Residents
+from nodeagent.sources.ebpf.locality import LocalityTables
 from nodeagent.sources.ebpf.owners import OwnerTable
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="creating maps needs root")
@@ -24,15 +24,15 @@ def address(last: int) -> bytes:
 
 
 @pytest.fixture
-def residents() -> Iterator[Residents]:
+def residents() -> Iterator[LocalityTables]:
     maps = Maps.create(SIZES)
-    yield Residents(maps, OwnerTable(SIZES.slots))
+    yield LocalityTables(maps, OwnerTable(SIZES.slots))
     maps.close()
 
 
 @needs_root
 def test_a_pod_without_a_slot_is_counted_once_whatever_its_addresses_and_however_often_it_is_told(
-    residents: Residents,
+    residents: LocalityTables,
 ) -> None:
     pods = {address(1): "a", address(2): "b", address(3): "c", address(4): "c"}
     for _ in range(5):
@@ -45,7 +45,7 @@ def test_a_pod_without_a_slot_is_counted_once_whatever_its_addresses_and_however
 
 
 @needs_root
-def test_an_address_without_room_is_counted_once_and_is_no_reason_to_look_again(residents: Residents) -> None:
+def test_an_address_without_room_is_counted_once_and_is_no_reason_to_look_again(residents: LocalityTables) -> None:
     crowded = Locality(node=frozenset(address(n) for n in range(1, 7)))
     assert residents.change(crowded)
     assert residents.refused == 2

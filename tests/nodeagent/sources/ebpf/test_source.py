@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from nodeagent.sources.base import HOST, UNATTRIBUTED, FlowThresholds, Locality, LossKind
 from nodeagent.sources.ebpf import loader
 from nodeagent.sources.ebpf.kernel import bpf, layout
-from nodeagent.sources.ebpf.kernel.layout import STATS, Counters, Event, Flow, Histograms
+from nodeagent.sources.ebpf.kernel.layout import STATS, ElephantEvent, FlowEntry, Histograms, SlotCounters
 from nodeagent.sources.ebpf.kernel.maps import Maps, Sizes, counted
 from nodeagent.sources.ebpf.loader import Options, Session
 from nodeagent.sources.ebpf.programs import Programs
@@ -50,8 +50,8 @@ class Unhooked:
         assert self.maps is not None
         slot = source._owners.slot_of(uid)
         assert slot is not None
-        others = bytes(Counters(tag=slot.tag)) * (bpf.possible_cpus() - 1)
-        value = bytes(Counters(tag=slot.tag, **values)) + others
+        others = bytes(SlotCounters(tag=slot.tag)) * (bpf.possible_cpus() - 1)
+        value = bytes(SlotCounters(tag=slot.tag, **values)) + others
         bpf.map_update(self.maps.fds["counters"], slot.number.to_bytes(4, "little"), value)
 
     def histogram(self, uid: str, source: EbpfSource, size: int) -> None:
@@ -117,9 +117,9 @@ def test_an_owner_for_whom_nothing_was_counted_is_the_same_object(unhooked: Unho
 
 def test_what_the_cpus_counted_is_added(unhooked: Unhooked, source: EbpfSource) -> None:
     assert unhooked.maps is not None
-    fields = [name for name, *_ in layout.Counters._fields_[2:]]
+    fields = [name for name, *_ in layout.SlotCounters._fields_[2:]]
     row = b"".join(
-        bytes(Counters(7, 0, *(2**40 + 100 * cpu + place for place in range(len(fields)))))
+        bytes(SlotCounters(7, 0, *(2**40 + 100 * cpu + place for place in range(len(fields)))))
         for cpu in range(bpf.possible_cpus())
     )  # fmt: skip
     slot = source._owners.slot_of("a")
@@ -137,7 +137,7 @@ def test_what_the_cpus_counted_is_added(unhooked: Unhooked, source: EbpfSource) 
     tag=st.integers(0, 2**32 - 1),
 )
 def test_rows_of_any_number_of_cpus_are_added_field_by_field(rows: list[list[int]], tag: int) -> None:
-    packed = b"".join(bytes(Counters(tag, 0, *row)) for row in rows)
+    packed = b"".join(bytes(SlotCounters(tag, 0, *row)) for row in rows)
     assert counted(packed) == tuple(map(sum, zip(*rows, strict=True)))
 
 
@@ -218,9 +218,9 @@ def test_an_elephant_whose_flow_is_gone_or_another_is_forgotten(unhooked: Unhook
     now = time.monotonic_ns()
     for key, standing in ((1, 1), (2, 0), (3, None)):
         name = key.to_bytes(8, "little")
-        bpf.map_update(maps.fds["elephants"], name, bytes(Event(flow=key, time_ns=now)))
+        bpf.map_update(maps.fds["elephants"], name, bytes(ElephantEvent(flow=key, time_ns=now)))
         if standing is not None:
-            bpf.map_update(maps.fds["flows"], name, bytes(Flow(bytes=(2**24, 0), elephant=standing)))
+            bpf.map_update(maps.fds["flows"], name, bytes(FlowEntry(bytes=(2**24, 0), elephant=standing)))
     (elephant,) = source.read(now / 1e9 + 0.1).elephants
     assert elephant.owners == (UNATTRIBUTED,)
     assert [event.flow for event in maps.elephants()] == [1]

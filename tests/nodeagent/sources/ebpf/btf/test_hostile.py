@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nodeagent.sources.ebpf.btf import Btf, BtfError, Reason
-from nodeagent.sources.ebpf.btf.types import Kind
+from nodeagent.sources.ebpf.btf.types import TypeKind
 from tests.nodeagent.fuzzing import mutations
 from tests.nodeagent.sources.ebpf.btf.blobs import Writer
 from tests.nodeagent.sources.ebpf.btf.test_types import kernel
@@ -33,10 +33,10 @@ def ask_everything(data: bytes) -> None:
                     btf.place(name, path)
             with suppress(BtfError):
                 btf.size(name)
-            for kind in Kind:
+            for kind in TypeKind:
                 found = btf.find(kind, name)
                 with suppress(BtfError):
-                    btf.spell(found or 0)
+                    btf.type_name(found or 0)
 
 
 @given(st.binary(max_size=200))

@@ -6,7 +6,7 @@ from __future__ import annotations
 import pytest
 
 from nodeagent.sources.ebpf.btf import Btf, BtfError, Reason
-from nodeagent.sources.ebpf.btf.types import Kind, Parameter, Place
+from nodeagent.sources.ebpf.btf.types import Parameter, Place, TypeKind
 from tests.nodeagent.sources.ebpf.btf.blobs import CONST, PTR, TYPEDEF, UNION, Writer
 
 
@@ -88,7 +88,7 @@ def test_a_module_builds_on_the_kernels_types_and_strings() -> None:
     below = kernel()
     base = Btf(below.blob())
     module = Writer(first=below.next_id, strings_at=base.strings_end)
-    outer = base.find(Kind.STRUCT, "outer")
+    outer = base.find(TypeKind.STRUCT, "outer")
     assert outer is not None
     pointer = module.add(PTR, "", outer)
     own = module.record("wrapped", 56, ("o", outer, 0), ("next", pointer, 384))

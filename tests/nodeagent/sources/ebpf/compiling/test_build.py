@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from nodeagent.sources.ebpf.btf.kernel import DIRECTORY, VMLINUX
-from nodeagent.sources.ebpf.compiling.build import Request, build, code_of, fingerprint, sources
+from nodeagent.sources.ebpf.compiling.build import BuildRequest, build, code_of, fingerprint, sources
 from nodeagent.sources.ebpf.compiling.hooks import Mode, Role
-from nodeagent.sources.ebpf.problems import REMEDY, EbpfUnavailable, Kind
+from nodeagent.sources.ebpf.problems import REMEDY, Cause, EbpfUnavailable
 
 
 def python_with(module: str, folder: Path) -> str:
@@ -41,7 +41,7 @@ def copied(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("mode", list(Mode))
 def test_it_compiles_without_any_kernel_headers(mode: Mode, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BCC_KERNEL_SOURCE", "/nonexistent")  # somebody else's choice does not matter
-    built = build(Request(mode))
+    built = build(BuildRequest(mode))
     assert set(built.code) == {hook.role for hook in built.plan.hooks} >= {Role.ACCOUNT, Role.DEATH}
     assert all(code and len(code) % 8 == 0 for code in built.code.values())
 
@@ -54,15 +54,15 @@ def test_every_variant_compiles(define: str, birth: str, copied: Path) -> None:
     others = ("ACCOUNT_BY_ADD", "ACCOUNT_BY_BYTES", "ACCOUNT_BY_SKB")
     chosen = "".join(f"#undef {name}\n" for name in others) + f"#define {define} 1\n"
     source.write_text(chosen + (f"#define {birth} 1\n" if birth else "") + source.read_text())
-    assert build(Request(Mode.KPROBE, sources=copied)).code[Role.ACCOUNT]
+    assert build(BuildRequest(Mode.KPROBE, sources=copied)).code[Role.ACCOUNT]
 
 
 @needs_btf
 def test_a_compilers_complaint_is_shown(copied: Path) -> None:
     (copied / "flows.h").write_text('#error "the first line that matters"\n')
     with pytest.raises(EbpfUnavailable, match="the first line that matters") as raised:
-        build(Request(Mode.KPROBE, sources=copied))
-    assert raised.value.problem.kind is Kind.COMPILE_FAILED
+        build(BuildRequest(Mode.KPROBE, sources=copied))
+    assert raised.value.problem.kind is Cause.COMPILE_FAILED
     assert "bcc" in raised.value.problem.remedy
     assert "flows.h" in raised.value.problem.detail
 
@@ -71,37 +71,37 @@ def test_a_compilers_complaint_is_shown(copied: Path) -> None:
 def test_without_bcc_the_distributions_package_is_named(tmp_path: Path) -> None:
     python = python_with("raise ImportError('No module named bcc')\n", tmp_path)
     with pytest.raises(EbpfUnavailable, match="python3-bpfcc") as raised:
-        build(Request(Mode.KPROBE, python=python))
-    assert raised.value.problem.kind is Kind.BCC_MISSING
+        build(BuildRequest(Mode.KPROBE, python=python))
+    assert raised.value.problem.kind is Cause.BCC_MISSING
 
 
 @needs_btf
 def test_a_bcc_that_is_another_project_is_told_by_its_version(tmp_path: Path) -> None:
     python = python_with("__version__ = '0.1-lattice'\n", tmp_path)
     with pytest.raises(EbpfUnavailable, match=r"bcc 0\.1-lattice") as raised:
-        build(Request(Mode.KPROBE, python=python))
-    assert raised.value.problem.kind is Kind.COMPILE_FAILED
+        build(BuildRequest(Mode.KPROBE, python=python))
+    assert raised.value.problem.kind is Cause.COMPILE_FAILED
 
 
 @needs_btf
 @pytest.mark.parametrize(
     ("version", "method", "kind"),
     [
-        ("0.18.0", "dump_func", Kind.BCC_TOO_OLD),
-        ("0.30.0", "dump", Kind.BCC_TOO_OLD),
-        ("0.30.0", "dump_func", Kind.COMPILE_FAILED),
+        ("0.18.0", "dump_func", Cause.BCC_TOO_OLD),
+        ("0.30.0", "dump", Cause.BCC_TOO_OLD),
+        ("0.30.0", "dump_func", Cause.COMPILE_FAILED),
     ],
     ids=["an old version", "a missing function", "a version that should do"],
 )
 def test_a_bcc_that_is_too_old_is_told_from_one_that_fails(
-    tmp_path: Path, version: str, method: str, kind: Kind
+    tmp_path: Path, version: str, method: str, kind: Cause
 ) -> None:
     binding = f"class BPF:\n    def __init__(self, **_): raise Exception('no')\n    {method} = None\n"
     python = python_with(f"__version__ = '{version}'\n{binding}", tmp_path)
     with pytest.raises(EbpfUnavailable, match=r"bcc 0\.(18|30)\.0") as raised:
-        build(Request(Mode.KPROBE, python=python))
+        build(BuildRequest(Mode.KPROBE, python=python))
     assert raised.value.problem.kind is kind
-    assert ("0.26 or later" in raised.value.problem.remedy) is (kind is Kind.BCC_TOO_OLD)
+    assert ("0.26 or later" in raised.value.problem.remedy) is (kind is Cause.BCC_TOO_OLD)
 
 
 def test_an_old_bcc_that_compiles_is_good_enough(tmp_path: Path) -> None:
@@ -124,20 +124,20 @@ def test_a_compilation_that_takes_too_long_names_what_to_raise(tmp_path: Path) -
     slow.write_text("#!/bin/sh\nexec sleep 600\n")
     slow.chmod(0o755)
     with pytest.raises(EbpfUnavailable, match=r"longer than 0\.2 seconds") as raised:
-        build(Request(Mode.KPROBE, python=str(slow), timeout=0.2))
-    assert raised.value.problem.kind is Kind.COMPILE_TIMED_OUT
+        build(BuildRequest(Mode.KPROBE, python=str(slow), timeout=0.2))
+    assert raised.value.problem.kind is Cause.COMPILE_TIMED_OUT
     assert "--compile-timeout" in raised.value.problem.remedy
     assert "bcc" not in raised.value.problem.remedy
 
 
 def test_every_kind_has_its_remedy() -> None:
-    assert set(REMEDY) == set(Kind)
+    assert set(REMEDY) == set(Cause)
 
 
 def test_without_btf_the_kernels_option_is_named(tmp_path: Path) -> None:
     with pytest.raises(EbpfUnavailable, match="CONFIG_DEBUG_INFO_BTF") as raised:
-        build(Request(Mode.KPROBE, btf=tmp_path))
-    assert raised.value.problem.kind is Kind.NO_BTF
+        build(BuildRequest(Mode.KPROBE, btf=tmp_path))
+    assert raised.value.problem.kind is Cause.NO_BTF
 
 
 @pytest.mark.parametrize("says", ["", "not JSON", "Killed"])
@@ -146,8 +146,8 @@ def test_a_compiling_process_that_dies_is_a_problem(tmp_path: Path, says: str) -
     broken.write_text(f"#!/bin/sh\necho '{says}' >&2\nexit 3\n")
     broken.chmod(0o755)
     with pytest.raises(EbpfUnavailable, match="status 3") as raised:
-        build(Request(Mode.KPROBE, python=str(broken)))
-    assert raised.value.problem.kind is Kind.COMPILE_FAILED
+        build(BuildRequest(Mode.KPROBE, python=str(broken)))
+    assert raised.value.problem.kind is Cause.COMPILE_FAILED
 
 
 def test_a_compiling_process_that_ran_out_of_memory_names_the_limit(tmp_path: Path) -> None:
@@ -155,14 +155,14 @@ def test_a_compiling_process_that_ran_out_of_memory_names_the_limit(tmp_path: Pa
     broken.write_text("#!/bin/sh\nkill -KILL $$\n")
     broken.chmod(0o755)
     with pytest.raises(EbpfUnavailable, match="memory limit") as raised:
-        build(Request(Mode.KPROBE, python=str(broken)))
-    assert raised.value.problem.kind is Kind.COMPILER_KILLED
+        build(BuildRequest(Mode.KPROBE, python=str(broken)))
+    assert raised.value.problem.kind is Cause.COMPILER_KILLED
 
 
 def test_a_compiling_process_that_cannot_start_is_a_problem() -> None:
     with pytest.raises(EbpfUnavailable) as raised:
-        build(Request(Mode.KPROBE, python="/nonexistent/python"))
-    assert raised.value.problem.kind is Kind.COMPILE_FAILED
+        build(BuildRequest(Mode.KPROBE, python="/nonexistent/python"))
+    assert raised.value.problem.kind is Cause.COMPILE_FAILED
 
 
 def test_the_compiler_does_not_stay_resident() -> None:
@@ -219,7 +219,7 @@ def test_code_that_somebody_planted_is_never_run(
     else:
         monkeypatch.setenv("PYTHONUSERBASE", str(tmp_path))
     with suppress(EbpfUnavailable):  # without BTF or bcc; the imports come first
-        build(Request(Mode.KPROBE))
+        build(BuildRequest(Mode.KPROBE))
     assert not ran.exists(), ran.read_text()
 
 
@@ -232,7 +232,7 @@ def test_the_child_gets_an_environment_of_its_own_and_the_root_as_its_folder(
     python.write_text(f"#!/bin/sh\n(pwd; env) > {told}\n")
     python.chmod(0o755)
     with pytest.raises(EbpfUnavailable):
-        build(Request(Mode.KPROBE, python=str(python)))
+        build(BuildRequest(Mode.KPROBE, python=str(python)))
     folder, *environment = told.read_text().splitlines()
     assert folder == "/"
     assert {line.partition("=")[0] for line in environment} <= {"PATH", "LC_ALL", "PWD", "_", "SHLVL", "OLDPWD"}

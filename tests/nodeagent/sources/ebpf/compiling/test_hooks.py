@@ -6,7 +6,7 @@ from __future__ import annotations
 import pytest
 
 from nodeagent.sources.ebpf.compiling.hooks import Mode, Plan, plan
-from nodeagent.sources.ebpf.problems import EbpfUnavailable, Kind
+from nodeagent.sources.ebpf.problems import Cause, EbpfUnavailable
 from tests.nodeagent.sources.ebpf.kernels import (
     ADD,
     CONFIRM,
@@ -61,27 +61,27 @@ def test_functions_that_refused_are_passed_over() -> None:
 def test_arguments_that_are_not_known_are_shown() -> None:
     with pytest.raises(EbpfUnavailable) as raised:
         planned(("nf_ct_acct_add", ("ct", "dir", "bytes")), FREE)
-    assert raised.value.problem.kind is Kind.UNKNOWN_PROTOTYPE
+    assert raised.value.problem.kind is Cause.UNKNOWN_PROTOTYPE
     assert "nf_ct_acct_add(ct, dir, bytes)" in str(raised.value)
 
 
 def test_a_kernel_without_conntracks_functions_is_told_how_to_get_them() -> None:
     with pytest.raises(EbpfUnavailable, match="modprobe nf_conntrack") as raised:
         planned()
-    assert raised.value.problem.kind is Kind.NO_CONNTRACK
+    assert raised.value.problem.kind is Cause.NO_CONNTRACK
 
 
 def test_when_every_function_refused_that_is_the_problem() -> None:
     with pytest.raises(EbpfUnavailable, match="nf_conntrack_free and nf_ct_destroy cannot be attached") as raised:
         planned(*USUAL, without=("nf_conntrack_free", "nf_ct_destroy"))
-    assert raised.value.problem.kind is Kind.ATTACH_REFUSED
+    assert raised.value.problem.kind is Cause.ATTACH_REFUSED
 
 
 @pytest.mark.parametrize("missing", ["nf_conn", "net", "sk_buff"])
 def test_a_struct_that_is_missing_is_named(missing: str) -> None:
     with pytest.raises(EbpfUnavailable, match=missing) as raised:
         plan(kernel(without=missing), None, mode=Mode.KPROBE, machine="x86_64")
-    assert raised.value.problem.kind is Kind.UNKNOWN_LAYOUT
+    assert raised.value.problem.kind is Cause.UNKNOWN_LAYOUT
 
 
 def test_offsets_reach_the_program() -> None:
@@ -113,4 +113,4 @@ def test_arguments_are_where_the_mode_and_the_machine_put_them(
 def test_a_machine_whose_registers_are_not_known_is_told_so() -> None:
     with pytest.raises(EbpfUnavailable, match="riscv64") as raised:
         plan(kernel(), None, mode=Mode.KPROBE, machine="riscv64")
-    assert raised.value.problem.kind is Kind.NOT_PORTED
+    assert raised.value.problem.kind is Cause.NOT_PORTED
