@@ -159,5 +159,5 @@ def test_the_command_lists_the_programs(go_log: Path, capsys: pytest.CaptureFixt
     fake_go(go_log)
     assert build.main([]) == 0
     shown = capsys.readouterr().out.splitlines()
-    assert len(shown) == 6
+    assert len(shown) == 7
     assert all(os.path.isabs(line.rpartition(": ")[2]) for line in shown)  # noqa: PTH117 - a string, not a path
