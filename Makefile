@@ -57,7 +57,7 @@ check: packages $(STAMP)  ## formatting, lint, types, import contracts, words an
 unit: packages $(STAMP)  ## tests that need no privilege, on every processor (JOBS=1: on one)
 	$(BIN)/pytest --tier=unit $(RESUMED) -n $(JOBS) -m "not netns and not cluster and not kernel and not node"
 
-fuzz: packages $(STAMP)  ## the hostile inputs of `make test`, fifty times as many, new ones each time (minutes)
+fuzz: packages $(STAMP)  ## hostile inputs: ten times as many as `make test` tries, new ones each time (minutes)
 	$(BIN)/pytest -m "not netns and not cluster and not kernel and not node" -p no:cacheprovider -n $(JOBS) \
 		--hypothesis-profile=fuzz \
 		$$(grep -rlE '^@given|^from hypothesis|^import hypothesis|fuzzing' tests --include='test_*.py')

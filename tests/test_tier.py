@@ -131,9 +131,9 @@ def test_a_kind_of_hostile_input_that_was_tried_too_seldom_is_named() -> None:
     assert f"annotations {fuzzing.examples('annotations'):>13,} tried" in "\n".join(fuzzing.report(enough))
 
 
-def test_an_everyday_run_tries_a_fiftieth() -> None:
+def test_an_everyday_run_tries_a_tenth() -> None:
     wanted = fuzzing.WANTED["BTF blobs"]
-    assert fuzzing.examples("BTF blobs") == (wanted if fuzzing.fuzzes() else wanted // 50)
+    assert fuzzing.examples("BTF blobs") == (wanted if fuzzing.fuzzes() else wanted // 10)
 
 
 def test_a_kind_that_is_misspelt_is_an_error() -> None:

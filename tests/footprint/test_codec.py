@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 from footprint.classes import TrafficClass
 from footprint.codec import MAX_BYTES, DecodeReason, FootprintError, decode, encode, quantised
 from footprint.models import LinkRates, NodeFootprint, PodFootprint
+from tests import fuzzing
 from tests.footprint.strategies import nodes
+from tests.nodeagent.fuzzing import mutations
 
 LINK = LinkRates(200e6, 200e6)
 
@@ -84,6 +86,7 @@ def test_a_bound_too_small_for_an_empty_node_is_refused() -> None:
         encode(NodeFootprint(src="s", cap=LINK), max_bytes=10)
 
 
+@settings(max_examples=fuzzing.examples("annotations", 0.1))
 @given(st.binary(max_size=300) | st.text(max_size=300))
 @example(b"[" * 60_000)
 @example(b'{"a":' * 9_000)
@@ -91,7 +94,19 @@ def test_a_bound_too_small_for_an_empty_node_is_refused() -> None:
 @example(b'{"src":"\\ud800","cap":{}}')
 @example(b'{"src":"s","cap":{},"v":1' + b"0" * 5000 + b"}")
 def test_any_bytes_decode_to_a_value_or_a_named_error(raw: bytes | str) -> None:
+    fuzzing.tried("annotations")
     assert isinstance(outcome(raw), NodeFootprint | DecodeReason)
+
+
+def test_no_mutated_annotation_does_more_than_name_its_defect() -> None:
+    valid = [
+        encode(NodeFootprint(src="ebpf", cap=LINK)).text.encode(),
+        encode(
+            NodeFootprint(src="s", cap=LINK, pods=(pod(1), pod(2)), ended=(pod(3),), el=LINK, cut=1)
+        ).text.encode(),
+    ]
+    for raw, which in mutations("annotations", valid, 0.8):
+        assert isinstance(outcome(raw), NodeFootprint | DecodeReason), which
 
 
 _json = st.recursive(
@@ -103,8 +118,10 @@ _json = st.recursive(
 )
 
 
+@settings(max_examples=fuzzing.examples("annotations", 0.1))
 @given(st.dictionaries(st.sampled_from(["v", "src", "cap", "pods", "ended", "el", "cut", "bad", "x"]), _json))
 def test_any_json_decodes_to_a_value_or_a_named_error(value: dict[str, object]) -> None:
+    fuzzing.tried("annotations")
     assert isinstance(outcome(json.dumps(value)), NodeFootprint | DecodeReason)
 
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Mutated bytes in numbers that hypothesis is too slow for.
 
-``make test`` takes a share, the same every time; ``make fuzz`` (hypothesis' profile of that name) takes all, from
-another seed each time, which a failure names.
+``make test`` draws a share of them, the same every time. ``make fuzz`` draws all, from another seed each time. A
+failure names the seed. ``tests.fuzzing`` has the numbers.
 """
 
 from __future__ import annotations
@@ -10,15 +10,15 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 
-from hypothesis import settings
+from tests import fuzzing
 
 
-def mutations(seeds: list[bytes], *, share: int, whole: int) -> Iterator[tuple[bytes, str]]:
-    """Mutants of ``seeds``, each with the words that a failed assertion should show."""
-    fuzz = settings().max_examples == settings.get_profile("fuzz").max_examples
-    seed = random.SystemRandom().getrandbits(32) if fuzz else 1
+def mutations(kind: str, seeds: list[bytes], share: float = 1.0) -> Iterator[tuple[bytes, str]]:
+    """Mutants of ``seeds``, ``share`` of all of that ``kind``, each with the words that a failed test should show."""
+    seed = random.SystemRandom().getrandbits(32) if fuzzing.fuzzes() else 1
     draw = random.Random(seed)
-    for number in range(whole if fuzz else share):
+    for number in range(fuzzing.examples(kind, share)):
+        fuzzing.tried(kind)
         yield _mutant(draw, draw.choice(seeds)), f"mutant {number} of seed {seed}"
 
 

@@ -188,7 +188,7 @@ def test_a_learned_shape_and_the_walk_read_every_mutated_dump_alike() -> None:
     learned, learns = Decoder(), 0
     for entry in ENTRIES:
         decode(learned, entry)
-    for data, which in mutations(ENTRIES, share=10_000, whole=100_000):
+    for data, which in mutations("ctnetlink dumps", ENTRIES):
         walking, before = Walking(), learned.malformed
         shapes = dict(learned._shapes)
         expected = decode(walking, data)
