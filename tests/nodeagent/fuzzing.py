@@ -14,7 +14,7 @@ from tests import fuzzing
 
 
 def mutations(kind: str, seeds: list[bytes], share: float = 1.0) -> Iterator[tuple[bytes, str]]:
-    """Mutants of ``seeds``, ``share`` of all of that ``kind``, each with the words that a failed test should show."""
+    """Mutants of ``seeds``, ``share`` of all of their ``kind``, each with the words that a failed test shows."""
     seed = random.SystemRandom().getrandbits(32) if fuzzing.fuzzes() else 1
     draw = random.Random(seed)
     for number in range(fuzzing.examples(kind, share)):
