@@ -53,7 +53,7 @@ def source_of(settings: Settings) -> Source:
         configure_logging(settings.log_format, settings.log_level)
         saved = SavedCluster(objects, learn=settings.learn)
         state = state_of(saved, stale=settings.stale_after, default_rate=default_rate, hold=settings.ledger_hold)
-        return Source(state, StateFeed())
+        return Source(state, StateFeed(state))
     try:
         api = connect(settings.kubeconfig, user_agent=PROGRAM)
     except ClusterConfigError as error:

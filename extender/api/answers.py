@@ -128,7 +128,7 @@ class Verbs:
 
     def _filter(self, request: Request, arrived: float) -> bytes:
         snapshot = self._considered(request.pod)
-        demand, placement = snapshot.demand(request.pod), self._placement(request)
+        demand, placement = snapshot.demand(request.pod), self._placement(request, snapshot)
         if request.nodes is None:
             deadline = arrived + self._policy.deadline
             answer = self._tables.filter(
@@ -148,7 +148,7 @@ class Verbs:
 
     def _prioritize(self, request: Request, arrived: float) -> bytes:
         names, snapshot = request.names, self._considered(request.pod)
-        if self._placement(request) is PlacementMode.IGNORE:
+        if self._placement(request, snapshot) is PlacementMode.IGNORE:
             return protocol.encode_scores(names, [NEUTRAL] * len(names))
         demand = snapshot.demand(request.pod)
         uid = request.pod.uid if needs_tie_break(demand, snapshot) else None
@@ -163,13 +163,12 @@ class Verbs:
     def _considered(self, pod: PodInfo) -> Snapshot:
         """The snapshot to answer from: with all earlier pods where they were sent, and without ``pod``."""
         self.count_sent()
-        self._state.forget_assumed(pod.uid)
-        return self._state.snapshot
+        return self._state.considering(pod.uid)
 
     def _watch(self, request: Request, arrived: float) -> bytes:
         """Let every node pass, and remember what the answers would have been."""
         snapshot = self._state.snapshot
-        demand, placement = snapshot.demand(request.pod), self._placement(request)
+        demand, placement = snapshot.demand(request.pod), self._placement(request, snapshot)
         if self.shadow is not None and placement is not PlacementMode.IGNORE and not demand.neutral:
             names, deadline = request.names, arrived + self._policy.deadline
             answer = self._tables.filter(names, demand, placement, snapshot, deadline, written=request.written)
@@ -191,10 +190,10 @@ class Verbs:
                 self._state.nodes_of(self.shadow.waiting), self._state.snapshot, self._clock()
             )
 
-    def _placement(self, request: Request) -> PlacementMode:
+    def _placement(self, request: Request, snapshot: Snapshot) -> PlacementMode:
         pod = request.pod
-        waited = self._state.snapshot.waited(pod, self._state.now())
-        default = self._state.snapshot.placement(pod, self._policy.placement)
+        waited = snapshot.waited(pod, self._state.now())
+        default = snapshot.placement(pod, self._policy.placement)
         placement = effective_placement(pod, default, waited, self._policy.relax_after)
         wished = pod.declared.placement or default
         if placement is PlacementMode.PREFER and wished is PlacementMode.STRICT:

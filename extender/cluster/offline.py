@@ -5,22 +5,27 @@ With ``,trafficfootprints`` where the cluster has them.
 
 Enters: the file, or the same objects from an API server. Leaves: a filled ClusterState whose time stands still,
 and its pods by name. Guarantees: the same decoding, snapshot and verdicts as against a live cluster; a strange
-object, string or number costs no other object. How old something is can only be told from the file: the newest
-Lease in it stands for now, so that agents' clocks count here, unlike in a running extender.
+object, string or number costs no other object. How old something is can only be told from the file: its Leases
+say when it was saved (``saved_at``), so that agents' clocks count here, unlike in a running extender.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
 import orjson
 import structlog
 
-from extender.cluster.state import ClusterState, LeaseInfo, NodeInfo
+from extender.cluster.feed import WatchCounters
+from extender.cluster.node_entry import LeaseInfo, NodeInfo
+from extender.cluster.state import ClusterState
 from extender.cluster.trafficfootprint_index import TrafficFootprintIndex
 from extender.cluster.watches import decode_lease, decode_node
 from extender.model.demand import DEFAULT_ELEPHANT_RATE
@@ -31,6 +36,9 @@ from footprint.staleness import stale_after
 from footprint.text import utf8
 
 COMMAND: Final = "kubectl get nodes,pods,leases -A -o json"
+
+WITNESS_SECONDS: Final = stale_after()
+"""Two live agents renew their Leases within a third of this."""
 
 _MANY_DIGITS: Final = 1000
 """Far below what Python refuses to read as an integer."""
@@ -101,6 +109,17 @@ def _moment(text: object) -> float | None:
         return None
 
 
+def saved_at(renewals: Iterable[float]) -> float | None:
+    """When a cluster was saved, seconds since 1970: the newest renewal that another Lease confirms.
+
+    A renewal is confirmed by another one at most ``WITNESS_SECONDS`` older. So one clock that is ahead makes no
+    other node stale. Where no renewal is confirmed, the newest stands; None: there is no Lease.
+    """
+    newest_first = sorted(renewals, reverse=True)
+    confirmed = (late for late, early in pairwise(newest_first) if late - early <= WITNESS_SECONDS)
+    return next(confirmed, newest_first[0] if newest_first else None)
+
+
 def _renewed(lease: Mapping[str, Any]) -> float | None:
     return _moment((lease.get("spec") or {}).get("renewTime"))
 
@@ -136,6 +155,8 @@ class SavedCluster:
         self.nodes: list[NodeInfo] = []
         self.leases: list[tuple[LeaseInfo, float | None]] = []
         """Heartbeats, and when they were renewed by their agent's clock."""
+        self.renewals: list[float] = []
+        """When Leases of any kind were renewed: kubelets and schedulers confirm the agents' clocks."""
         self.pods: list[PodInfo] = []
         self._since: dict[str, float | None] = {}
         """Pod UID → when it began to run, or to wait, by the cluster's clocks."""
@@ -158,15 +179,19 @@ class SavedCluster:
             self.pods.append(pod)
         elif kind == KIND and self._learn:
             self.records.append(decode_record(obj))
-        elif kind == "Lease" and (lease := decode_lease(obj)) is not None:
-            self.leases.append((lease, _renewed(obj)))
+        elif kind == "Lease":
+            renewed = _renewed(obj)
+            if renewed is not None:
+                self.renewals.append(renewed)
+            if (lease := decode_lease(obj)) is not None:
+                self.leases.append((lease, renewed))
 
     def fill(self, state: ClusterState, clock: StoppedClock) -> None:
         """Show everything to ``state``, whose clock ``clock`` is; it stands at 0 afterwards."""
-        newest = max((at for _, at in self.leases if at is not None), default=None)
+        now = saved_at(self.renewals)
 
         def ago(at: float | None, unknown: float) -> float:
-            return min(at - newest, 0.0) if at is not None and newest is not None else unknown
+            return min(at - now, 0.0) if at is not None and now is not None else unknown
 
         for lease, at in self.leases:
             clock.now = ago(at, 0.0)
@@ -186,30 +211,46 @@ class SavedCluster:
 
 def state_of(
     saved: SavedCluster, *, stale: float | None = None, default_rate: float = DEFAULT_ELEPHANT_RATE,
-    hold: float = HOLD_SECONDS,
+    hold: float = HOLD_SECONDS, assumption_clock: Callable[[], float] = time.monotonic,
 ) -> ClusterState:  # fmt: skip
-    """A ClusterState of ``saved`` in which no time passes. ``stale`` and ``hold`` are seconds, ``default_rate``
-    bit/s."""
+    """A ClusterState of ``saved`` in which no time passes, except for assumed pods. ``stale`` and ``hold`` are
+    seconds, ``default_rate`` bit/s."""
     clock = StoppedClock()
     state = ClusterState(
         stale_after=stale if stale is not None else stale_after(),
         hold=hold,
         default_rate=default_rate,
         clock=clock,
+        assumption_clock=assumption_clock,
     )
     saved.fill(state, clock)
     return state
 
 
 class StateFeed:
-    """Stands where the watches stand: everything is there already."""
+    """Stands where the watches stand: everything is there already.
 
-    def __init__(self) -> None:
-        self.by_resource: dict[str, Any] = {}
+    ``state`` is the one that is served: its thread ends assumed pods in time. None: nobody is served.
+    """
+
+    def __init__(self, state: ClusterState | None = None) -> None:
+        self._state = state
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+        self.by_resource: dict[str, WatchCounters] = {}
         self.waiting_for: list[str] = []
 
     def start(self) -> None:
-        """Nothing follows."""
+        """Begin to let assumptions expire."""
+        if self._state is not None:
+            self._thread = threading.Thread(
+                target=self._state.run, args=(self._stop,), name="snapshot", daemon=True
+            )
+            self._thread.start()
 
-    def stop(self) -> None:
-        """Nothing was followed."""
+    def stop(self, timeout: float = 2.0) -> None:
+        """End the thread; waits at most ``timeout`` seconds for it."""
+        self._stop.set()
+        if self._state is not None and self._thread is not None:
+            self._state.wake()
+            self._thread.join(timeout)

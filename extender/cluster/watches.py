@@ -13,7 +13,8 @@ from typing import Any, Final
 
 from kubernetes.client import ApiClient
 
-from extender.cluster.state import ClusterState, LeaseInfo, NodeInfo
+from extender.cluster.node_entry import LeaseInfo, NodeInfo
+from extender.cluster.state import ClusterState
 from extender.model.pods import PodInfo, decode_pod
 from footprint.cluster import paths
 from footprint.cluster.reflector import Reflector

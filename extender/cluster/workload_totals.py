@@ -11,9 +11,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final, TypeVar
 
-from extender.cluster.running_sums import Total
 from extender.model.demand import DEFAULT_ELEPHANT_RATE, Demand, Tally, believed, learned_demand
 from extender.model.pods import NOTHING_DECLARED, WorkloadKey
+from extender.model.running_sums import Total
 from extender.model.trafficfootprint import Record
 
 NodeTallies = Mapping[WorkloadKey, Tally]

@@ -11,8 +11,9 @@ from typing import Any
 
 from extender.api.routes import create_app
 from extender.api.service import Service
+from extender.cluster.node_entry import LeaseInfo, NodeInfo
 from extender.cluster.offline import StateFeed
-from extender.cluster.state import ClusterState, LeaseInfo, NodeInfo
+from extender.cluster.state import ClusterState
 from extender.placement.policy import Policy
 from extender.serving.server import Server, listen
 from tests.extender.builders import M, annotation, elephant, mouse, patient

@@ -32,10 +32,10 @@ import orjson
 from rich.console import Console
 from rich.table import Table
 
-from extender.cluster.mice_free_links import MiceFreeLinks
 from extender.model.cost import DEFAULT_COST_MODEL, SATURATED, CostModel, waiting
 from extender.model.demand import Demand, Origin
 from extender.model.ledger import BoundPod
+from extender.model.mice_free_links import MiceFreeLinks
 from extender.model.pods import PodInfo
 from extender.model.snapshot import NodeFacts, NodeView, Snapshot, view_node
 from extender.placement.tables import Tables

@@ -19,7 +19,8 @@ from fastapi import FastAPI
 from extender.api.protocol import ExtenderArgs, ExtenderFilterResult, HostPriority
 from extender.api.routes import create_app
 from extender.api.service import Service
-from extender.cluster.state import ClusterState, LeaseInfo, NodeInfo
+from extender.cluster.node_entry import LeaseInfo, NodeInfo
+from extender.cluster.state import ClusterState
 from extender.cluster.watches import decode_node
 from extender.model.pods import decode_pod
 from extender.placement.policy import Policy

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from extender.api.protocol import ArgsError, encode_scores, everything_passes
-from extender.cluster.state import ClusterState, LeaseInfo, NodeInfo
+from extender.cluster.node_entry import LeaseInfo, NodeInfo
+from extender.cluster.state import ClusterState
 from extender.model.pods import decode_pod
 from extender.model.snapshot import NodeState
 from footprint.codec import MAX_BYTES

@@ -14,7 +14,8 @@ from structlog.testing import capture_logs
 from extender.api.protocol import MAX_BODY
 from extender.api.routes import create_app
 from extender.api.service import Service
-from extender.cluster.state import ClusterState, LeaseInfo, NodeInfo
+from extender.cluster.node_entry import LeaseInfo, NodeInfo
+from extender.cluster.state import ClusterState
 from extender.placement.tables import Tables
 from footprint.declared import PlacementMode
 from tests.extender.builders import M, annotation, elephant, mouse, node_json, patient, pod_info, pod_json

@@ -8,7 +8,8 @@ from collections.abc import Callable
 from hypothesis import given
 from hypothesis import strategies as st
 
-from extender.cluster.state import ClusterState, LeaseInfo, NodeInfo
+from extender.cluster.node_entry import LeaseInfo, NodeInfo
+from extender.cluster.state import ClusterState
 from extender.model.demand import Demand
 from extender.model.pods import PodInfo
 from extender.placement.tables import Tables
@@ -51,7 +52,7 @@ steps: st.SearchStrategy[Step] = st.one_of(
     st.builds(lambda u, n, phase: lambda s, _: s.put_pod(bulk(u, n, phase=phase)), uids, nodes,
               st.sampled_from(["Pending", "Running", "Succeeded"])),
     st.builds(lambda u: lambda s, _: s.drop_pod(u), uids),
-    st.builds(lambda u: lambda s, _: s.forget_assumed(u), uids),
+    st.builds(lambda u: lambda s, _: s.considering(u), uids),
     st.builds(lambda seconds: lambda _, clock: passing(clock, seconds), st.sampled_from([1.0, 3.0, 61.0, 200.0])),
 )  # fmt: skip
 

@@ -11,14 +11,18 @@ import pytest
 from extender.api.explainer import explained
 from extender.api.routes import create_app
 from extender.api.service import Service
-from extender.cluster.offline import SavedCluster, StateFeed, StateFileError, read_objects, state_of
+from extender.cluster.offline import SavedCluster, StateFeed, StateFileError, read_objects, saved_at, state_of
 from extender.cluster.state import ClusterState
 from extender.model.pods import decode_pod
 from extender.model.snapshot import NodeState
+from footprint.classes import TrafficClass
+from footprint.declared import Declared
 from footprint.keys import POD_CLASS, lease_name
 from tests.extender.api.test_hostile import HOSTILE
-from tests.extender.builders import M, annotation, elephant, mouse, node_json, patient, pod_json
+from tests.extender.builders import M, annotation, elephant, mouse, node_json, patient, pod_info, pod_json
 from tests.extender.client import Client
+from tests.extender.states import Clock
+from tests.footprint.cluster.test_reflector_faults import until
 
 
 def lease(node: str, renewed: str | None) -> dict[str, Any]:
@@ -194,3 +198,62 @@ def test_without_learning_the_objects_are_not_looked_at() -> None:
     for learn in (True, False):
         snapshot = state_of(SavedCluster([*saved(), record], learn=learn)).snapshot
         assert (("default", "Job/bulk") in snapshot.records) is learn
+
+
+@pytest.mark.parametrize("ahead", ["2026-01-01T14:00:00Z", "2099-12-31T00:00:00Z", "9999-12-31T23:59:59Z"])
+def test_one_lease_from_the_future_makes_no_other_node_stale(ahead: str) -> None:
+    before = state_of(SavedCluster(saved())).snapshot.nodes
+    liar = [{"kind": "Node", **node_json("liar", annotation())}, lease("liar", ahead)]
+    after = state_of(SavedCluster([*saved(), *liar])).snapshot.nodes
+    assert {name: after[name].state for name in before} == {name: view.state for name, view in before.items()}
+    assert after["liar"].known, "its own clock says nothing about how long it is silent"
+
+
+@pytest.mark.parametrize(
+    ("renewals", "now"),
+    [
+        ([], None),
+        ([100.0], 100.0),
+        ([100.0, 160.0, 130.0], 160.0),
+        ([100.0, 130.0, 9e9], 130.0),  # one is ahead
+        ([0.0, 1.0, 2.0, 5000.0], 2.0),  # nobody confirms the newest one
+        ([0.0, 1000.0, 2000.0], 2000.0),  # nobody confirms anybody
+    ],
+)
+def test_a_cluster_was_saved_when_its_newest_confirmed_lease_was_renewed(
+    renewals: list[float], now: float | None
+) -> None:
+    assert saved_at(renewals) == now
+
+
+def test_leases_of_others_confirm_the_only_agent_that_is_alive() -> None:
+    kubelet = {"kind": "Lease", "metadata": {"name": "busy", "namespace": "kube-node-lease"},
+               "spec": {"renewTime": "2026-01-01T14:00:02Z"}}  # fmt: skip
+    alone = [obj for obj in saved() if obj.get("metadata", {}).get("name") != lease_name("busy")]
+    nodes = state_of(SavedCluster([*alone, lease("busy", "2026-01-01T14:00:00Z"), kubelet])).snapshot.nodes
+    assert (nodes["busy"].state, nodes["mice"].state) == (NodeState.KNOWN, NodeState.STALE)
+
+
+def test_assumed_pods_of_a_saved_cluster_expire_while_nothing_else_grows_older() -> None:
+    clock = Clock()
+    state = state_of(SavedCluster(saved()), assumption_clock=clock)
+    before = state.snapshot.nodes
+    pod = pod_info("bulk-1", declared=Declared(TrafficClass.ELEPHANT, 100 * M))
+    state.assume(pod, "mice")
+    assert state.snapshot.nodes["mice"].ledger.pods == 1
+    clock.now += 3600.0
+    state.apply()
+    assert state.snapshot.nodes == before
+
+
+def test_a_served_file_lets_assumed_pods_expire_by_itself() -> None:
+    clock = Clock()
+    state = state_of(SavedCluster(saved()), assumption_clock=clock)
+    feed = StateFeed(state)
+    feed.start()
+    try:
+        state.assume(pod_info("bulk-1", declared=Declared(TrafficClass.ELEPHANT, 100 * M)), "mice")
+        clock.now += 3600.0
+        assert until(lambda: state.snapshot.nodes["mice"].ledger.pods == 0)
+    finally:
+        feed.stop(30.0)

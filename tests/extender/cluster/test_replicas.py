@@ -8,7 +8,8 @@ from collections.abc import Callable
 
 import pytest
 
-from extender.cluster.state import ClusterState, LeaseInfo, NodeInfo
+from extender.cluster.node_entry import LeaseInfo, NodeInfo
+from extender.cluster.state import ClusterState
 from extender.model.snapshot import NodeState, Snapshot
 from extender.placement.tables import Tables
 from footprint.classes import TrafficClass

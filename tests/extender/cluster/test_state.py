@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from extender.cluster.state import AT_ONCE, TICK_SECONDS, ClusterState, LeaseInfo, NodeInfo
+from extender.cluster.node_entry import LeaseInfo, NodeInfo
+from extender.cluster.state import AT_ONCE, TICK_SECONDS, ClusterState
 from extender.cluster.watches import decode_lease, decode_node, lease_sink, node_sink, pod_sink
 from extender.cluster.workload_totals import WorkloadTotals
 from extender.model.pods import PodInfo, WorkloadKey, decode_pod

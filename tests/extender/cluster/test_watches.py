@@ -4,7 +4,8 @@ from __future__ import annotations
 import pytest
 from kubernetes.client import ApiClient
 
-from extender.cluster.state import ClusterState, LeaseInfo, NodeInfo
+from extender.cluster.node_entry import LeaseInfo, NodeInfo
+from extender.cluster.state import ClusterState
 from extender.cluster.watches import WORKED_OUT, Watches
 from tests.extender.builders import annotation, elephant, pod_info
 

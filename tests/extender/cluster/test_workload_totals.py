@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from extender.cluster.running_sums import Total
 from extender.cluster.workload_totals import NodeTallies, WorkloadTotals
 from extender.model.demand import Tally, learned_demand, tally_node
 from extender.model.pods import WorkloadKey
+from extender.model.running_sums import Total
 from footprint.classes import TrafficClass
 from footprint.models import NodeFootprint, PodFootprint
 from footprint.units import quantise

@@ -12,8 +12,9 @@ import pytest
 
 from extender.api.routes import create_app
 from extender.api.service import Service
+from extender.cluster.node_entry import LeaseInfo, NodeInfo
 from extender.cluster.offline import SavedCluster, StateFeed, state_of
-from extender.cluster.state import ClusterState, LeaseInfo, NodeInfo
+from extender.cluster.state import ClusterState
 from extender.model.demand import DEFAULT_ELEPHANT_RATE, Demand, Origin, Tally, believed
 from extender.model.pods import PodInfo
 from extender.model.trafficfootprint import API_VERSION, PLURAL, Record, new_object, status_of

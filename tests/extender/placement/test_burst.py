@@ -10,7 +10,8 @@ import pytest
 
 from extender.api.answers import Verbs
 from extender.api.metrics import Metrics
-from extender.cluster.state import ClusterState, LeaseInfo, NodeInfo
+from extender.cluster.node_entry import LeaseInfo, NodeInfo
+from extender.cluster.state import ClusterState
 from footprint.keys import POD_CLASS, POD_EXPECTED_BANDWIDTH
 from tests.extender.builders import M, annotation, decode_request, elephant, mouse, patient, pod_json
 

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from extender.api.explainer import explained
-from extender.cluster.state import ClusterState, LeaseInfo, NodeInfo
+from extender.cluster.node_entry import LeaseInfo, NodeInfo
+from extender.cluster.state import ClusterState
 from extender.model.demand import Demand
 from extender.model.ledger import BoundPod
 from extender.model.pods import PodInfo

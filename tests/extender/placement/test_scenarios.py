@@ -13,9 +13,9 @@ from dataclasses import replace
 
 import pytest
 
-from extender.cluster.mice_free_links import MiceFreeLinks
 from extender.model.demand import Demand, Origin
 from extender.model.ledger import BoundPod
+from extender.model.mice_free_links import MiceFreeLinks
 from extender.model.snapshot import NodeFacts, Snapshot, view_node
 from extender.placement.filtering import filter_nodes
 from extender.placement.scoring import NEUTRAL, score_nodes

@@ -16,7 +16,8 @@ import pytest
 
 from extender.api.answers import Verbs
 from extender.api.metrics import Metrics
-from extender.cluster.state import ClusterState, NodeInfo
+from extender.cluster.node_entry import NodeInfo
+from extender.cluster.state import ClusterState
 from extender.model.pods import decode_pod
 from extender.model.snapshot import REMEMBERED_CHANGES
 from extender.placement.policy import Policy

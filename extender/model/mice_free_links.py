@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Final
 
 from extender.model.cost import SATURATED
 from extender.model.demand import Demand, predict
 from extender.model.pods import PodInfo, WorkloadKey
+from extender.model.snapshot import NodeView
 from footprint.declared import Declared
 
 HEADROOM: Final = 2.0
@@ -85,3 +87,29 @@ class MiceFreeLinks:
             shares = (pods * min(rate / usable, 1.0) for pods, rate in self._elephants.values())
             self._filled = {usable: math.fsum(shares)}
         return min(math.ceil(HEADROOM * self._filled[usable]), math.floor(LARGEST_SHARE * links))
+
+
+@dataclass(slots=True)
+class KnownLinks:
+    """The known links of the cluster, counted view by view."""
+
+    known: int = 0
+    mice_free: int = 0
+    capacity: int = 0
+    """Sum of the busier directions, whole bit/s: floats that are added and subtracted for weeks drift."""
+
+    def swap(self, before: NodeView | None, after: NodeView | None) -> None:
+        """One node's view is ``after`` now, and was ``before``; None: the node was or is not there."""
+        for view, sign in ((before, -1), (after, 1)):
+            if view is not None and view.known:
+                self.known += sign
+                self.mice_free += sign * (view.link.mice <= 0)
+                self.capacity += sign * int(max(view.link.cap_tx, view.link.cap_rx))
+
+    def to_keep(self, expected: MiceFreeLinks) -> int:
+        """Links to keep free of mice; 0 while no elephants are known."""
+        return expected.links_to_keep(self.capacity / self.known, self.known) if self.known else 0
+
+    def scarce(self, keep: int) -> bool:
+        """Whether links without mice are no more than ``keep``, those that elephants need."""
+        return 0 < keep >= self.mice_free

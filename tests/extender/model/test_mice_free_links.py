@@ -3,8 +3,8 @@ from __future__ import annotations
 
 import pytest
 
-from extender.cluster.mice_free_links import MiceFreeLinks
 from extender.model.demand import Demand, Origin
+from extender.model.mice_free_links import MiceFreeLinks
 from extender.model.pods import PodInfo
 from footprint.classes import TrafficClass
 from footprint.declared import Declared

@@ -1,0 +1,27 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The snapshot as it would be had one pod not been placed yet.
+
+An explanation asks why a pod went where it went: the pod itself must not stand in its own way. What the pod has
+taught of its workload stays known. Called under the owner's lock.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from extender.cluster.node_views import NodeViews
+from extender.model.mice_free_links import MiceFreeLinks
+from extender.model.snapshot import Snapshot, unplaced
+
+
+def without(
+    snapshot: Snapshot, views: NodeViews, expected: MiceFreeLinks, *, uid: str, node: str, now: float
+) -> Snapshot:
+    """``snapshot`` without the pod ``uid`` on ``node``; ``views`` are those that ``snapshot`` was made of."""
+    facts, before = views.facts_of(node, now), snapshot.nodes.get(node)
+    if not uid or facts is None or before is None:
+        return snapshot
+    view, links = views.compute(unplaced(facts, uid), now), replace(views.links)
+    links.swap(before, view)
+    scarce = links.scarce(links.to_keep(expected))
+    return replace(snapshot, nodes=views.views.after({node: view}), scarce=scarce)
