@@ -8,7 +8,6 @@ with one line that says what to do.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import NamedTuple
@@ -16,6 +15,7 @@ from typing import NamedTuple
 import structlog
 from prometheus_client.registry import Collector
 
+from extender.api.metrics import ServerFigures
 from extender.api.routes import create_app
 from extender.api.service import Service
 from extender.cluster.feed import Feed
@@ -24,7 +24,9 @@ from extender.cluster.state import ClusterState
 from extender.cluster.watches import Watches
 from extender.learning.feed import LearningFeed
 from extender.serving.certificates import CertificateError, Certificates
+from extender.serving.limits import Refusals
 from extender.serving.server import Server, listen
+from extender.serving.server_log import ForwardedLogs
 from extender.settings import PROGRAM, Settings
 from footprint.cluster.client import ClusterConfigError, connect
 from footprint.service import configure_logging, fail, stop_on_signals
@@ -78,11 +80,9 @@ def serve(settings: Settings) -> None:
     """Run until SIGTERM or SIGINT."""
     certificates, source = _certificates(settings), source_of(settings)
     stop = stop_on_signals()
-    refused: Counter[str] = Counter()
-    service = Service(
-        source.state, source.feed, settings.policy,
-        collectors=source.collectors, refused=refused, certificates=certificates,
-    )  # fmt: skip
+    refusals, logs = Refusals(), ForwardedLogs()
+    figures = ServerFigures(refusals.counts, logs.counts, certificates)
+    service = Service(source.state, source.feed, settings.policy, collectors=source.collectors, figures=figures)
     with ExitStack() as sockets:
         listener = sockets.enter_context(listen(settings.host, settings.port))
         metrics_port = listen(settings.host, settings.metrics_port) if settings.metrics_port else None
@@ -96,7 +96,7 @@ def serve(settings: Settings) -> None:
         )
         server = Server(
             create_app(service), certificates=certificates, drain=settings.drain, on_drain=service.leave,
-            refused=refused, ready=lambda: not source.feed.waiting_for, observers=metrics_port,
+            refusals=refusals, ready=lambda: not source.feed.waiting_for, metrics_port=metrics_port,
         )  # fmt: skip
         if not stop.is_set():
             server.run(sockets=[listener])

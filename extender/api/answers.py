@@ -2,13 +2,12 @@
 """The two verbs, without HTTP.
 
 Enters: a decoded request and when it arrived. Leaves: the answer's JSON, made of the current snapshot. Guarantees:
-whatever goes wrong inside, and whenever an answer would come too late, filter lets every node pass and prioritize
-scores all alike, so that scheduling goes on as if we were not there; every such case is counted.
+the verbs fail open. When something fails inside, or a response would come too late, filter lets every node pass
+and prioritize scores all alike; every such case is counted.
 """
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable
 from typing import Final
@@ -29,17 +28,14 @@ from extender.placement.scoring import NEUTRAL, score_nodes
 from extender.placement.shadow import Shadow, WouldBe
 from extender.placement.tables import FilterAnswer, LateError, Scores, Tables
 from extender.placement.tie_break import break_tie_if_known, needs_tie_break
+from extender.serving.limits import RateLimitedLog
 from footprint.declared import PlacementMode
 
 Act = Callable[[Request, float], bytes]
 """A verb: the request, and when it arrived (seconds of the verbs' clock)."""
 
 AHEAD_SECONDS: Final = 0.0003
-"""One slice of work between requests, and so the most that it delays one."""
-
-QUIET_SECONDS: Final = 10.0
-"""At most one line in this time says that answers are late, and one that they fail: a bad minute must not write
-thousands. All are counted."""
+"""Seconds of one slice of work between requests: the most that it delays one."""
 
 _log = structlog.get_logger()
 
@@ -54,9 +50,8 @@ class Verbs:
         self._tables = Tables(clock)
         self._reader = Reader()
         self._sent: list[tuple[PodInfo, str]] = []
-        """Pods, and the nodes that the last answers sent them to: not counted there yet."""
-        self._told: dict[str, float] = {}
-        """By what went wrong, when a line said so."""
+        """Pods, and the nodes that the last responses sent them to: not counted there yet."""
+        self._log_limit = RateLimitedLog(clock)
         self._ok = {verb: metrics.requests.labels(verb, "ok") for verb in ("filter", "prioritize")}
         self.shadow = Shadow(policy.hold) if policy.shadow else None
         """What acting would have done, in a process that only watches."""
@@ -76,55 +71,47 @@ class Verbs:
         return self._guarded("prioritize", act, protocol.equal_scores, request, arrived)
 
     def count_sent(self) -> None:
-        """Count pods where they were sent: after the answer has left, before the next question is looked at."""
+        """Count pods on the nodes that they were sent to. Runs between a response and the next request."""
         while self._sent:
             self._state.assume(*self._sent.pop(0))
 
     def work_ahead(self) -> bool:
-        """A slice of what later answers will need; whether there is more of it."""
+        """Do one slice of the work that later requests will need. True: there is more."""
         self.count_sent()
         return self._tables.work_ahead(self._state.snapshot, self._clock() + AHEAD_SECONDS)
 
     def shed_filter(self, request: Request, _arrived: float) -> bytes:
-        """The filter's answer to a request beyond those that can be decided."""
+        """The filter's response to a request beyond those that may be under way: it fails open."""
         self._metrics.requests.labels("filter", "shed").inc()
         return protocol.everything_passes(request)
 
     def shed_prioritize(self, request: Request, _arrived: float) -> bytes:
-        """The scores for a request beyond those that can be decided."""
+        """The scores for such a request."""
         self._metrics.requests.labels("prioritize", "shed").inc()
         return protocol.equal_scores(request)
 
     def _guarded(
-        self, verb: str, act: Act, absent: Callable[[Request], bytes], request: Request, arrived: float
+        self, verb: str, act: Act, neutral: Callable[[Request], bytes], request: Request, arrived: float
     ) -> bytes:
-        """``act`` in time and without fail; else what somebody who is not there would answer."""
+        """The response of ``act``; ``neutral`` when it comes too late or fails."""
         try:
             if self._clock() > arrived + self._policy.deadline:
                 raise LateError
             answer = act(request, arrived)
         except LateError:
             self._metrics.requests.labels(verb, "late").inc()
-            if self._to_tell("late"):
+            if self._log_limit.due("late"):
                 deadline = self._policy.deadline
-                _log.warning("too late, answered as if not there", verb=verb, deadline_seconds=deadline)
-            return absent(request)
+                _log.warning("response too late, failed open", verb=verb, deadline_seconds=deadline)
+            return neutral(request)
         except Exception:
             self._metrics.requests.labels(verb, "failed").inc()
-            if self._to_tell("failed"):
+            if self._log_limit.due("failed"):
                 pod = f"{request.pod.ns}/{request.pod.name}"
-                _log.exception("answered as if not there", verb=verb, pod=pod)
-            return absent(request)
+                _log.exception("response failed, failed open", verb=verb, pod=pod)
+            return neutral(request)
         self._ok[verb].inc()
         return answer
-
-    def _to_tell(self, what: str) -> bool:
-        """Whether a line is due about it."""
-        now = self._clock()
-        due = now - self._told.get(what, -math.inf) >= QUIET_SECONDS
-        if due:
-            self._told[what] = now
-        return due
 
     def _filter(self, request: Request, arrived: float) -> bytes:
         snapshot = self._considered(request.pod)

@@ -15,7 +15,7 @@ from typing import Any, Final, NamedTuple
 from pydantic import ValidationError
 from pydantic_core import from_json
 
-from extender.api.protocol import ArgsError, ArgsReason, ExtenderArgs
+from extender.api.protocol import ArgsError, ArgsReason, ExtenderArgs, check_size
 from extender.model.pods import PodInfo, decode_pod
 
 MAX_NAMES: Final = 5000
@@ -58,6 +58,7 @@ def _wrapped(asked: dict[str, Any]) -> dict[str, Any]:
 
 
 def _arguments(body: bytes) -> ExtenderArgs:
+    check_size(body)
     try:
         asked = from_json(body)
     except ValueError as error:

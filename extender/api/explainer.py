@@ -9,9 +9,9 @@ share; at most ``MAX_ASKED`` wait, further ones are refused.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import contextmanager
 from typing import Any, Final, TypeVar
 
 import orjson
@@ -44,9 +44,9 @@ class Explainer:
         self._thread = ThreadPoolExecutor(1, "explain")
         self._asked = 0
 
-    @asynccontextmanager
-    async def room(self) -> AsyncIterator[None]:
-        """A place among those who ask, from before the question is read. Raises BusyError."""
+    @contextmanager
+    def place(self) -> Iterator[None]:
+        """A place among the requests for explanations, taken before the body is read. Raises BusyError."""
         if self._asked >= MAX_ASKED:
             raise BusyError
         self._asked += 1

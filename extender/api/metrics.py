@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter as Tallies
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
@@ -34,12 +35,20 @@ class CertificateFigures(Protocol):
     """Seconds since 1970, by ``server`` and ``client-ca``."""
 
 
+@dataclass(frozen=True, slots=True)
+class ServerFigures:
+    """What the server counts and knows (``extender.serving``)."""
+
+    refused: Mapping[str, int] = field(default_factory=dict)
+    """Connections and requests turned away, by reason."""
+    warnings: Mapping[str, int] = field(default_factory=dict)
+    """Warnings and errors of libraries, by their logger."""
+    certificates: CertificateFigures | None = None
+
+
 class _StateCollector(Collector):
-    def __init__(
-        self, state: ClusterState, watches: Mapping[str, WatchCounters], refused: Mapping[str, int],
-        certificates: CertificateFigures | None,
-    ) -> None:  # fmt: skip
-        self._state, self._watches, self._refused, self._certificates = state, watches, refused, certificates
+    def __init__(self, state: ClusterState, watches: Mapping[str, WatchCounters], server: ServerFigures) -> None:
+        self._state, self._watches, self._server = state, watches, server
 
     def collect(self) -> Iterable[Metric]:
         snapshot = self._state.snapshot
@@ -58,9 +67,15 @@ class _StateCollector(Collector):
             "annotation_problems", "Pod annotations that were not understood", "key",
             self._state.annotation_problems,
         )  # fmt: skip
-        yield _labelled("connections_refused", "Connections not let in", "reason", self._refused)
-        if self._certificates is not None:
-            yield from self._certificate_figures(self._certificates)
+        yield _labelled(
+            "connections_refused", "Connections and requests that the server turned away, by reason", "reason",
+            self._server.refused,
+        )  # fmt: skip
+        yield _labelled(
+            "server_warnings", "Warnings and errors of the server's libraries", "logger", self._server.warnings
+        )
+        if self._server.certificates is not None:
+            yield from self._certificate_figures(self._server.certificates)
         yield from self._watch_counters()
 
     def _nodes(self) -> Metric:
@@ -127,12 +142,10 @@ class Metrics:
     """One registry per application, so that several can live in one process."""
 
     def __init__(
-        self, state: ClusterState, watches: Mapping[str, WatchCounters], refused: Mapping[str, int] | None = None,
-        certificates: CertificateFigures | None = None,
-    ) -> None:  # fmt: skip
+        self, state: ClusterState, watches: Mapping[str, WatchCounters], server: ServerFigures | None = None
+    ) -> None:
         self.registry = CollectorRegistry()
-        known = {} if refused is None else refused
-        self.registry.register(_StateCollector(state, watches, known, certificates))
+        self.registry.register(_StateCollector(state, watches, server or ServerFigures()))
         self.requests = Counter(
             _P + "requests", "Answered requests", ["verb", "result"], registry=self.registry
         )  # result: ok, late, shed, malformed, too-large, too-slow, too-many, gone, failed

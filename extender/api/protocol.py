@@ -21,6 +21,12 @@ from extender.placement.scoring import NEUTRAL
 MAX_BODY: Final = 8 * 2**20
 """Bytes. 5,000 node names take some 250 kB; full Node objects in the other form about 10 kB each."""
 
+MAX_CANDIDATES: Final = 20_000
+"""Candidates of one request: four times the nodes of the largest cluster that Kubernetes supports."""
+MAX_VALUES: Final = 250_000
+"""Values in one request's JSON, counted by their commas: decoded, each takes up to 64 bytes. 20,000 names and
+a long pod stay far below."""
+
 _NAMES_KEY: Final = b',"NodeNames":'
 
 
@@ -30,6 +36,7 @@ class ArgsReason(StrEnum):
     NOT_JSON = "not-json"
     SHAPE = "wrong-shape"
     NO_CANDIDATES = "no-candidates"
+    TOO_MANY_NAMES = "too-many-names"
     TOO_LARGE = "too-large"
     TOO_SLOW = "too-slow"
     TOO_MANY = "too-many"
@@ -100,6 +107,22 @@ class Request:
         """``names`` as JSON, if they came as such."""
 
 
+def check_size(body: bytes) -> None:
+    """Raises ArgsError for more values than any use needs, before anything is decoded."""
+    if len(body) > MAX_VALUES and body.count(b",") > MAX_VALUES:
+        raise ArgsError(
+            ArgsReason.TOO_MANY_NAMES, f"more than {MAX_VALUES} values; send at most {MAX_CANDIDATES} names"
+        )
+
+
+def _check_candidates(count: int) -> None:
+    if count > MAX_CANDIDATES:
+        raise ArgsError(
+            ArgsReason.TOO_MANY_NAMES,
+            f"{count} candidates, more than {MAX_CANDIDATES}; lower kube-scheduler's percentageOfNodesToScore",
+        )
+
+
 def _problem(error: ValidationError) -> ArgsError:
     first = error.errors(include_url=False, include_input=False, include_context=False)[0]
     reason = ArgsReason.NOT_JSON if first["type"] == "json_invalid" else ArgsReason.SHAPE
@@ -117,7 +140,7 @@ def _item_name(item: dict[str, Any]) -> str:
 def _pod(obj: dict[str, Any]) -> PodInfo:
     try:
         return decode_pod(obj)
-    except (ValueError, TypeError, AttributeError, KeyError) as error:  # whatever a shape nobody thought of raises
+    except (ValueError, TypeError, AttributeError, KeyError) as error:  # whatever an unforeseen shape raises
         raise ArgsError(ArgsReason.SHAPE, f"Pod: {error}") from error
 
 
@@ -129,8 +152,11 @@ def _model_request(body: bytes) -> Request:
         raise _problem(error) from error
     pod = _pod(args.Pod)
     if args.NodeNames is not None:
+        _check_candidates(len(args.NodeNames))
         return Request(pod, args.NodeNames)
-    if args.Nodes is None:
+    if args.Nodes is not None:
+        _check_candidates(len(args.Nodes.items or ()))
+    else:
         raise ArgsError(ArgsReason.NO_CANDIDATES, "neither NodeNames nor Nodes")
     return Request(pod, [_item_name(item) for item in args.Nodes.items or ()], args.Nodes)
 
@@ -156,21 +182,22 @@ def _loads(text: bytes) -> Any:
 
 
 class Reader:
-    """Decodes requests. What a question repeats of the last one is compared, not decoded again: kube-scheduler
+    """Decodes requests. What a request repeats of the last one is compared, not decoded again: kube-scheduler
     asks filter and prioritize about the same pod, and names in the second what the first let pass. Belongs to one
     thread."""
 
     def __init__(self) -> None:
         self._pod: tuple[bytes, PodInfo] | None = None
         self._names: list[tuple[bytes, list[str]]] = []
-        """Those of the last question, and those that its answer let pass, with their JSON."""
+        """Those of the last request, and those that its response let pass, with their JSON."""
 
     def read(self, body: bytes) -> Request:
         """The request in ``body``. Raises ArgsError, and nothing else."""
+        check_size(body)
         return self._plain(body) or _model_request(body)
 
     def expect(self, written: bytes, names: list[str]) -> None:
-        """The next question may well name these, whose JSON is ``written``."""
+        """The next request will likely name these, whose JSON is ``written``."""
         self._names[1:] = [(written, names)]
 
     def _plain(self, body: bytes) -> Request | None:
@@ -183,6 +210,8 @@ class Reader:
         if start < 0 or not body.endswith(b"]}"):
             return None
         head, written = body[:start], body[start + len(_NAMES_KEY) : -1]
+        if len(written) > MAX_CANDIDATES and written.count(b",") >= MAX_CANDIDATES:
+            return None
         pod, names = self._pod_of(head), self._names_of(written)
         return None if pod is None or names is None else Request(pod, names, None, written)
 
@@ -230,13 +259,19 @@ def encode_filter_error(message: str) -> bytes:
 
 
 def everything_passes(request: Request) -> bytes:
-    """The filter's answer of somebody who is not there."""
+    """The filter's response that changes nothing: it fails open."""
+    if request.written is not None:
+        return b'{"NodeNames":%b,"FailedAndUnresolvableNodes":{},"Error":""}' % request.written
     return encode_filter(request, request.names, {})
 
 
 def equal_scores(request: Request) -> bytes:
-    """The scores of somebody who is not there."""
-    return encode_scores(request.names, [NEUTRAL] * len(request.names))
+    """The scores that change nothing. Written from the request's own JSON where that is compact and plain."""
+    names, written = request.names, request.written
+    if names and written is not None and b"\\" not in written and written.count(b'","') == len(names) - 1:
+        tail = b'","Score":%d},{"Host":"' % NEUTRAL
+        return b'[{"Host":%b,"Score":%d}]' % (written[1:-1].replace(b'","', tail), NEUTRAL)
+    return encode_scores(names, [NEUTRAL] * len(names))
 
 
 def encode_scores(names: list[str], scores: list[int]) -> bytes:

@@ -1,32 +1,31 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The HTTP face: kube-scheduler's two verbs, health, metrics, explanations.
+"""The FastAPI application: explanations, health, metrics, and the description of kube-scheduler's two verbs.
 
-Enters: requests. Leaves: answers made of the current snapshot; handlers do no I/O besides reading the body
-(``extender.api.load_shedding``). What the server itself can answer (``extender.serving.fast_path``) is answered
-by the same functions.
+Enters: requests that ``extender.api.fast_path`` did not answer. Leaves: responses made of the current snapshot.
+Handlers do no I/O besides reading the body.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any, Final
 
 import orjson
 from fastapi import FastAPI, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic import BaseModel
+from starlette.requests import ClientDisconnect
 from starlette.responses import PlainTextResponse
+from starlette.types import Receive, Scope, Send
 
-from extender.api import protocol
 from extender.api.explain_request import MANIFEST
 from extender.api.explainer import BusyError
-from extender.api.load_shedding import Verb, filter_error, no_scores
-from extender.api.protocol import ExtenderArgs, ExtenderFilterResult, HostPriority
+from extender.api.fast_path import Reply
+from extender.api.protocol import ArgsError, ExtenderArgs, ExtenderFilterResult, HostPriority, encode_filter_error
 from extender.api.service import Service
 from extender.placement.explanation import Explanation
 from extender.placement.shadow import ShadowReport
 
+_CLIENT_CLOSED: Final = 499
 _JSON: Final = "application/json"
 _BODY: Final[dict[str, Any]] = {
     "requestBody": {
@@ -36,7 +35,7 @@ _BODY: Final[dict[str, Any]] = {
         },
     }
 }
-_QUESTION: Final[dict[str, Any]] = {
+_EXPLAIN_BODY: Final[dict[str, Any]] = {
     "requestBody": {
         "required": True,
         "description": "The body of /filter, the same without candidates (all nodes then), or a Pod's manifest.",
@@ -68,61 +67,84 @@ _REFUSED: Final[dict[int | str, dict[str, Any]]] = {
 }
 
 
-def create_app(service: Service) -> FastAPI:
+class Application(FastAPI):
+    """FastAPI behind ``extender.api.fast_path``."""
+
+    def __init__(self, service: Service) -> None:
+        super().__init__(title="Traffic Footprint scheduler extender", lifespan=service.lifespan)
+        self._fast_path = service.fast_path(super().__call__)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._fast_path(scope, receive, send)
+
+
+def create_app(service: Service) -> Application:
     """The application over ``service``; its feed runs while the application does."""
-    feed, verbs, metrics = service.feed, service.verbs, service.metrics
-    gate, explainer = service.gate, service.explainer
-    filtering = Verb("filter", verbs.filter, verbs.shed_filter, filter_error)
-    scoring = Verb("prioritize", verbs.prioritize, verbs.shed_prioritize, no_scores)
+    app = Application(service)
+    _describe_verbs(app)
+    _add_explanations(app, service)
+    _add_pages(app, service)
+    return app
 
-    @asynccontextmanager
-    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        feed.start()
-        try:
-            yield
-        finally:
-            feed.stop()
 
-    app = FastAPI(title="Traffic Footprint scheduler extender", lifespan=lifespan)
+def _describe_verbs(app: FastAPI) -> None:
+    """The two verbs for the OpenAPI document; ``extender.api.fast_path`` answers before FastAPI sees them."""
 
     @app.post("/filter", response_model=ExtenderFilterResult, openapi_extra=_BODY, responses=_REFUSED)
-    async def filter_(request: Request) -> Response:
+    async def filter_() -> Response:
         """Drop nodes whose link does not suit the pod."""
-        return await gate.answer(request, filtering)
+        raise NotImplementedError
 
     @app.post("/prioritize", response_model=list[HostPriority], openapi_extra=_BODY, responses=_REFUSED)
-    async def prioritize(request: Request) -> Response:
+    async def prioritize() -> Response:
         """Score nodes 0-10 by what the pod's placement would cost."""
-        return await gate.answer(request, scoring)
+        raise NotImplementedError
+
+
+def _add_explanations(app: FastAPI, service: Service) -> None:
+    explainer = service.explainer
 
     @app.post(
-        "/explain", response_model=Explanation, openapi_extra=_QUESTION,
+        "/explain", response_model=Explanation, openapi_extra=_EXPLAIN_BODY,
         responses={**_REFUSED, 400: _PROBLEM},
     )  # fmt: skip
     async def explain_(request: Request) -> Response:
         """Say what filter and prioritize would answer about a pod that is not placed yet, and why."""
-        return await gate.explained(request, explainer)
+        try:
+            with explainer.place(), service.time("explain"):
+                return _json(await explainer.about(await service.bodies.read(request.scope, request.receive)))
+        except ArgsError as error:
+            reply = service.refuser.refuse("explain", error, _bad_request)
+            return Response(reply.body, reply.status, dict(_decoded(reply.headers)))
+        except BusyError as error:
+            return _busy(service, error)
+        except ClientDisconnect:
+            service.refuser.gone("explain")
+            return Response(status_code=_CLIENT_CLOSED)
 
     @app.get("/explain", response_model=Explanation, responses={404: _PROBLEM, 503: _PROBLEM})
     async def explain_known(namespace: str, pod: str) -> Response:
         """The same for a pod that exists, by its name, over all nodes: as if it had not been placed yet."""
         try:
-            async with explainer.room():
+            with explainer.place():
                 told = await explainer.about_known(namespace, pod)
         except BusyError as error:
-            return gate.busy(error)
+            return _busy(service, error)
         if told is None:
-            problem = f"no pod {namespace}/{pod} seen; POST its manifest instead"
-            return Response(protocol.encode_filter_error(problem), 404, media_type=_JSON)
-        return Response(told, media_type=_JSON)
+            return _json(encode_filter_error(f"no pod {namespace}/{pod} seen; POST its manifest instead"), 404)
+        return _json(told)
+
+
+def _add_pages(app: FastAPI, service: Service) -> None:
+    verbs = service.verbs
 
     @app.get("/shadow", response_model=ShadowReport, responses={404: _PROBLEM})
     async def shadow() -> Response:
         """What acting would have done, while --shadow only watches."""
         if verbs.shadow is None:
-            return Response(protocol.encode_filter_error("not in shadow mode"), 404, media_type=_JSON)
+            return _json(encode_filter_error("not in shadow mode"), 404)
         verbs.look()
-        return Response(orjson.dumps(verbs.shadow.report()), media_type=_JSON)
+        return _json(orjson.dumps(verbs.shadow.report()))
 
     @app.get("/healthz", response_class=PlainTextResponse)
     async def healthz() -> Response:
@@ -139,10 +161,22 @@ def create_app(service: Service) -> FastAPI:
     async def prometheus() -> Response:
         """Counters for Prometheus."""
         verbs.look()
-        return Response(metrics.render(), media_type=CONTENT_TYPE_LATEST)
+        return Response(service.metrics.render(), media_type=CONTENT_TYPE_LATEST)
 
-    app.state.short_ways = {
-        b"/filter": gate.short_way(filtering),
-        b"/prioritize": gate.short_way(scoring),
-    }
-    return app
+
+def _json(body: bytes, status: int = 200) -> Response:
+    return Response(body, status, media_type=_JSON)
+
+
+def _busy(service: Service, error: BusyError) -> Response:
+    """One explanation too many."""
+    service.metrics.requests.labels("explain", "shed").inc()
+    return Response(encode_filter_error(str(error)), 503, {"content-type": _JSON, "connection": "close"})
+
+
+def _bad_request(error: ArgsError) -> Reply:
+    return Reply(400, encode_filter_error(str(error)))
+
+
+def _decoded(headers: list[tuple[bytes, bytes]]) -> list[tuple[str, str]]:
+    return [(name.decode(), value.decode()) for name, value in headers]

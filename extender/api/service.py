@@ -7,14 +7,18 @@ The composition root (``extender.run``) builds one; routes and server use it. Kn
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import time
+from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 
 from prometheus_client.registry import Collector
+from starlette.types import ASGIApp
 
 from extender.api.answers import Verbs
+from extender.api.body import BodyReader
 from extender.api.explainer import Explainer
-from extender.api.load_shedding import Gate
-from extender.api.metrics import CertificateFigures, Metrics
+from extender.api.fast_path import FastPath, Refuser
+from extender.api.metrics import Metrics, ServerFigures
 from extender.cluster.feed import Feed
 from extender.cluster.state import ClusterState
 from extender.placement.policy import Policy
@@ -25,20 +29,42 @@ class Service:
 
     def __init__(
         self, state: ClusterState, feed: Feed, policy: Policy, *, collectors: Iterable[Collector] = (),
-        refused: Mapping[str, int] | None = None, certificates: CertificateFigures | None = None,
+        figures: ServerFigures | None = None, bodies: BodyReader | None = None,
     ) -> None:  # fmt: skip
-        """``collectors``: further metrics; ``refused``: refused connections by reason; ``certificates``: what is
-        known of the server's certificates."""
-        self.feed = feed
-        self.metrics = Metrics(state, feed.by_resource, refused, certificates)
+        """``collectors``: further metrics; ``figures``: what the server counts and knows."""
+        self.feed, self.bodies = feed, bodies or BodyReader()
+        self.metrics = Metrics(state, feed.by_resource, figures or ServerFigures())
         for collector in collectors:
             self.metrics.registry.register(collector)
         self.verbs = Verbs(state, policy, self.metrics)
         if self.verbs.shadow is not None:
             self.metrics.show(self.verbs.shadow)
         self.explainer = Explainer(state, policy, self.verbs.count_sent)
-        self.gate = Gate(self.metrics, self.verbs, policy.max_in_flight)
-        self._leaving = False
+        self.refuser = Refuser(self.metrics)
+        self._max_in_flight, self._leaving = policy.max_in_flight, False
+
+    def fast_path(self, app: ASGIApp) -> FastPath:
+        """The two verbs in front of ``app``."""
+        return FastPath(
+            app, self.verbs, self.metrics,
+            bodies=self.bodies, refuser=self.refuser, max_in_flight=self._max_in_flight,
+        )  # fmt: skip
+
+    @asynccontextmanager
+    async def lifespan(self, _app: ASGIApp) -> AsyncIterator[None]:
+        """The feed runs meanwhile."""
+        self.feed.start()
+        try:
+            yield
+        finally:
+            self.feed.stop()
+
+    @contextmanager
+    def time(self, verb: str) -> Iterator[None]:
+        """Observe how long a response took, unless it failed."""
+        began = time.monotonic()
+        yield
+        self.metrics.seconds.labels(verb).observe(time.monotonic() - began)
 
     def leave(self) -> None:
         """Report not ready from now on: the process is about to end."""

@@ -1,19 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The serving process: its socket, its certificates, its end; and the interpreter set up for even answer times.
+"""The serving process: sockets, certificates, deadlines of connections, and the end.
 
-Enters: an application and a listening socket. Leaves: answers until SIGTERM; then ``drain`` seconds in which the
-application calls itself not ready and every answer ends its connection, so that clients move to other replicas;
-then at most ``GRACE_SECONDS`` for what is under way.
+Enters: an application and listening sockets. Leaves: responses until SIGTERM. Then follow ``drain`` seconds in
+which the application reports not ready and every response is its connection's last, so that clients move to other
+replicas, and at most ``GRACE_SECONDS`` for requests that are under way. Guarantees: ten times a second, every
+connection past its deadline is ended, and so are those with most unread bytes where these are too many together.
 """
 
 from __future__ import annotations
 
-import asyncio
 import errno
-import gc
 import signal
 import socket
-import sys
 import threading
 import time
 from collections import Counter
@@ -23,25 +21,18 @@ from typing import Any, Final
 
 import uvicorn
 
+from extender.serving.accept import Acceptor, Places
 from extender.serving.certificates import Certificates
-from extender.serving.connections import KEEP_ALIVE_SECONDS, Doorman
-from extender.serving.fast_path import ExpressProtocol, protocol_maker
+from extender.serving.garbage import collect_in_quiet
+from extender.serving.http_protocol import BoundedHttpProtocol, ServerContext
+from extender.serving.limits import Limits, PortLimits, Refusals
 from extender.serving.metrics_port import only_pages
 from footprint.service import fail
 
 GRACE_SECONDS: Final = 5
-
-SWITCH_SECONDS: Final = 0.0005
-"""How long a watch's thread may hold the interpreter while a request waits; Python's default is ten times that."""
-
 BACKLOG: Final = 512
-SETTLE_SECONDS: Final = 5.0
-"""Between two looks of the garbage collector; in this time few enough values come to be looked at quickly."""
-
-_OLDEST: Final = 2
-_MIDDLE: Final = 1
-_NEVER: Final = 2**31 - 1
-
+QUIET_SECONDS: Final = 1.0
+"""Without a response: a moment in which a garbage collection disturbs nobody."""
 _CERTIFICATE_TICKS: Final = 50
 """Ticks of 0.1 s between two looks at the certificates' files."""
 
@@ -73,66 +64,87 @@ def listen(host: str, port: int) -> socket.socket:
     return listener
 
 
-def uvicorn_config(app: Any) -> uvicorn.Config:
-    """How ``app`` is served."""
+def uvicorn_config(app: Any, limits: Limits) -> uvicorn.Config:
+    """How ``app`` is served. Bounds that uvicorn cannot keep are those of ``BoundedHttpProtocol``."""
     return uvicorn.Config(
-        app, http=ExpressProtocol, access_log=False, log_config=None, timeout_keep_alive=KEEP_ALIVE_SECONDS,
-        timeout_graceful_shutdown=GRACE_SECONDS, server_header=False, proxy_headers=False,
+        app, http=BoundedHttpProtocol, ws="none", access_log=False, log_config=None,
+        timeout_keep_alive=round(limits.keep_alive_seconds), timeout_graceful_shutdown=GRACE_SECONDS,
+        server_header=False, proxy_headers=False,
     )  # fmt: skip
 
 
 class Server(uvicorn.Server):
-    """See the module. ``on_drain`` is called once, when the end begins; ``ready``: the first state is there."""
+    """See the module."""
 
     def __init__(
         self, app: Any, *, certificates: Certificates | None = None, drain: float = 0.0,
-        on_drain: Callable[[], None] = lambda: None, refused: Counter[str] | None = None,
-        ready: Callable[[], bool] = lambda: True, observers: socket.socket | None = None,
+        on_drain: Callable[[], None] = lambda: None, ready: Callable[[], bool] = lambda: True,
+        metrics_port: socket.socket | None = None, limits: Limits | None = None,
+        refusals: Refusals | None = None,
     ) -> None:  # fmt: skip
-        """``observers``: a bound socket on which ``extender.serving.metrics_port`` answers, without TLS."""
-        super().__init__(uvicorn_config(app))
-        self._app, self._observers = app, observers
-        self._certificates, self._drain, self._on_drain = certificates, drain, on_drain
+        """``on_drain``: called once, when the end begins; ``ready``: whether the first state is there;
+        ``metrics_port``: a bound socket on which ``extender.serving.metrics_port`` answers without TLS."""
+        self.limits = limits or Limits()
+        super().__init__(uvicorn_config(app, self.limits))
+        self._app, self._metrics_port = app, metrics_port
+        self._certificates, self._drain, self._on_drain, self._ready = certificates, drain, on_drain, ready
+        self.context = ServerContext(self.limits, refusals or Refusals())
         self._exit_at: float | None = None
-        self._ready, self._over = ready, threading.Event()
-        self._doormen: list[Doorman] = []
-        self.refused: Counter[str] = Counter() if refused is None else refused
-        """Connections not let in, by reason."""
+        self._over = threading.Event()
+        self._acceptors: list[Acceptor] = []
+        self._responses_seen, self._quiet_since = 0, time.monotonic()
+
+    @property
+    def refused(self) -> Counter[str]:
+        """Connections and requests that were turned away, by reason."""
+        return self.context.refusals.counts
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         listeners = sockets or []
-        for listener in (*listeners, *([self._observers] if self._observers else [])):
-            listener.listen(BACKLOG)  # who comes early waits; ``started`` promises that every port is there
+        for listener in (*listeners, *([self._metrics_port] if self._metrics_port else [])):
+            listener.listen(BACKLOG)  # early clients wait; ``started`` promises that every port is there
         await super().startup(sockets=[])
-        threading.Thread(target=keep_settled, args=(self._over, self._ready), name="settle", daemon=True).start()
+        threading.Thread(
+            target=collect_in_quiet, args=(self._over, self._ready, self._is_quiet), name="garbage", daemon=True
+        ).start()
         for listener in listeners:
-            self._open(listener, protocol_maker(self), self._certificates)
-        if self._observers is not None:
-            config = uvicorn_config(only_pages(self._app))
+            self._open(listener, self.config, self._certificates, self.limits.main_port)
+        if self._metrics_port is not None:
+            config = uvicorn_config(only_pages(self._app), self.limits)
             config.load()
-            self._open(self._observers, protocol_maker(self, config), None)
+            self._open(self._metrics_port, config, None, self.limits.metrics_port)
 
     def _open(
-        self, listener: socket.socket, make: Callable[[], asyncio.Protocol], certificates: Certificates | None
+        self, listener: socket.socket, config: uvicorn.Config, certificates: Certificates | None, port: PortLimits
     ) -> None:
-        doorman = Doorman(listener, make, certificates, lambda: len(self.server_state.connections), self.refused)
-        doorman.open()
-        self._doormen.append(doorman)
+        places = Places(port, self.context.refusals)
+
+        def make_protocol() -> BoundedHttpProtocol:
+            return BoundedHttpProtocol(
+                config, self.server_state, self.lifespan.state, port=places, context=self.context
+            )
+
+        acceptor = Acceptor(
+            listener, make_protocol, certificates,
+            limits=self.limits, port=port, refusals=self.context.refusals,
+        )  # fmt: skip
+        acceptor.open()
+        self._acceptors.append(acceptor)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._over.set()
-        for doorman in self._doormen:
-            doorman.close()
+        for acceptor in self._acceptors:
+            acceptor.close()
         await super().shutdown(sockets)
 
-    def draining(self) -> bool:
-        """The end has begun."""
-        return self._exit_at is not None
+    def _is_quiet(self) -> bool:
+        return time.monotonic() >= self._quiet_since + QUIET_SECONDS
 
     def begin_drain(self) -> None:
         """Start to leave; ends by itself."""
         if self._exit_at is None:
             self._exit_at = time.monotonic() + self._drain
+            self.context.draining = True
             self._on_drain()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
@@ -143,34 +155,30 @@ class Server(uvicorn.Server):
         super().handle_exit(sig, frame)
 
     async def on_tick(self, counter: int) -> bool:
+        now = time.monotonic()
+        self._sweep(now)
         if self._certificates is not None and counter % _CERTIFICATE_TICKS == 0:
             self._certificates.refresh()
-        if self._exit_at is not None and time.monotonic() >= self._exit_at:
+        if self._exit_at is not None and now >= self._exit_at:
             self.should_exit = True
         return await super().on_tick(counter)
 
-
-def settle(generation: int = _OLDEST) -> None:
-    """Take everything alive out of the garbage collector's sight, after a look at ``generation`` and younger ones.
-
-    A collection over the hundreds of thousands of values of a large cluster would stop every answer for a tenth of
-    a second. They hold no cycles: what is replaced is freed by its count of references.
-    """
-    gc.collect(generation)
-    gc.freeze()
-
-
-def keep_settled(stop: threading.Event, ready: Callable[[], bool]) -> None:
-    """``settle`` again and again, once ``ready``, until ``stop``.
-
-    After the first time only what came just before is looked at: footprints that are rewritten leave a hundred
-    thousand values in the meantime, which would take some hundredths of a second.
-    """
-    sys.setswitchinterval(SWITCH_SECONDS)
-    young, middle, _ = gc.get_threshold()
-    gc.set_threshold(young, middle, _NEVER)
-    generation = _OLDEST
-    while not stop.wait(SETTLE_SECONDS):
-        if ready():
-            settle(generation)
-            generation = _MIDDLE
+    def _sweep(self, now: float) -> None:
+        """End connections past their deadline, and those that hold most where unread responses are too many."""
+        if self.server_state.total_requests != self._responses_seen:
+            self._responses_seen, self._quiet_since = self.server_state.total_requests, now
+        unsent: list[tuple[int, BoundedHttpProtocol]] = []
+        for connection in list(self.server_state.connections):
+            if not isinstance(connection, BoundedHttpProtocol):
+                continue
+            if connection.expired(now):
+                connection.transport.abort()
+            elif size := connection.transport.get_write_buffer_size():
+                unsent.append((size, connection))
+        excess = sum(size for size, _ in unsent) - self.limits.unsent
+        for size, connection in sorted(unsent, key=lambda one: -one[0]):
+            if excess <= 0:
+                break
+            self.context.refusals.count("unread")
+            connection.transport.abort()
+            excess -= size

@@ -15,7 +15,7 @@ from typing import Any, Final, cast
 from prometheus_client.core import Metric
 from prometheus_client.registry import Collector, CollectorRegistry
 
-from extender.api.metrics import CertificateFigures
+from extender.api.metrics import CertificateFigures, ServerFigures
 from extender.api.service import Service
 from extender.run import source_of
 from extender.settings import Settings
@@ -55,7 +55,7 @@ def _extender() -> CollectorRegistry:
     certificates = cast(CertificateFigures, SimpleNamespace(changes=Counter(), not_after={}))
     service = Service(
         source.state, source.feed, settings.policy,
-        collectors=source.collectors, refused=Counter(), certificates=certificates,
+        collectors=source.collectors, figures=ServerFigures(certificates=certificates),
     )  # fmt: skip
     return service.metrics.registry
 

@@ -5,18 +5,24 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from extender.api.body import BodyReader
+from extender.api.metrics import ServerFigures
 from extender.api.routes import create_app
 from extender.api.service import Service
 from extender.cluster.node_entry import LeaseInfo, NodeInfo
 from extender.cluster.offline import StateFeed
 from extender.cluster.state import ClusterState
 from extender.placement.policy import Policy
+from extender.serving.limits import Refusals
 from extender.serving.server import Server, listen
 from tests.extender.builders import M, annotation, elephant, mouse, patient
+
+PATIENCE_SECONDS = 30.0
 
 
 def small_state() -> ClusterState:
@@ -29,13 +35,24 @@ def small_state() -> ClusterState:
     return state
 
 
+def until(condition: Callable[[], bool]) -> None:
+    """Wait for it, as long as a busy machine may need."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.01)
+
+
 @contextmanager
 def served(
-    policy: Policy | None = None, state: ClusterState | None = None, **options: Any
-) -> Iterator[tuple[int, Server]]:
-    """Port and server; ended and joined afterwards."""
-    service = Service(state or small_state(), StateFeed(), policy or patient())
-    server = Server(create_app(service), on_drain=service.leave, **options)
+    policy: Policy | None = None, state: ClusterState | None = None, bodies: BodyReader | None = None,
+    **options: Any,
+) -> Iterator[tuple[int, Server]]:  # fmt: skip
+    """Port and server; ended and joined afterwards. ``options``: those of ``Server``."""
+    refusals = Refusals()
+    figures = ServerFigures(refused=refusals.counts)
+    service = Service(state or small_state(), StateFeed(), policy or patient(), bodies=bodies, figures=figures)
+    server = Server(create_app(service), on_drain=service.leave, refusals=refusals, **options)
     with listen("127.0.0.1", 0) as listener:
         thread = threading.Thread(target=lambda: asyncio.run(server.serve([listener])))
         thread.start()

@@ -15,7 +15,7 @@ from pydantic_settings import BaseSettings
 from extender import run as program
 from extender.cleanup import CleanupSettings
 from extender.cli import main, read_settings
-from extender.serving.connections import KEEP_ALIVE_SECONDS
+from extender.serving.limits import Limits
 from extender.serving.server import listen
 from extender.settings import DEFAULT_PORT, Settings
 from footprint.declared import PlacementMode
@@ -179,4 +179,4 @@ def test_an_address_of_another_machine_is_one_line(capsys: pytest.CaptureFixture
 
 
 def test_connections_outlive_those_of_gos_client() -> None:
-    assert KEEP_ALIVE_SECONDS > 90
+    assert Limits().keep_alive_seconds > 90

@@ -24,7 +24,7 @@ from extender.cluster.state import ClusterState
 from extender.cluster.watches import decode_node
 from extender.model.pods import decode_pod
 from extender.placement.policy import Policy
-from extender.serving.server import Server, listen, settle
+from extender.serving.server import Server, listen
 from footprint.codec import encode
 from footprint.models import NodeFootprint
 from lab.bench.extender.cluster import footprint, node_name, node_object, pod_object
@@ -89,7 +89,6 @@ def ours(nodes: int, pods: int, churn: float, rewrites: float) -> FastAPI:
     for number in range(nodes):
         state.put_lease(LeaseInfo(node_name(number), "1"))
     state.apply()
-    settle()
     return create_app(Service(state, Churn(state, nodes, pods, churn, rewrites), Policy()))
 
 

@@ -30,7 +30,7 @@ from tests.extender.cluster.test_offline import saved
 
 pytestmark = pytest.mark.filterwarnings("default")  # what a test tool's own libraries announce is not our fault
 
-EXAMPLES = 20
+EXAMPLES = 50
 """For each operation and mode: some seconds in all."""
 
 CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]

@@ -3,32 +3,30 @@
 
 from __future__ import annotations
 
-import gc
 import http.client
 import json
 import socket
-import sys
 import threading
 import time
-import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
 
-from extender.api import load_shedding as gate_module
+from extender.api import idle_time
+from extender.api.body import BodyReader
+from extender.api.protocol import MAX_CANDIDATES
 from extender.model.demand import Demand, Origin
 from extender.model.snapshot import Snapshot
 from extender.placement.policy import Policy
 from extender.placement.tables import MAX_TABLES, FilterAnswer, Tables
-from extender.serving import connections
-from extender.serving import server as server_module
-from extender.serving.connections import PatientProtocol
-from extender.serving.server import SWITCH_SECONDS, Server, keep_settled
+from extender.serving.http_protocol import BoundedHttpProtocol
+from extender.serving.limits import Limits
+from extender.serving.server import Server
 from footprint.classes import TrafficClass
 from footprint.declared import PlacementMode
 from tests.extender.builders import M, cluster, elephant, mouse, pod_json, view
-from tests.extender.running import served
+from tests.extender.running import served, until
 
 NAMES = ["busy", "mice", "free"]
 BODY = json.dumps({"Pod": pod_json(), "NodeNames": NAMES}).encode()
@@ -55,13 +53,6 @@ def counted(port: int, verb: str, result: str) -> float:
     return sum(float(text.removeprefix(line)) for text in page.splitlines() if text.startswith(line))
 
 
-def until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.01)
-
-
 @contextmanager
 def unfinished(port: int, verb: str) -> Iterator[socket.socket]:
     """A request under way: its headers are there, its body is not whole."""
@@ -73,12 +64,12 @@ def unfinished(port: int, verb: str) -> Iterator[socket.socket]:
 
 def under_way(server: Server) -> bool:
     """Some request's headers were read, and it has no answer yet."""
-    held = [held for held in server.server_state.connections if isinstance(held, PatientProtocol)]
+    held = [held for held in server.server_state.connections if isinstance(held, BoundedHttpProtocol)]
     return any(one.cycle is not None and not one.cycle.response_complete for one in held)
 
 
 @pytest.mark.parametrize("verb", ["filter", "prioritize"])
-def test_requests_beyond_those_that_can_be_decided_are_answered_as_if_we_were_not_there(verb: str) -> None:
+def test_requests_beyond_those_that_can_be_decided_fail_open(verb: str) -> None:
     with served(Policy(max_in_flight=1, deadline=PATIENCE_SECONDS)) as (port, server):
         decided = ask(port, verb)
         with unfinished(port, verb) as first:
@@ -101,7 +92,7 @@ def test_requests_beyond_those_that_can_be_decided_are_answered_as_if_we_were_no
 def standing_still(server: Server) -> Iterator[None]:
     """What is sent meanwhile over the open connections, the server reads at once afterwards."""
     over, still = threading.Event(), threading.Event()
-    loop = next(held.loop for held in server.server_state.connections if isinstance(held, PatientProtocol))
+    loop = next(held.loop for held in server.server_state.connections if isinstance(held, BoundedHttpProtocol))
 
     def stand_still() -> None:
         still.set()
@@ -160,12 +151,11 @@ def test_who_waited_behind_a_crowd_is_answered_late_not_slowly(monkeypatch: pyte
         assert counted(port, "filter", "ok") == 8 - late
 
 
-def test_bodies_under_way_have_so_much_room_together(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gate_module, "MAX_HELD", len(BODY))
-    with served() as (port, server), unfinished(port, "filter") as first:
+def test_unfinished_bodies_share_a_byte_budget() -> None:
+    with served(bodies=BodyReader(held=len(BODY))) as (port, server), unfinished(port, "filter") as first:
         until(lambda: under_way(server))
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE_SECONDS)
-        connection.request("POST", "/filter?in=pieces", BODY)
+        connection.request("POST", "/filter", iter([BODY[:5], BODY[5:]]), encode_chunked=True)
         assert connection.getresponse().status == 503
         connection.close()
         first.sendall(BODY[1:])
@@ -175,11 +165,10 @@ def test_bodies_under_way_have_so_much_room_together(monkeypatch: pytest.MonkeyP
         assert counted(port, "filter", "too-many") == 1
 
 
-def test_an_answer_that_nobody_reads_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connections, "READING_SECONDS", 0.2)
-    names = [f"node-{number:07d}" for number in range(250_000)]
+def test_a_response_that_nobody_reads_is_given_up() -> None:
+    names = [f"node-{number:0240d}" for number in range(MAX_CANDIDATES)]
     body = json.dumps({"Pod": pod_json(), "NodeNames": names}).encode()
-    with served() as (port, server), socket.socket() as client:
+    with served(limits=Limits(unread_seconds=0.2)) as (port, server), socket.socket() as client:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         client.settimeout(PATIENCE_SECONDS)
         client.connect(("127.0.0.1", port))
@@ -197,7 +186,7 @@ def test_an_answer_before_its_body_ends_the_connection() -> None:
 
 
 @pytest.mark.parametrize("verb", ["filter", "prioritize"])
-def test_an_answer_past_the_deadline_is_that_of_somebody_who_is_not_there(verb: str) -> None:
+def test_a_response_past_the_deadline_fails_open(verb: str) -> None:
     with served(Policy(deadline=1e-9)) as (port, _):
         told = ask(port, verb)
         assert counted(port, verb, "late") == 1
@@ -206,67 +195,6 @@ def test_an_answer_past_the_deadline_is_that_of_somebody_who_is_not_there(verb: 
         assert told == {"NodeNames": NAMES, "FailedAndUnresolvableNodes": {}, "Error": ""}
     else:
         assert told == [{"Host": name, "Score": 5} for name in NAMES]
-
-
-@pytest.fixture
-def thawed() -> Iterator[None]:
-    """What a test freezes does not stay out of the collector's sight for the tests after it."""
-    before, thresholds = sys.getswitchinterval(), gc.get_threshold()
-    yield
-    gc.unfreeze()
-    gc.set_threshold(*thresholds)
-    sys.setswitchinterval(before)
-
-
-class _Ring:
-    """Refers to itself: only the garbage collector ends it."""
-
-    def __init__(self) -> None:
-        self.itself = self
-
-
-@pytest.mark.usefixtures("thawed")
-def test_the_settling_thread_waits_for_the_first_state_then_collects_and_freezes(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(server_module, "SETTLE_SECONDS", 0.01)
-    ready, asked, over = threading.Event(), threading.Event(), threading.Event()
-
-    def is_ready() -> bool:
-        asked.set()
-        return ready.is_set()
-
-    ring = weakref.ref(_Ring())
-    gc.disable()  # nobody else collects
-    thread = threading.Thread(target=keep_settled, args=(over, is_ready))
-    thread.start()
-    try:
-        until(asked.is_set)
-        assert ring() is not None
-        ready.set()
-        until(lambda: ring() is None)
-        until(lambda: gc.get_freeze_count() > 1000)
-        later = weakref.ref(_Ring())
-        until(lambda: later() is None)
-    finally:
-        gc.enable()
-        over.set()
-        thread.join(PATIENCE_SECONDS)
-    assert not thread.is_alive()
-    assert sys.getswitchinterval() == pytest.approx(SWITCH_SECONDS)
-
-
-@pytest.mark.usefixtures("thawed")
-def test_a_served_extender_settles_and_its_thread_ends_with_it(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    settled = threading.Event()
-    monkeypatch.setattr(server_module, "SETTLE_SECONDS", 0.01)
-    monkeypatch.setattr(server_module, "settle", lambda _generation: settled.set())
-    with served() as (port, _):
-        until(settled.is_set)
-        assert counted(port, "filter", "ok") == 0
-    until(lambda: all(thread.name != "settle" for thread in threading.enumerate()))
 
 
 def test_tables_keep_no_more_than_so_many_kinds_of_demand_and_forget_nodes_that_are_gone() -> None:
@@ -300,8 +228,8 @@ def test_what_the_cluster_changes_is_followed_while_questions_are_expected_and_n
         return plainly(tables, snapshot, deadline)
 
     monkeypatch.setattr(Tables, "work_ahead", counted_look)
-    monkeypatch.setattr(gate_module, "FOLLOW_SECONDS", 0.01)
-    monkeypatch.setattr(gate_module, "EXPECTED_SECONDS", 1.0)
+    monkeypatch.setattr(idle_time, "FOLLOW_SECONDS", 0.01)
+    monkeypatch.setattr(idle_time, "EXPECTED_SECONDS", 1.0)
     with served() as (port, _):
         began = time.monotonic()
         ask(port, "filter")

@@ -201,13 +201,11 @@ def test_answers_that_fail_one_after_the_other_are_told_once_and_all_counted(
     with capture_logs() as lines:
         for _ in range(20):
             client.post("/filter", json=ask())
-    assert [line["event"] for line in lines] == ["answered as if not there"]
+    assert [line["event"] for line in lines] == ["response failed, failed open"]
     assert metric(client, 'traffic_footprint_extender_requests_total{result="failed",verb="filter"}') == 20
 
 
-def test_an_exception_inside_leaves_scheduling_as_if_we_were_not_there(
-    client: Client, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_exception_inside_fails_open(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Tables, "filter", broken)
     monkeypatch.setattr(Tables, "prioritize", broken)
     filtered, scored = client.post("/filter", json=ask()), client.post("/prioritize", json=ask())

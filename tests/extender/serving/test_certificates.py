@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from extender.api.metrics import Metrics
+from extender.api.metrics import Metrics, ServerFigures
 from extender.cluster.state import ClusterState
 from extender.serving.certificate_expiry import ends
 from extender.serving.certificates import CertificateError, Certificates, not_after, tls_context
@@ -143,7 +143,7 @@ def test_the_log_reminds_once_a_day_from_thirty_days_before_the_end_until_new_fi
 def test_scrapers_read_when_each_certificate_ends(keys: pki.Pki) -> None:
     authority = keys.ca
     files = TlsFiles(keys.certificate("apiserver"), keys.key("apiserver"), authority)
-    metrics = Metrics(ClusterState(stale_after=180.0), {}, certificates=Certificates(files))
+    metrics = Metrics(ClusterState(stale_after=180.0), {}, ServerFigures(certificates=Certificates(files)))
     name = "traffic_footprint_extender_certificate_not_after_seconds"
     for which, path in (("server", files.cert), ("client-ca", authority)):
         [end] = ends(path.read_text())

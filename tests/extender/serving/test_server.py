@@ -13,16 +13,16 @@ from typing import Any
 
 import pytest
 
-from extender.api import load_shedding as gate_module
-from extender.serving import connections
+from extender.api.body import BodyReader
 from extender.serving import server as server_module
 from extender.serving.certificates import Certificates
+from extender.serving.limits import Limits, PortLimits
 from extender.serving.metrics_port import only_pages
 from extender.serving.server import listen
 from extender.settings import TlsFiles
 from lab.controlplane import pki
 from tests.extender.builders import pod_json
-from tests.extender.running import served
+from tests.extender.running import served, until
 
 NAMES = ["busy", "mice", "free"]
 SUITS = ["free"]
@@ -118,10 +118,12 @@ def test_who_does_not_trust_our_certificate_is_told_apart_from_whom_we_do_not_tr
     assert server.refused == {"server-certificate": 1}
 
 
-def test_observers_need_no_certificate_and_can_only_observe(ours: pki.Pki) -> None:
-    with listen("127.0.0.1", 0) as observers:
-        port = observers.getsockname()[1]
-        with served(certificates=Certificates(files(ours, clients=True)), observers=observers, drain=5.0) as (
+def test_the_metrics_port_needs_no_certificate_and_serves_pages_only(ours: pki.Pki) -> None:
+    with listen("127.0.0.1", 0) as metrics_port:
+        port = metrics_port.getsockname()[1]
+        with served(
+            certificates=Certificates(files(ours, clients=True)), metrics_port=metrics_port, drain=5.0
+        ) as (
             _,
             server,
         ):
@@ -139,15 +141,15 @@ def test_observers_need_no_certificate_and_can_only_observe(ours: pki.Pki) -> No
 
 
 def test_every_port_accepts_before_the_server_says_that_it_started(monkeypatch: pytest.MonkeyPatch) -> None:
-    observers = listen("127.0.0.1", 0)
+    metrics_port = listen("127.0.0.1", 0)
     early: queue.Queue[socket.socket] = queue.Queue()
 
     def connect_while_starting(app: Any) -> Any:
-        early.put(socket.create_connection(observers.getsockname(), timeout=10))
+        early.put(socket.create_connection(metrics_port.getsockname(), timeout=10))
         return only_pages(app)
 
     monkeypatch.setattr(server_module, "only_pages", connect_while_starting)
-    with observers, served(observers=observers), early.get(timeout=20) as client:
+    with metrics_port, served(metrics_port=metrics_port), early.get(timeout=20) as client:
         client.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
         assert client.recv(4096).startswith(b"HTTP/1.1 200")
 
@@ -223,34 +225,37 @@ def test_a_long_body_is_refused_before_it_is_sent() -> None:
         assert first_line(port, head.encode()).startswith(b"HTTP/1.1 413")
 
 
-@pytest.mark.parametrize("sent", [b"POST /filter HTT", b"POST /filter HTTP/1.1\r\nHost: x\r\nX-Slow: "])
-def test_headers_that_never_end_are_given_up(monkeypatch: pytest.MonkeyPatch, sent: bytes) -> None:
-    monkeypatch.setattr(connections, "HEADER_SECONDS", 0.2)
-    monkeypatch.setattr(connections, "KEEP_ALIVE_SECONDS", 0.4)
-    with served() as (port, _):
+@pytest.mark.parametrize("sent", [b"", b"POST /filter HTT", b"POST /filter HTTP/1.1\r\nHost: x\r\nX-Slow: "])
+def test_headers_that_never_end_are_given_up(sent: bytes) -> None:
+    with served(limits=Limits(head_seconds=0.2, keep_alive_seconds=0.4)) as (port, _):
         assert first_line(port, sent) == b""
 
 
-def test_a_body_that_does_not_come_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gate_module, "BODY_SECONDS", 0.2)
-    with served() as (port, _):
+def test_a_body_that_does_not_come_is_given_up() -> None:
+    with served(bodies=BodyReader(seconds=0.2)) as (port, _):
         sent = b"POST /filter HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{"
         assert first_line(port, sent).startswith(b"HTTP/1.1 408")
 
 
-def test_a_handshake_that_does_not_come_is_given_up(monkeypatch: pytest.MonkeyPatch, ours: pki.Pki) -> None:
-    monkeypatch.setattr(connections, "HANDSHAKE_SECONDS", 0.2)
-    with served(certificates=Certificates(files(ours, clients=False))) as (port, server):
+def test_a_handshake_that_does_not_come_is_given_up(ours: pki.Pki) -> None:
+    limits = Limits(handshake_seconds=0.2)
+    with served(certificates=Certificates(files(ours, clients=False)), limits=limits) as (port, server):
         assert first_line(port, b"") == b""
         assert first_line(port, b"\x16\x03\x01") == b""
-    assert server.refused["slow-handshake"] == 2
+        assert server.refused["slow-handshake"] == 2
 
 
-def test_one_connection_too_many_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connections, "MAX_CONNECTIONS", 1)
-    with served() as (port, server):
-        held = http.client.HTTPConnection("127.0.0.1", port)
-        assert ask(held) == SUITS
-        assert first_line(port, b"") == b""
-        held.close()
-    assert server.refused["too-many"] == 1
+def test_one_connection_too_many_takes_the_place_of_one_that_was_never_served() -> None:
+    limits = Limits(main_port=PortLimits(connections=2, per_address=2))
+    with served(limits=limits) as (port, server):
+        known = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+        assert ask(known) == SUITS
+        with socket.create_connection(("127.0.0.1", port), timeout=30) as silent:
+            until(lambda: len(server.server_state.connections) == 2)
+            newest = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+            assert ask(newest) == SUITS
+            assert silent.recv(1) == b"", "it waited, and had never asked"
+        assert ask(known) == SUITS, "its connection was left alone"
+        for connection in (known, newest):
+            connection.close()
+        assert server.refused["too-many-of-address"] == 1
