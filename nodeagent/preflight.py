@@ -1,15 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """Can this node be measured? Every capability in three values, each that is missing with its remedy.
 
-Probes are small functions with effects (they read /proc and /sys, open sockets, and attach a trial program that
-they detach again; nothing else changes); judging and rendering are pure. A probe never raises: what it cannot
-tell is UNKNOWN, with why.
+Probes are small functions with effects: they read /proc and /sys, open sockets, and attach a trial program that
+they detach again, unless an agent measures here. Judging and rendering are pure. A probe never raises: what it
+cannot tell is UNKNOWN, with why. ``sources.ctnetlink.preflight`` and ``sources.ebpf.preflight`` have the probes of
+their sources; this module joins them with the link's, and judges.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Final
 
@@ -30,10 +31,22 @@ def run(
     uplink: str | None = None, *, compile_timeout: float | None = None, proc: Path = PROC, sys: Path = SYS
 ) -> tuple[Finding, ...]:
     """Every probe in this network namespace, in the order in which they build on each other."""
+    by_ebpf = ebpf.findings(compile_timeout=compile_timeout)
     return (
-        *ctnetlink.findings(proc),
-        *ebpf.findings(compile_timeout=compile_timeout),
+        *needed(ctnetlink.findings(proc), by_ebpf),
+        *by_ebpf,
         *probe_uplink(uplink, proc=proc, sys=sys),
+    )
+
+
+def needed(by_ctnetlink: Iterable[Finding], by_ebpf: Iterable[Finding]) -> tuple[Finding, ...]:
+    """ctnetlink's findings; byte accounting is not required where eBPF counts by itself."""
+    without = ebpf.measures(by_ebpf)
+    return tuple(
+        replace(finding, required=False, detail=f"{finding.detail}; eBPF does without it")
+        if without and finding.capability == ctnetlink.BYTE_ACCOUNTING and finding.answer is not Presence.YES
+        else finding
+        for finding in by_ctnetlink
     )
 
 

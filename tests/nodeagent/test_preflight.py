@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import errno
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -88,6 +89,33 @@ def test_accounting_that_the_agent_can_switch_on_forbids_nothing(
     assert ready([found])
     monkeypatch.setattr("os.access", lambda *_: False)
     assert not ready([ctnetlink.probe_accounting(proc)])
+
+
+BY_FENTRY = Finding("eBPF on conntrack by fentry", Presence.YES, "attached", required=False)
+
+
+def test_accounting_that_nobody_can_switch_on_forbids_nothing_where_ebpf_counts(
+    proc: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (proc / "sys/net/netfilter/nf_conntrack_acct").write_text("0")
+    monkeypatch.setattr("os.access", lambda *_: False)
+    found = [ctnetlink.probe_accounting(proc)]
+    [without] = preflight.needed(found, [BY_FENTRY])
+    assert ready([without])
+    assert "eBPF does without it" in without.detail
+    assert not ready(preflight.needed(found, [replace(BY_FENTRY, answer=Presence.UNKNOWN)]))
+
+
+def test_a_pod_may_switch_accounting_on_where_the_nodes_switches_are_mounted(
+    proc: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (proc / "sys/net/netfilter/nf_conntrack_acct").write_text("0\n")
+    node = tmp_path / "node"
+    monkeypatch.setattr("os.access", lambda path, _mode: proc not in path.parents and path.exists())
+    assert not ready([ctnetlink.probe_accounting(proc, node)])
+    (node / "netfilter").mkdir(parents=True)
+    (node / "netfilter/nf_conntrack_acct").write_text("0\n")
+    assert ready([ctnetlink.probe_accounting(proc, node)])
 
 
 @pytest.mark.parametrize(

@@ -12,19 +12,25 @@ import os
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
 
 from nodeagent.sources.base import LossKind
 from nodeagent.sources.ctnetlink.kernel import (
+    NODE_SYSCTLS,
     PROC,
     has_net_admin,
     read_switch,
     sysctl_path,
     tracks_connections,
+    writable_paths,
 )
 from nodeagent.sources.ctnetlink.socket import ConntrackSockets
 from nodeagent.sources.ctnetlink.source import ACCOUNTING
 from nodeagent.sources.ctnetlink.wire import Decoder
 from nodeagent.sources.findings import Finding, Presence
+
+BYTE_ACCOUNTING: Final = "byte accounting"
+"""Name of the capability that eBPF does without."""
 
 
 def findings(proc: Path = PROC) -> tuple[Finding, ...]:
@@ -60,22 +66,21 @@ def probe_conntrack(proc: Path = PROC) -> Finding:
     return Finding(name, Presence.YES, f"{entries} connections tracked" if entries is not None else "present")
 
 
-def probe_accounting(proc: Path = PROC) -> Finding:
+def probe_accounting(proc: Path = PROC, node: Path = NODE_SYSCTLS) -> Finding:
+    """``node``: where a pod has the node's own switches, which it may set though /proc is read-only there."""
     on = read_switch(ACCOUNTING, proc)
     if on is None:
         return Finding(
-            "byte accounting", Presence.UNKNOWN, f"{ACCOUNTING} cannot be read", "run `modprobe nf_conntrack`"
+            BYTE_ACCOUNTING, Presence.UNKNOWN, f"{ACCOUNTING} cannot be read", "run `modprobe nf_conntrack`"
         )
     if on:
-        return Finding("byte accounting", Presence.YES, f"{ACCOUNTING}=1")
-    writable = os.access(sysctl_path(ACCOUNTING, proc), os.W_OK)
+        return Finding(BYTE_ACCOUNTING, Presence.YES, f"{ACCOUNTING}=1")
+    writable = any(os.access(path, os.W_OK) for path in writable_paths(ACCOUNTING, proc, node))
     detail = f"{ACCOUNTING}=0" + (
         "; the agent switches it on when it starts" if writable else ", and it is read-only"
     )
     # Not required while the agent can do it itself.
-    return Finding(
-        "byte accounting", Presence.NO, detail, f"run `sysctl -w {ACCOUNTING}=1`", required=not writable
-    )
+    return Finding(BYTE_ACCOUNTING, Presence.NO, detail, f"run `sysctl -w {ACCOUNTING}=1`", required=not writable)
 
 
 def probe_ctnetlink() -> tuple[Finding, Finding]:

@@ -106,13 +106,11 @@ def adopt(options: Options) -> Session | None:
     if not path.is_dir():
         return None
     try:
-        found = pins.open_all(path, [spec.name for spec in specs(options.sizes)])
+        session = _opened(path, options)
     except OSError as error:
         _log.warning("a predecessor's program cannot be taken over; unloading it", problem=str(error))
         pins.discard(path)
         return None
-    running = Programs(found.links, found.programs)
-    session = Session(Maps(found.maps, options.sizes), running, "", pinned=path, adopted=True)
     try:
         other = _otherness(session, options)
     except OSError as error:
@@ -122,6 +120,32 @@ def adopt(options: Options) -> Session | None:
     _log.info("a predecessor's program is not this agent's; unloading it", differs=other)
     session.close(keep=False)
     return None
+
+
+def running(options: Options) -> tuple[str, tuple[str, ...]] | None:
+    """How the program that is pinned here is attached: mode and functions. It stays as it is.
+
+    None: there is none, it is of another build, or its pins cannot be read.
+    """
+    if options.pins is None:
+        return None
+    try:
+        session = _opened(pins.directory(own_namespace(), options.pins), options)
+    except OSError:
+        return None
+    try:
+        return None if _otherness(session, options) else (session.mode, session.functions)
+    except OSError:
+        return None
+    finally:
+        session.close(keep=True)
+
+
+def _opened(path: Path, options: Options) -> Session:
+    """What is pinned at ``path``. Raises OSError."""
+    found = pins.open_all(path, [spec.name for spec in specs(options.sizes)])
+    programs = Programs(found.links, found.programs)
+    return Session(Maps(found.maps, options.sizes), programs, "", pinned=path, adopted=True)
 
 
 def _otherness(session: Session, options: Options) -> str:

@@ -2,12 +2,15 @@
 """What eBPF on conntrack finds here, capability by capability, by trying: build, maps, load, attach, and let go.
 
 Leaves: findings for the agent's preflight. None is required, for another source can measure. Guarantees: never
-raises; what was attached for the trial is detached again; a program that is running is left alone.
+raises; what was attached for the trial is detached again. Where an agent measures with a pinned program, nothing
+is attached: to attach to the same functions would change the kernel's code under the program that is asked
+about.
 """
 
 from __future__ import annotations
 
 import platform
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Final
 
@@ -33,10 +36,13 @@ _COMPILERS: Final = frozenset(
 """What only the compiler is to blame for: the types were read before."""
 
 
-def findings(sizes: Sizes = TRIAL, *, compile_timeout: float | None = None) -> tuple[Finding, ...]:
+def findings(
+    sizes: Sizes = TRIAL, *, compile_timeout: float | None = None, agent: Options | None = None
+) -> tuple[Finding, ...]:
     """In the order in which they build on each other, with maps of ``sizes`` and so many seconds per compilation
-    (None: the default)."""
+    (None: the default). ``agent``: how the agent of this machine is started (None: as by default)."""
     options = Options(sizes=sizes, pins=None, compile_timeout=compile_timeout)
+    measured_by = loader.running(agent or Options())
     try:
         built = build(BuildRequest(Mode.KPROBE, timeout=compile_timeout))
     except EbpfUnavailable as unavailable:
@@ -46,8 +52,26 @@ def findings(sizes: Sizes = TRIAL, *, compile_timeout: float | None = None) -> t
     return (
         Finding(_TYPES, Presence.YES, f"{names} ({where})", required=False),
         Finding(_COMPILER, Presence.YES, "compiles the program", required=False),
-        *(_attached(mode, options) for mode in Mode),
+        *(_attached(mode, options) if measured_by is None else _beside(mode, *measured_by) for mode in Mode),
     )
+
+
+def measures(found: Iterable[Finding]) -> bool:
+    """Whether eBPF can count here, or does."""
+    names = {_name(mode) for mode in Mode}
+    return any(finding.capability in names and finding.answer is Presence.YES for finding in found)
+
+
+def _beside(mode: Mode, running: str, functions: Iterable[str]) -> Finding:
+    if mode == running:
+        return Finding(
+            _name(mode), Presence.YES, f"an agent measures so here now, attached to {', '.join(functions)}",
+            required=False,
+        )  # fmt: skip
+    return Finding(
+        _name(mode), Presence.UNKNOWN, f"not tried beside an agent that measures by {running}",
+        "end the agent, then run the preflight again", required=False,
+    )  # fmt: skip
 
 
 def _not_built(problem: EbpfProblem) -> tuple[Finding, Finding]:

@@ -13,6 +13,7 @@ import json
 import shutil
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,9 +21,10 @@ from pathlib import Path
 import pytest
 
 from lab.network import netns
-from nodeagent.sources.ebpf import loader
+from nodeagent.sources.ebpf import loader, preflight
 from nodeagent.sources.ebpf.compiling.build import sources as c_sources
 from nodeagent.sources.ebpf.kernel import pins
+from nodeagent.sources.findings import Presence
 from tests.kernel.guest import builds
 from tests.kernel.guest.measuring import PATIENCE
 from tests.kernel.guest.network import PORT, SERVER4, Network, network
@@ -215,3 +217,31 @@ def test_an_agent_that_ends_in_order_leaves_no_program_and_no_pin(net: Network, 
         assert len(loaded() - before) == 3
         assert pinned(net).exists()
         assert running.end() == 0  # the fixture looks for what is left
+
+
+@pytest.mark.parametrize("source", EBPF)
+def test_a_preflight_beside_an_agent_says_how_it_measures_and_attaches_nothing(net: Network, source: str) -> None:
+    with agent(net, source) as running, stream(net):
+        running.until_elephant()
+        before, seen = loaded(), set[int]()
+        done = threading.Event()
+
+        def watch() -> None:
+            while not done.is_set():
+                seen.update(loaded())
+
+        watching = threading.Thread(target=watch)
+        watching.start()
+        try:
+            with netns.entered(net.node):
+                found = {finding.capability: finding for finding in preflight.findings()}
+        finally:
+            done.set()
+            watching.join()
+        assert seen == before, "the preflight loaded programs of its own"
+        mine = found[f"eBPF on conntrack by {MODES[source]}"]
+        assert mine.answer is Presence.YES
+        assert "an agent measures so here now" in mine.detail
+        assert preflight.measures(found.values())
+        assert running.read()["mode"] == MODES[source]
+        assert running.end() == 0

@@ -13,13 +13,16 @@ from pathlib import Path
 import pytest
 
 from nodeagent.sources.base import HOST, Locality, LossKind
-from nodeagent.sources.ebpf import loader
+from nodeagent.sources.ebpf import loader, preflight
+from nodeagent.sources.ebpf.compiling.build import Build
+from nodeagent.sources.ebpf.compiling.hooks import Mode, Plan
 from nodeagent.sources.ebpf.kernel import bpf, maps
 from nodeagent.sources.ebpf.kernel.layout import STATS, SlotCounters
 from nodeagent.sources.ebpf.kernel.maps import Maps, MapSpec, Sizes
 from nodeagent.sources.ebpf.loader import Options, Session
 from nodeagent.sources.ebpf.programs import Programs
 from nodeagent.sources.ebpf.source import EbpfSource
+from nodeagent.sources.findings import Presence
 from nodeagent.unload import unload
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="a bpf file system needs root")
@@ -184,3 +187,46 @@ def test_who_measures_in_another_way_leaves_no_predecessors_program(options: Opt
     here = left(options)
     loader.disown(options)
     assert not here.exists()
+
+
+def test_the_preflight_beside_an_agent_attaches_nothing_and_leaves_its_program(
+    options: Options, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    running = opened(options)
+    here, before = _pins(options), _stat(running)
+
+    def attach(_options: Options) -> Session:
+        raise AssertionError("a trial would change the code of functions that the agent hooks")
+
+    monkeypatch.setattr(loader, "start", attach)
+    plan = Plan(Mode.KPROBE, "", (), {})
+    monkeypatch.setattr(preflight, "build", lambda _request: Build(plan, {}))
+    found = {finding.capability: finding for finding in preflight.findings(agent=options)}
+    by_kprobe, by_fentry = (found[f"eBPF on conntrack by {mode}"] for mode in (Mode.KPROBE, Mode.FENTRY))
+    assert (by_kprobe.answer, by_fentry.answer) == (Presence.YES, Presence.UNKNOWN)
+    assert by_kprobe.detail == f"an agent measures so here now, attached to {', '.join(FUNCTIONS)}"
+    assert preflight.measures(found.values())
+    assert (_pins(options), _stat(running)) == (here, before)
+    running.close()
+
+
+@pytest.mark.parametrize("left_by", ["nobody", "another build"])
+def test_the_preflight_tries_where_no_agent_of_this_build_measures(
+    options: Options, monkeypatch: pytest.MonkeyPatch, left_by: str
+) -> None:
+    if left_by == "another build":
+        left(options)
+        monkeypatch.setattr(loader, "fingerprint", lambda *_: 1)
+    assert loader.running(options) is None
+    assert bool(_pins(options)) is (left_by == "another build"), "what is there must stay"
+
+
+def _pins(options: Options) -> list[str]:
+    assert options.pins is not None
+    return sorted(path.name for path in options.pins.rglob("*"))
+
+
+def _stat(source: EbpfSource) -> dict[str, int]:
+    """What the kernel has been asked to count, and whether the session is whole."""
+    assert source._session is not None
+    return source._session.maps.stats()
