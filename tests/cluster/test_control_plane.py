@@ -23,7 +23,7 @@ from lab.lab import Lab, LabConfig
 from lab.network import netns
 from lab.processes import Process, start
 from tests.cluster.conftest import logs_of, running
-from tests.cluster.workloads import get
+from tests.cluster.support.workloads import get
 
 pytestmark = pytest.mark.cluster
 

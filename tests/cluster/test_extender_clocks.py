@@ -23,7 +23,7 @@ from lab.processes import Process
 from lab.traffic import argv
 from nodeagent.publishing.heartbeat import micro_time
 from tests.cluster.conftest import logs_of
-from tests.cluster.replicas import (
+from tests.cluster.support.replicas import (
     SCHEDULER,
     TELLING,
     Replica,
@@ -35,8 +35,8 @@ from tests.cluster.replicas import (
     renew,
     send,
 )
-from tests.cluster.workloads import agent_metrics, created, footprint, get, pod
-from tests.cluster.workloads import running as pods_running
+from tests.cluster.support.workloads import agent_metrics, created, footprint, get, pod
+from tests.cluster.support.workloads import running as pods_running
 
 pytestmark = pytest.mark.cluster
 

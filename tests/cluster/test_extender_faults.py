@@ -19,7 +19,7 @@ from footprint.keys import POD_CLASS, POD_EXPECTED_BANDWIDTH, POD_PLACEMENT
 from lab.lab import Lab, LabConfig
 from lab.programs import EXTENDER_PORT
 from tests.cluster.conftest import logs_of
-from tests.cluster.replicas import (
+from tests.cluster.support.replicas import (
     MOUSE,
     PATIENT,
     PODS,

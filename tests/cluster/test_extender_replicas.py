@@ -23,7 +23,7 @@ from lab.controlplane import pki
 from lab.lab import Lab, LabConfig
 from lab.programs import EXTENDER_PORT
 from tests.cluster.conftest import logs_of
-from tests.cluster.replicas import (
+from tests.cluster.support.replicas import (
     PATIENT,
     SCHEDULER,
     TELLING,

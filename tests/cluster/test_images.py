@@ -25,7 +25,7 @@ from lab.network.addresses import CONTROL_PLANE_V4, OUTSIDE_V4, node_v4
 from lab.processes import Process
 from lab.traffic import argv
 from tests.cluster.conftest import logs_of, running
-from tests.cluster.workloads import created, eventually, extender_metrics, get, measured, pod
+from tests.cluster.support.workloads import created, eventually, extender_metrics, get, measured, pod
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]  # the first run builds the images
 

@@ -2,7 +2,8 @@
 """The chart on a real API server, by the real Helm: installed, used, upgraded, rolled back, removed.
 
 The tests are one story and run in the order they are written in. No container engine is here: the pods that the
-chart's controllers make are admitted and bound, and those that matter run as ``tests.cluster.containers`` does it.
+chart's controllers make are admitted and bound, and those that matter run as ``tests.cluster.support.containers``
+does it.
 """
 
 from __future__ import annotations
@@ -31,8 +32,8 @@ from lab.errors import LabError
 from lab.manifests import render
 from lab.network.addresses import node_v4
 from tests.cluster.conftest import logs_of, running
-from tests.cluster.identities import permissions, refused, used
-from tests.cluster.releases import (
+from tests.cluster.support.identities import permissions, refused, used
+from tests.cluster.support.releases import (
     HELMS_OWN,
     INSTANCE,
     NAME,
@@ -52,8 +53,8 @@ from tests.cluster.releases import (
     run_the_hook,
     status_of,
 )
-from tests.cluster.replicas import FAILED_CALLS
-from tests.cluster.workloads import eventually, get, metrics, pod
+from tests.cluster.support.replicas import FAILED_CALLS
+from tests.cluster.support.workloads import eventually, get, metrics, pod
 from tests.helm.rendering import EVERY_API, SCENARIOS
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1200)]

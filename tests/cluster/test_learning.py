@@ -22,9 +22,9 @@ from lab.network.addresses import OUTSIDE_V4
 from lab.programs import EXTENDER_PORT, EXTENDER_URL, MANIFESTS, NAMESPACE
 from lab.traffic import argv
 from tests.cluster.conftest import logs_of, running
-from tests.cluster.replicas import PATIENT
-from tests.cluster.workloads import eventually, get, metrics, pod
-from tests.cluster.workloads import running as running_pods
+from tests.cluster.support.replicas import PATIENT
+from tests.cluster.support.workloads import eventually, get, metrics, pod
+from tests.cluster.support.workloads import running as running_pods
 from tests.extender.builders import M, elephant, footprint, mouse
 
 pytestmark = pytest.mark.cluster

@@ -31,7 +31,8 @@ from lab.network.addresses import OUTSIDE_V4
 from lab.traffic import argv
 from nodeagent.publishing.decide import merge_patch
 from nodeagent.publishing.heartbeat import lease_spec
-from tests.cluster.attempts import (
+from tests.cluster.conftest import logs_of, running
+from tests.cluster.support.attempts import (
     EVENT_CHANGES,
     EVENTS_DEFAULT,
     EXTENDER_REFUSED,
@@ -53,8 +54,7 @@ from tests.cluster.attempts import (
     own_lease,
     published,
 )
-from tests.cluster.conftest import logs_of, running
-from tests.cluster.identities import (
+from tests.cluster.support.identities import (
     CORE,
     HERE,
     RBAC,
@@ -68,7 +68,7 @@ from tests.cluster.identities import (
     settle,
     used,
 )
-from tests.cluster.workloads import created, eventually, get, pod
+from tests.cluster.support.workloads import created, eventually, get, pod
 
 pytestmark = pytest.mark.cluster
 

@@ -14,7 +14,7 @@ from lab.lab import Lab, LabConfig
 from lab.network.addresses import OUTSIDE_V4, OUTSIDE_V6
 from lab.traffic import argv
 from tests.cluster.conftest import running as lab_running
-from tests.cluster.workloads import (
+from tests.cluster.support.workloads import (
     created,
     eventually,
     footprint,

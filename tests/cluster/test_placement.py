@@ -16,7 +16,7 @@ from footprint.keys import NODE_ELEPHANT_SHARE, NODE_FOOTPRINT, POD_CLASS, POD_E
 from lab.lab import Lab
 from lab.network.addresses import OUTSIDE_V4
 from lab.traffic import argv
-from tests.cluster.workloads import (
+from tests.cluster.support.workloads import (
     agent_metrics,
     created,
     eventually,

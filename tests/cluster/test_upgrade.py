@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """An upgrade and a rollback replace both sides of a release while pods are created: none of them waits for it.
 
-Real Helm, API server, controllers and kube-schedulers; the chart's pods run as ``tests.cluster.runtime`` does it.
+Real Helm, API server, controllers and kube-schedulers; the chart's pods run as ``tests.cluster.support.runtime``
+does it.
 """
 
 from __future__ import annotations
@@ -19,10 +20,10 @@ from lab import manifests
 from lab.errors import LabError
 from lab.lab import Lab, LabConfig
 from tests.cluster.conftest import logs_of, running
-from tests.cluster.releases import NAME, VALUES, Release, merged
-from tests.cluster.replicas import FAILED_CALLS, PODS, TELLING, Replica
-from tests.cluster.runtime import PLAYED, READINESS, Runtime
-from tests.cluster.workloads import eventually
+from tests.cluster.support.releases import NAME, VALUES, Release, merged
+from tests.cluster.support.replicas import FAILED_CALLS, PODS, TELLING, Replica
+from tests.cluster.support.runtime import PLAYED, READINESS, Runtime
+from tests.cluster.support.workloads import eventually
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1200)]
 

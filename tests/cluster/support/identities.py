@@ -21,7 +21,7 @@ from lab import programs
 from lab.controlplane import kubeconfig
 from lab.controlplane import readiness as cluster
 from lab.lab import Lab
-from tests.cluster.workloads import eventually, pod
+from tests.cluster.support.workloads import eventually, pod
 
 CORE: Final = "/api/v1"
 LEASES: Final = "/apis/coordination.k8s.io/v1/namespaces/{}/leases"

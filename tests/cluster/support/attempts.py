@@ -21,8 +21,8 @@ from nodeagent.node.pods import LocalPod
 from nodeagent.publishing.decide import content, merge_patch
 from nodeagent.publishing.events import event
 from nodeagent.publishing.heartbeat import lease_spec, new_lease
-from tests.cluster.identities import CORE, EVENTS, HERE, LEASES, RBAC, Try
-from tests.cluster.workloads import pod
+from tests.cluster.support.identities import CORE, EVENTS, HERE, LEASES, RBAC, Try
+from tests.cluster.support.workloads import pod
 
 OWN: Final = "node1"
 OTHER: Final = "node2"

@@ -24,7 +24,7 @@ from lab.nodes import status
 from lab.nodes.plan import Placement, plan_of
 from lab.nodes.registration import NodeDescription, Registrar
 from lab.processes import Process
-from tests.cluster.releases import NAME, Release
+from tests.cluster.support.releases import NAME, Release
 
 READINESS: Final = {"extender": "http://{}:8891/readyz", "scheduler": "https://{}:10259/healthz"}
 """What the chart's probes ask, by component."""

@@ -24,8 +24,8 @@ from footprint.keys import DEFAULT_NAMESPACE, NODE_FOOTPRINT, POD_CLASS, lease_n
 from lab.lab import Lab
 from lab.processes import Process
 from lab.programs import EXTENDER_PORT
-from tests.cluster import workloads
 from tests.cluster.conftest import running
+from tests.cluster.support import workloads
 from tests.extender.builders import M, annotation, elephant, pod_json
 
 T = TypeVar("T")

@@ -2,7 +2,8 @@
 """A release of the chart in a lab: Helm's commands, its objects, the programs that stand in for its pods.
 
 Enters: a lab. Leaves: handles on the release. What here plays the container runtime does it by
-``tests.cluster.containers``; everything else is the real API server, the real controllers and the real Helm.
+``tests.cluster.support.containers``; everything else is the real API server, the real controllers and the real
+Helm.
 """
 
 from __future__ import annotations
@@ -32,8 +33,8 @@ from lab.errors import LabError
 from lab.lab import Lab
 from lab.network.addresses import node_v4
 from lab.processes import Process
-from tests.cluster.containers import Container
-from tests.cluster.workloads import get, metrics
+from tests.cluster.support.containers import Container
+from tests.cluster.support.workloads import get, metrics
 
 NAME: Final = "traffic-footprint"
 """Of the release and of its namespace."""
