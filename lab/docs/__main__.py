@@ -11,7 +11,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from lab.docs import pages, prose, references
+from lab.docs import pages, prose, references, terms
 from lab.errors import LabError
 
 
@@ -38,9 +38,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def problems(checkout: Path) -> Iterator[str]:
     """Everything wrong with the documentation, one line each."""
     yield from pages.stale()
+    glossary = checkout / "docs" / "reference" / "glossary.md"
     for path in documents(checkout):
         name = path.relative_to(checkout)
-        for line, text in (*prose.problems(path.read_text()), *references.problems(path, checkout)):
+        page = path.read_text()
+        unlinked = () if path == glossary else terms.problems(page)
+        for line, text in (*prose.problems(page), *unlinked, *references.problems(path, checkout)):
             yield f"{name}:{line}: {text}"
     yield from references.sources_problems(checkout)
 
