@@ -16,6 +16,7 @@ from typing import Any, Final
 
 import yaml
 
+from extender.serving.limits import Limits
 from footprint import workload_table
 from footprint.classes import TrafficClass
 from footprint.codec import DecodeReason
@@ -48,6 +49,27 @@ def wire_parts() -> dict[str, str]:
 def annotation_parts() -> dict[str, str]:
     """What stands between the markers of the page of annotations."""
     return {"placements": _enum(PlacementMode)}
+
+
+def protocol_parts() -> dict[str, str]:
+    """What stands between the markers of the protocol's page."""
+    limits = Limits()
+    rows = [
+        (f"{port}.{name}", value, text)
+        for port in ("main_port", "metrics_port")
+        for name, value, text in _bounds(getattr(limits, port))
+    ]
+    rows += [row for row in _bounds(limits) if not row[0].endswith("_port")]
+    table = [
+        [f"`{name}`", f"{value:,}" if isinstance(value, int) else f"{value:g}", _code(text)]
+        for name, value, text in rows
+    ]
+    return {"server-limits": markdown(["bound", "value", "meaning"], table)}
+
+
+def _bounds(limits: Any) -> Iterator[tuple[str, Any, str]]:
+    told = attribute_docs(type(limits))
+    yield from ((field.name, getattr(limits, field.name), told.get(field.name, "")) for field in fields(limits))
 
 
 def workload_parts() -> dict[str, str]:

@@ -22,6 +22,7 @@ def made() -> Iterator[tuple[Path, str]]:
         "flags.md": flags.parts(),
         "metrics.md": metrics.parts(),
         "wire-format.md": formats.wire_parts(),
+        "extender-protocol.md": formats.protocol_parts(),
         "annotations.md": formats.annotation_parts(),
         "workload-identity.md": formats.workload_parts(),
         "trafficfootprint.md": formats.resource_parts(CHECKOUT),
