@@ -73,7 +73,7 @@ def line(process: subprocess.Popen[str]) -> dict[str, Any]:
 
 
 def result(process: subprocess.Popen[str]) -> dict[str, Any]:
-    output, _ = process.communicate(timeout=60)
+    output, _ = process.communicate(timeout=120)
     final: dict[str, Any] = json.loads(output.splitlines()[-1])
     return final
 
@@ -196,7 +196,7 @@ def test_sigterm_ends_an_elephant_with_what_it_carried(running: list[subprocess.
 def test_a_port_in_use_is_one_line_with_the_remedy(program: str) -> None:
     with socket.create_server(("::", 0), family=socket.AF_INET6, dualstack_ipv6=True) as taken:
         argv = traffic.argv(program, "--port", str(taken.getsockname()[1]))
-        done = subprocess.run(argv, capture_output=True, text=True, timeout=20, check=False)
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 2
     assert "choose" in done.stderr
     assert "Traceback" not in done.stderr
@@ -204,7 +204,7 @@ def test_a_port_in_use_is_one_line_with_the_remedy(program: str) -> None:
 
 @pytest.mark.parametrize("text", ["nonsense", "host.example:80", "1.2.3.4:x", ""])
 def test_a_target_that_is_no_address_is_refused(text: str) -> None:
-    done = subprocess.run(traffic.argv("mouse", text), capture_output=True, text=True, timeout=20, check=False)
+    done = subprocess.run(traffic.argv("mouse", text), capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 2
     assert "write ADDRESS:PORT" in done.stderr
 
