@@ -13,7 +13,7 @@ from footprint.codec import MAX_BYTES, DecodeReason, FootprintError, decode, enc
 from footprint.models import LinkRates, NodeFootprint, PodFootprint
 from tests import fuzzing
 from tests.footprint.strategies import nodes
-from tests.nodeagent.fuzzing import mutations
+from tests.fuzzing import mutations
 
 LINK = LinkRates(200e6, 200e6)
 

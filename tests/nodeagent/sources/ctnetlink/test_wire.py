@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from nodeagent.sources.ctnetlink.samples import NO_COUNTERS, Sample
 from nodeagent.sources.ctnetlink.wire import Decoder, DumpPart, dump_request, ends_of, parse_key
 from nodeagent.sources.tuples import FlowTuples
-from tests.nodeagent.fuzzing import mutations
+from tests.fuzzing import mutations
 from tests.nodeagent.sources.ctnetlink import messages as made
 
 ONE, OTHER = made.key(), made.key(src="10.0.0.3")

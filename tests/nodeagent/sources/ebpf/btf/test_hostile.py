@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from nodeagent.sources.ebpf.btf import Btf, BtfError, Reason
 from nodeagent.sources.ebpf.btf.types import TypeKind
-from tests.nodeagent.fuzzing import mutations
+from tests.fuzzing import mutations
 from tests.nodeagent.sources.ebpf.btf.blobs import Writer
 from tests.nodeagent.sources.ebpf.btf.test_types import kernel
 
