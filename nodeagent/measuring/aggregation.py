@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Readings → the node's footprint.
 
-Enters: successive Readings, the pods of the node, the link's capacity. Leaves: a NodeFootprint, or None while
-there is nothing to say. Guarantees: holds no clock and does no I/O, time is the readings' own; no rate from one
-reading, none across epochs, none from counters that went backwards (counted in ``refused``).
+Enters: successive readings, the node's pods, the link's capacity. Leaves: a ``NodeFootprint``, or None while there
+are too few readings. Guarantees: no clock and no I/O; time is the readings' own. No rate comes from one reading,
+across epochs, or from counters that went backwards (counted in ``refused``).
 """
 
 from __future__ import annotations
 
-from collections import Counter as Tally
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -22,15 +22,15 @@ from nodeagent.node.pods import LocalPod
 from nodeagent.sources.base import HOST, UNATTRIBUTED, Counters, LossKind, Reading
 
 LOSS_MEMORY: Final = 60.0
-"""Seconds that a loss stays among the reasons in ``bad``: long enough for a person to see it, and for one
-overrun not to flap."""
+"""Seconds that a loss stays among the reasons in ``bad``. A person has time to see it, and one overrun does not
+switch the reason on and off."""
 ENDED_LIMIT: Final = 100
 """Ended pods kept in all ..."""
 ENDED_PER_WORKLOAD: Final = 3
-"""... and of one workload: a job that runs each minute teaches no more with fifteen copies than with three."""
+"""... and of one workload. Fifteen runs of a job teach no more than three."""
 _INTERVALS: Final = 2
 _SAME_MOMENT: Final = 1e-6
-"""Seconds within which two moments are one, whatever arithmetic they came from."""
+"""Seconds within which two moments count as one: rounding differs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,7 @@ class Aggregator:
     def advance(
         self, reading: Reading, pods: Mapping[str, LocalPod], capacity: LinkRates, *, bad: tuple[str, ...] = ()
     ) -> NodeFootprint | None:
-        """Take in one reading; ``pods`` are those known at that moment, by UID. ``bad`` adds to the reasons."""
+        """Add one reading. ``pods``: those known now, by UID. ``bad``: more reasons for the footprint."""
         self._note_losses(reading)
         seconds = self._seconds_since_previous(reading)
         steps = self._steps(reading.owners)
@@ -88,8 +88,10 @@ class Aggregator:
         return seconds
 
     def _steps(self, owners: Mapping[str, Counters]) -> dict[str, Totals | None]:
-        """What each owner added since the previous reading; None where a counter went backwards. An owner seen
-        first began at zero within the epoch; one that is idle or no longer reported is left out."""
+        """What each owner added since the previous reading; None where a counter went backwards.
+
+        A new owner began at zero within the epoch. An owner that is idle or not reported is left out.
+        """
         before, self._seen = self._seen, {}
         steps: dict[str, Totals | None] = {}
         for owner, counters in owners.items():
@@ -111,7 +113,7 @@ class Aggregator:
     ) -> None:
         now, began = reading.taken_at, reading.taken_at - interval.seconds
         elephants = [(owner, flow) for flow in reading.elephants if not flow.local for owner in set(flow.owners)]
-        flows = Tally(owner for owner, _ in elephants)
+        flows = Counter(owner for owner, _ in elephants)
         lasting = {owner for owner, flow in elephants if flow.since <= began + _SAME_MOMENT}
         for step in steps.values():
             if step is None:
@@ -134,7 +136,7 @@ class Aggregator:
                 )  # fmt: skip
 
     def _settle(self, pods: Mapping[str, LocalPod], now: float) -> None:
-        """Move pods that ended to the ended ones, and let go of those whose retention is over."""
+        """Move pods that ended to the ended ones, and drop those whose retention is over."""
         ended = [uid for uid in self._lives if uid not in pods or pods[uid].ended]
         for uid in ended:
             footprint = self._lives.pop(uid).ended()
@@ -174,8 +176,11 @@ class Aggregator:
         return LinkRates(min(tx, MAX_RATE), min(rx, MAX_RATE))
 
     def _local(self) -> float:
-        """bit/s between two ends on this node. Between two pods each byte is in both pods' figures, hence the
-        half; between a pod and the node it is in the pod's alone, and counts half here."""
+        """bit/s between two ends on this node.
+
+        Both pods' figures hold each byte between two pods, so this takes half of their sum. A byte between a pod
+        and the node is in the pod's figures alone, and counts half here.
+        """
         pods = sum(life.rates.local for life in self._lives.values())
         return min(pods / 2 + self._others[HOST].local, MAX_RATE)
 
@@ -187,7 +192,7 @@ def _all(rates: OwnerRates) -> LinkRates:
 def _bounded(ended: list[_Ended]) -> list[_Ended]:
     """The latest of each workload, and of all; oldest first."""
     kept: list[_Ended] = []
-    copies: Tally[tuple[str, str]] = Tally()
+    copies: Counter[tuple[str, str]] = Counter()
     for entry in reversed(ended):
         workload = (entry.footprint.ns, entry.footprint.wl)
         copies[workload] += 1

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How much of the link's traffic conntrack showed us: bytes counted over bytes the interface carried.
+"""How much of the link's traffic conntrack showed: bytes counted over bytes the interface carried.
 
 Enters: cumulative counts of both. Leaves: a ratio over the last minute. A datapath that bypasses the kernel's
-conntrack (eBPF host routing, flowtables without counters) shows here, and nowhere else.
+conntrack (eBPF host routing, flowtables without counters) shows nowhere else.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from nodeagent.measuring.rates import Mean
 from nodeagent.node.link import LinkCounters
 
 COVERAGE_TAU: Final = 60.0
-"""Seconds; conntrack and interface counters are not read at the same instant, which this evens out."""
+"""Seconds; averages out that conntrack and the interface are not read at the same instant."""
 LOW_COVERAGE: Final = "low-coverage"
 """Reason in a footprint's ``bad``."""
 _LOW: Final = 0.5
 _HIGH: Final = 0.6  # hysteresis: well again only above this
 _LEAST_RATE: Final = 1e6
-"""bit/s on the link below which a ratio says nothing: management traffic that is never tracked dominates."""
+"""bit/s on the link below which there is no ratio: untracked management traffic dominates there."""
 _LEAST_WEIGHT: Final = 0.39  # 30 s of the mean's weight: 1 - exp(-30/60)
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A class that does not flap: the pure rule for how long another class must show before it is believed.
+"""Hysteresis of a pod's class: how long another class must last before it is published. Pure.
 
 Enters: the class that ``footprint.classes.classify`` finds at each sample. Leaves: the class to publish.
 """
@@ -12,8 +12,8 @@ from typing import Final
 from footprint.classes import TrafficClass
 
 ONSET_HOLD: Final = 0.0
-"""Seconds. Elephants are believed at once: the flow behind them was held to volume and sustained rate already,
-and placement gains most from knowing early."""
+"""Seconds. An elephant is published at once: its flow has already shown volume and a sustained rate, and placement
+gains most from knowing early."""
 SETTLE_HOLD: Final = 5.0
 """Seconds between other classes; longer than the rates' means take to settle after a change."""
 FIRST_HOLD: Final = 2.0
@@ -28,7 +28,7 @@ FIRST_QUIET_HOLD: Final = 10.0
 
 @dataclass(frozen=True, slots=True)
 class ClassState:
-    """Class believed, and the other one that shows."""
+    """The settled class, and the class of the last samples."""
 
     cls: TrafficClass = TrafficClass.UNKNOWN
     shows: TrafficClass = TrafficClass.UNKNOWN
@@ -37,7 +37,7 @@ class ClassState:
 
 
 def hold(believed: TrafficClass, shows: TrafficClass) -> float:
-    """Seconds that ``shows`` must last before it is believed."""
+    """Seconds that ``shows`` must last before it is published."""
     if shows.hurts and not believed.hurts:
         return ONSET_HOLD
     if believed is TrafficClass.UNKNOWN:
@@ -50,7 +50,7 @@ def hold(believed: TrafficClass, shows: TrafficClass) -> float:
 
 
 def observe(state: ClassState, shows: TrafficClass, now: float) -> ClassState:
-    """The state after ``shows`` was found at ``now``. ``unknown`` is never gone back to."""
+    """The state after a sample of class ``shows`` at ``now``. A known class never becomes ``unknown`` again."""
     if shows is TrafficClass.UNKNOWN or shows is state.shows is state.cls:
         return state
     since = state.since if shows is state.shows else now

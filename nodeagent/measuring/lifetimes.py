@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What one pod's life taught: rates now, class now, and what remains of them when it has ended.
+"""One pod's rates and class, now and over its whole life.
 
-Enters: its samples. Leaves: ``PodFootprint`` while it runs, and once more when it ended. A job's last second is
-usually idle and its last figures would teach that it needs nothing: an ended pod is published with its
-*sustained peak*, the highest mean over ``SUSTAINED_TAU`` seconds it reached, with the elephants' part and the
-class of that moment; flows are those of its whole life.
+Enters: the pod's samples. Leaves: a ``PodFootprint`` while it runs, and another when it ended. A job's last
+second is usually idle, and would teach that the job needs nothing. So an ended pod is published with its
+*sustained peak*: the highest mean over ``SUSTAINED_TAU`` seconds, with the elephants' part and the class of that
+moment. Its flows are those of its whole life.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from nodeagent.measuring.rates import (
 from nodeagent.node.pods import LocalPod
 
 _PEAK_FROM: Final = weight(3.0, SUSTAINED_TAU)
-"""Weight of a mean over 3 s: what is younger is a blip, not a sustained rate."""
+"""Weight of a mean over 3 s; a younger mean is no sustained rate."""
 _LEAST_SAMPLES: Final = 2
 
 
@@ -82,7 +82,7 @@ class PodLife:
 
     @property
     def _taught_class(self) -> TrafficClass:
-        """The class believed; for a life too short to settle, the one that shows."""
+        """The settled class; before one has settled, the class of the last sample."""
         return self.state.shows if self.state.cls is TrafficClass.UNKNOWN else self.state.cls
 
     def _keep_peak(self) -> None:

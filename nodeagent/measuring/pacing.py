@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""When to read: on a fixed schedule, and out of turn when an elephant begins.
+"""When to read: on a fixed schedule, and additionally when an elephant begins.
 
 Enters: the time, whether a reading found a beginning, whether the source was told of one. Leaves: when the next
-reading is due. Guarantees: pure, the caller's clock is the only one; readings on schedule keep to it, those that
-cannot be kept are counted; at most two readings per interval are taken out of turn, whatever elephants do.
+reading is due. Guarantees: pure, with the caller's clock. Scheduled readings keep the schedule; those that are
+left out are counted. At most two additional readings are taken per interval, however many elephants begin.
 
-An elephant's rate is known one reading after the one that found it: only from there on are its bytes counted as
-an elephant's. On the schedule alone that would be a whole interval later, so a reading that finds a beginning is
-followed by one half an interval later. Where the source tells of a beginning, the first of the two is taken at
-once.
+An elephant's rate is known one reading after the one that found it. Only then do its bytes count as an
+elephant's. The schedule alone would wait a whole interval for that. So half an interval after a reading that
+found a beginning, another one is taken. Where the source itself reports the beginning, the first of the two is
+taken at once.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ import math
 from typing import Final
 
 _FOLLOW: Final = 0.5
-"""Part of the interval after which a beginning is followed up: long enough for a rate, and no longer."""
+"""Part of the interval after which a beginning is followed up; a rate needs this long."""
 _CLOSE: Final = 0.25
-"""Part of the interval: a reading on schedule this soon after another one is left out: nothing is new."""
+"""Part of the interval. A scheduled reading this soon after another one is left out."""
 
 
 def next_due(due: float, now: float, interval: float) -> tuple[float, int]:
@@ -40,7 +40,7 @@ class Pace:
         self._extra = math.inf
         self._told = False
         self.listen_from = now
-        """From when on it is worth a reading at once that the source was told of an elephant."""
+        """From when on a report of the source leads to a reading at once."""
 
     @property
     def due(self) -> float:
@@ -48,12 +48,14 @@ class Pace:
         return min(self._scheduled, self._extra)
 
     def told(self, now: float) -> None:
-        """An elephant began or ended, says the source: read at once."""
+        """The source reports that an elephant began or ended: read at once."""
         self._extra, self._told, self.listen_from = now, True, now + self._interval
 
     def took(self, began: float, ended: float, *, beginning: bool) -> int:
-        """A reading was taken; ``beginning``: it found an elephant that was none before. Returns how many readings
-        on schedule could not be kept. Where a reading takes long, nothing is followed up."""
+        """Record a reading; returns how many scheduled readings were left out.
+
+        ``beginning``: it found a new elephant. After a long reading, nothing is followed up.
+        """
         may_follow = self._told or began >= self.listen_from
         self._extra, self._told = math.inf, False
         if beginning and may_follow and ended - began < _FOLLOW * self._interval:

@@ -6,11 +6,11 @@ bit/s and flows/s. Guarantees: no rate from one snapshot; counters that went bac
 intervals weigh by their length.
 
 Smoothing is an exponentially weighted mean with time constant tau: a sample of dt seconds gets the weight
-alpha = 1 - exp(-dt/tau), and the mean is divided by the weight given out so far. Early on it is therefore the
-plain mean of what was seen, never a figure that still climbs from zero.
+alpha = 1 - exp(-dt/tau), and the mean is divided by the sum of the weights so far. So an early mean is the plain
+mean of the samples, and does not climb from zero.
 
-All of this runs once a reading for every pod of the node, hence plain floats, and weights that are worked out
-once per reading (``Interval``) rather than once per mean.
+Every pod of the node pays for this at each reading. So it uses plain floats, and computes the weights once per
+reading (``Interval``).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from nodeagent.sources.base import Counters
 
 RATE_TAU: Final = 1.25
 """Seconds. A step is followed to 91 % after 3 s (1 - exp(-3/1.25)); noise between one-second samples is damped
-to 0.6 of its deviation. Slower would publish elephants late; publishing has a deadband against the rest."""
+to 0.6 of its deviation. A longer time would publish elephants late; publishing has a deadband for the noise."""
 FLOWS_TAU: Final = 30.0
 """Seconds. New flows come in ones and twos: a rate of 0.1/s needs this long to be told from none."""
 SHARE_TAU: Final = 300.0

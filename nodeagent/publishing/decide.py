@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""When is a footprint worth a write of the Node, and what is written? The pure decision.
+"""Whether a footprint is worth a write of the Node, and what is written. Pure.
 
-Every Node write goes to every watcher of Nodes in the cluster, so writes have a budget. A token bucket holds
-``BURST`` tokens and gains one per ``interval``; a write takes one. Over any window of T seconds that allows
-``BURST + T / interval`` writes, so one per interval in the long run, and still an elephant's beginning is
-written at once instead of up to an interval later, when the pods it hurts are already placed beside it.
+The API server sends every Node write to every watcher of Nodes, so writes have a budget. A token bucket holds
+``BURST`` tokens and gains one per ``interval``; a write takes one. Any window of T seconds holds at most
+``BURST + T / interval`` writes: one per interval in the long run. The burst lets an elephant's beginning be
+written at once, before more pods are placed beside it.
 
 - *Urgent* changes take any token: a pod turns elephant or mixed (at once, its class was held already); the
   elephants' share of the link moved by more than ``share_points``, or elephants appeared or ceased on a link
@@ -93,7 +93,7 @@ class PublishState:
 
 
 _ABSENT: Final = PodFootprint("", "", "", "", TrafficClass.UNKNOWN)
-"""A pod that came or went was or is without traffic and class."""
+"""Stands for a pod before it came and after it went: without traffic and class."""
 
 
 def _moved(old: float, new: float, deadband: float, floor: float) -> bool:
@@ -132,8 +132,7 @@ def _urgent(old: NodeFootprint, new: NodeFootprint, policy: WritePolicy) -> bool
 
 
 def change(old: NodeFootprint, new: NodeFootprint, policy: WritePolicy) -> Change:
-    """How much ``new`` differs from ``old``. Retention that ran out is no change: what stays published a
-    little longer still teaches."""
+    """How much ``new`` differs from ``old``. The end of an ended pod's retention is no change."""
     floor = max(policy.rate_floor, policy.rate_floor_share * new.cap.busier)
     moved = False
     for before, after in _pairs(old, new):

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The interface of a flow source: who lives on the node goes in, cumulative counters per owner come out.
 
-It is narrow on purpose. A source may see every flow (ctnetlink) or let the kernel aggregate and see only pods
-and elephants (eBPF); its reader cannot tell, and never handles single mice flows.
+The interface is narrow. A source may see every flow (ctnetlink), or let the kernel aggregate and see only pods and
+elephants (eBPF). Its reader sees no difference, and never handles single mice flows.
 
 Semantics every source keeps:
 
@@ -11,15 +11,13 @@ Semantics every source keeps:
 - A flow's owners are those of ORIG.src (initiator) and REPLY.src (responder) that live on this node. Direction
   ORIGINAL is transmit for the initiator and receive for the responder; the reply direction is the reverse.
 - A flow with both ends on this node (pods, or a pod and the node itself) never uses the link: its bytes are
-  ``local_bytes`` of each owner and nothing else: no births, ends, mice or histograms, or every probed pod would
-  pass for a mouse. ICMP counts bytes only.
+  ``local_bytes`` of each owner and nothing else. It adds no births, ends, mice or histograms: health probes would
+  make every pod look like a mouse. ICMP counts bytes only.
 - A flow with no local owner belongs to HOST when one of its four addresses is the node's own, else to
   UNATTRIBUTED (forwarded traffic; or a pod not known yet: it moves to the pod once that is known, from then on).
   Direction ORIGINAL is transmit for both.
-- A flow is stamped with its owner's UID when first attributed, so that a reused address teaches nobody
-  else's footprint.
-- A reading is a value: nothing in it changes afterwards, and nobody changes it. An owner for whom nothing was
-  counted since may be shown by the very object of the reading before.
+- A flow keeps the owner's UID of its first attribution. So a reused address adds nothing to another pod.
+- A reading is immutable. It may share an idle owner's object with the reading before.
 """
 
 from __future__ import annotations
@@ -170,9 +168,10 @@ class FlowSource(Protocol):
         """Counters as of now (monotonic seconds). Raises SourceUnavailable only when it cannot go on at all."""
 
     def wait(self, timeout: float) -> bool:
-        """Sleep for ``timeout`` seconds, or until an elephant begins or ends: then True, and a reading is worth
-        taking. A source that learns of elephants only by reading always sleeps it out. A reading takes in what
-        was told until then."""
+        """Sleep for ``timeout`` seconds, or until the kernel reports that an elephant begins or ends; then True.
+
+        A source without such reports always sleeps for the whole time.
+        """
 
     def close(self) -> None:
         """Release sockets, maps and programs."""

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The elephants as a reading shows them: the kernel says who is one, this says how fast, and who fell silent.
+"""The elephants of a reading. The kernel decides which flows are elephants; this module adds rates and silence.
 
-In: the kernel's elephants and their flows, ``now``. Out: Elephant values. Guarantees: pure; costs O(elephants).
-The kernel judges a flow at its packets, so one that stops sending altogether is noticed only here.
+Enters: the kernel's elephants and their flows, ``now``. Leaves: ``Elephant`` values. Guarantees: pure; costs
+O(elephants). The kernel judges a flow at its packets, so only this module notices one that stops sending.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from nodeagent.sources.ebpf.kernel.layout import FLOW_LOCAL, ORIGINAL, REPLY, El
 from nodeagent.sources.ebpf.values import endpoint
 
 _WINDOW_TOLERANCE: Final = 0.9
-"""A rate is measured anew from this part of the window on, so that a reading that comes a little early counts."""
+"""Part of the window after which a rate is measured again; a reading may come a little early."""
 
 
 @dataclass(slots=True)
 class _Known:
     began: int
-    """The kernel's stamp of its beginning: a flow may cease and begin again between two readings."""
+    """The kernel's time of its beginning. It differs when the flow ended being one and began again."""
     bytes: tuple[int, int]
     seen_at: float
     rate: float
@@ -54,7 +54,7 @@ class ElephantView:
     def _advance(self, known: _Known | None, event: ElephantEvent, flow: FlowEntry, now: float) -> _Known:
         carried = (flow.bytes[ORIGINAL], flow.bytes[REPLY])
         if known is None or known.began != event.time_ns:
-            # It has just carried at least this much; the next reading measures.
+            # No window has passed yet: it carried at least the elephants' rate.
             start = (event.bytes[ORIGINAL], event.bytes[REPLY])
             known = _Known(event.time_ns, start, event.time_ns / 1e9, self.thresholds.elephant_rate)
         elapsed = now - known.seen_at

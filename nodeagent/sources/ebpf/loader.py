@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From nothing to running hooks: build, load, attach in the best way this kernel allows; or take over others.
+"""Running hooks: build, load and attach in the best way that this kernel allows, or take over a predecessor's.
 
-In: Options. Out: a Session. Effects: a child process, maps, programs, pins. Raises EbpfUnavailable with every
-attempt's outcome when nothing works.
+Enters: ``Options``. Leaves: a ``Session``. Effects: a child process, maps, programs, pins. Raises EbpfUnavailable
+with the outcome of every attempt when none works.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _log = structlog.get_logger(__name__)
 
 _ENOTSUPP: Final = 524  # the kernel's own, which leaks out of its tracing code
 _WHOLE_MODE: Final = frozenset({errno.EPERM, errno.EACCES, errno.EOPNOTSUPP, errno.ENOSYS, _ENOTSUPP})
-"""Refusals that no other function would escape."""
+"""Refusals that every other function would meet too."""
 
 _SAME_IN_EVERY_MODE: Final = frozenset(
     {
@@ -73,7 +73,7 @@ class Session:
     """A predecessor's."""
 
     def close(self, *, keep: bool) -> None:
-        """Let go of everything; unless ``keep``, unpin and so unload it."""
+        """Close all descriptors. Without ``keep``, unpin as well, so that the kernel unloads the program."""
         if self.pinned is not None and not keep:
             pins.discard(self.pinned)
         self.programs.close()
@@ -86,7 +86,7 @@ def own_namespace() -> int:
 
 
 def identity(sizes: Sizes) -> int:
-    """What a predecessor's maps must state: the same sources, the same sizes."""
+    """What a predecessor's maps must hold, so that they can be taken over: 32 bits of sources and sizes."""
     return (fingerprint(sources()) ^ hash_sizes(sizes)) & 0xFFFF_FFFF
 
 
@@ -99,7 +99,7 @@ def hash_sizes(sizes: Sizes) -> int:
 
 
 def adopt(options: Options) -> Session | None:
-    """A predecessor's running hooks, when they are of the same program; what else is found is unloaded."""
+    """A predecessor's running hooks, when they are of the same program. Any other program is unloaded."""
     if options.pins is None:
         return None
     path = pins.directory(own_namespace(), options.pins)
@@ -149,8 +149,10 @@ def _opened(path: Path, options: Options) -> Session:
 
 
 def _otherness(session: Session, options: Options) -> str:
-    """In what a predecessor's program differs from the one this agent would start; empty: in nothing, and the
-    session says by then how it is attached. Raises OSError."""
+    """How a pinned program differs from the one this agent would start; empty: in nothing.
+
+    Fills in the session's mode and functions when they are the same. Raises OSError.
+    """
     if different := session.maps.differences():  # before anything is read from them
         return f"the maps {', '.join(different)}"
     config = session.maps.read_config()
@@ -169,12 +171,12 @@ def _otherness(session: Session, options: Options) -> str:
 
 
 def _note(session: Session) -> str:
-    """What ``_otherness`` reads: a program that lacks a hook counts wrong, and looks as if it were right."""
+    """What ``_otherness`` reads. It names the hooks, because a program without one of them would count wrong."""
     return f"{session.mode} {','.join(sorted(session.programs.links))} {','.join(session.functions)}"
 
 
 def disown(options: Options) -> None:
-    """Unload what a predecessor left here, for nobody takes it over."""
+    """Unload what a predecessor left in this network namespace."""
     if options.pins is not None:
         pins.discard(pins.directory(own_namespace(), options.pins))
 
@@ -206,7 +208,7 @@ def combined(problems: Collection[tuple[Mode, EbpfProblem]]) -> EbpfProblem:
 
 
 def pin(session: Session, options: Options) -> None:
-    """Let the session outlive this process, where the kernel allows it."""
+    """Pin the session, so that it outlives this process where the kernel allows it."""
     if options.pins is None:
         return
     path = pins.directory(own_namespace(), options.pins)
@@ -240,7 +242,7 @@ def _start_mode(mode: Mode, options: Options) -> Session:
 
 
 def _judge(mode: Mode, refused: FunctionRefused) -> None:
-    """Go on with another function, or give this mode up."""
+    """Return to try another function; raises EbpfUnavailable when the whole mode is refused."""
     cause = refused.__cause__
     if not isinstance(cause, OSError) or cause.errno not in _WHOLE_MODE:
         _log.info("a function cannot be hooked", function=refused.function, mode=mode.value, problem=str(cause))

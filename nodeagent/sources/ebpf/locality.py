@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Who lives here, told to the kernel: addresses to tags, owners to slots.
+"""The pods of this node in the kernel's maps: addresses to tags, owners to slots.
 
-In: a Locality. Out: the smallest set of map updates. Guarantees: a slot is zeroed before an address leads to it;
-what the maps refuse is counted, and the pod stays unattributed until there is room.
+Enters: a ``Locality``. Leaves: the smallest set of map updates. Guarantees: a slot is zeroed before an address
+points to it. What the maps refuse is counted, and the pod stays unattributed until there is room.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from nodeagent.sources.ebpf.values import wide
 
 
 class LocalityTables:
-    """Keeps the kernel's tables in step with the pods."""
+    """Keeps the kernel's maps equal to the pods of this node."""
 
     def __init__(self, maps: Maps, owners: OwnerTable) -> None:
         self._maps, self._owners = maps, owners
@@ -23,10 +23,10 @@ class LocalityTables:
         self._without_slot: set[str] = set()
         self._without_room: set[bytes] = set()
         self.refused = 0
-        """Pods and addresses there was no room for, each counted once until it has room or leaves."""
+        """Pods and addresses for which there was no room; each counts once until it has room or leaves."""
 
     def adopt(self) -> None:
-        """Take over what a predecessor told the kernel. Raises ValueError when that makes no sense."""
+        """Take over a predecessor's entries. Raises ValueError when they contradict each other."""
         found = []
         for number in range(FIRST_POD_SLOT, self._maps.sizes.slots):
             owner = self._maps.owner(number)
@@ -36,7 +36,7 @@ class LocalityTables:
         self._addresses = self._maps.addresses()
 
     def change(self, locality: Locality) -> bool:
-        """Bring the kernel in step; whether any address appeared, or changed hands."""
+        """Update the maps; whether any address appeared, or has another owner now."""
         self._leave(locality)
         tags = {uid: self._tag(uid) for uid in dict.fromkeys(locality.pods.values())}
         refused = {uid for uid, tag in tags.items() if tag is None}

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which slot of the kernel's counters belongs to which owner.
 
-In: the pods that live here, as they come and go. Out: tags. Guarantees: pure; a tag is never given twice; a pod
-that comes back finds its slot, and its counters, as long as no other pod needed it; the slots of pods that left
-are given away in the order in which they left.
+Enters: the pods of this node, as they come and go. Leaves: tags. Guarantees: pure; no tag is used twice. A pod
+that comes back finds its slot and counters, unless another pod needed the slot. Slots of pods that left are
+reused in the order in which they left.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ class Slot:
     shown: Counters | None = None
     """... and as a reading shows them: what was counted since ``hidden``."""
     hidden: Counters | None = None
-    """All that was counted until it was last left out of readings: whoever is shown again begins at zero."""
+    """Its counters when it was last left out of readings; an owner that is shown again begins at zero."""
 
     def hide(self, whole: Counters) -> None:
-        """Leave it out of readings until something is counted besides ``whole``, all that was so far."""
+        """Leave it out of readings until more is counted than ``whole``, its counters so far."""
         self.shown, self.hidden = None, whole
 
 
@@ -57,7 +57,7 @@ class OwnerTable:
         return iter(self._by_number.values())
 
     def uid_of(self, tag: int) -> str:
-        """The owner of a tag; UNATTRIBUTED when its slot has gone to another since."""
+        """The owner of a tag; UNATTRIBUTED when another pod has the slot now."""
         slot = self._by_number.get(tag & SLOT_MASK)
         return slot.uid if slot is not None and slot.tag == tag else UNATTRIBUTED
 
@@ -84,7 +84,7 @@ class OwnerTable:
         return slot, True
 
     def leave(self, uid: str) -> Slot | None:
-        """The pod no longer lives here; its counters stay until its slot is needed."""
+        """The pod left this node; its counters stay until another pod needs the slot."""
         slot = self._by_uid.get(uid)
         if slot is None or slot.number < FIRST_POD_SLOT or not slot.present:
             return None

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Loading and attaching what was compiled.
+"""Load and attach what was compiled.
 
-In: a Build and the maps. Out: Programs, which hold the descriptors; closing them detaches. Effects only; every
-refusal becomes an EbpfUnavailable that names its cause.
+Enters: a ``Build`` and the maps. Leaves: ``Programs``, which hold the descriptors; closing them detaches. Effects
+only. Every refusal becomes an EbpfUnavailable that names its cause.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Programs:
         self._events = list(events)
 
     def misses(self) -> int:
-        """Calls the kernel did not hand to us because the program was running on that CPU already."""
+        """Calls that the kernel skipped because the program was running on that CPU already."""
         total = 0
         for fd in self.loaded.values():
             with suppress(OSError):
@@ -86,7 +86,7 @@ def load(build: Build, maps: Mapping[int, int]) -> dict[Role, int]:
 def attach(plan: Plan, programs: Mapping[Role, int]) -> Programs:
     """Attach every program; takes over the descriptors. Raises FunctionRefused, nothing attached then."""
     made = Programs({}, {role.value: fd for role, fd in programs.items()})
-    # Death first: a flow must not be met while nobody would bury it.
+    # Death first: no flow may be entered while its end would go unnoticed.
     order = sorted(plan.hooks, key=lambda hook: [Role.DEATH, Role.BIRTH, Role.ACCOUNT].index(hook.role))
     try:
         for hook in order:

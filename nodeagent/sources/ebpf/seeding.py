@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What existing connections carried before the program came: one ctnetlink dump, into the kernel's seeds.
+"""What connections carried before the program was attached: one ctnetlink dump, written to the map of seeds.
 
 Effects: a netlink socket, map updates. A refused dump is no failure: flows then begin at their next packet, and
 their sizes are not known.
@@ -31,7 +31,7 @@ class Seeder:
         self._maps = maps
         self._written: set[bytes] = set()
         self.refused = 0
-        """Connections the map took no more."""
+        """Connections for which the map had no room."""
         self.unsized = 0
         """Connections the kernel had not counted: what they carried is not known."""
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The flow source that lets the kernel count: O(pods + elephants) in user space, whatever the packets.
+"""The flow source that lets the kernel count: user space costs O(pods + elephants), not O(packets).
 
-In: a network namespace (the thread's own), locality, thresholds. Out: readings. It hooks conntrack itself, so it
+Enters: the thread's network namespace, locality, thresholds. Leaves: readings. It hooks conntrack itself. So it
 needs no accounting switch, and sees every connection that begins and ends between two readings.
 """
 
@@ -45,9 +45,9 @@ KEPT_READINGS: Final = 3
 _INLINED: Final = "nf_ct_acct_add"
 """The function that compilers may copy into its callers."""
 _BIRTHS_TO_JUDGE: Final = 16
-"""Connections that must have begun before silence of the accounting hook proves that conntrack never calls it."""
+"""Births without a run of the accounting hook that prove that conntrack does not call it."""
 _HEARD: Final = 1 / 16
-"""Part of them whose first packet must have been counted. A few are made by programs, without one."""
+"""Part of them whose first packet must have been counted. Programs create a few entries without any packet."""
 
 _NONE_ENDED: Final = [0] * HISTOGRAM_BUCKETS, [0] * HISTOGRAM_BUCKETS
 """Histograms of sizes and lifetimes; readings are not changed once handed out."""
@@ -59,8 +59,8 @@ _ENTRIES: Final = Path("/proc/sys/net/netfilter/nf_conntrack_count")
 
 
 class EbpfSource:
-    """A program on conntrack's functions. ``keep`` leaves it running at close, for a successor to take over;
-    without pins it ends all the same."""
+    """A program on conntrack's functions. ``keep`` leaves it attached at close, for a successor to take over.
+    Without pins it ends with this process."""
 
     name = "ebpf"
 
@@ -178,7 +178,7 @@ class EbpfSource:
         loader.pin(session, self._options)
 
     def _begin(self, session: Session) -> None:
-        """Let the hooks count: everything they look up is there before they see their namespace's number."""
+        """Let the hooks count. Everything that they look up is written before the number of their namespace is."""
         owners = OwnerTable(self._options.sizes.slots)
         residents = LocalityTables(session.maps, owners)
         config = Config()
@@ -234,7 +234,7 @@ class EbpfSource:
         )  # fmt: skip
 
     def _count(self, session: Session) -> None:
-        """Take over what was counted since the last reading: an owner for whom nothing was costs a comparison."""
+        """Update the owners whose counters changed since the last reading; an idle owner costs one comparison."""
         rows = session.maps.all_counters(self._owners.used)
         ended: list[tuple[Slot, Counters]] = []
         for slot in self._owners:
@@ -287,11 +287,11 @@ class EbpfSource:
         return {kind: total[kind] for kind in LossKind if total[kind]}
 
     def _missing(self, session: Session) -> Counter[LossKind]:
-        """All that this program and its tables lost, a predecessor's share included."""
+        """All that this program and its maps lost, a predecessor's losses included."""
         stats = session.maps.stats()
         lost: Counter[LossKind] = Counter()
-        # The kernel evicts without a word. An evicted flow is noticed when it returns or ends; before that, what
-        # was put into the table and taken out of it tells how many it cannot still hold.
+        # The kernel does not report evictions. The program notices an evicted flow when it returns or ends. Before
+        # that, entries made less entries removed, beyond the map's size, are evictions too.
         unheld = stats["STAT_FLOWS_MET"] - stats["STAT_FLOWS_BURIED"] - self._options.sizes.flows
         self._evicted = max(self._evicted, stats["STAT_LOST_FLOW_EVICTED"], unheld)
         lost[LossKind.FLOWS_EVICTED] = self._evicted + self._refused_seeds
@@ -301,15 +301,15 @@ class EbpfSource:
         )  # fmt: skip
         lost[LossKind.EVENTS_OVERRUN] = stats["STAT_LOST_EVENT"]
         lost[LossKind.NO_COUNTERS] = self._unsized_seeds
-        # A missed end shows where the kernel keeps no count of what it skips; elsewhere it is in that count.
+        # Kernels without a counter of skipped runs show a missed end only. With the counter, it holds them too.
         lost[LossKind.HOOKS_MISSED] = max(session.programs.misses(), stats["STAT_LOST_END"])
         return lost
 
     def _never_called(self, session: Session) -> bool:
-        """The compiler copied the accounting function into conntrack's own calls: connections begin unheard.
+        """Whether the compiler inlined the accounting function: connections begin without a run of it.
 
-        Other modules (flowtables) call it all the same, so bytes prove nothing. Which function a predecessor
-        hooked is not known: where nothing is heard, it was this one.
+        Other modules (flowtables) still call it, so counted bytes prove nothing. It is not known which function a
+        predecessor hooked; where the hook never runs, it was this one.
         """
         if _INLINED in self._options.without or (session.functions and _INLINED not in session.functions):
             return False

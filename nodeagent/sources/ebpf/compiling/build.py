@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Asking the compiling process for a program.
+"""Compile the program in a child process.
 
-In: how it should attach, and what turned out impossible. Out: a Build, instructions still referring to maps by
-number. Effects: one child process, which is gone afterwards. Raises EbpfUnavailable for everything that fails.
+Enters: how the program is to attach, and which functions it cannot use. Leaves: a ``Build``, whose instructions
+refer to maps by number. Effects: one child process, isolated from the caller's folder and environment, which has
+ended afterwards. Raises EbpfUnavailable for every failure.
 """
 
 from __future__ import annotations
@@ -81,7 +82,7 @@ class BuildRequest:
 
 def fingerprint(directory: Path, file: str = PROGRAM) -> int:
     """32 bits that change with the code of the program and its headers: another program must not take over these
-    maps. Comments, blank lines and spacing are no code."""
+    maps. Comments, blank lines and spacing do not count."""
     digest = hashlib.sha256()
     for path in (directory / file, *sorted(directory.rglob("*.h"))):
         name = path.relative_to(directory).as_posix()

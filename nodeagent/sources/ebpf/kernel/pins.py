@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Maps and hooks that outlive the agent, so that a restart loses no flow.
+"""Pins: maps and hooks that outlive the agent, so that a restart loses no flow.
 
-In: descriptors. Out: names under /sys/fs/bpf/traffic-footprint/INODE (of the network namespace that is measured),
-and descriptors again. Effects only. What cannot be pinned is not adopted later; nothing else changes.
+Enters: descriptors. Leaves: names under /sys/fs/bpf/traffic-footprint/INODE, and descriptors again. INODE is
+that of the network namespace that is measured. Effects only. Where nothing can be pinned, a restart begins anew.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ def discard_all(root: Path = ROOT) -> tuple[list[Path], list[Path]]:
 
 
 def discard(path: Path) -> None:
-    """Unpin: what nobody holds is gone then. Hooks first, so that nothing counts into maps that are going."""
+    """Unpin; the kernel frees what no process holds. Hooks go first, so that none counts into freed maps."""
     if not path.is_dir():
         return
     for pinned in sorted(path.iterdir(), key=lambda entry: not entry.name.startswith(_LINK)):
