@@ -7,8 +7,8 @@ Or one owner has pods that do different work, such as drivers and executors.
 Enters: a pod's labels, its controlling owner and its name. Leaves: kind, name and role (which may be empty), or
 None when no row fits. A row fits when all of its labels are there with values that Kubernetes takes.
 
-Each row was read in the operator's own sources or documentation; ``tests/footprint/test_workload.py`` has a pod of
-each. To add an operator, add a row and a pod.
+The labels are those that the operators document. ``tests/footprint/test_workload.py`` has a pod of
+each row. To add an operator, add a row and a pod.
 """
 
 from __future__ import annotations
