@@ -18,7 +18,9 @@ from lab.docs.__main__ import main, problems
 from lab.docs.figures import figures
 from lab.docs.tables import attribute_docs, filled, markdown
 from lab.errors import LabError
+from nodeagent.measuring.coverage import LOW_COVERAGE
 from nodeagent.settings import AgentSettings, TopSettings
+from nodeagent.sources.base import LossKind
 
 REFERENCE = pages.CHECKOUT / "docs" / "reference"
 
@@ -44,6 +46,14 @@ def test_every_annotation_is_in_the_reference() -> None:
     assert len(named) == 7
     assert [key for key in named if f"`{key}`" not in shown] == []
     assert [mode for mode in PlacementMode if f"| `{mode.value}` |" not in shown] == []
+
+
+def test_every_kind_of_loss_has_a_cause_and_a_remedy() -> None:
+    headings = re.findall(
+        r"^### (.+)$", (pages.CHECKOUT / "docs/how-to/debug-missing-bytes.md").read_text(), re.MULTILINE
+    )
+    told = {reason for heading in headings for reason in heading.split(", ")}
+    assert {kind.value for kind in LossKind} | {LOW_COVERAGE} == told
 
 
 def test_metrics_of_both_programs_are_in_the_reference() -> None:
