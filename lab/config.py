@@ -36,7 +36,7 @@ class LabConfig:
     """Allocatable CPU of a node, as the scheduler sees it."""
     node_memory: str = "32Gi"
     audit: bool = False
-    """Have the API server write down who asked what (``Lab.audit_log``), service accounts only, without bodies."""
+    """Have the API server log the requests of service accounts, without bodies, to ``Lab.audit_log``."""
     keep_dir: Path | None = None
     """Where to copy logs (pods' too) when the lab ends; None: they are removed with the lab."""
 

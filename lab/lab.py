@@ -119,7 +119,7 @@ class Lab:
 
     @property
     def audit_log(self) -> Path:
-        """What service accounts asked of the API server, one JSON object a line; there with ``audit`` only."""
+        """The requests of service accounts to the API server, one JSON object a line; with ``audit`` only."""
         return self.logs("audit")
 
     def pod_log(self, namespace: str, name: str) -> str:
@@ -138,11 +138,11 @@ class Lab:
         return [f"{name} has ended; the last lines of its log say why: {self.logs(name)}" for name in ended]
 
     def unready(self) -> list[str]:
-        """A line for each node that takes no pods, or one for the API server when it does not answer."""
+        """A line for each node that takes no pods, or one for the API server when it does not respond."""
         try:
             return cluster.unready_nodes(self._api, self.node_names)
         except ApiError as error:
-            return [f"the API server does not answer: {error}"]
+            return [f"the API server does not respond: {error}"]
 
     @staticmethod
     def _is_component(name: str) -> bool:
@@ -236,7 +236,7 @@ class Lab:
         self._plane.start_scheduler(text, flags)
 
     def scheduler_metrics(self) -> str:
-        """kube-scheduler's Prometheus page, once it answers. Raises LabError."""
+        """kube-scheduler's Prometheus page, once it responds. Raises LabError."""
         page = ""
 
         def read() -> bool:
@@ -260,7 +260,7 @@ class Lab:
 
     @contextmanager
     def apiserver_paused(self) -> Iterator[None]:
-        """The API hangs meanwhile: it takes connections and answers nothing."""
+        """Within this block the API server takes connections and does not respond."""
         self._plane.send(pins.KUBE_APISERVER, signal.SIGSTOP)
         try:
             yield

@@ -18,7 +18,7 @@ from typing import Final
 from lab.controlplane.pins import HELM, KUBECTL, Module, Version, parse_version
 
 _VERSION_TIMEOUT: Final = 20.0
-_QUESTIONS: Final = {
+_VERSION_ARGUMENTS: Final = {
     KUBECTL: ("version", "--client"),
     HELM: ("version", "--short"),
     "containerd-shim-runc-v2": ("-v",),
@@ -51,16 +51,16 @@ def fits(program: str, version: Version, pinned: Version) -> bool:
 
 
 def version_of(program: str, path: Path) -> Version | None:
-    """The version ``path`` answers with; None when it cannot be run or says none."""
-    question = _QUESTIONS.get(program, ("--version",))
+    """The version that ``path`` reports; None when it cannot be run or reports none."""
+    arguments = _VERSION_ARGUMENTS.get(program, ("--version",))
     try:
-        answer = subprocess.run(
-            [path, *question], capture_output=True, text=True, timeout=_VERSION_TIMEOUT, check=False
+        done = subprocess.run(
+            [path, *arguments], capture_output=True, text=True, timeout=_VERSION_TIMEOUT, check=False
         )
     except (OSError, subprocess.TimeoutExpired):
         return None
     # CNI plugins write it to standard error.
-    return parse_version(answer.stdout or answer.stderr) if answer.returncode == 0 else None
+    return parse_version(done.stdout or done.stderr) if done.returncode == 0 else None
 
 
 def candidates(program: str, search: str = "PATH") -> Iterator[tuple[str, Path]]:

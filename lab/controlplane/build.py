@@ -129,11 +129,11 @@ def _go(module: Module) -> str:
     go = shutil.which("go") or shutil.which(_USUAL_GO)
     if go is None:
         raise LabError(f"Go is not installed, and {module.name} must be built; {remedy}")
-    # In the module's folder: a Go that may fetch a newer toolchain does so here, and answers as that one.
-    answer = subprocess.run([go, "version"], cwd=module.folder, capture_output=True, text=True, check=False)
-    match = re.search(r"go(\d+)\.(\d+)", answer.stdout)
-    if answer.returncode or match is None:
-        said = answer.stderr.strip().splitlines()[-1:] or ["nothing"]
+    # In the module's folder: a Go that may fetch a newer toolchain does so here, and reports that one's version.
+    done = subprocess.run([go, "version"], cwd=module.folder, capture_output=True, text=True, check=False)
+    match = re.search(r"go(\d+)\.(\d+)", done.stdout)
+    if done.returncode or match is None:
+        said = done.stderr.strip().splitlines()[-1:] or ["nothing"]
         raise LabError(f"{go} cannot build {module.name}: it says {said[0]!r}; {remedy}")
     if (int(match[1]), int(match[2])) < module.go_version:
         raise LabError(f"{go} is Go {match[1]}.{match[2]}, too old to build {module.name}; {remedy}")

@@ -105,12 +105,12 @@ def _for_kubelets(pki: Pki) -> tuple[str, ...]:
 
 def audit(policy: Path, log: Path) -> list[str]:
     """Further flags of kube-apiserver: one JSON line to ``log`` for each request that ``policy`` wants recorded,
-    written before the answer leaves, so that who has the answer finds the line."""
+    written before the response leaves: whoever has the response finds the line."""
     return [f"--audit-policy-file={policy}", f"--audit-log-path={log}", "--audit-log-mode=blocking"]
 
 
 def audit_policy() -> dict[str, Any]:
-    """Who asked what, when the answer begins (a watch) or is complete: of service accounts outside kube-system."""
+    """Log each request of a service account outside kube-system, once its response begins (watch) or is complete."""
     return {
         "apiVersion": "audit.k8s.io/v1",
         "kind": "Policy",

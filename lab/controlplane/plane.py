@@ -97,11 +97,11 @@ class ControlPlane:
             process.stop(sig, _STOP_GRACE)
 
     def send(self, component: str, sig: int) -> None:
-        """Send ``sig`` to one that runs, such as SIGSTOP: it is there and answers nobody."""
+        """Send ``sig`` to one that runs. After SIGSTOP it takes connections and does not respond."""
         self._running[component].send(sig)
 
     def compact_etcd(self) -> int:
-        """Forget every revision before the current one, as etcd is asked to every few minutes; which that is.
+        """Make etcd forget every revision before the current one, as the API server does. Returns the current one.
 
         Raises LabError when etcd refuses.
         """
@@ -160,19 +160,19 @@ class ControlPlane:
 
 def _etcd(action: str, body: Mapping[str, Any]) -> dict[str, Any]:
     """etcd's JSON gateway."""
-    question = urllib.request.Request(  # noqa: S310 - the lab's own etcd
+    call = urllib.request.Request(  # noqa: S310 - the lab's own etcd
         f"{commands.ETCD_URL}/v3/{action}", json.dumps(body).encode(), {"Content-Type": "application/json"}
     )
     try:
-        with urllib.request.urlopen(question, timeout=30) as response:  # noqa: S310
-            answer: dict[str, Any] = json.loads(response.read())
+        with urllib.request.urlopen(call, timeout=30) as response:  # noqa: S310
+            result: dict[str, Any] = json.loads(response.read())
     except OSError as error:
-        raise LabError(f"etcd does not answer {action}: {error}") from error
-    return answer
+        raise LabError(f"etcd does not respond to {action}: {error}; its log may say why") from error
+    return result
 
 
 def answers(url: str, ca: Path | None) -> Callable[[], bool]:
-    """A probe: whether ``url`` answers 200 now. ``ca`` None: the certificate is the component's own (loopback)."""
+    """A probe of whether ``url`` responds with 200. Without ``ca`` no certificate is checked, so on loopback only."""
     context: ssl.SSLContext | None = None
     if url.startswith("https:"):
         context = ssl.create_default_context(cafile=ca)

@@ -34,8 +34,8 @@ def token(api: ApiClient, namespace: str, account: str, bound: Mapping[str, str]
     if bound is not None:
         spec["boundObjectRef"] = dict(bound)
     body = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": spec}
-    answer = request(api, "POST", f"/api/v1/namespaces/{namespace}/serviceaccounts/{account}/token", body=body)
-    return str(answer["status"]["token"])
+    response = request(api, "POST", f"/api/v1/namespaces/{namespace}/serviceaccounts/{account}/token", body=body)
+    return str(response["status"]["token"])
 
 
 def nodes_ready(api: ApiClient, names: Collection[str]) -> bool:

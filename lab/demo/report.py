@@ -44,7 +44,7 @@ class MouseResult:
     p99: float
     """Seconds."""
     lost: int = 0
-    """Requests that were never answered; they count as DRAIN_SECONDS long, as long as was waited for the last."""
+    """Requests without a response. Each counts as DRAIN_SECONDS long, the wait for the last responses."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class RunReport:
 
     @property
     def lost(self) -> int:
-        """Requests of mice that were never answered."""
+        """Requests of mice without a response."""
         return sum(mouse.lost for mouse in self.mice)
 
     @property

@@ -144,7 +144,7 @@ def host_script(host: Host, hosts: Sequence[Host]) -> str:
     for other in hosts:
         if other.namespace == host.namespace:
             continue
-        # Permanent neighbours: a lost or queued ARP request must not show up as a slow answer.
+        # Permanent neighbours: a lost or queued ARP request must not show up as a slow response.
         hardware = addresses.mac(other.v4)
         lines += [
             f"neigh add {address} lladdr {hardware} dev eth0 nud permanent" for address in (other.v4, other.v6)

@@ -146,7 +146,7 @@ def test_a_lab_says_which_component_is_lost_and_which_node_is_not_ready(bare: La
     assert [line.partition(" has ended")[0] for line in bare.lost()] == ["nodeagent-node1"]
     bare.stop_agent("node1")
     bare.stop_apiserver()
-    assert bare.unready()[0].startswith("the API server does not answer")
+    assert bare.unready()[0].startswith("the API server does not respond")
     bare.start_apiserver()
     said = {"status": {"conditions": [{"type": "Ready", "status": "False", "message": "unplugged"}]}}
     path = "/api/v1/nodes/node2/status"
