@@ -110,7 +110,7 @@ def audit(policy: Path, log: Path) -> list[str]:
 
 
 def audit_policy() -> dict[str, Any]:
-    """Log each request of a service account outside kube-system, once its response begins (watch) or is complete."""
+    """Log a request of a service account outside kube-system once its response begins (watch) or is complete."""
     return {
         "apiVersion": "audit.k8s.io/v1",
         "kind": "Policy",

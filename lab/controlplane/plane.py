@@ -172,7 +172,7 @@ def _etcd(action: str, body: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def answers(url: str, ca: Path | None) -> Callable[[], bool]:
-    """A probe of whether ``url`` responds with 200. Without ``ca`` no certificate is checked, so on loopback only."""
+    """A probe of whether ``url`` responds with 200. Without ``ca`` no certificate is checked: loopback only."""
     context: ssl.SSLContext | None = None
     if url.startswith("https:"):
         context = ssl.create_default_context(cafile=ca)
