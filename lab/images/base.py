@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The base image's file system, bootstrapped from the distribution's packages: no registry is asked.
 
-Out: ``base.tar`` in the cache, close to what registries serve under the same name (minimal variant, no manuals).
+Leaves: ``base.tar`` in the cache. It is the minimal variant without manuals, as registries serve it under the same
+name, but for small differences.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from lab.kernelvm.progress import run, say
 
 AREA: Final = "images"
 NAME: Final = f"docker.io/library/debian:{SUITE}-slim"
-"""As the Dockerfiles name it."""
+"""As the Dockerfile names it."""
 KEPT: Final = 2
 """How many of a kind the cache keeps."""
 FORMAT: Final = 1
@@ -30,7 +31,8 @@ _MONTH: Final = 30 * 86400.0
 
 
 def tar() -> Path:
-    """The archive, made when the cache lacks it (half a minute), anew every month. Raises LabError."""
+    """The archive. It is made when the cache lacks it, which takes half a minute, and anew each month. Raises
+    LabError."""
     if os.geteuid() != 0:
         raise LabError("images are built by root only: a build changes owners and root directories; use sudo -E")
     sources = packages.sources() + "\n"
@@ -48,9 +50,9 @@ def tar() -> Path:
 
 
 def prune(kind: str, scratch: Path) -> None:
-    """Remove what killed builds of ``kind`` left, and all but the newest kept, to make room for ``scratch``.
+    """Make room for ``scratch``: remove what killed builds of ``kind`` left, and old results beyond ``KEPT``.
 
-    Call it from within a build: its lock is held.
+    Call it from within a build, which holds the lock.
     """
     for left in scratch.parent.glob(f".{kind}-*"):
         if left != scratch:
@@ -67,7 +69,7 @@ def mmdebstrap(sources: Path, target: Path) -> list[str]:
         "--include=usr-is-merged", f"--hook-dir={_MERGED_USR}",
         *(f"--dpkgopt=path-exclude=/usr/share/{what}/*" for what in ("doc", "info", "locale", "man")),
         "--dpkgopt=path-include=/usr/share/doc/*/copyright",
-        # This machine's, and none of an image's business.
+        # These two describe this machine, not the image.
         '--customize-hook=rm -f "$1/etc/resolv.conf" "$1/etc/hostname"',
         SUITE, str(target), str(sources),
     ]  # fmt: skip

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One build's own storage: nothing of it is shared with this machine's images, and nothing is left of it.
+"""One build's own storage. It shares nothing with this machine's images, and goes when the build ends.
 
-Commands of the build run in a mount namespace of their own, so that no mount survives them. What the Dockerfiles'
-cache mounts hold (packages, wheels) is kept in ``downloads`` beside the storage's parent.
+Enters: a base archive, a Dockerfile and its context. Leaves: an image, its configuration and its file system.
+Guarantees: commands of the build run in a mount namespace of their own, so that no mount survives them. Packages
+and wheels that the build downloads stay in ``downloads``, for the next build.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ class Storage:
     downloads: Path
 
     def command(self, *arguments: str) -> list[str]:
-        """buildah on this storage. The driver that copies works on every file system, inside containers too."""
+        """buildah's command line on this storage. Its driver copies files, which works on every file system."""
         place = ["--root", str(self.folder / "root"), "--runroot", str(self.folder / "run")]
         return ["unshare", "--mount", "--propagation", "private", "--",
                 "buildah", *place, "--storage-driver", "vfs", *arguments]  # fmt: skip
@@ -68,7 +69,7 @@ class Storage:
     def unpack(self, image: str, into: Path) -> None:
         """Put the image's file system at ``into``, which is not there yet."""
         working = self.ask("from", "--pull-never", image)
-        # With this driver a folder, not a mount; and it goes with the storage, so that it can be taken.
+        # With this driver it is a folder and no mount. Nobody needs it after the build: it may be moved.
         Path(self.ask("mount", working)).rename(into)
 
     def push(self, image: str, into: Path) -> None:

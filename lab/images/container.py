@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Running a command inside an image's file system as a container runtime would: a command line. Pure.
+"""The command line that runs a command in an image's file system, as a container runtime would. Pure.
 
 Enters: the file system, the image's OCI configuration, what a pod's specification would add. Leaves: an argument
-vector for root. What it starts has a read-only root file system, the image's user and environment, nothing of the
-caller's environment, no new privileges, and only the capabilities named. It shares the caller's network and
-processes.
+vector for root. Guarantees for what it starts: a read-only root file system, the image's user and environment,
+nothing of the caller's environment, no new privileges, and only the named capabilities. It shares the caller's
+network and processes.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def privileges(user: str, capabilities: Sequence[str]) -> list[str]:
     uid, _, gid = user.partition(":")
     only = ",".join(["-all", *(f"+{name}" for name in capabilities)])
     return [
-        # A change of user takes back that the process ends with its parent; so it is asked for again.
+        # After a change of user, the process would outlive its parent: --pdeathsig asks for its end again.
         "setpriv", "--reuid", uid, "--regid", gid or uid, "--clear-groups", "--no-new-privs",
         "--pdeathsig", "KILL", f"--bounding-set={only}", f"--inh-caps={only}", "--",
     ]  # fmt: skip

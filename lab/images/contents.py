@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a file system holds: the distribution's packages and Python's, with versions and sizes.
 
-In: the root of an unpacked image. Out: Parts. Reads files; runs nothing of the image.
+Enters: the root of an unpacked image. Leaves: Parts. It reads files, and runs nothing of the image.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Built images: from the Dockerfiles when the cache lacks them.
+"""Built images: from the cache, or built first when the cache lacks them.
 
-In: the checkout. Out: an Image: its file system as a folder, and how it is to be run. Kept under
-``~/.cache/traffic-footprint/images``, named by all that went into them; the two newest of each kind stay.
+Enters: the checkout. Leaves: an Image: its file system as a folder, how it is to be run, its bill of materials and
+its provenance. The cache is ``~/.cache/traffic-footprint/images``. An image's key there is a hash of all that went
+in. The two newest of each kind stay.
 """
 
 from __future__ import annotations
@@ -122,7 +123,7 @@ def _build(made: inputs.Inputs, checkout: Path, tar: Path, place: Path) -> None:
 
 
 def describe(made: Image) -> str:
-    """What a person wants to know of an image, as lines."""
+    """Name, sizes, largest packages, image ID and documents of an image, as lines for a person."""
     measured = [layers.Layer(**layer) for layer in made.about["layers"]]
     lines = [f"{made.about['name']}  (built in {made.about['seconds']:g} s, {made.place})", layers.table(measured)]
     parts = ", ".join(f"{name} {version} {size / 1e6:.0f}" for name, version, size in made.about["largest"])

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What an image is made from: the files of the build context, the version and the revision.
 
-In: the checkout. Out: an Inputs, which names the built image in the cache. The files are those that the Dockerfile
-copies, so that an image is never made from a file that its key does not know.
+Enters: the checkout. Leaves: an Inputs, which names the built image in the cache. Guarantees: the files are those
+that the Dockerfile copies, so that no image is made from a file that its key does not know.
 """
 
 from __future__ import annotations

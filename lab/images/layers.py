@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """How large an image's layers are: as tar, as gzip and as zstd make them for a registry.
 
-In: an image as a folder (transport `dir`), layers uncompressed. Out: a Layer each, the base's first.
+Enters: an image as a folder (transport `dir`), its layers uncompressed. Leaves: a Layer each, the base's first.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Running an image as a workload's manifest says: its arguments, user, capabilities, mounts. Pure.
+"""The command line that runs an image as a workload's manifest says: arguments, user, capabilities, mounts. Pure.
 
-Enters: a DaemonSet or Deployment, as YAML says it, and what a kubelet would fill in. Leaves: the command line of
-its first container. Not taken from the manifest: network and process namespaces (the caller's are shared), seccomp
-and AppArmor profiles, resource limits, probes.
+Enters: a DaemonSet or Deployment in YAML's form, and what a kubelet would fill in. Leaves: the command line of its
+first container. It ignores the manifest's namespaces for network and processes (it shares the caller's), seccomp
+and AppArmor profiles, resource limits and probes.
 """
 
 from __future__ import annotations
