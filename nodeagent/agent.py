@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The loop: read, aggregate, decide, hand to the writer, at fixed times.
+"""The agent's loop: measure, decide, give the footprint to the writer, at fixed times.
 
 Enters: an opened flow source, the pod store, the link. Leaves: Node writes through ``NodeWriter``. Guarantees:
-never waits for the API server; readings keep an absolute schedule, and elephants bring them forward
-(``nodeagent.measuring.pacing``); on stop one last reading is published if it changed anything.
+never waits for the API server. Readings keep a fixed schedule, and elephants add readings
+(``nodeagent.measuring.pacing``). At the end, one last reading is published if it changed anything.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class _StoredPods:
 
 
 class Agent:
-    """One node's measuring loop. All effects come in from outside."""
+    """One node's measuring loop. Its parts with effects are given to it."""
 
     def __init__(
         self,
@@ -121,7 +121,7 @@ class Agent:
         figures.reading, figures.coverage, figures.beat_at = found.reading, self._meter.coverage.ratio, now
         if found.footprint is not None:
             figures.footprint = found.footprint
-            if self._synced.is_set():  # before, every pod's traffic would be nobody's
+            if self._synced.is_set():  # before that, all traffic would be unattributed
                 self._publish(found.footprint, now, last=last)
         return beginning
 

@@ -49,8 +49,8 @@ def node_addresses() -> frozenset[bytes]:
 def locality(pods: Iterable[LocalPod], node: frozenset[bytes]) -> Locality:
     """Addresses of running pods by owner.
 
-    Two pods may claim one address for a moment, when it is given out again before the first pod's end was
-    reported: the one that started later has it. An address of the node is never a pod's.
+    Two pods may have one address for a moment: it was reused before the first pod's end was reported. The pod that
+    started later has it. An address of the node is never a pod's.
     """
     owners: dict[bytes, str] = {}
     for pod in sorted(pods, key=lambda pod: (pod.started, pod.uid)):

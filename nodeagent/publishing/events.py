@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Annotations that were not understood, told to the people who wrote them: one Event per pod and value.
+"""Events about annotations that were not understood: one per pod and value.
 
 Enters: pods with ``problems``. Leaves: Events of events.k8s.io/v1 on those pods, from a thread of its own.
 Guarantees: each pod UID and value once per process; a bounded queue whose overflow is counted and offered again; a

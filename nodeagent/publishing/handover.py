@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whether an agent that was told to end is expected to be followed by another one on its node.
+"""Whether another agent follows this one, which is about to end.
 
-Enters: the API, asked with rights the agent has anyway. Leaves: yes, and its program may stay in the kernel for
-the successor; or no. An agent cannot see whether it is being replaced or removed for good, but an uninstall takes
-away what it may do, within moments of its DaemonSet (Helm) or before it (kustomize). So the answer is yes only
-when the API server still lets it read its Node ``SETTLED`` seconds later; no answer is no. Not noticed: a
-DaemonSet deleted alone, a node that its selector leaves out. There ``traffic-footprint-nodeagent unload`` removes
-the program.
+Enters: the order to end, a way to read this agent's own Node. Leaves: yes, so that the program in the kernel
+stays for a successor; or no. An agent does not know whether it is replaced or removed for good. But an uninstall
+removes the agent's rights, within moments of its DaemonSet (Helm) or before it (kustomize). So the answer is yes
+only when the API server still lets the agent read its Node ``SETTLED`` seconds later. No response means no. Two
+cases go unnoticed: a DaemonSet that is deleted alone, and a node that its selector now leaves out. There
+``traffic-footprint-nodeagent unload`` removes the program.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from footprint.cluster.client import ApiError
 SETTLED: Final = 3.0
 """Seconds after which rights that go with the DaemonSet are gone."""
 LIMIT: Final = 4.0
-"""Seconds after the order to end; no answer by then is no. Leaves an agent a second of the five it may take."""
+"""Seconds after the order to end; no response by then means no. One of the agent's five seconds remains."""
 _BETWEEN: Final = 0.5
 _TAKEN_AWAY: Final = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND})
 
@@ -33,8 +33,10 @@ def is_followed(
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> bool:
-    """Asks (``read_node`` raises ApiError) until ``SETTLED`` seconds have passed, or the rights are gone; the last
-    answer counts."""
+    """Read the Node (``read_node`` raises ApiError) until ``SETTLED`` seconds have passed, or the rights are gone.
+
+    The last response counts.
+    """
     end = clock() + SETTLED
     while True:
         last = clock() >= end
@@ -50,8 +52,7 @@ def is_followed(
 
 
 class Handover:
-    """``is_followed``, asked in a thread of its own from the order to end on: beside the last reading and write,
-    not after them."""
+    """Runs ``is_followed`` in a thread of its own from the order to end on, beside the last reading and write."""
 
     def __init__(self, stop: threading.Event, ask: Callable[[], bool]) -> None:
         self._stop, self._ask = stop, ask
@@ -66,7 +67,7 @@ class Handover:
         self._followed = self._ask()
 
     def followed(self) -> bool:
-        """The answer, once the order to end was given: no, when there is none within ``LIMIT`` seconds of it."""
+        """The answer, after the order to end was given; no when there is none within ``LIMIT`` seconds of it."""
         now = time.monotonic()
         self._thread.join(max(0.0, (self._until or now + LIMIT) - now))
         return self._followed

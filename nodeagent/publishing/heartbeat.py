@@ -2,8 +2,8 @@
 """The heartbeat: one Lease per node, renewed while what is published is what is measured.
 
 Enters: ``may_renew``, which says whether measuring and publishing are alive. Leaves: a Lease whose renewTime
-changes. Guarantees: never a Node write; no renewal before the first write of this process, for that would
-declare what an earlier one left behind to be fresh.
+changes. Guarantees: never a Node write. No renewal comes before this process's first write: a renewal would
+declare an earlier process's annotation to be fresh.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from footprint.staleness import stale_after
 from nodeagent.publishing.node_writer import explain, node_path, unforeseen
 
 _JITTER: Final = 0.1
-"""Part of the period by which renewals are early, drawn anew each time, so that agents spread out."""
+"""Part of the period by which renewals are early, random each time, so that agents spread out."""
 
 _log = structlog.get_logger()
 

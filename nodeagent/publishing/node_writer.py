@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The Node write: the latest footprint worth publishing, sent from a thread of its own.
 
-Enters: footprints that ``nodeagent.publishing.decide`` decided to write. Leaves: one merge-patch each. Guarantees:
-an API server that is away never delays measuring; only the latest footprint is kept and sent when the server is
-back; failures, whatever they are, are counted and retried with backoff.
+Enters: footprints that ``nodeagent.publishing.decide`` decided to write. Leaves: one merge patch each.
+Guarantees: an API server that does not respond never delays measuring. Only the latest footprint waits, and is
+sent when the server responds again. Every failure is counted, and retried with backoff.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def node_path(node: str) -> str:
 
 
 def explain(error: Exception, verb: str, resource: str) -> str:
-    """The error, and for a refusal the RBAC rule that is missing; an admission policy's says itself what to do."""
+    """The error, and for a refusal the missing RBAC rule. An admission policy's message names its own remedy."""
     if not isinstance(error, ApiError):
         return f"{type(error).__name__}: {error}"
     if "ValidatingAdmissionPolicy" in str(error):
@@ -54,7 +54,7 @@ def explain(error: Exception, verb: str, resource: str) -> str:
 
 
 def unforeseen(error: Exception) -> dict[str, Exception]:
-    """For a log line: the traceback of what is no failure of the API, so that it can be mended."""
+    """For a log line: the traceback, unless the error is one of the API."""
     return {} if isinstance(error, ApiError) else {"exc_info": error}
 
 

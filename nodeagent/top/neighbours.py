@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Who lives behind this machine's virtual interfaces, for owners that nobody has named: each is its address.
+"""Who lives behind this machine's virtual interfaces, without a file of names: owners are called by address.
 
-Enters: rtnetlink's links, neighbours and routes. Leaves: packed addresses. Guarantees: deciding is pure; only what
-cannot be on another machine is taken, for traffic between two owners does not count against the link: neighbours,
-and hosts with a route of their own, behind a veth, a tap, or a bridge that has no other ports; never behind the
-uplink. A tap that leads elsewhere (a VPN that bridges) cannot be told from a virtual machine's.
+Enters: rtnetlink's links, neighbours and routes. Leaves: packed addresses. Guarantees: deciding is pure. Traffic
+between two owners does not count against the link, so every owner must be on this machine. Owners are
+neighbours, and hosts with a route of their own, behind a veth, a tap, or a bridge without other ports; never
+behind the uplink. A tap that leads elsewhere (a bridging VPN) looks like a virtual machine's, and is taken for
+one.
 """
 
 from __future__ import annotations
@@ -88,10 +89,10 @@ class Neighbours:
         self,
         uplink: Callable[[], str | None],
         *,
-        look: Callable[[str], tuple[LocalPod, ...]] = guests,
+        find: Callable[[str], tuple[LocalPod, ...]] = guests,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._uplink, self._look, self._clock = uplink, look, clock
+        self._uplink, self._find, self._clock = uplink, find, clock
         self._due = -math.inf
         self.residents: tuple[Resident, ...] = ()
 
@@ -104,9 +105,9 @@ class Neighbours:
             uplink = self._uplink()
             if uplink is None:
                 raise PodsFileError(
-                    "--addresses needs to know the uplink, behind which nobody lives: give --uplink"
+                    "--addresses needs the uplink, to leave out who is behind it, and none is known: give --uplink"
                 )
-            before, self.residents = self.residents, tuple(Resident(pod) for pod in self._look(uplink))
+            before, self.residents = self.residents, tuple(Resident(pod) for pod in self._find(uplink))
         except (OSError, LinkError) as error:
             raise PodsFileError(f"neighbours not read: {error}") from error
         return before != self.residents

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a person must know beside the figures: warnings of the sources, and what the figures themselves say.
+"""Notes beside the figures: the sources' warnings, and what makes the figures doubtful.
 
 Enters: log events, the state of a reading. Leaves: one-line notes, each with its remedy.
 """
@@ -20,11 +20,11 @@ TRACKING_COMMAND: Final = (
     "nft 'table inet footprint-watch { "
     "chain track { type filter hook prerouting priority -150; ct state new; }; }'"
 )
-"""A rule that only looks: its presence makes the kernel track this namespace's connections, of both families."""
+"""A rule without effect on packets. Its presence makes the kernel track this namespace's connections."""
 
 
 class Warnings:
-    """Warnings logged while watching: on a terminal they would tear the table, so they are shown in it."""
+    """Warnings that are logged meanwhile. On a terminal they would break the table, so they are shown in it."""
 
     def __init__(self) -> None:
         self._warnings: dict[str, None] = {}
@@ -60,7 +60,7 @@ def formatted(event: Mapping[str, Any]) -> str:
 
 
 def hints(reading: Reading, *, interface: str | None, capacity: LinkRates, low_coverage: bool) -> tuple[str, ...]:
-    """What the figures say about themselves; pure."""
+    """What makes these figures doubtful; pure."""
     said = []
     if reading.flows == 0:
         said.append(

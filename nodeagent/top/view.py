@@ -2,7 +2,7 @@
 """One reading as it is shown: names instead of UIDs, sorted, with what a person must know beside it.
 
 Enters: a reading, the footprints made of it, the link, who lives here. Leaves: a ``View``, which the three outputs
-only spell. Guarantees: pure; the busiest owner and the fastest elephant come first.
+only format. Guarantees: pure; the busiest owner and the fastest elephant come first.
 """
 
 from __future__ import annotations

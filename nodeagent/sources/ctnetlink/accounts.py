@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What each owner has sent and received so far.
 
-In: deltas of flows with their attribution. Out: Counters per owner. Guarantees: counters only grow; an owner
-that left the node keeps its account while flows are stamped with it, and for some readings after.
+Enters: what flows added, with their attribution. Leaves: ``Counters`` per owner. Guarantees: counters only grow.
+An owner that left the node keeps its account while flows are stamped with it, and for some readings after.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Account:
 
 
 class Charge:
-    """An attribution with its accounts at hand: every flow of one kind shares one."""
+    """An attribution with its accounts. All flows of one attribution share one."""
 
     __slots__ = ("accounts", "attribution", "local", "responder")
 
@@ -57,8 +57,8 @@ class Charge:
             counters.rx_elephant_bytes += received[1]
 
     def born(self) -> None:
-        """A flow over the link began. Flows that stay on the node are no footprint: health probes of the node
-        would make every pod look busy with mice."""
+        """Count that a flow over the link began. Flows inside the node do not count: health probes would make
+        every pod look busy with mice."""
         if not self.local:
             self.accounts[0].counters.flows_born += 1
 

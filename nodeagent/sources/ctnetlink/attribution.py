@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Who owns a flow, and which way its bytes went.
 
-In: a flow's two tuples, who lives on this node, and the owners it was stamped with before. Out: an Attribution.
-Guarantees: pure; a stamped side never changes its pod again, so that a reused address teaches nobody else's
-footprint; a side without a stamp takes the pod that has its address now.
+Enters: a flow's two tuples, who lives on this node, the owners it was stamped with before. Leaves: an
+``Attribution``. Guarantees: pure. A stamped side keeps its pod, so a reused address adds nothing to another pod. A
+side without a stamp takes the pod that has its address now.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def _without_pod(tuples: FlowTuples, locality: Locality) -> Attribution:
         return Attribution((HOST,))
     if _is_node(tuples.orig_dst, locality):  # came to the node's address, answered elsewhere (node port)
         return Attribution((HOST,), responder=True)
-    # Forwarded, or a pod not known yet. Nobody's "sent" and "received" exist here: ORIGINAL counts as sent.
+    # Forwarded, or of a pod that is not known yet. By convention, ORIGINAL counts as sent.
     return Attribution((UNATTRIBUTED,))
 
 

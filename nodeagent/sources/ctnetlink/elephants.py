@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which flows are elephants: enough bytes, and a rate sustained over a window, with hysteresis on the way out.
 
-In: flows that moved, and ``now``. Out: the set of elephants. Guarantees: costs nothing for flows below
-``elephant_bytes``; a window is never shorter than ``rate_window`` (less a tolerance for jitter), however often
-one reads; packet sizes play no part.
+Enters: flows whose counters grew, and ``now``. Leaves: the set of elephants. Guarantees: flows below
+``elephant_bytes`` cost nothing. A window is never shorter than ``rate_window`` (less a tolerance for jitter),
+however often readings are taken. Packet sizes play no part.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from nodeagent.sources.base import FlowThresholds
 from nodeagent.sources.ctnetlink.flow import Standing, TrackedFlow
 
 WINDOW_TOLERANCE: Final = 0.9
-"""A window closes from this part of ``rate_window`` on, so that a poll that comes a little early still counts."""
+"""Part of ``rate_window`` after which a window may close; a reading may come a little early."""
 
 
 class ElephantWatch:

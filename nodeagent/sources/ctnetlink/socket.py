@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The two netlink sockets: one dumps the table, one hears of removed connections.
+"""The two netlink sockets: one dumps the table, the other receives removed connections.
 
 Effects only; every byte goes through ``wire.Decoder``. Guarantees: bounded work and bounded waiting per call;
 lost notifications and broken dumps are counted, never hidden (NETLINK_NO_ENOBUFS stays off on purpose).
@@ -40,8 +40,8 @@ MAX_EVENT_READS: Final = 200_000
 _RECEIVE: Final = 256 * 1024
 """More than the kernel's largest part of a dump (32 KiB): a large offer makes it fill large parts."""
 SILENCE_SECONDS: Final = 0.5
-"""How long the kernel may take for the next part of a dump, which it makes while we ask for it. The last reading
-before the exit has no more: the exit has five seconds, and the last write needs most of them."""
+"""How long the kernel may take for the next part of a dump. The last reading before the exit cannot wait longer:
+the exit has five seconds, and the last write needs most of them."""
 _TIMEOUT: Final = struct.pack("@ll", 0, int(SILENCE_SECONDS * 1e6))
 
 
@@ -71,7 +71,7 @@ class ConntrackSockets:
         """Every entry of the table, in parts; False when some may be missing after all tries.
 
         A repeated dump hands out entries again: the sink must take a sample twice without harm. A kernel that
-        falls silent is not asked again before the next reading. Raises OSError when the kernel refuses.
+        does not answer in time is not asked again before the next reading. Raises OSError when the kernel refuses.
         """
         for _ in range(MAX_DUMP_TRIES):
             try:
@@ -84,7 +84,7 @@ class ConntrackSockets:
         return False
 
     def endings(self) -> Iterator[list[Ending]]:
-        """The removals that wait, a part at a time."""
+        """The removals that the socket holds, one part at a time."""
         for _ in range(MAX_EVENT_READS):
             try:
                 size = self._events.recv_into(self._buffer)

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Every connection of the node between two readings: counters in, deltas charged to owners, elephants found.
+"""Every connection of the node from reading to reading: differences charged to owners, elephants found.
 
-In: the samples of a dump, the endings between dumps, who lives here, ``now``. Out: counters per owner,
-elephants, losses. Guarantees: pure but for its own state; a connection's bytes are charged once, whatever the
-order in which its dump entry and its ending arrive; counters that decrease are refused; a known, idle
-connection costs one dictionary look-up and three comparisons.
+Enters: the samples of a dump, the endings between dumps, who lives here, ``now``. Leaves: counters per owner,
+elephants, losses. Guarantees: no effects beyond its own state. A connection's bytes are charged once, whichever
+comes first, its dump entry or its ending. Counters that decrease are refused. A known, idle connection costs one
+dictionary look-up and three comparisons.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ DEFAULT_LIMIT: Final = 500_000
 """Connections tracked at most; about 0.5 kB each."""
 
 _ABSENT_DUMPS: Final = 2
-"""Complete dumps in a row that must lack a connection before it counts as ended without a notification: a
-dump that runs while the kernel resizes its table may miss one."""
+"""Complete dumps in a row that must lack a connection before it counts as ended without a notification. A dump may
+miss one while the kernel resizes its table."""
 
 
 class FlowTracker:
@@ -50,24 +50,26 @@ class FlowTracker:
         self._accounts = Accounts()
         self._watch = ElephantWatch(thresholds, now)
         self._replaced: dict[tuple[bytes, int], TrackedFlow] = {}
-        self._graves: set[tuple[bytes, int]] = set()
+        self._ended: set[tuple[bytes, int]] = set()
         self._generation = self._seen = 0
         self._seeding = True
         self._seed_partial = False
-        """Connections older than the epoch may be missing from the table ..."""
+        """The table may lack connections that are older than the epoch ..."""
         self._refused = self._refused_before = False
-        """... or ones that it had no room for, in this reading, or in one before it."""
+        """... or connections that it had no room for, in this reading or an earlier one."""
         self._now = self._previous = now
 
     def __len__(self) -> int:
         return len(self._flows)
 
     def seeded(self, *, complete: bool = True) -> None:
-        """What was observed and ended until now existed before the epoch: from here on, everything counts.
-        ``complete`` is False when the dump may have missed some."""
+        """Everything until now existed before the epoch; everything from now on counts.
+
+        ``complete`` is False when the dump may have missed some connections.
+        """
         self._seeding = False
         self._seed_partial = self._refused or not complete
-        self._graves.clear()
+        self._ended.clear()
 
     def begin(self, now: float) -> None:
         """A reading begins."""
@@ -84,7 +86,7 @@ class FlowTracker:
             key, ident, packets_orig, bytes_orig, packets_reply, bytes_reply = sample
             flow = get(key)
             if flow is None or flow.ident != ident:
-                self._meet(flow, sample)
+                self._enter(flow, sample)
                 continue
             if flow.generation != generation:
                 flow.generation = generation
@@ -102,29 +104,29 @@ class FlowTracker:
                 del self._flows[key]
             else:
                 flow = self._replaced.pop((key, ident), None)
-            self._graves.add((key, ident))
+            self._ended.add((key, ident))
             if flow is None:
                 flow = self._short_lived(sample)
                 if flow is None:
                     continue
             elif _grew(flow, sample):
                 self._advance(flow, *sample[2:])
-            self._bury(flow, lifetime)
+            self._end(flow, lifetime)
 
     def finish(self, *, complete: bool) -> None:
         """The reading's dump and endings are in. ``complete`` is False when the dump may have missed entries."""
         for flow in self._replaced.values():
-            self._bury(flow, None)
+            self._end(flow, None)
         self._replaced.clear()
-        self._graves.clear()
+        self._ended.clear()
         if not complete:
-            # Absence proves nothing this time: everybody counts as seen.
+            # An incomplete dump proves no absence: every flow counts as seen.
             self._generation -= 1
         elif self._seen < len(self._flows):
             oldest = self._generation - _ABSENT_DUMPS
             for key in [key for key, flow in self._flows.items() if flow.generation <= oldest]:
-                self._bury(self._flows.pop(key), None)
-        if complete and not self._refused:  # whatever exists is in the table: what is met later is new
+                self._end(self._flows.pop(key), None)
+        if complete and not self._refused:  # the table holds every connection: a later one is new
             self._seed_partial = self._refused_before = False
         self._watch.judge(self._now)
 
@@ -153,13 +155,13 @@ class FlowTracker:
         found = [e for e in map(self._elephant, self._watch.elephants.values()) if e is not None]
         return tuple(sorted(found, key=lambda e: -e.rate))
 
-    def _meet(self, known: TrackedFlow | None, sample: Sample) -> None:
+    def _enter(self, known: TrackedFlow | None, sample: Sample) -> None:
         """A connection seen for the first time, perhaps where another one used the same tuples."""
         key, ident = sample[0], sample[1]
-        if (key, ident) in self._graves:
-            return  # its notification was sent just before it left the table
+        if (key, ident) in self._ended:
+            return  # the kernel notified us just before it removed the entry
         if known is not None:
-            # Its ending may still be on the way, with the final counters.
+            # Its ending may still come, with the final counters.
             self._replaced[(key, known.ident)] = self._flows.pop(key)
         if len(self._flows) >= self._limit:
             self.lost[LossKind.FLOWS_EVICTED] += 1
@@ -171,7 +173,7 @@ class FlowTracker:
         self._flows[key] = flow
         self._seen += 1
         perhaps_old = known is None and (self._seed_partial or self._refused_before)
-        if self._seeding or perhaps_old:  # its history is not what moved since the last reading
+        if self._seeding or perhaps_old:  # its counters hold more than what it carried since the last reading
             self._rebase(flow, *sample[2:])
             return
         self._begin(flow, sample)
@@ -199,15 +201,15 @@ class FlowTracker:
             self._advance(flow, *sample[2:])
 
     def _short_lived(self, sample: Sample) -> TrackedFlow | None:
-        """A connection known only by its ending: it came and went between two dumps."""
+        """A connection that began and ended between two dumps, known by its ending alone."""
         if self._seeding:
             return None
-        if self._seed_partial:  # perhaps an old one that the table had no room for: not this epoch's bytes
+        if self._seed_partial:  # perhaps an old one without room in the table: its bytes are not this epoch's
             self.lost[LossKind.FLOWS_EVICTED] += 1
             return None
         flow = self._new_flow(sample)
         if flow is not None:
-            # Somewhere between the two readings; its middle is the best guess.
+            # It began somewhere between the two readings; the middle is the best estimate.
             flow.seen_at = (self._previous + self._now) / 2
             self._begin(flow, sample)
         return flow
@@ -215,10 +217,10 @@ class FlowTracker:
     def _advance(
         self, flow: TrackedFlow, packets_orig: int, bytes_orig: int, packets_reply: int, bytes_reply: int
     ) -> None:
-        """Charge what was added since the last look."""
+        """Charge what was added since the last sample."""
         orig, reply = bytes_orig - flow.bytes_orig, bytes_reply - flow.bytes_reply
         if orig < 0 or reply < 0 or flow.bytes_orig < 0 or flow.bytes_reply < 0:
-            # Somebody reset the counters, or they have just appeared: from here on, never backwards.
+            # A program reset the counters, or accounting was just switched on: count from here.
             self.lost[LossKind.UPDATES_FAILED] += 1
             self._rebase(flow, packets_orig, bytes_orig, packets_reply, bytes_reply)
             return
@@ -239,7 +241,7 @@ class FlowTracker:
         flow.packets_reply, flow.bytes_reply = packets_reply, bytes_reply
         self._watch.rebased(flow)
 
-    def _bury(self, flow: TrackedFlow, lifetime: float | None) -> None:
+    def _end(self, flow: TrackedFlow, lifetime: float | None) -> None:
         self._watch.forget(flow)
         if flow.conversation:
             counted = flow.bytes_orig >= 0 and flow.bytes_reply >= 0
@@ -278,7 +280,7 @@ class FlowTracker:
 
 
 def _grew(flow: TrackedFlow, sample: Sample) -> bool:
-    """Whether there is anything to charge; the kernel's last word may be older than a dump's."""
+    """Whether there is anything to charge; an ending's counters may be older than a dump's."""
     orig, reply = sample[3], sample[5]
     return orig >= flow.bytes_orig >= 0 <= flow.bytes_reply <= reply and (orig, reply) != (
         flow.bytes_orig,

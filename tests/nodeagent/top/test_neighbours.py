@@ -48,7 +48,7 @@ class Clock:
 
 def test_a_look_is_taken_now_and_then_and_tells_of_changes() -> None:
     here, clock = [LocalPod("10.0.0.1", "", "10.0.0.1", "")], Clock()
-    named = Neighbours(lambda: "eth0", look=lambda _: tuple(here), clock=clock)
+    named = Neighbours(lambda: "eth0", find=lambda _: tuple(here), clock=clock)
     assert named.changed()
     assert [resident.pod.name for resident in named.residents] == ["10.0.0.1"]
     here.clear()
@@ -60,7 +60,7 @@ def test_a_look_is_taken_now_and_then_and_tells_of_changes() -> None:
 
 def test_without_an_uplink_nobody_is_named_and_the_flag_is() -> None:
     with pytest.raises(PodsFileError, match="--uplink"):
-        Neighbours(lambda: None, look=lambda _: pytest.fail("nobody must be named")).changed()
+        Neighbours(lambda: None, find=lambda _: pytest.fail("nobody must be named")).changed()
 
 
 def test_what_cannot_be_read_leaves_those_known_before() -> None:
@@ -71,7 +71,7 @@ def test_what_cannot_be_read_leaves_those_known_before() -> None:
             raise LinkError("no such interface")
         return answers.pop()
 
-    named = Neighbours(uplink, look=lambda _: (LocalPod("a", "", "a", ""),), clock=clock)
+    named = Neighbours(uplink, find=lambda _: (LocalPod("a", "", "a", ""),), clock=clock)
     assert named.changed()
     clock.now = EVERY
     with pytest.raises(PodsFileError, match="no such interface"):
