@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from lab.docs import pages, prose, references, terms
@@ -38,19 +38,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def problems(checkout: Path) -> Iterator[str]:
     """Everything wrong with the documentation, one line each."""
     yield from pages.stale()
-    glossary = checkout / "docs" / "reference" / "glossary.md"
     for path in documents(checkout):
-        name = path.relative_to(checkout)
-        page = path.read_text()
-        unlinked = () if path == glossary else terms.problems(page)
-        for line, text in (*prose.problems(page), *unlinked, *references.problems(path, checkout)):
-            yield f"{name}:{line}: {text}"
+        yield from _named(path, checkout, prose.problems(path.read_text()))
+        if path.name != "glossary.md":
+            yield from _named(path, checkout, terms.problems(path.read_text()))
+    for path in (*documents(checkout), *_linked(checkout)):
+        yield from _named(path, checkout, references.problems(path, checkout))
     yield from references.sources_problems(checkout)
 
 
 def documents(checkout: Path) -> list[Path]:
-    """The pages whose words are checked. The chart's pages have an owner of their own; changelogs keep history."""
+    """The pages whose words are checked."""
     return [checkout / "README.md", checkout / "CONTRIBUTING.md", *sorted((checkout / "docs").rglob("*.md"))]
+
+
+def _linked(checkout: Path) -> list[Path]:
+    """Further pages whose links and paths are checked. Changelogs name what is gone."""
+    return [checkout / "SECURITY.md"]
+
+
+def _named(path: Path, checkout: Path, found: Iterable[tuple[int, str]]) -> Iterator[str]:
+    name = path.relative_to(checkout)
+    return (f"{name}:{line}: {text}" for line, text in found)
 
 
 if __name__ == "__main__":
