@@ -75,6 +75,11 @@ class Verbs:
         while self._sent:
             self._state.assume(*self._sent.pop(0))
 
+    @property
+    def node_failures(self) -> int:
+        """Verdicts on single nodes that failed; those nodes counted as unknown."""
+        return self._tables.failures
+
     def work_ahead(self) -> bool:
         """Do one slice of the work that later requests will need. True: there is more."""
         self.count_sent()

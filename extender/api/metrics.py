@@ -8,7 +8,7 @@ when scraped, never kept twice.
 from __future__ import annotations
 
 from collections import Counter as Tallies
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
@@ -105,9 +105,16 @@ class _StateCollector(Collector):
         for resource, watch in self._watches.items():
             connected.add_metric([resource], watch.connected)
         yield connected
+        age = GaugeMetricFamily(
+            _P + "watch_age_seconds", "Seconds since the API server last said anything about the collection",
+            labels=["resource"],
+        )  # fmt: skip
+        for resource, watch in self._watches.items():
+            age.add_metric([resource], watch.age)
+        yield age
         for name, text in (
             ("connects", "Watches opened"),
-            ("relists", "Lists forced by a version the server had dropped"),
+            ("relists", "Lists forced by a version that the server refused"),
             ("errors", "Failed lists and watches"),
             ("undecodable", "Objects passed over"),
         ):
@@ -136,6 +143,17 @@ class _ShadowCollector(Collector):
         for labels, count in sorted(self._shadow.collisions.items()):
             family.add_metric(list(labels), count)
         yield family
+
+
+class _NodeFailureCollector(Collector):
+    def __init__(self, counts: Callable[[], Mapping[str, int]]) -> None:
+        self._counts = counts
+
+    def collect(self) -> Iterable[Metric]:
+        yield _labelled(
+            "node_failures", "Single nodes that counted as unknown because computing about them failed", "stage",
+            self._counts(),
+        )  # fmt: skip
 
 
 class Metrics:
@@ -172,6 +190,10 @@ class Metrics:
     def show(self, shadow: Shadow) -> None:
         """Add what ``shadow`` counts."""
         self.registry.register(_ShadowCollector(shadow))
+
+    def show_node_failures(self, counts: Callable[[], Mapping[str, int]]) -> None:
+        """Add what ``counts`` returns: failures by stage, ``view`` or ``verdict``."""
+        self.registry.register(_NodeFailureCollector(counts))
 
     def answered(self) -> dict[str, int]:
         """Requests by verb and result, for a line in the log at the end, when nobody can scrape any more."""

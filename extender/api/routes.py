@@ -148,8 +148,8 @@ def _add_pages(app: FastAPI, service: Service) -> None:
 
     @app.get("/healthz", response_class=PlainTextResponse)
     async def healthz() -> Response:
-        """The process answers."""
-        return Response("ok", media_type="text/plain")
+        """The process answers. Further lines name collections of which it knows an old state only."""
+        return Response(service.health, media_type="text/plain")
 
     @app.get("/readyz", response_class=PlainTextResponse, responses={503: {"content": {"text/plain": {}}}})
     async def readyz() -> Response:

@@ -19,7 +19,7 @@ from extender.api.body import BodyReader
 from extender.api.explainer import Explainer
 from extender.api.fast_path import FastPath, Refuser
 from extender.api.metrics import Metrics, ServerFigures
-from extender.cluster.feed import Feed
+from extender.cluster.feed import Feed, outdated
 from extender.cluster.state import ClusterState
 from extender.placement.policy import Policy
 
@@ -37,6 +37,7 @@ class Service:
         for collector in collectors:
             self.metrics.registry.register(collector)
         self.verbs = Verbs(state, policy, self.metrics)
+        self.metrics.show_node_failures(lambda: {"view": state.view_failures, "verdict": self.verbs.node_failures})
         if self.verbs.shadow is not None:
             self.metrics.show(self.verbs.shadow)
         self.explainer = Explainer(state, policy, self.verbs.count_sent)
@@ -69,6 +70,13 @@ class Service:
     def leave(self) -> None:
         """Report not ready from now on: the process is about to end."""
         self._leaving = True
+
+    @property
+    def health(self) -> str:
+        """``ok``, and one line for each collection of which the extender knows an old state only."""
+        old = outdated(self.feed.by_resource)
+        lines = [f"{name}: nothing heard from the API server for {age:.0f} s" for name, age in old.items()]
+        return "\n".join(["ok", *lines])
 
     @property
     def not_ready(self) -> str | None:

@@ -8,7 +8,12 @@ Enters: nothing. Leaves: two protocols. Every feed of the extender satisfies ``F
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Protocol
+from typing import Final, Protocol
+
+from footprint.staleness import stale_after
+
+OUTDATED_SECONDS: Final = stale_after()
+"""The API server sends a bookmark every minute, and a node whose Lease is older than this is unknown anyway."""
 
 
 class WatchCounters(Protocol):
@@ -24,6 +29,16 @@ class WatchCounters(Protocol):
     def errors(self) -> int: ...
     @property
     def undecodable(self) -> int: ...
+    @property
+    def age(self) -> float:
+        """Seconds since the API server last said anything about the collection."""
+        ...
+
+
+def outdated(watches: Mapping[str, WatchCounters]) -> dict[str, float]:
+    """Watched collections that nothing was heard of for ``OUTDATED_SECONDS``, with that time in seconds."""
+    ages = {resource: watch.age for resource, watch in watches.items()}
+    return {resource: age for resource, age in ages.items() if age > OUTDATED_SECONDS}
 
 
 class Feed(Protocol):

@@ -4,7 +4,8 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from typing import Any
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 import httpx
 import pytest
@@ -14,10 +15,13 @@ from structlog.testing import capture_logs
 from extender.api.protocol import MAX_BODY
 from extender.api.routes import create_app
 from extender.api.service import Service
+from extender.cluster.feed import OUTDATED_SECONDS
 from extender.cluster.node_entry import LeaseInfo, NodeInfo
 from extender.cluster.state import ClusterState
+from extender.model.cost import LinkLoad
 from extender.placement.tables import Tables
 from footprint.declared import PlacementMode
+from footprint.keys import POD_CLASS
 from tests.extender.builders import M, annotation, elephant, mouse, node_json, patient, pod_info, pod_json
 from tests.extender.client import Client
 
@@ -225,6 +229,40 @@ def test_ready_only_after_the_first_sync(client: Client, feed: Feed) -> None:
     assert client.get("/healthz").status_code == 200
     feed.waiting_for = []
     assert client.get("/readyz").status_code == 200
+
+
+class Watch(NamedTuple):
+    """What metrics read of one watch."""
+
+    age: float
+    connects: int = 1
+    connected: bool = True
+    relists: int = 0
+    errors: int = 0
+    undecodable: int = 0
+
+
+def test_an_old_picture_of_the_cluster_is_named_by_health_and_metrics(state: ClusterState, feed: Feed) -> None:
+    feed.by_resource = {"nodes": Watch(OUTDATED_SECONDS + 132.0), "pods": Watch(59.0)}
+    client = Client(create_app(Service(state, feed, patient())))
+    health = client.get("/healthz")
+    assert (health.status_code, health.text) == (200, "ok\nnodes: nothing heard from the API server for 312 s")
+    metrics = client.get("/metrics").text
+    assert 'traffic_footprint_extender_watch_age_seconds{resource="nodes"} 312.0' in metrics
+    assert 'traffic_footprint_extender_watch_age_seconds{resource="pods"} 59.0' in metrics
+
+
+def test_nodes_that_could_not_be_computed_are_counted_by_stage(state: ClusterState, feed: Feed) -> None:
+    service = Service(state, feed, patient())
+    views = dict(state.snapshot.nodes)
+    views["free"] = replace(views["free"], link=LinkLoad(5e-324, 0.0, tx=1.0))  # past the codec, which refuses it
+    state.snapshot = replace(state.snapshot, nodes=views, version=state.snapshot.version + 1)
+    client = Client(create_app(service))
+    answer = client.post("/filter", json=ask(["free", "busy"], annotations={POD_CLASS: "elephant"})).json()
+    assert "free" in answer["NodeNames"]
+    metrics = client.get("/metrics").text
+    assert 'traffic_footprint_extender_node_failures_total{stage="verdict"} 1.0' in metrics
+    assert 'traffic_footprint_extender_node_failures_total{stage="view"} 0.0' in metrics
 
 
 def test_before_anything_is_known_every_node_passes_and_scores_alike(feed: Feed) -> None:
