@@ -47,7 +47,7 @@ helper void set_v4(struct address *address, u32 word)
 	address->word[3] = word;
 }
 
-/* The whole of 127.0.0.0/8 is the node's, without being listed among its addresses. */
+/* All of 127.0.0.0/8 is the node's, though it is not listed among its addresses. */
 helper int is_v4_loopback(const struct address *address)
 {
 	return !address->word[0] && !address->word[1] && address->word[2] == V4_MAPPED &&
@@ -64,8 +64,8 @@ helper u32 pod_in(u32 end)
 	return end == HOST ? 0 : end;
 }
 
-/* Give the flow its owners. A stamp, once set, stays: a reused address teaches nobody else's footprint.
- * Other CPUs may be charging by what is there: only what changes is written, each word once.
+/* Give the flow its owners. A stamp, once set, stays, so that a reused address adds nothing to another pod. Other
+ * CPUs may charge by these words meanwhile: only what changes is written, each word once.
  */
 helper void attribute(struct flow *flow, const struct ends *ends)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /* Adding to the counters of one owner. Pure: the caller finds them.
  *
- * Each CPU has its own, but the hooks share them, and on one CPU one hook may interrupt another: so every addition
+ * Each CPU has its own counters, which the hooks share. On one CPU one hook may interrupt another, so every addition
  * is one instruction.
  */
 #ifndef TRAFFIC_FOOTPRINT_COUNTING_H

@@ -2,9 +2,9 @@
 /* When a flow is an elephant: enough bytes, and a rate sustained over a window, with hysteresis on the way out.
  * Volume and rate only; packet sizes play no part. Pure.
  *
- * Each packet calls open_window() before its bytes are added and judge() after. Time is jiffies, 32 bits, which
- * may wrap. A flow is an elephant as soon as its window has carried what the rate demands of a whole window:
- * whatever follows, that window's average will do. So detection need not wait for the window's end.
+ * Each packet calls open_window() before its bytes are added and judge() after. Time is jiffies, 32 bits, which may
+ * wrap. A flow becomes an elephant as soon as its window has carried what the rate demands of a whole window. The
+ * window's average suffices then, whatever follows, so detection does not wait for the window's end.
  */
 #ifndef TRAFFIC_FOOTPRINT_ELEPHANT_H
 #define TRAFFIC_FOOTPRINT_ELEPHANT_H
@@ -41,12 +41,12 @@ helper int reaches(u64 carried, u32 elapsed, u64 per_window, u32 window)
 	return carried * window >= per_window * elapsed;
 }
 
-/* Close the flow's window if it is over, and open the next. An elephant that has been slow for long enough
- * ceases here; one that sends nothing at all is noticed by user space.
+/* Close the flow's window if it is over, and open the next. An elephant that has been slow for long enough ceases
+ * here. User space notices an elephant that sends nothing at all.
  *
- * Two CPUs may find the same window over. What the window carried is read before it is known that nobody has
- * closed it meanwhile, and who closes it says so before anything else: so both judge the same figures, and write
- * the same. The turn may be returned to both: telling it once is up to the caller.
+ * Two CPUs may find the same window over. Each reads what the window carried before it checks that the window is
+ * still open, and the CPU that closes it writes that first. So both judge the same figures and write the same. Both
+ * may return the turn: the caller reports it once.
  */
 helper enum turn open_window(struct flow *flow, u32 now, const struct config *config)
 {
@@ -73,7 +73,7 @@ helper enum turn open_window(struct flow *flow, u32 now, const struct config *co
 	in_this_order();
 	SHARED(flow->base[ORIGINAL]) = original;
 	SHARED(flow->base[REPLY]) = reply;
-	/* A window that was followed by silence is longer than it should be, and says nothing of the next. */
+	/* Silence made this window longer than it should be; it says nothing about the next one. */
 	if (elapsed < 2 * config->window && reaches(carried, elapsed, config->window_bytes, config->window))
 		pace = PACE_FAST;
 	if (!flow->elephant || reaches(carried, elapsed, config->exit_bytes, config->window)) {
@@ -86,12 +86,12 @@ helper enum turn open_window(struct flow *flow, u32 now, const struct config *co
 		return TURN_NONE;
 	}
 	SHARED(flow->pace) = 0;
-	in_this_order(); /* last: with what it carried until now it cannot become one again */
+	in_this_order(); /* last, so that the bytes until now cannot make it one again */
 	SHARED(flow->elephant) = 0;
 	return TURN_CEASED;
 }
 
-/* Two CPUs may both see it become one: telling it once is up to the caller. */
+/* Two CPUs may both see it become one: the caller reports it once. */
 helper enum turn judge(struct flow *flow, const struct config *config)
 {
 	if (flow->elephant)

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* A flow's life: met at its first packet, settled once its tuples are final, counted per packet, buried.
+/* A flow's life: entered at its first packet, settled once its tuples are final, counted per packet, removed.
  *
- * The key is the address of the kernel's entry. An address is reused only after nf_conntrack_free(), where the
- * flow is buried; where that call was missed, the flow is stale, which the next connection's birth, or its first
- * packet, shows: settled already, and not yet in the table.
+ * The key is the address of the kernel's entry. The kernel reuses an address only after nf_conntrack_free(), where
+ * the flow is removed. Where that call was missed, the flow is stale. The next connection's birth or first packet
+ * shows it: the flow is settled already, but its connection is not yet in the kernel's table.
  */
 #ifndef TRAFFIC_FOOTPRINT_FLOWS_H
 #define TRAFFIC_FOOTPRINT_FLOWS_H
@@ -21,8 +21,8 @@ helper void signal(const struct event *event)
 		count_stat(STAT_LOST_EVENT);
 }
 
-/* Enter an elephant that has begun. 0: another CPU, which saw the same, has done so. What stands there from before
- * the flow was met is of a flow whose end nobody saw.
+/* Enter an elephant that has begun. 0: another CPU has entered it. An older entry than the flow itself belongs to a
+ * flow whose end was missed, and is replaced.
  */
 helper int enter(const struct event *event, const struct flow *flow)
 {
@@ -120,7 +120,7 @@ helper int look_up_owners(struct flow *flow, const struct entry *entry, const st
 	return 0;
 }
 
-/* The tuples are final: give the flow its owners, and them what it carried until now. */
+/* The tuples are final: give the flow its owners, and charge them what it carried until now. */
 helper int settle(struct flow *flow, const struct entry *entry, const struct config *config)
 {
 	if (look_up_owners(flow, entry, config))
@@ -128,7 +128,7 @@ helper int settle(struct flow *flow, const struct entry *entry, const struct con
 	flow->flags |= FLOW_SETTLED;
 	charge_birth(flow);
 	if (flow->flags & FLOW_OLD)
-		return 0; /* what it carried before belongs to no epoch */
+		return 0; /* it carried this before the epoch began */
 	if (flow->packets[ORIGINAL])
 		charge(flow, ORIGINAL, flow->packets[ORIGINAL], flow->bytes[ORIGINAL]);
 	if (flow->packets[REPLY])
@@ -142,8 +142,8 @@ enum history {
 	HISTORY_FORGOTTEN, /* there should be a seed, or the flow itself */
 };
 
-/* The connection existed before it was first seen: give `flow` what it carried, if user space knew it. `name` is
- * that of its seed.
+/* The connection existed before this program first saw it: give `flow` what it carried, if there is a seed. `name`
+ * is the seed's key.
  */
 helper enum history recall(struct flow *flow, struct seed_key *name, const struct entry *entry)
 {
@@ -172,7 +172,7 @@ helper enum history recall(struct flow *flow, struct seed_key *name, const struc
 	return HISTORY_KNOWN;
 }
 
-/* An entry that is not in `flows`, and is new unless `existed`. 0 when the table takes it not. */
+/* Enter a connection that is not in `flows`; it is new unless `existed`. 0 when the map has no room. */
 helper struct flow *meet(const struct entry *entry, const struct config *config, int existed)
 {
 	u64 key = (u64)entry->ct;
@@ -186,14 +186,14 @@ helper struct flow *meet(const struct entry *entry, const struct config *config,
 	if (existed)
 		history = recall(&flow, &name, entry);
 	if (map_update(MAP(MAP_FLOWS), &key, &flow, BPF_NOEXIST)) {
-		/* Another CPU has met it in this moment, and what it found out is as good. */
+		/* Another CPU entered it meanwhile, with the same values. */
 		met = map_lookup(MAP(MAP_FLOWS), &key);
 		if (!met)
 			count_stat(STAT_LOST_FLOW_REFUSED);
 		return met;
 	}
 	count_stat(STAT_FLOWS_MET);
-	/* After the entry: who looks for the seed in vain finds the flow. */
+	/* After the entry, so that a CPU that no longer finds the seed finds the flow. */
 	if (history == HISTORY_KNOWN)
 		map_delete(MAP(MAP_SEEDS), &name);
 	else if (history == HISTORY_FORGOTTEN && config->seeded)
@@ -201,7 +201,7 @@ helper struct flow *meet(const struct entry *entry, const struct config *config,
 	return map_lookup(MAP(MAP_FLOWS), &key);
 }
 
-/* The flow's connection has ended, and this one has its address: nothing of it may be inherited. */
+/* The flow's connection has ended, and another one has its address: it must inherit nothing. */
 helper void drop_stale(const struct flow *flow, u64 key)
 {
 	if (flow->elephant)
@@ -267,7 +267,7 @@ helper void settle_born(const struct entry *entry)
 	}
 	if (!flow) {
 		count_stat(STAT_BIRTHS_UNHEARD);
-		flow = meet(entry, config, 0); /* put there by a program, before any packet */
+		flow = meet(entry, config, 0); /* a program created it, without any packet */
 		if (!flow)
 			return;
 	}
@@ -287,12 +287,12 @@ helper void charge_end(const struct flow *flow, const struct config *config)
 	if (!counters)
 		return;
 	if (flow->flags & FLOW_UNSIZED) {
-		add(&counters->flows_ended, 1); /* and nobody knows whether it was a mouse */
+		add(&counters->flows_ended, 1); /* whether it was a mouse is not known */
 		return;
 	}
 	if (counters->tag != flow->charge[0])
 		slot = UNATTRIBUTED;
-	/* Before the counters: who reads them first finds no end that the histograms lack. */
+	/* Before the counters, so that no reader finds an end that the histograms lack. */
 	histograms = map_lookup(MAP(MAP_HISTOGRAMS), &slot);
 	if (histograms)
 		count_end(histograms, size, bpf_ktime_get_ns() - flow->born_ns);
@@ -301,7 +301,7 @@ helper void charge_end(const struct flow *flow, const struct config *config)
 		add(&counters->mice_ended, 1);
 }
 
-/* An entry that ends without having been in `flows`: idle since before we came, or evicted. */
+/* A connection ends that is not in `flows`: it was idle since before the program was attached, or was evicted. */
 helper void bury_unmet(const struct entry *entry, const struct config *config)
 {
 	struct flow flow = {};

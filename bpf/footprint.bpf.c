@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* The hooks: what the kernel calls, taken apart into helpers' arguments, and nothing else.
+/* The hooks: each takes the arguments of the kernel's call and passes them to the helpers.
  *
  * Which function carries each hook, and at which position its arguments are, is decided from the running
  * kernel's BTF (nodeagent/sources/ebpf/compiling/hooks.py) and arrives by -D:
@@ -38,7 +38,7 @@ int footprint_birth(void *context)
 	u64 carried = READ_FIELD(u64, (const void *)ARGUMENT(context, 0), SKB_CONNTRACK);
 	struct entry entry = entry_at((const void *)(carried & ~SKB_CONNTRACK_MASK));
 
-	/* An answer confirms nothing (one that refuses the first packet, say), nor does the second of two copies. */
+	/* Neither a reply confirms an entry (one that refuses the first packet, say) nor the second of two copies. */
 	if ((carried & SKB_CONNTRACK_MASK) >= CTINFO_IS_REPLY || entry.status & STATUS_CONFIRMED)
 		return 0;
 #else

@@ -5,9 +5,9 @@
 
 #include "state.h"
 
-/* `step` when `value` needs more than `step` bits, else 0; for values below 2^63. Without a branch: the verifier
- * follows each one both ways, and two histograms of six branches were more than a million instructions to it. The
- * barrier keeps the compiler from making a branch of it.
+/* `step` when `value` needs more than `step` bits, else 0; for values below 2^63. It has no branch: the verifier
+ * follows both ways of each, and two histograms of six branches exceeded its million instructions. The barrier keeps
+ * the compiler from making a branch of it.
  */
 helper u64 step_of(u64 value, u64 step)
 {
@@ -17,7 +17,7 @@ helper u64 step_of(u64 value, u64 step)
 	return (excess >> 63) * step;
 }
 
-/* Number of bits in the shortest binary spelling of `value`, which is below 2^63. */
+/* Number of significant bits of `value`, which is below 2^63. */
 helper u64 bit_length(u64 value)
 {
 	u64 length = 0;
@@ -50,7 +50,7 @@ helper u64 bucket_of(u64 value)
 	if (value >> (BUCKETS - 1))
 		return BUCKETS - 1;
 	length = bit_length(value);
-	/* The verifier knows only what was compared last, of the very copy that becomes an index. */
+	/* The verifier remembers the last comparison only, and only of the copy that becomes the index. */
 	__asm__ volatile("" : "+r"(length));
 	return length < BUCKETS ? length : BUCKETS - 1;
 }

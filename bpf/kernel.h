@@ -6,9 +6,9 @@
  *   TUPLE_DESTINATION TUPLE_DESTINATION_PORT TUPLE_PROTOCOL   in struct nf_conntrack_tuple
  *   SKB_LENGTH SKB_CONNTRACK                           in struct sk_buff
  *   ARGUMENT_0 ... ARGUMENT_4                          in the hook's context
- * DIRECT_READS: the verifier knows the types of the hook's arguments (fentry), so that loads need no helper. That
- * holds for arguments alone, and only within the struct that the prototype names: an address found otherwise, or a
- * struct nf_conntrack (the first member of nf_conn), is read by the helper.
+ * DIRECT_READS: the verifier knows the types of the hook's arguments (fentry), so loads from them need no helper.
+ * That holds for arguments only, and only within the struct that the prototype names. The helper reads any other
+ * address, and a struct nf_conntrack (the first member of nf_conn).
  */
 #ifndef TRAFFIC_FOOTPRINT_KERNEL_H
 #define TRAFFIC_FOOTPRINT_KERNEL_H

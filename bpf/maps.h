@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* The maps, by number: whoever loads the program creates them and puts their descriptors where the numbers are
+/* The maps, by number. The loader creates them and replaces the numbers by descriptors
  * (nodeagent/sources/ebpf/kernel/maps.py lists the same numbers). So the compiler needs no privileges.
  */
 #ifndef TRAFFIC_FOOTPRINT_MAPS_H

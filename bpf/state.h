@@ -16,8 +16,8 @@ struct address {
 };
 
 /* An owner is named by a tag: its slot in `counters` and `histograms` in the low bits, and above them the number
- * of owners that had the slot before. A flow keeps the tag of a pod that has left; once the slot serves another
- * pod, the tags differ, and nobody inherits bytes.
+ * of owners that had the slot before. A flow keeps the tag of a pod that has left. Once another pod has the slot,
+ * the tags differ, and it inherits no bytes.
  */
 #define SLOT_BITS 12
 #define SLOT_MASK ((1u << SLOT_BITS) - 1)
@@ -115,8 +115,8 @@ struct seed {
 #define EVENT_BECAME 1
 #define EVENT_CEASED 2
 
-/* `events`: an elephant begins or ends. `elephants`: key in `flows` -> the event with which it began, for as long
- * as it is one: so that nothing is missed when `events` was full, or nobody was there to read it.
+/* `events`: an elephant begins or ends. `elephants`: key in `flows` -> the event of its beginning, while it is one.
+ * So user space misses no elephant when `events` was full, or was not read.
  */
 struct event {
 	u64 flow; /* key in `flows` */
@@ -131,9 +131,7 @@ struct event {
 	u8 reserved[2];
 };
 
-/* `owners`: slot -> who has it. Written and read by user space only: a successor learns from it whose counters
- * these are.
- */
+/* `owners`: slot -> its owner. Only user space writes and reads it: a successor learns whose counters these are. */
 struct owner {
 	u32 tag;
 	u32 present; /* lives here now */
