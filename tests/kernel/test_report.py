@@ -47,3 +47,9 @@ def test_every_line_of_a_guest_bears_its_name_however_it_comes_apart(capsys: pyt
     output.end()
     output.end()
     assert capsys.readouterr().out == "[6.1] one\n[6.1] two\n[6.1] \ufffd\n[6.1] rest\n"
+
+
+def test_a_guests_session_is_not_configured_on_this_machine(request: pytest.FixtureRequest) -> None:
+    folder = Path(__file__).parent / "guest"
+    loaded = [str(getattr(plugin, "__file__", "")) for plugin in request.config.pluginmanager.get_plugins()]
+    assert [path for path in loaded if path.startswith(str(folder))] == []
