@@ -2,13 +2,14 @@
 {{/*
 The certificates of certificates.mode selfSigned, made once per rendering and kept in .Values._certificates.
 
-What the cluster has is kept while it is valid for more than renewBeforeDays, was made for the same names, and by the
-present CA. So an upgrade changes nothing unless something is due. Without a cluster (helm template) all are new.
+An upgrade keeps a certificate that the cluster has if three things hold: it is valid for more than renewBeforeDays, it was
+made for the same names, and the present CA signed it. So an upgrade changes nothing unless something is due. Without a
+cluster (helm template) all are new.
 
-A CA is replaced in two upgrades, for neither side learns of it in the moment that the other does: kubelets bring files up
-to date within minutes, kube-scheduler reads its CA when it starts. The first upgrade makes the next CA and lets both
-sides trust it; the second issues from it. The first is due twice renewBeforeDays before the end, so that both come in
-time where upgrades are at most renewBeforeDays apart.
+Two upgrades replace a CA, because the two sides do not learn of it at the same moment: kubelets bring files up to date within
+minutes, and kube-scheduler reads its CA when it starts. The first upgrade makes the next CA and lets both sides trust it.
+The second issues from it. The first is due twice renewBeforeDays before the end. So both come in time where upgrades are at
+most renewBeforeDays apart.
 */}}
 
 {{/* Seconds from now until a moment; negative when it is over. */}}
@@ -16,7 +17,7 @@ time where upgrades are at most renewBeforeDays apart.
 {{- sub (toDate "2006-01-02T15:04:05Z" . | unixEpoch | int64) (now | unixEpoch | int64) -}}
 {{- end }}
 
-{{/* Whether a Secret exists and is valid for long enough. (dict "secret" SECRET "days" N) gives "yes" or nothing. */}}
+{{/* "yes" if a Secret exists and is valid for so many days more, else nothing. (dict "secret" SECRET "days" N) */}}
 {{- define "traffic-footprint.keeps" -}}
 {{- $until := dig "metadata" "annotations" "traffic-footprint.io/valid-until" "" .secret -}}
 {{- if and $until (get (default (dict) (get .secret "data")) "tls.key") -}}
@@ -51,7 +52,7 @@ sides learn to trust it; previous, the certificate of the one before. (dict "own
 {{- $_ := set $ca "next" (dict "crt" $new.Cert "key" $new.Key "until" (include "traffic-footprint.inDays" .own.caDays) "since" (include "traffic-footprint.inDays" 0)) -}}
 {{- end -}}
 {{- else -}}
-{{- /* None yet, or one that has ended: nothing that it signed is worth a second upgrade. */ -}}
+{{- /* There is no CA, or it has ended. Nobody can trust what it signed: one step replaces it. */ -}}
 {{- $new := genCAWithKey .name (int .own.caDays) (genPrivateKey "ecdsa") -}}
 {{- $ca = dict "crt" $new.Cert "key" $new.Key "until" (include "traffic-footprint.inDays" .own.caDays) "previous" "" -}}
 {{- end -}}

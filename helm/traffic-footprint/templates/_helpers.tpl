@@ -4,7 +4,7 @@
 {{- default .Chart.Name .Values.nameOverride | trunc 40 | trimSuffix "-" -}}
 {{- end }}
 
-{{/* Prefix of all names; short enough for every suffix below. */}}
+{{/* Prefix of all names. It is short enough for every suffix. */}}
 {{- define "traffic-footprint.fullname" -}}
 {{- if .Values.fullnameOverride -}}
 {{- .Values.fullnameOverride | trunc 40 | trimSuffix "-" -}}
@@ -38,7 +38,7 @@ templates/validate.yaml refuses labels that would change the selectors.
 {{- merge (dict) $selector (default (dict) .more) (default (dict) .root.Values.commonLabels) $own | toYaml -}}
 {{- end }}
 
-{{/* Labels by which pods are found; they never change within a release. */}}
+{{/* Labels by which selectors find pods. They never change within a release. */}}
 {{- define "traffic-footprint.selector" -}}
 app.kubernetes.io/name: {{ include "traffic-footprint.name" .root }}
 app.kubernetes.io/instance: {{ .root.Release.Name }}
@@ -70,7 +70,7 @@ What vendors append (-gke.100, -eks-113cf36, +k3s1) is not.
 {{- regexFind "^v[0-9]+\\.[0-9]+\\.[0-9]+(-(alpha|beta|rc)\\.[0-9]+)?" .Capabilities.KubeVersion.Version | required "the cluster's version is not known; set scheduler.image.tag, such as v1.37.2" -}}
 {{- end }}
 
-{{/* Settings as flags: writeInterval: 10 becomes --write-interval=10; null and "" are left out, and switches go below. */}}
+{{/* Settings as flags: writeInterval: 10 becomes --write-interval=10. It leaves out null, "" and switches (see below). */}}
 {{- define "traffic-footprint.flags" -}}
 {{- range $name, $value := . }}
 {{- if not (or (kindIs "invalid" $value) (kindIs "bool" $value) (eq (toString $value) "")) }}
@@ -79,7 +79,7 @@ What vendors append (-gke.100, -eks-113cf36, +k3s1) is not.
 {{- end }}
 {{- end }}
 
-{{/* Switches as variables, since some of them take no value as a flag: shadow: true becomes TRAFFIC_FOOTPRINT_SHADOW. */}}
+{{/* Switches as variables, because some take no value as a flag: shadow: true becomes TRAFFIC_FOOTPRINT_SHADOW. */}}
 {{- define "traffic-footprint.switches" -}}
 {{- range $name, $value := . }}
 {{- if kindIs "bool" $value }}
@@ -105,16 +105,16 @@ https://{{ include "traffic-footprint.extenderHost" . }}:{{ .Values.extender.set
   prioritizeVerb: prioritize
   # 0-10 from the extender count as score x weight x 10 beside the plugins' 0-100 with their weights.
   weight: {{ .root.Values.scheduler.weight }}
-  # Names instead of whole Node objects. Must stay true: kube-scheduler 1.33 and newer mishandles the other form.
+  # Names instead of whole Node objects. Keep it true: kube-scheduler 1.33 and newer mishandles the other form.
   nodeCacheCapable: true
-  # Without an answer in time pods are scheduled as if the extender were not there.
+  # Fails open: without a response in time, pods are scheduled as if the extender were not there.
   ignorable: true
   httpTimeout: {{ .root.Values.scheduler.httpTimeout }}
   enableHTTPS: true
   tlsConfig:
     certFile: {{ .tls }}/tls.crt
     keyFile: {{ .tls }}/tls.key
-    # Without it kube-scheduler would not verify whom it talks to.
+    # Without it kube-scheduler would accept any certificate.
     caFile: {{ .tls }}/ca.crt
     # The name in the extender's certificate, by whatever address it is reached.
     serverName: {{ include "traffic-footprint.extenderHost" .root }}
