@@ -93,7 +93,7 @@ def run(settings: AgentSettings) -> int:
     heart.start(writer.published, stop)
     _wait_for_pods(pods.synced, stop)
     gc.collect()
-    gc.freeze()  # what is loaded by now stays: 60,000 objects that no later collection need look through
+    gc.freeze()  # 60,000 objects that stay: no later collection looks through them
     handover = _expect_handover(source, settings, api, stop)
     try:
         agent.run(stop)
@@ -155,8 +155,10 @@ def _serve(settings: AgentSettings, registry: Any, figures: LoopState) -> Metric
 
 
 def _check_node(api: ApiClient, node: str) -> tuple[PodFootprint, ...]:
-    """Ended pods that an earlier agent published. Ends the program when the Node does not exist; an API server
-    that is away only delays publishing."""
+    """Ended pods that an earlier agent published.
+
+    Ends the program when the Node does not exist. An API server that does not respond only delays publishing.
+    """
     try:
         annotations = read_node(api, node)["metadata"].get("annotations") or {}
         return decode(annotations[NODE_FOOTPRINT]).ended if NODE_FOOTPRINT in annotations else ()
@@ -165,7 +167,7 @@ def _check_node(api: ApiClient, node: str) -> tuple[PodFootprint, ...]:
     except ApiError as error:
         _log.warning("Node not read, measuring starts without it", node=node, error=str(error))
     except FootprintError as error:
-        _log.warning("what an earlier agent published is not readable, replacing it", error=str(error))
+        _log.warning("an earlier agent's annotation cannot be read, replacing it", error=str(error))
     return ()
 
 
@@ -181,7 +183,7 @@ def _open_source(settings: AgentSettings) -> FlowSource:
 def _expect_handover(
     source: FlowSource, settings: AgentSettings, api: ApiClient, stop: threading.Event
 ) -> Handover | None:
-    """Who says whether another agent will take over; None where there is nothing to take over."""
+    """What finds out whether another agent follows; None where there is nothing to take over."""
     if not (source.pinned and settings.keep_program and not settings.kubeconfig):
         return None
     read_node = partial(request, api, "GET", node_path(settings.node_name), timeout=LAST_TIMEOUT)
@@ -206,7 +208,7 @@ def _policy(settings: AgentSettings) -> WritePolicy:
 
 
 def _wait_for_pods(synced: threading.Event, stop: threading.Event) -> None:
-    """A moment for the first list, so that the first readings know the pods; then on without."""
+    """Wait a moment for the first list of pods, so that the first readings know them."""
     waited = 0.0
     while not synced.wait(0.1) and not stop.is_set() and waited < _FIRST_SYNC:
         waited += 0.1

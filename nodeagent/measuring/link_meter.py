@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The uplink's own counters → its rate: what the link carries, whether conntrack saw it or not."""
+"""The uplink's own counters → its rate: all that the link carries, whether conntrack sees it or not."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from nodeagent.node.link import LinkCounters
 
 
 class LinkMeter:
-    """Smoothed like the owners' rates, so that both can be held against each other. Pure but for its state."""
+    """Smoothed like the owners' rates, so that both can be compared. No effects beyond its own state."""
 
     def __init__(self) -> None:
         self._previous: tuple[str, LinkCounters, float] | None = None

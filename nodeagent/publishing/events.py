@@ -2,8 +2,8 @@
 """Events about annotations that were not understood: one per pod and value.
 
 Enters: pods with ``problems``. Leaves: Events of events.k8s.io/v1 on those pods, from a thread of its own.
-Guarantees: each pod UID and value once per process; a bounded queue whose overflow is counted and offered again; a
-pace, so that an annotation changed a hundred times a second does not become a hundred Events a second.
+Guarantees: each pod UID and value once per process. The queue is bounded; what does not fit is counted and
+offered again. A budget limits the Events of an annotation that changes a hundred times a second.
 """
 
 from __future__ import annotations

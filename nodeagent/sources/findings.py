@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One capability of a machine in three values: yes; no, because; could not tell."""
+"""A capability of a machine in three values: yes; no, with the reason; could not tell."""
 
 from __future__ import annotations
 
@@ -24,4 +24,4 @@ class Finding:
     remedy: str = ""
     """What to run or set; empty when the answer is yes."""
     required: bool = True
-    """Without it nothing is measured; otherwise something is less exact or less useful."""
+    """Without a required capability nothing is measured. Without another one, figures are less exact or fewer."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One connection as it is tracked: what was last read of it, and what became of it since."""
+"""One tracked connection: its counters as last read, its owner and its state as an elephant."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Standing:
 
 
 class TrackedFlow:
-    """Mutable and slotted: there are hundreds of thousands, and one field is compared per flow and reading."""
+    """Mutable and slotted, because a node may have hundreds of thousands."""
 
     __slots__ = (
         "base_orig", "base_reply", "bytes_orig", "bytes_reply", "charge", "conversation", "generation", "ident",

@@ -12,7 +12,7 @@ from typing import Final
 _CAP_NET_ADMIN: Final = 12
 PROC: Final = Path("/proc")
 NODE_SYSCTLS: Final = Path("/run/traffic-footprint/sysctl")
-"""Where a DaemonSet mounts of the node's /proc/sys/net what is written: a container's own cannot be."""
+"""Where a DaemonSet mounts the node's switches that the agent sets: a container's own /proc/sys is read-only."""
 
 
 def has_net_admin(proc: Path = PROC) -> bool | None:

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The flow source on conntrack accounting: works wherever the kernel tracks connections, with no program in it.
+"""The flow source on conntrack accounting: works wherever the kernel tracks connections, without an eBPF
+program.
 
-In: a network namespace (the thread's own), locality, thresholds. Out: readings. Each reading drains the
-removals, dumps the table, and drains once more, so that a connection seen in neither was truly lost.
+Enters: the thread's network namespace, locality, thresholds. Leaves: readings. Each reading takes the removals,
+dumps the table, and takes the removals again. So a connection that appears in neither was lost.
 """
 
 from __future__ import annotations
@@ -103,7 +104,7 @@ class CtnetlinkSource:
         )
 
     def wait(self, timeout: float) -> bool:
-        """Conntrack tells of no bytes, so of no elephants: sleep."""
+        """Sleep: conntrack's events carry no byte counts, so none tells of an elephant."""
         time.sleep(timeout)
         return False
 
@@ -128,7 +129,7 @@ class CtnetlinkSource:
 
 
 def _require_kernel() -> None:
-    """What must hold before a socket is worth opening; switches accounting on."""
+    """Check what a socket needs, and switch accounting on. Raises SourceUnavailable."""
     if has_net_admin() is False:
         raise SourceUnavailable(
             "ctnetlink: CAP_NET_ADMIN is missing; connection tracking cannot be read; "

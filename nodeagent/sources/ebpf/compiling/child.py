@@ -28,7 +28,7 @@ _OLDEST_BCC: Final = (0, 26)
 """The oldest version that the program has been compiled with."""
 _CONNTRACK: Final = "nf_conntrack"
 _LOADABLE: Final = Path("/sys/module", _CONNTRACK, "initstate")
-"""There while conntrack is a loaded module; not when it is built into the kernel."""
+"""Exists while conntrack is a loaded module; not when it is built into the kernel."""
 
 
 def main() -> int:
@@ -78,8 +78,8 @@ def _compile(source: Path, functions: dict[str, str], chosen: Plan, extra: dict[
 
 
 def failure(bcc: Any, error: Exception) -> EbpfProblem:
-    """Why the module ``bcc`` did not compile. One that is older than any known to serve, or lacks what is called,
-    is too old; an older one that compiles is not asked for its age."""
+    """Why the module ``bcc`` did not compile. It is too old when its version is below the oldest that is known to
+    work, or when it lacks a function that is called. An older version that compiles is used."""
     version = str(getattr(bcc, "__version__", "unknown"))
     binding = getattr(bcc, "BPF", None)
     numbers = re.match(r"v?(\d+)\.(\d+)", version)

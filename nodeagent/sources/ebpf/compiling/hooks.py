@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which kernel functions carry the hooks, and the offsets the program is compiled with.
 
-In: BTF of the running kernel and of conntrack. Out: a Plan. Guarantees: pure; decided by prototypes, never by
-versions: stable updates change them. A function whose arguments are not known is not hooked.
+Enters: BTF of the running kernel and of conntrack. Leaves: a ``Plan``. Guarantees: pure. Prototypes decide, never
+version numbers: stable updates change prototypes. A function with unknown arguments is not hooked.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from nodeagent.sources.ebpf.problems import Cause, EbpfProblem, EbpfUnavailable
 
 
 class Mode(StrEnum):
-    """How a program is attached. The first costs a third of the second."""
+    """How a program is attached. FENTRY costs a third of KPROBE."""
 
     FENTRY = "fentry"
     KPROBE = "kprobe"
@@ -63,7 +63,7 @@ CANDIDATES: Final = (
 """In the order of preference within each role."""
 
 REQUIRED: Final = frozenset({Role.ACCOUNT, Role.DEATH})
-"""Without the birth hook a flow is settled at its second packet, or at its end: later, but not less."""
+"""Without the birth hook a flow is settled at its second packet, or at its end. Nothing is lost by that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +132,7 @@ def _choose(role: Role, conntrack: Btf, without: Collection[str]) -> tuple[Candi
 
 
 def _offsets(conntrack: Btf) -> dict[str, int]:
-    """The numbers bpf/kernel.h asks for. Raises BtfError."""
+    """The offsets and sizes that bpf/kernel.h needs. Raises BtfError."""
 
     def at(struct: str, path: str) -> int:
         return conntrack.place(struct, path).offset

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The bpf(2) system call: descriptors in and out, and nothing decided.
+"""The bpf(2) system call: descriptors in and out, no decisions.
 
 Effects only. Every function raises OSError with the kernel's errno; a refused program carries the verifier's log.
 The numbers are the kernel's stable interface (include/uapi/linux/bpf.h).
@@ -80,11 +80,11 @@ _libc: Final = ctypes.CDLL(None, use_errno=True)
 _UNUSED: Final = (0,) * 5
 _Call = ctypes.CFUNCTYPE(ctypes.c_long, ctypes.c_long, *[ctypes.c_long] * len(_UNUSED), use_errno=True)
 _call: Final = _Call(("syscall", _libc))
-"""With its types known beforehand: a reading makes hundreds of calls."""
+"""With its types declared once, because a reading makes hundreds of calls."""
 
 
 class VerifierError(OSError):
-    """A program was refused; ``log`` is everything the verifier said."""
+    """The kernel refused a program; ``log`` is the verifier's whole log."""
 
     def __init__(self, number: int, log: str) -> None:
         super().__init__(number, os.strerror(number))
@@ -313,7 +313,7 @@ def program_run(program: int, data: bytes, *, repeat: int) -> Run:
 
 
 def wait_for_runs() -> None:
-    """Return when every run of a program that was under way has ended: after a grace period of the kernel."""
+    """Return after a grace period of the kernel: every run of a program that was under way has ended then."""
     try:
         _system_call(_MEMBARRIER, _MEMBARRIER_GLOBAL, 0)
     except OSError:  # kernels with nohz_full refuse it
