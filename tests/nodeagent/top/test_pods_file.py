@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nodeagent.top.names import PodsFile
 from nodeagent.top.pods_file import PodsFileError, Resident, living_here, parse
-from nodeagent.top.run import PodsFile
 
 
 def packed(address: str) -> bytes:
