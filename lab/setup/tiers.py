@@ -45,8 +45,8 @@ class Tier:
 TIERS: Final = {
     "setup": Tier("packages, Python environment, control plane (12 min the first time)", 20, everything=True),
     "check": Tier("formatting, lint, types, import contracts", 60),
-    "unit": Tier("tests that need no privilege", 240),
-    "netns": Tier("real packets in network namespaces", 120, root=True),
+    "unit": Tier("tests that need no privilege", 150),
+    "netns": Tier("real packets in network namespaces", 90, root=True),
     "images": Tier("container images", 60, root=True),
     "cluster": Tier("real control plane", 900, root=True),
     "kernel": Tier("virtual machines with Debian's kernels", 480, root=True),
