@@ -97,10 +97,7 @@ class MetricsPort:
             "/healthz": (alive, b"the measuring loop stands still\n"),
             "/readyz": (ready, b"nothing is measured yet, or the measuring loop stands still\n"),
         }
-        self._refusals = Counter(
-            "traffic_footprint_agent_metrics_port_refusals", "Connections to this port that were refused or cut.",
-            ["reason"], registry=registry,
-        )  # fmt: skip
+        self._refusals = new_refusals(registry)
         self._budget, self._shared, self._shared_at = _RENDERINGS, b"", float("-inf")
         self._connections: dict[int, _Client] = {}
         self._selector = selectors.DefaultSelector()
@@ -236,6 +233,14 @@ class MetricsPort:
         [(status, headers)] = said
         lines = "".join(f"{name}: {value}\r\n" for name, value in headers)
         return _message(status, lines, body, method)
+
+
+def new_refusals(registry: CollectorRegistry) -> Counter:
+    """The counter of what the port refuses, in ``registry``."""
+    return Counter(
+        "traffic_footprint_agent_metrics_port_refusals", "Connections to the metrics port, refused or cut.",
+        ["reason"], registry=registry,
+    )  # fmt: skip
 
 
 def parse(head: bytes) -> tuple[str, str, str, dict[str, str]]:

@@ -23,6 +23,7 @@ from footprint.models import LinkRates, NodeFootprint
 from lab.docs.tables import markdown
 from nodeagent import metrics as agent_metrics
 from nodeagent.metrics import AgentCollector, LoopState, new_registry
+from nodeagent.metrics_port import new_refusals
 
 _KUBECONFIG: Final = """{apiVersion: v1, kind: Config, current-context: c, users: [{name: u, user: {token: t}}],
 contexts: [{name: c, context: {cluster: k, user: u}}],
@@ -43,6 +44,7 @@ def _agent() -> CollectorRegistry:
     counters = {name: 0.0 for name in beside if not name.endswith("_seconds")}
     gauges = {name: 0.0 for name in beside if name.endswith("_seconds")}
     registry.register(AgentCollector(figures, lambda: counters, lambda: gauges))
+    new_refusals(registry)
     return registry
 
 
