@@ -42,7 +42,7 @@ def _verify(statement: Path) -> int:
     for line in differences:
         print(line)
     if not differences:
-        print(f"made from this checkout: image ID {said['subject'][0]['digest']['sha256']}")
+        print(f"made from this checkout: sha256:{said['subject'][0]['digest']['sha256']}")
     return 1 if differences else 0
 
 

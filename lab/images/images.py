@@ -22,7 +22,7 @@ from lab.kernelvm import cache
 from lab.kernelvm.progress import run, say
 from lab.kernelvm.rootfs import STORED
 
-FORMAT: Final = 4
+FORMAT: Final = 5
 """Raise when the way of building changes."""
 _ABOUT: Final = "about.json"
 _SBOM: Final = "sbom.cdx.json"
@@ -37,7 +37,7 @@ class Image:
     component: str
     place: Path
     about: Mapping[str, Any]
-    """``name``, ``id``, ``seconds`` (of the build), ``config`` (OCI), ``layers``, ``largest``."""
+    """``name``, ``digest``, ``id``, ``seconds`` (of the build), ``config`` (OCI), ``layers``, ``largest``."""
 
     @property
     def rootfs(self) -> Path:
@@ -105,16 +105,18 @@ def _build(made: inputs.Inputs, checkout: Path, tar: Path, place: Path) -> None:
         store.push(name, layout)
         measured, image_id = layers.measure(layout), layers.image_id(layout)
         store.export(name, place / "oci")
+        digest = layers.digest(place / "oci")
         store.unpack(name, rootfs)
     debian, python = (list(found(rootfs).values()) for found in (contents.debian, contents.python))
     (place / _SBOM).write_text(sbom.document(made.name, made.version, debian, python))
     stated = provenance.statement(
-        made, checkout, base=base.NAME, base_digest=base_digest, image_id=image_id,
+        made, checkout, base=base.NAME, base_digest=base_digest, digest=digest, image_id=image_id,
         sbom=inputs.sha256(place / _SBOM), begun=clock, ended=datetime.now(UTC),
     )  # fmt: skip
     (place / _PROVENANCE).write_text(json.dumps(stated, indent=1) + "\n")
     about = {
-        "name": f"{made.name}:{made.version}", "id": image_id, "seconds": round(built, 1), "config": config,
+        "name": f"{made.name}:{made.version}", "digest": digest, "id": image_id,
+        "seconds": round(built, 1), "config": config,
         "layers": [layer.as_json() for layer in measured],
         "largest": [[part.name, part.version, part.size] for part in contents.largest((*debian, *python))],
     }  # fmt: skip
@@ -127,5 +129,8 @@ def describe(made: Image) -> str:
     measured = [layers.Layer(**layer) for layer in made.about["layers"]]
     lines = [f"{made.about['name']}  (built in {made.about['seconds']:g} s, {made.place})", layers.table(measured)]
     parts = ", ".join(f"{name} {version} {size / 1e6:.0f}" for name, version, size in made.about["largest"])
-    kept = f"image ID {made.about['id']}\nbill of materials {made.sbom}\nprovenance {made.provenance}"
-    return "\n".join([*lines, f"largest packages, MB: {parts}", kept])
+    documents = [f"bill of materials {made.sbom}", f"provenance {made.provenance}"]
+    kept = [f"digest sha256:{made.about['digest']}", *documents]
+    target = f"docker://REGISTRY/{made.about['name']}"
+    push = f"push: skopeo copy --preserve-digests oci:{made.layout}:image {target}"
+    return "\n".join([*lines, f"largest packages, MB: {parts}", *kept, push])

@@ -64,6 +64,12 @@ def image_id(layout: Path) -> str:
     return str(manifest["config"]["digest"]).rpartition(":")[2]
 
 
+def digest(oci: Path) -> str:
+    """The SHA-256 of the one image in an OCI layout, hexadecimal: what registries know it by."""
+    (found,) = json.loads((oci / "index.json").read_text())["manifests"]
+    return str(found["digest"]).rpartition(":")[2]
+
+
 def table(layers: Iterable[Layer]) -> str:
     """Lines for people, in MB (10**6 bytes), the sum last."""
     listed = list(layers)

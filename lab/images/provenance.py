@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What an image was made from, as an in-toto statement with SLSA's provenance (v1), and the check of one.
 
-Enters: the build's inputs and results. Leaves: a JSON document that names the image by its ID, and the base, the
-commit, the lock files and the build context by their digests. It is not signed: who publishes images signs it.
+Enters: the build's inputs and results. Leaves: a JSON document that names the image, the base, the commit, the
+lock files and the build context by their digests. It is not signed: who publishes images signs it.
 Formats: https://in-toto.io/Statement/v1, https://slsa.dev/provenance/v1.
 """
 
@@ -32,6 +32,7 @@ def statement(
     *,
     base: str,
     base_digest: str,
+    digest: str,
     image_id: str,
     sbom: str,
     begun: datetime,
@@ -39,14 +40,15 @@ def statement(
 ) -> dict[str, Any]:
     """The statement about one built image.
 
-    ``base_digest`` is ``sha256:HEX``. ``image_id`` and ``sbom`` are the hexadecimal SHA-256 of the image's
-    configuration, which engines call the image's ID, and of its bill of materials.
+    ``base_digest`` is ``sha256:HEX``. The others are a hexadecimal SHA-256: ``digest`` of the image's manifest, by
+    which registries know it, ``image_id`` of its configuration, which engines call its ID, and ``sbom`` of its
+    bill of materials.
     """
     commit = made.revision.removesuffix("-dirty")
     sources = [{"name": "source", "digest": {"gitCommit": commit}}] if not made.unversioned else []
     return {
         "_type": STATEMENT,
-        "subject": [{"name": made.name, "digest": {"sha256": image_id}}],
+        "subject": [{"name": made.name, "digest": {"sha256": digest}}],
         "predicateType": PREDICATE,
         "predicate": {
             "buildDefinition": {
@@ -64,7 +66,10 @@ def statement(
             "runDetails": {
                 "builder": {"id": f"{BUILD}/local"},
                 "metadata": {"startedOn": _time(begun), "finishedOn": _time(ended)},
-                "byproducts": [{"name": "sbom.cdx.json", "digest": {"sha256": sbom}}],
+                "byproducts": [
+                    {"name": "sbom.cdx.json", "digest": {"sha256": sbom}},
+                    {"name": "image-id", "digest": {"sha256": image_id}},
+                ],
             },
         },
     }  # fmt: skip

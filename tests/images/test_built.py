@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import stat
@@ -79,13 +80,18 @@ def test_the_bill_of_materials_lists_what_is_there_and_keeps_to_its_format(built
 def test_the_provenance_names_the_image_and_what_it_was_made_from(built: Image) -> None:
     said = provenance.read(built.provenance)
     made, definition = inputs.of(built.component), said["predicate"]["buildDefinition"]
-    assert said["subject"] == [{"name": made.name, "digest": {"sha256": built.about["id"]}}]
+    assert said["subject"] == [{"name": made.name, "digest": {"sha256": built.about["digest"]}}]
+    manifest = (built.layout / "blobs" / "sha256" / built.about["digest"]).read_bytes()
+    assert hashlib.sha256(manifest).hexdigest() == built.about["digest"]
+    assert json.loads(manifest)["config"]["digest"] == f"sha256:{built.about['id']}"
     assert definition["externalParameters"]["REVISION"] == made.revision
     base_digest = built.config["Labels"]["org.opencontainers.image.base.digest"]
     assert definition["resolvedDependencies"][0] == {
         "name": base.NAME, "digest": {"sha256": base_digest.removeprefix("sha256:")},
     }  # fmt: skip
-    assert said["predicate"]["runDetails"]["byproducts"][0]["digest"] == {"sha256": inputs.sha256(built.sbom)}
+    bill, image_id = said["predicate"]["runDetails"]["byproducts"]
+    assert bill["digest"] == {"sha256": inputs.sha256(built.sbom)}
+    assert image_id["digest"] == {"sha256": built.about["id"]}
     assert provenance.differences(said, CHECKOUT) == []
 
 

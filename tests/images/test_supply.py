@@ -102,7 +102,7 @@ def made() -> inputs.Inputs:
 def statement() -> dict[str, Any]:
     return provenance.statement(
         made(), CHECKOUT, base="docker.io/library/debian:bookworm-slim", base_digest="sha256:" + "a" * 64,
-        image_id="b" * 64, sbom="c" * 64, begun=WHEN, ended=WHEN,
+        digest="b" * 64, image_id="e" * 64, sbom="c" * 64, begun=WHEN, ended=WHEN,
     )  # fmt: skip
 
 
