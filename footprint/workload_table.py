@@ -55,6 +55,10 @@ ROWS: Final = (
     # Tekton: a TaskRun with a generated name for each task of a run.
     Row("Pipeline", "tekton.dev/pipeline", role="tekton.dev/pipelineTask"),
     Row("Task", "tekton.dev/task"),
+    # Airflow: a pod of its own for each try of a task.
+    Row("DAG", "dag_id", role="task_id", also="airflow_version"),
+    # Actions Runner Controller: an EphemeralRunner with a generated name for each job.
+    Row("AutoscalingRunnerSet", "actions.github.com/scale-set-name", role="app.kubernetes.io/component"),
 )
 
 

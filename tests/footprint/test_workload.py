@@ -211,6 +211,23 @@ TRAINING = "training.kubeflow.org"
             ),
             "RayCluster/serve.headgroup",
         ),
+        # Airflow: nobody controls its pods.
+        (
+            {
+                "name": "etl-load-9m2k7x4c",
+                "labels": {"dag_id": "etl", "task_id": "load", "airflow_version": "2.10.3", "try_number": "1"},
+            },
+            "DAG/etl.load",
+        ),
+        ({"name": "etl-load-9m2k7x4c", "labels": {"dag_id": "etl", "task_id": "load"}}, "Pod/etl-load-9m2k7x4c"),
+        # Actions Runner Controller.
+        (
+            owned(
+                "EphemeralRunner", "build-x7k2p-runner-9m2k7",
+                labels={"actions.github.com/scale-set-name": "build", "app.kubernetes.io/component": "runner"},
+            ),
+            "AutoscalingRunnerSet/build.runner",
+        ),
         # Runs by a generated name; what people call a run stays.
         (owned("Job", "migrate-x7k2p"), "Job/migrate"),
         (owned("Job", "migrate-users"), "Job/migrate-users"),
