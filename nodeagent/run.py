@@ -57,57 +57,99 @@ def run(settings: AgentSettings) -> int:
     taught = _check_node(api, settings.node_name)
     source = _open_source(settings)
     figures.source = source.name
-
-    store = PodStore()
-    pods: Reflector[LocalPod] = Reflector(
-        api, pods_path(), decode=decode_pod, sink=store, query=pods_query(settings.node_name)
-    )
-    writer = NodeWriter(api, settings.node_name)
-    reporter = EventReporter(api, settings.node_name)
-    heart = Heartbeat(
-        api, node=settings.node_name, namespace=settings.namespace, renew=settings.lease_renew,
-        may_renew=lambda: (
-            figures.measuring(settings.poll_interval) and writer.pending_age() < settings.lease_renew
-        ),
-    )  # fmt: skip
-    registry.register(_collector(figures, writer, heart, reporter, pods))
-    aggregator = Aggregator(
-        source.name,
-        retention=settings.retention,
-        thresholds=ClassThresholds(elephant_rate=settings.elephant_rate),
-    )
-    aggregator.restore(taught, now=time.monotonic())
+    threads = _Threads(settings, api, figures)
+    registry.register(threads.collector())
     agent = Agent(
-        source=source, store=store, synced=pods.synced, writer=writer, reporter=reporter, aggregator=aggregator,
-        policy=_policy(settings), find_link=partial(_look_for_link, settings), figures=figures,
-        durations=durations, poll_interval=settings.poll_interval,
+        source=source, store=threads.store, synced=threads.pods.synced, writer=threads.writer,
+        reporter=threads.reporter, aggregator=_aggregator(settings, source.name, taught), policy=_policy(settings),
+        find_link=partial(_look_for_link, settings), figures=figures, durations=durations,
+        poll_interval=settings.poll_interval,
     )  # fmt: skip
     _log.info(
         "measuring", node=settings.node_name, source=source.name, uplink=link.interface,
         capacity=link.capacity.tx, poll_interval=settings.poll_interval,
         metrics_port=server.port if server else 0,
     )  # fmt: skip
-    pods.start(stop)
-    writer.start()
-    reporter.start()
-    heart.start(writer.published, stop)
-    _wait_for_pods(pods.synced, stop)
+    threads.start(stop)
+    _wait_for_pods(threads.pods.synced, stop)
     gc.collect()
     gc.freeze()  # 60,000 objects that stay: no later collection looks through them
-    handover = _expect_handover(source, settings, api, stop)
+    try:
+        return _measure(agent, source, _expect_handover(source, settings, api, stop), stop)
+    finally:
+        stop.set()
+        threads.pods.interrupt()
+        source.close()
+        if server:
+            server.close()
+
+
+def _measure(agent: Agent, source: FlowSource, handover: Handover | None, stop: threading.Event) -> int:
+    """The exit status, after the order to end or when the source cannot go on."""
     try:
         agent.run(stop)
         _leave_program(source, handover)
     except SourceUnavailable as error:
         _log.error("measuring cannot go on", error=str(error))
         return 1
-    finally:
-        stop.set()
-        pods.interrupt()
-        source.close()
-        if server:
-            server.close()
     return 0
+
+
+class _Threads:
+    """What talks to the API server beside the measuring loop, each in a thread of its own."""
+
+    def __init__(self, settings: AgentSettings, api: ApiClient, figures: LoopState) -> None:
+        node = settings.node_name
+        self._figures = figures
+        self.store = PodStore()
+        self.pods: Reflector[LocalPod] = Reflector(
+            api, pods_path(), decode=decode_pod, sink=self.store, query=pods_query(node)
+        )
+        self.writer = NodeWriter(api, node)
+        self.reporter = EventReporter(api, node)
+
+        def may_renew() -> bool:
+            return figures.measuring(settings.poll_interval) and self.writer.pending_age() < settings.lease_renew
+
+        self._heart = Heartbeat(
+            api, node=node, namespace=settings.namespace, renew=settings.lease_renew, may_renew=may_renew
+        )
+
+    def start(self, stop: threading.Event) -> None:
+        """Start all; ``stop`` ends the pod watch and the heartbeat."""
+        self.pods.start(stop)
+        self.writer.start()
+        self.reporter.start()
+        self._heart.start(self.writer.published, stop)
+
+    def collector(self) -> AgentCollector:
+        """The agent's metrics: the loop's figures and these threads' counters."""
+        return AgentCollector(
+            self._figures, self._counters, gauges=lambda: {"write_pending_seconds": self.writer.pending_age()}
+        )
+
+    def _counters(self) -> dict[str, float]:
+        return {
+            "node_writes": self.writer.writes,
+            "node_write_failures": self.writer.errors,
+            "lease_renewals": self._heart.renewals,
+            "lease_failures": self._heart.errors,
+            "lease_withheld": self._heart.withheld,
+            "annotation_problems": self.reporter.problems,
+            "event_failures": self.reporter.errors,
+            "watch_errors": self.pods.errors,
+            "watch_relists": self.pods.relists,
+            "pods_undecodable": self.pods.undecodable,
+        }
+
+
+def _aggregator(settings: AgentSettings, source: str, taught: tuple[PodFootprint, ...]) -> Aggregator:
+    """With the ended pods that an earlier agent published."""
+    found = Aggregator(
+        source, retention=settings.retention, thresholds=ClassThresholds(elephant_rate=settings.elephant_rate)
+    )
+    found.restore(taught, now=time.monotonic())
+    return found
 
 
 def _connect(settings: AgentSettings) -> ApiClient:
@@ -212,24 +254,3 @@ def _wait_for_pods(synced: threading.Event, stop: threading.Event) -> None:
     waited = 0.0
     while not synced.wait(0.1) and not stop.is_set() and waited < _FIRST_SYNC:
         waited += 0.1
-
-
-def _collector(
-    figures: LoopState, writer: NodeWriter, heart: Heartbeat, reporter: EventReporter, pods: Reflector[LocalPod]
-) -> AgentCollector:
-    return AgentCollector(
-        figures,
-        counters=lambda: {
-            "node_writes": writer.writes,
-            "node_write_failures": writer.errors,
-            "lease_renewals": heart.renewals,
-            "lease_failures": heart.errors,
-            "lease_withheld": heart.withheld,
-            "annotation_problems": reporter.problems,
-            "event_failures": reporter.errors,
-            "watch_errors": pods.errors,
-            "watch_relists": pods.relists,
-            "pods_undecodable": pods.undecodable,
-        },
-        gauges=lambda: {"write_pending_seconds": writer.pending_age()},
-    )

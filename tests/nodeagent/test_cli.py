@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -64,3 +66,19 @@ def test_what_the_operator_can_mend_is_one_line_and_status_two(
     assert shown.startswith("error: ")
     assert shown.count("\n") == 1
     assert remedy in shown
+
+
+@pytest.mark.parametrize(
+    "command", [["preflight"], ["watch", "--once", "--source", "ebpf", "--poll-interval", "0.1"]]
+)
+def test_no_command_runs_code_that_lies_in_the_current_directory(tmp_path: Path, command: str) -> None:
+    """As with sudo in somebody else's folder."""
+    ran = tmp_path / "ran"
+    for name in ("nodeagent", "footprint", "orjson", "bcc", "json", "sitecustomize", "usercustomize"):
+        (tmp_path / f"{name}.py").write_text(f"open({str(ran)!r}, 'a').write({name!r})\n")
+    program = Path(sys.executable).with_name("traffic-footprint-nodeagent")
+    done = subprocess.run(
+        [program, *command], cwd=tmp_path, capture_output=True, text=True, timeout=250, check=False
+    )
+    assert not ran.exists(), ran.read_text()
+    assert "Traceback" not in done.stderr
