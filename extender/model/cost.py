@@ -13,14 +13,14 @@ from dataclasses import dataclass
 from typing import Final
 
 SATURATED: Final = 0.9
-"""Elephant share of the link from which it counts as full. TCP's elephants take what a link gives: 90 % measured
-(headers and averaging take the rest) says only that they would like more."""
+"""Elephant share from which a link counts as full. TCP's elephants take what a link gives. Headers and averaging
+hide the rest, so 90 % measured means that they want more."""
 
 CEILING: Final = 0.95
-"""Utilisation above which waiting grows no further: a FIFO is finite, and full is full. W(0.95) = 19."""
+"""Utilisation above which waiting grows no further, because a FIFO is finite. W(0.95) = 19."""
 
 LONGEST: Final = 100.0
-"""Times beyond which a transfer's slowdown counts no further: hopeless is hopeless, and sums stay finite."""
+"""Slowdown of a transfer above which it counts no further, so that sums stay finite."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,9 +109,9 @@ def utilisation_with(link: LinkLoad, tx: float, rx: float) -> float:
 def slowdown(wanted: float, used: float, capacity: float, elephants: int) -> float:
     """Times added to transfers by one that wants ``wanted`` bit/s, where elephants already use ``used``.
 
-    1 is one transfer that takes twice as long. Its own: a newcomer gets what is free or, on a crowded link, an
-    equal share beside the ``elephants`` pods there (TCP's flows share about equally). Theirs: what it takes, they
-    give up alike. Elephants that belong to no pod count as one.
+    1 means that one transfer takes twice as long. The newcomer gets what is free. On a crowded link it gets an
+    equal share beside the ``elephants`` pods there, since TCP's flows share about equally. What it takes, the
+    others give up in equal parts. Elephants that belong to no pod count as one.
     """
     if wanted <= 0 or capacity <= 0:
         return 0.0
@@ -141,7 +141,7 @@ def elephant_cost(
 
 
 def first_mouse_cost(link: LinkLoad, scarce: bool, model: CostModel = DEFAULT_COST_MODEL) -> float:
-    """What a mouse pays for being the first on a link, where links without mice are ``scarce``."""
+    """Cost of the first mouse on a link, where links without mice are ``scarce``."""
     return model.first_mouse if scarce and link.mice <= 0 else 0.0
 
 

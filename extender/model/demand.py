@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a pod will ask of its node's link, before it runs.
+"""Predict what a pod will ask of its node's link, before it runs.
 
-Enters: what its user declared, what people stated of its workload, and what the workload's other pods were or are
-measured to do. Leaves: a Demand with its provenance. Pure. Order of belief: declared on the pod, stated in the
-workload's TrafficFootprint, learned from pods measured now, remembered in the TrafficFootprint's status, unknown.
+Enters: the pod's annotations, the spec of its workload's TrafficFootprint, and what the workload's other pods were
+measured to do. Leaves: a Demand that names its origin. Pure. The first source that knows something wins: declared
+on the pod, stated in the TrafficFootprint's spec, learned from pods that are measured now, remembered in its
+status.
 """
 
 from __future__ import annotations
@@ -23,13 +24,14 @@ from footprint.models import LinkRates, NodeFootprint, PodFootprint
 from footprint.units import format_rate, quantise
 
 DEFAULT_ELEPHANT_RATE: Final = 100e6
-"""bit/s of a declared elephant nobody measured yet: what one bulk transfer commonly gets over a shared path."""
+"""bit/s of a declared elephant that was never measured: what one bulk transfer commonly gets over a shared
+path."""
 
 DECLARED_MOUSE: Final = 1.0
-"""Mice weight of a declared mouse nobody measured yet: one pod without many new flows."""
+"""Mice weight of a declared mouse that was never measured: one pod with few new flows."""
 
 _MICE_BASE: Final = {TrafficClass.MOUSE: 1.0, TrafficClass.MIXED: 0.5}
-"""Half of a mixed pod's interest is its own bulk traffic, which waiting does not hurt."""
+"""A mixed pod counts half: waiting does not hurt its own bulk traffic."""
 
 
 class Origin(StrEnum):
@@ -49,7 +51,7 @@ class Demand:
     """Elephant bit/s it will send over the link."""
     rx: float = 0.0
     mice: float = 0.0
-    """Weight of its waiting-sensitive traffic: about 1 for a mouse pod, more with many new flows."""
+    """Weight of its traffic that is sensitive to waiting: about 1 for a mouse pod, more with many new flows."""
     origin: Origin = Origin.UNKNOWN
     pods: int = 0
     """Measured pods of the same workload that this rests on."""
@@ -122,8 +124,8 @@ class Tally:
 def mice_weight(pod: PodFootprint) -> float:
     """Weight of a measured pod's mice: its class's base, times 1 + log10(1 + mice flows per second).
 
-    The logarithm lets a pod with a thousand mice a second count four times an almost idle one, and keeps any
-    single pod from deciding alone. Keep-alive mice open no flows, hence the base.
+    The logarithm lets a pod with a thousand mice a second count four times an almost idle one, so that no single
+    pod decides alone. Mice on kept-alive connections open no flows: the base counts them.
     """
     return _MICE_BASE.get(pod.cls, 0.0) * (1 + math.log10(1 + pod.nf * pod.ms))
 
@@ -131,8 +133,8 @@ def mice_weight(pod: PodFootprint) -> float:
 def _wanted(got: float, total: float, capacity: float, elephants: int) -> float:
     """Elephant bit/s a pod would take, from what it ``got`` beside ``elephants - 1`` others.
 
-    On a saturated link a rate is what a pod got, not what it wants. One that took at least half an equal share
-    was limited by the link: it is taken to want all that the link's elephants got together. Below that it
+    On a saturated link a rate says what a pod got, not what it wants. A pod that took at least half an equal share
+    was limited by the link: it is assumed to want all that the link's elephants got together. A pod that took less
     limits itself, and the measured rate stands.
     """
     saturated = capacity > 0 and total >= SATURATED * capacity
@@ -177,15 +179,15 @@ _STEPS: Final = (
 )  # fmt: skip
 """The preferred numbers of ISO 3, R''20: twenty steps per decade, of about 12 percent."""
 _LEAST: Final = 0.001
-"""bit/s: less is nothing, and far above what powers of ten can be had for."""
+"""bit/s; less counts as nothing. Far above the smallest power of ten that a float can hold."""
 _LIMITS: Final = tuple(math.sqrt(low * high) for low, high in pairwise(_STEPS))
 
 
 def typical(rate: float) -> float:
     """A mean of measured rates as a demand, bit/s: the preferred number nearest to it by ratio; 0 for nothing.
 
-    Such a mean moves by some percent whenever one of many nodes writes. Taken as it is, it would be another demand
-    each time, to be judged against every node anew, for a difference that a prediction cannot claim to know.
+    Such a mean moves by some percent whenever one of many nodes writes. Without rounding, each write would make
+    another demand, and every node would be judged again for a difference that no prediction can know.
     """
     if not _LEAST <= rate < math.inf:
         return 0.0
@@ -196,8 +198,8 @@ def typical(rate: float) -> float:
 def learned_demand(total: Tally) -> Demand | None:
     """Typical demand of a workload: means over the pods that show the trait; None without a measured pod.
 
-    A trait (elephants, mice) that at least half of the active pods show is the workload's; both make it mixed.
-    Quiet pods decide only where there is nothing else: an idle copy says nothing about a busy one. Rates are
+    A workload has a trait (elephants, mice) when at least half of its active pods show it; both make it mixed.
+    Quiet pods count only where no other was measured: an idle copy says nothing about a busy one. Rates are
     ``typical`` ones, so that a demand stays the same while nothing material changes.
     """
     if total.pods == 0:
@@ -220,8 +222,8 @@ def learned_demand(total: Tally) -> Demand | None:
 def _elephant_rates(bandwidth: float | None, learned: Demand | None, default: float) -> tuple[float, float]:
     """tx and rx of a declared elephant.
 
-    A declared bandwidth is that of the busier direction: the learned rates give the other one its proportion;
-    without them the direction is not known, and both are counted.
+    A declared bandwidth is that of the busier direction. The learned rates give the other direction its
+    proportion. Without learned rates the busier direction is not known, and both get the declared bandwidth.
     """
     busier = max(learned.tx, learned.rx) if learned else 0.0
     if learned is None or busier <= 0:
@@ -257,10 +259,10 @@ def predict(declared: Declared, learned: Demand | None, default_rate: float = DE
 def believed(
     stated: Declared, live: Demand | None, remembered: Demand | None, default_rate: float = DEFAULT_ELEPHANT_RATE
 ) -> Demand | None:
-    """What to take for a workload's typical demand, before a pod's own annotations; None: nothing is known.
+    """A workload's typical demand, before a pod's own annotations; None: nothing is known.
 
-    ``stated`` stands in the workload's TrafficFootprint, ``live`` was measured of pods that run or ended lately,
-    ``remembered`` long ago. Pods that are quiet now say nothing about what was remembered of busy ones.
+    ``stated`` is the spec of the workload's TrafficFootprint and ``remembered`` its status. ``live`` was measured
+    of pods that run or ended lately. Pods that are quiet now do not overrule what is remembered of busy ones.
     """
     measured = remembered if remembered is not None and (live is None or live.neutral) else live
     demand = predict(stated, measured, default_rate)

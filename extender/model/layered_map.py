@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A mapping with cheap successors: thousands of entries of which each new version changes a few.
+"""An immutable mapping whose next version is cheap to make.
 
-Enters: a mapping and what changes. Leaves: the next version; the one before stays as it was. Guarantees: a change
-of known keys costs at most ``MAX_CHANGED`` entries, except once in so many, where all are copied. Copying all each
-time would touch every one of them, which is slow once they have left the processor's caches.
+Enters: a mapping and its changes. Leaves: the next version; the version before stays as it was. Guarantees:
+changing known keys copies at most ``MAX_CHANGED`` entries, except once in so many changes, when it copies all.
+Copying all entries every time is slow once they have left the processor's caches.
 """
 
 from __future__ import annotations

@@ -1,21 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pods that are on a node but not, or not yet, in its measured footprint.
+"""The expected load of pods that are on a node but not yet in its measured footprint.
 
-Enters: one node's footprint and its bound pods with their predicted demands. Leaves: what to add to the measured
-figures. Pure, and derived only from what the API shows, so that all replicas agree and a burst of pods does not
-pile onto one node before the first of them was measured.
+Enters: one node's footprint, and its bound pods with their predicted demands. Leaves: what to add to the measured
+figures. Pure, and derived only from what the API shows. So all replicas agree, and a burst of pods does not pile
+onto one node before the first pod was measured.
 
-One rule: a prediction counts until measurement can be believed. That is
+The rule: a prediction counts until measurement can replace it. That is
 
 - at once, when the pod was measured with elephants, or was not expected to have any;
-- after it has been running for ``hold`` seconds otherwise: a transfer needs seconds to become an elephant and
-  the agent writes at most every ten, so that the first measurements of an elephant still show a mouse;
-- never while the pod is not running yet (it pulls its image).
+- after the pod has been running for ``hold`` seconds otherwise. A transfer needs seconds to become an elephant,
+  and the agent writes every ten at most, so the first measurements of an elephant show a mouse;
+- never while the pod does not run yet, for example while it pulls its image.
 
-A pod that was left out of a footprint which had to be cut is never measured. Its elephants need no exception: the
-node's own sum of elephants has them, whoever was left out, and what counted on would count twice. Its mice are in
-no sum. They count as long as the pod runs, unless the footprint shows ended pods: those are left out first, so
-that no running pod is missing.
+A footprint that exceeds its size limit leaves pods out, and those are never measured. Their elephants are in the
+node's own sum, so nothing is added. Their mice are in no sum: they count as long as the pod runs. A footprint that
+still shows ended pods has left out no running pod, because ended pods are left out first.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ from footprint.classes import TrafficClass
 from footprint.models import NodeFootprint, PodFootprint
 
 HOLD_SECONDS: Final = 60.0
-"""Two write intervals for the annotation, some seconds for classification, and room for a slow start."""
+"""Two write intervals of the annotation, some seconds for classification, and time for a slow start."""
 
 NEVER: Final = float("inf")
 
@@ -83,7 +82,7 @@ def counts_until(bound: BoundPod, measured: PodFootprint | None, hold: float) ->
 def expected_load(
     node: NodeFootprint, bound: Iterable[BoundPod], now: float, hold: float = HOLD_SECONDS
 ) -> ExpectedLoad:
-    """The ledger of one node at ``now`` (own monotonic seconds)."""
+    """The expected load of one node at ``now`` (own monotonic seconds)."""
     measured, cut = {pod.uid: pod for pod in node.pods}, mice_cut(node)
     tx = rx = mice = 0.0
     elephants = mouse_pods = pods = 0

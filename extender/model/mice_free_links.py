@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """How many links the cluster's elephants need to themselves.
 
-Enters: pods as they come and go, and what their workloads were measured to do. Leaves: the expected elephant
-bit/s of every workload, and from these the number of links to keep free of mice. Mice cost a link nothing, so
-that spreading alone would put some on every node and leave no link where an elephant harms nobody.
+Enters: pods as they come and go, and what their workloads were measured to do. Leaves: the expected elephants of
+every workload, and from these the number of links to keep free of mice. Without this number, spreading would put
+some mice on every node, and no link would be left where an elephant harms nobody.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from extender.model.snapshot import NodeView
 from footprint.declared import Declared
 
 HEADROOM: Final = 2.0
-"""Links to keep per link that known elephants fill: elephants come in bursts, and the first one of a burst says
-nothing of the others. Twice leaves room for as many again."""
+"""Links to keep per link that known elephants fill. Elephants come in bursts, and the first one of a burst says
+nothing of the others: twice as many links take as many elephants again."""
 
 LARGEST_SHARE: Final = 0.5
-"""Part of the links that is kept for elephants at most, so that mice never crowd onto a few nodes."""
+"""Largest part of the links that is kept for elephants, so that mice never crowd onto a few nodes."""
 
 
 class MiceFreeLinks:

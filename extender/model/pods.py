@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """A pod as the extender sees it, whether it came with a request or from the pod watch.
 
-Enters: a Pod as the API serves it (a JSON dict). Leaves: a slim PodInfo with everything derived from metadata
-already worked out (workload, declared), so that the full object is dropped at once. Guarantees: only the fields
-used here are kept; a wrongly shaped optional field counts as absent; no identity at all is a ValueError.
+Enters: a Pod as the API serves it (a JSON dict). Leaves: a PodInfo with the few fields that placement uses; the
+full object is dropped at once. Guarantees: an optional field of the wrong shape counts as absent; a pod without
+any name is a ValueError.
 """
 
 from __future__ import annotations

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a workload's pods typically do, from samples of what they are measured to do.
+"""What a workload's pods typically do, smoothed over many samples.
 
-Enters: one workload's tally over all nodes, again and again. Leaves: a Profile. Pure. Guarantees: a profile lies
+Enters: one workload's tally over all nodes, once per sample. Leaves: a Profile. Pure. Guarantees: a profile lies
 within the range of its samples, and its peaks are never below its typical rates.
 
-The mean of all samples at first; an exponentially weighted one once there are ``WINDOW`` of them. Only samples of
-busy pods count, each trait (elephants, mice) by the samples that show it: a workload that rests at times is what
-it is when it works. A peak is taken at once and given up slowly.
+A profile is the mean of its samples, and an exponentially weighted mean once there are ``WINDOW`` of them. Only
+samples of busy pods count, and each trait (elephants, mice) is averaged over the samples that show it: a workload
+that rests at times is judged by what it does when it works. A peak rises at once and falls slowly.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from footprint.classes import TrafficClass
 from footprint.units import quantise
 
 WINDOW: Final = 720
-"""Samples after which old ones fade: six hours of measured time at the default interval, which for a nightly job
-of half an hour is about two weeks of nights, and for a service the last working day."""
+"""Samples after which old ones fade: six hours at the default interval. For a nightly job of half an hour these
+are about two weeks, for a service the last working day."""
 
 HYSTERESIS: Final = 0.1
-"""A trait comes once it shows in 60 percent of the samples, and goes below 40."""
+"""A trait is gained at 60 percent of the samples and lost below 40."""
 
 HALFWAY: Final = 3
 """Samples at which confidence is 50 percent."""
@@ -64,7 +64,7 @@ NOTHING_YET: Final = Profile()
 
 
 def known(samples: int, cls: TrafficClass, *, tx: Rates, rx: Rates, mice: float, flows: float) -> Profile:
-    """The profile that a record holds, ready to go on from."""
+    """The profile that a record holds, to which further samples can be added."""
     active = 0 if cls is TrafficClass.QUIET else min(samples, WINDOW)
     return Profile(samples, cls, active, float(cls.hurts), float(cls.suffers), tx, rx, mice, flows)
 

@@ -1,15 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Sums of tallies from which one can be taken away again.
+"""Sums of tallies from which single tallies can be subtracted again.
 
-Enters: one node's tally of a workload at a time, to be added, replaced or taken away. Leaves: the sum over all
-nodes. Guarantees: what any order of changes leaves is exactly what summing the tallies that are left would give,
-and a change costs the same however many nodes there are.
+Enters: one node's tally of a workload, to be added, replaced or removed. Leaves: the sum over all nodes.
+Guarantees: after any order of changes the sum equals that of the tallies that are left, and a change costs the
+same however many nodes there are.
 
-Floats that are added and subtracted for weeks drift. So sums are integers of ``1/UNIT``: rates, which the wire
-carries as at most fifteen digits before the point, fit in without loss, and what little is lost of a smaller
-figure is lost alike when it is added and when it is taken away. A maximum cannot be taken back; each distinct
-value is counted instead. Rates have two significant digits: ninety values for each power of ten, however many
-nodes, are all there is to look through when the last holder of the largest is gone.
+Floats that are added and subtracted for weeks drift. So sums are integers of ``1/UNIT``. Rates have at most
+fifteen digits before the point and fit without loss; smaller figures are rounded alike when added and when
+subtracted. A maximum cannot be subtracted, so each distinct value is counted. Rates have two significant digits,
+which makes ninety distinct values per power of ten to search when the last holder of the largest value is gone.
 """
 
 from __future__ import annotations

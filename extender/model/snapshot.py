@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The cluster as placement sees it: immutable values that handlers read and watches replace.
+"""The cluster as placement sees it: immutable values that requests read and watches replace.
 
-Enters: what is known of each node (annotation, heartbeat, bound pods). Leaves: one NodeView per node with all
-that does not depend on the pod to place already worked out. Pure. Guarantees: whatever is wrong with one node's
-data makes that node "unknown", with the reason named, and changes nothing for the others.
+Enters: what is known of each node: annotation, Lease, bound pods. Leaves: one NodeView per node, with everything
+computed that does not depend on the pod to place. Pure. Guarantees: whatever is wrong with one node's data makes
+that node unknown, with the reason named, and changes nothing for the others.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from footprint.staleness import Freshness, LastRenewal, freshness
 from footprint.units import format_rate
 
 REMEMBERED_CHANGES: Final = 256
-"""Versions of which a reader may lag behind and still be told what changed: seconds, in the busiest cluster."""
+"""Versions that a reader may lag behind and still learn what changed: seconds, in the busiest cluster."""
 
 
 class NodeState(StrEnum):
@@ -54,7 +54,7 @@ class NodeView:
     utilisation: float = 0.0
     """Elephants' share of the busier direction."""
     waiting: float = 0.0
-    """What a mouse pays here."""
+    """How long a mouse waits here, in service times."""
     load: str = ""
     """``elephants use 81 percent of the link (3 pods, 162 Mbit/s of 200 Mbit/s)``."""
     changes_at: float = NEVER
@@ -65,8 +65,7 @@ class NodeView:
         return self.state is NodeState.KNOWN
 
     def judged_like(self, other: NodeView | None) -> bool:
-        """Filter and score say the same of both: a pod that was counted where it was sent, and then is seen there,
-        changes nothing."""
+        """Filter and score say the same of both views. An assumed pod that is then seen bound changes nothing."""
         return (
             other is not None
             and self.state is other.state
@@ -77,7 +76,8 @@ class NodeView:
 
 @dataclass(frozen=True, slots=True)
 class RunningPodSums:
-    """The running pods of a footprint, summed: it is rewritten far less often than pods come to its node."""
+    """The running pods of a footprint, summed once: pods come to a node far more often than it rewrites its
+    footprint."""
 
     elephants: int = 0
     mouse_pods: int = 0
@@ -85,7 +85,7 @@ class RunningPodSums:
 
     @classmethod
     def of(cls, node: NodeFootprint, gone: Collection[str] = ()) -> RunningPodSums:
-        """All pods of ``node`` but those ``gone``, in their order, so that sums agree everywhere."""
+        """All pods of ``node`` except those ``gone``, in their order, so that sums agree everywhere."""
         elephants, mouse_pods, mice = 0, 0, 0.0
         for pod in node.pods:
             if pod.uid not in gone:
@@ -121,7 +121,7 @@ class Snapshot:
     """Pod UID → own monotonic seconds when it was first seen without a node."""
     default_rate: float = DEFAULT_ELEPHANT_RATE
     scarce: bool = False
-    """Links without mice are no more than elephants need: mice should leave them alone."""
+    """Links without mice are no more than elephants need: mice should avoid them."""
     version: int = 0
     """Counts up with every snapshot of one cluster state."""
     recent: tuple[frozenset[str], ...] = ()

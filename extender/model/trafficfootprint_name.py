@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The name of a workload's TrafficFootprint: the same on every replica, valid, short enough to read.
 
-Enters: a workload's key. Leaves: ``cronjob-backup-3f9a0c41d2``: the workload as far as a DNS name can say it,
-and a hash of all of it, so that two workloads whose names differ in what is left out (case, length) do not meet.
+Enters: a workload's key. Leaves: a name such as ``cronjob-backup-3f9a0c41d2``: what a DNS name can hold of the
+workload's name, and a hash of the whole. Two workloads that differ only in case or length get different names.
 Pure.
 """
 
@@ -15,7 +15,7 @@ from typing import Final
 from extender.model.pods import WorkloadKey
 
 MAX_LENGTH: Final = 63
-"""A label's, well below an object name's 253: names stand in tables, logs and scripts."""
+"""The limit of a label. An object's name may have 253 characters, but names stand in tables, logs and scripts."""
 
 _HASH_LENGTH: Final = 10
 _NAMESPACE: Final = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
@@ -43,6 +43,6 @@ def object_name(workload: str) -> str:
 
 
 def draw(key: WorkloadKey) -> float:
-    """A number of [0, 1) that is the workload's own: spreads what would be due for all at once."""
+    """A number of [0, 1) derived from the workload's name: spreads work that would be due for all at once."""
     digest = hashlib.sha256("\0".join(key).encode("utf-8", "surrogatepass")).digest()
     return int.from_bytes(digest[:4]) / 2**32

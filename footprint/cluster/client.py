@@ -1,13 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """How either side reaches the Kubernetes API: credentials in, plain JSON requests out.
 
-Objects stay JSON dicts: the generated models of the client cost more time and memory than all the fields we
-read from them.
+Objects stay JSON dicts. The client's generated models cost more time and memory than all fields that we read.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,7 +17,6 @@ from kubernetes.client import ApiClient, Configuration
 from kubernetes.client.exceptions import ApiException
 from kubernetes.client.rest import RESTResponse
 
-from footprint.cluster.listing import items
 from footprint.cluster.tls import trust_as_kubectl
 
 MERGE_PATCH: Final = "application/merge-patch+json"
@@ -156,8 +154,3 @@ def request(
     if not isinstance(answer, dict):
         raise ApiError(0, "the API server's answer is not a JSON object")
     return answer
-
-
-def list_all(api: ApiClient, path: str, query: Mapping[str, str] | None = None) -> Iterator[dict[str, Any]]:
-    """All objects of the collection at ``path``, read page by page. Raises ApiError."""
-    return items(lambda asked: request(api, "GET", path, query=asked), query)

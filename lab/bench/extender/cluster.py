@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from footprint.classes import TrafficClass
+from footprint.cluster import paths
 from footprint.codec import encode
 from footprint.keys import NODE_FOOTPRINT, lease_name
 from footprint.models import LinkRates, NodeFootprint, PodFootprint
@@ -70,7 +71,7 @@ def node_object(number: int, pods: int) -> dict[str, Any]:
 def lease_object(number: int) -> dict[str, Any]:
     metadata = {"name": lease_name(node_name(number)), "resourceVersion": "1", "namespace": "traffic-footprint"}
     spec = {"renewTime": "2026-01-01T00:00:00.000000Z"}
-    return {"kind": "Lease", "apiVersion": "coordination.k8s.io/v1", "metadata": metadata, "spec": spec}
+    return {"kind": "Lease", "apiVersion": paths.LEASE_API, "metadata": metadata, "spec": spec}
 
 
 def pod_object(number: int, *, uid: str, node: str = "", phase: str = "Pending") -> dict[str, Any]:

@@ -35,7 +35,7 @@ _OTHER: Final = Tally(active=1, hurting=1, tx=20e6, peak_tx=20e6, running=1)
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
+class LearningResult:
     workloads: int
     take_in_seconds: float
     """All objects: decoded, and into the snapshot; as at the start."""
@@ -68,7 +68,7 @@ def _resident() -> float:
         return int(file.read().split()[1]) * _PAGE / 2**20
 
 
-def measure(workloads: int) -> Result:
+def measure(workloads: int) -> LearningResult:
     """Everything, for that many workloads."""
     listed = orjson.dumps([an_object(number) for number in range(workloads)])
     changed = [an_object(0, tally) for tally in (_OTHER, _BUSY)]
@@ -93,7 +93,7 @@ def measure(workloads: int) -> Result:
     nowhere: Any = None  # steady: nothing is due, so nothing is written
     learner = Learner(lambda: measured, index, nowhere, lambda: True, LearnerConfig(), wall=lambda: NOW)
     looks = [_seconds(learner.step) for _ in range(_TIMES)]
-    return Result(
+    return LearningResult(
         workloads, taken, resident, 1000 * statistics.median(changes), 1000 * statistics.median(looks)
     )  # fmt: skip
 

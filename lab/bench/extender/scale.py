@@ -27,6 +27,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import orjson
 
+from footprint.cluster import paths
 from footprint.keys import DEFAULT_NAMESPACE
 from lab.bench.extender.cluster import WORKLOADS, lease_object, node_name, node_object, pod_object, pod_uid
 from lab.programs import console_script
@@ -43,7 +44,7 @@ _GIVE_UP_SECONDS: Final = 300.0
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
+class ScaleResult:
     nodes: int
     pods: int
     ready_seconds: float
@@ -70,7 +71,7 @@ def api(nodes: int, per_node: int) -> ThreadingHTTPServer:
 
     collections: dict[str, tuple[int, Callable[[int], bytes]]] = {
         "/api/v1/nodes": (nodes, node_texts.__getitem__),
-        f"/apis/coordination.k8s.io/v1/namespaces/{DEFAULT_NAMESPACE}/leases": (nodes, lease_texts.__getitem__),
+        paths.leases(DEFAULT_NAMESPACE): (nodes, lease_texts.__getitem__),
         "/api/v1/pods": (nodes * per_node, pod),
     }
 
@@ -136,7 +137,7 @@ def _ready(port: int) -> bool:
         connection.close()
 
 
-def measure(nodes: int, per_node: int, port: int) -> Result:
+def measure(nodes: int, per_node: int, port: int) -> ScaleResult:
     """One start of the extender. Raises OSError when it does not become ready."""
     with tempfile.TemporaryDirectory() as scratch:
         me = [sys.executable, "-m", "lab.bench.extender.scale", "--nodes", str(nodes), "--pods", str(per_node)]
@@ -168,7 +169,7 @@ def measure(nodes: int, per_node: int, port: int) -> Result:
                         process.wait()
             if server.stdout:
                 server.stdout.close()
-    return Result(nodes, nodes * per_node, round(ready, 1), round(cpu, 1), memory["VmRSS"], memory["VmHWM"])
+    return ScaleResult(nodes, nodes * per_node, round(ready, 1), round(cpu, 1), memory["VmRSS"], memory["VmHWM"])
 
 
 def main(argv: list[str] | None = None) -> int:
