@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A cluster from a file, as the watches would have shown it: ``kubectl get nodes,pods,leases -A -o json``.
+"""A cluster from a file, as the watches would have shown it.
 
-With ``,trafficfootprints`` where the cluster has them.
+``kubectl get nodes,pods,leases -A -o json`` writes such a file; add ``,trafficfootprints`` where the cluster has
+them.
 
 Enters: the file, or the same objects from an API server. Leaves: a filled ClusterState whose time stands still,
 and its pods by name. Guarantees: the same decoding, snapshot and verdicts as against a live cluster; a strange
@@ -61,8 +62,8 @@ class StoppedClock:
 
 
 def printable(value: Any) -> Any:
-    """JSON's ``value`` with halves of surrogate pairs replaced in every string, as Go reads them: text with them
-    can neither be written as JSON again nor be printed."""
+    """JSON's ``value`` with lone surrogates replaced in every string, as Go does. Such text can neither be printed
+    nor written as JSON again."""
     if isinstance(value, str):
         return value if value.isascii() else value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     if isinstance(value, list):
@@ -147,8 +148,8 @@ def _decode_node(obj: Mapping[str, Any]) -> NodeInfo:
 
 
 class SavedCluster:
-    """Objects sorted by kind. What cannot be decoded is passed over and counted in ``undecodable``; without
-    ``learn`` TrafficFootprints are not looked at."""
+    """Objects sorted by kind. What cannot be decoded is passed over and counted in ``undecodable``. Without
+    ``learn`` TrafficFootprints are ignored."""
 
     def __init__(self, objects: Iterable[Mapping[str, Any]], *, learn: bool = True) -> None:
         self._learn = learn
@@ -197,7 +198,7 @@ class SavedCluster:
             clock.now = ago(at, 0.0)
             state.put_lease(lease)
         for pod in self.pods:
-            # One that runs since nobody knows when was measured long ago; one that waits came just now.
+            # A running pod without a start time was measured long ago; a waiting one came just now.
             clock.now = ago(self._since[pod.uid], -NEVER if pod.running else 0.0)
             state.put_pod(pod)
         clock.now = 0.0

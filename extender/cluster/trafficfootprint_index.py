@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""All TrafficFootprint objects by workload: which one holds, when several speak of the same.
+"""All TrafficFootprint objects by workload, with one that holds where several name the same workload.
 
 Enters: records as the watch shows them, from its thread. Leaves: for each change, the workloads concerned and
-their records. Guarantees: one record per workload, the same on every replica: one in which people stated
-something before one in which nobody did, then the one with the learner's own name, then the first by name.
+their records. Guarantees: one record per workload, the same on every replica. A record whose spec people filled in
+comes first, then the one with the learner's own name, then the first by name.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from extender.model.pods import WorkloadKey
 from extender.model.trafficfootprint import Record
 
 Tell = Callable[[Mapping[WorkloadKey, Record | None]], None]
-"""Takes the workloads whose record changed; None: there is none any more."""
+"""Takes the workloads whose record changed; None: the workload has none any more."""
 
 _ObjectKey = tuple[str, str]
 _QUIET: Final = 10
-"""Malformed objects that are logged; the rest are only counted."""
+"""Malformed objects that are logged; further ones are only counted."""
 
 _log = structlog.get_logger()
 
@@ -33,7 +33,7 @@ def _rank(record: Record) -> tuple[bool, bool, str]:
 
 
 class TrafficFootprintIndex:
-    """A sink of the reflector's."""
+    """A sink of the reflector; see the module."""
 
     def __init__(self, tell: Tell) -> None:
         self._tell = tell
@@ -68,12 +68,12 @@ class TrafficFootprintIndex:
             return {key: self._best(names) for key, names in self._names.items()}
 
     def objects(self) -> list[Record]:
-        """All of them, those that stand for nothing or are outranked too."""
+        """All of them, including those without a workload and those that another one outranks."""
         with self._lock:
             return list(self._objects.values())
 
     def vanished(self) -> set[WorkloadKey]:
-        """Workloads that lost their last object since the last call: what was known of them is to be forgotten."""
+        """Workloads that lost their last object since the last call. Callers forget what they knew of them."""
         with self._lock:
             gone, self._vanished = self._vanished - self._names.keys(), set()
         return gone
@@ -116,6 +116,6 @@ class TrafficFootprintIndex:
         return min((self._objects[name] for name in names), key=_rank)
 
     def _say(self, keys: set[WorkloadKey]) -> None:
-        """Under the lock, so that what is told of a workload is told in order."""
+        """Under the lock, so that changes of one workload arrive in order."""
         if keys:
             self._tell({key: self._best(names) if (names := self._names.get(key)) else None for key in keys})

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Follow Nodes, Leases and Pods of the API server into the cluster state.
 
-Enters: an API client. Leaves: calls on ClusterState, from one thread per collection. Objects are reduced to the
-fields used here as they are read. Guarantees of the reflector hold: never raises, resumes, counts.
+Enters: an API client. Leaves: calls on ClusterState, from one thread per collection. Each object is reduced to the
+fields used here as it is read. Guarantees: those of the reflector.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from footprint.cluster.reflector import Reflector
 from footprint.cluster.sink import StateSink
 from footprint.keys import NODE_FOOTPRINT, node_of_lease
 
-WORKED_OUT: Final = "nodes to be worked out"
-"""What is waited for when everything is listed."""
+COMPUTED: Final = "nodes to be computed"
+"""What readiness waits for once everything is listed."""
 
 
 def decode_node(obj: Mapping[str, Any]) -> NodeInfo:
@@ -70,20 +70,20 @@ class Watches:
         self._stop = threading.Event()
         self._threads: list[threading.Thread] = []
         self._rounds: int | None = None
-        """Of the state, when every collection was first seen to be listed."""
+        """The state's ``rounds`` when every collection was first seen to be listed."""
         self._shown = False
-        """A snapshot held everything once that was listed at first."""
+        """A snapshot has shown everything of the first lists."""
 
     @property
     def waiting_for(self) -> list[str]:
-        """Collections not listed yet, or what is left to do with them before a snapshot shows all of them."""
+        """Collections that are not listed yet, or what remains to do before a snapshot shows all of them."""
         missing = [name for name, reflector in self.by_resource.items() if not reflector.synced.is_set()]
         if not missing and not self._shown:
             if self._rounds is None:
                 self._rounds = self._state.rounds
-            # In a busy cluster something is always about to be taken in: what counts is that nothing was, once.
+            # In a busy cluster there is always something to take in. It is enough that once there was nothing.
             self._shown = self._state.rounds > self._rounds or self._state.settled
-        return missing or ([] if self._shown else [WORKED_OUT])
+        return missing or ([] if self._shown else [COMPUTED])
 
     def start(self) -> None:
         self._threads = [reflector.start(self._stop) for reflector in self.by_resource.values()]

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """What is known of workloads, kept up to date node by node and object by object.
 
-Enters: what one node's footprint teaches at a time (or None: it teaches nothing any more), and one
-TrafficFootprint at a time. Leaves: the typical demand of each workload. Guarantees: a node's change costs the
-workloads that it measured differently, nothing else, and no more when more nodes measure them.
+Enters: one node's tallies at a time (None: they no longer count), and one TrafficFootprint at a time. Leaves: the
+typical demand of each workload. Guarantees: a node's change costs only the workloads that it measured differently,
+and costs the same however many nodes measure them.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class WorkloadTotals:
         return changed
 
     def put_records(self, changes: Mapping[WorkloadKey, Record | None]) -> None:
-        """Replace the records of some workloads, with the next ``update``; None: there is none any more."""
+        """Replace the records of some workloads at the next ``update``; None: the workload has none any more."""
         self._rewritten.update(changes)
 
     @property
@@ -68,8 +68,8 @@ class WorkloadTotals:
         return bool(self._rewritten)
 
     def update(self, changed: set[WorkloadKey]) -> set[WorkloadKey]:
-        """Work out the demands of ``changed`` workloads, and of those whose record changed; returns those whose
-        demand is another one now."""
+        """Recompute the demands of ``changed`` workloads and of those whose record changed. Returns the workloads
+        whose demand differs from before."""
         if self._rewritten:
             changed = changed | self._rewritten.keys()
             self.records = _after(self.records, self._rewritten)

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What workloads do to the network, kept beyond their pods' lives in TrafficFootprint objects.
+"""Remember in TrafficFootprint objects what workloads do to the network, beyond their pods' lives.
 
-Enters: what ``cluster`` sums up of each workload. Leaves: TrafficFootprint objects, written by one elected
-replica. May import ``cluster`` and ``model``.
+Enters: the workloads' totals from ``cluster``. Leaves: TrafficFootprint objects, written by one elected replica.
+May import ``cluster`` and ``model``.
 """

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Is what was learned worth a write? The pure decision for one workload.
+"""Decide whether one workload's profile is worth a write. Pure.
 
-Enters: what its object says and what is known now. Leaves: how urgent a write is, or that none is due. Every
-write goes to every replica and to etcd, so what placement would not notice is not written: rates move by a
-quarter before they count, and they are smoothed already. Samples and the last sighting are written along with
-something else, or when they have become old: no more than four times a day and object.
+Enters: what the workload's object says, and what is known now. Leaves: how urgent a write is, or that none is due.
+Every write goes to etcd and to every replica, so changes that placement would not notice are not written: a rate
+must move by a quarter. The number of samples and the last sighting are written together with other changes, or
+once they are old: at most four times a day per object.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from extender.model.profile import Profile
 from extender.model.trafficfootprint import Record
 
 DEADBAND: Final = 0.25
-"""Relative change of a rate or a weight that counts: less changes no verdict but at the very edge."""
+"""Relative change of a rate or a weight that counts: smaller changes hardly ever change a verdict."""
 RATE_FLOOR: Final = 1e6
 """bit/s below which a change of a rate never counts: a tenth of the smallest elephant."""
 MICE_FLOOR: Final = 0.25
@@ -24,7 +24,7 @@ MICE_FLOOR: Final = 0.25
 CONFIDENCE_POINTS: Final = 20
 
 SEEN_AGAIN: Final = 6 * 3600.0
-"""Seconds after which a sighting is written anew though nothing else changed."""
+"""Seconds after which a sighting is written again though nothing else changed."""
 
 
 class Urgency(IntEnum):
@@ -61,5 +61,5 @@ def urgency(record: Record | None, profile: Profile, now: float, draw: float) ->
         return Urgency.CLASS
     if _different(record.profile, profile):
         return Urgency.MOVED
-    age = abs(now - record.last_seen)  # a moment ahead of our clock is as wrong as one long past
+    age = abs(now - record.last_seen)  # a time ahead of our clock is as wrong as one long past
     return Urgency.SEEN if age >= SEEN_AGAIN * (0.75 + 0.25 * draw) else None

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The thread that stands for election: ``election``'s decisions, carried out.
+"""The thread that takes part in the leader election.
 
-Enters: a store with the Lease. Leaves: ``leads``, and the Lease given up at the end. Guarantees: never raises;
-stands only while TrafficFootprints can be read, so that a cluster without them sees no writes at all.
+Enters: a store with the Lease, and whether this replica is a candidate. Leaves: ``leads``; the Lease is given up
+at the end. Guarantees: never raises; sends nothing while this replica is no candidate, so that a cluster without
+TrafficFootprints sees no writes at all.
 """
 
 from __future__ import annotations
@@ -34,15 +35,15 @@ from footprint.cluster.client import ApiError
 from footprint.keys import LEARNER_LEASE
 
 _JITTER: Final = 0.2
-_NOT_YET: Final = 1.0
-"""Seconds between looks whether there is anything to lead."""
-_NO_LEASE: Final = "the learner's Lease is missing and cannot be made; kubectl apply -k manifests/base"
+_CHECK_SECONDS: Final = 1.0
+"""Seconds between two checks whether this replica is a candidate."""
+_NO_LEASE: Final = "the learner's Lease is missing and cannot be created; run kubectl apply -k manifests/base"
 """Its remedy brings the right to make it."""
 _log = structlog.get_logger()
 
 
 def own_identity() -> str:
-    """The pod's name, and something that a restarted container does not share with its predecessor."""
+    """The pod's name, and a part that a restarted container does not share with the one before."""
     return f"{socket.gethostname()}_{uuid.uuid4().hex[:8]}"
 
 
@@ -61,16 +62,16 @@ class Elector:
         self._candidacy = Candidacy(identity or own_identity())
         self._told = ""
         self.errors = 0
-        """Requests about the Lease that failed, races lost to another replica left out."""
+        """Requests about the Lease that failed, except races lost to another replica."""
 
     def leads(self) -> bool:
         """Whether this replica may write now."""
         return self._candidacy.leads(self._clock())
 
     def run(self, stop: threading.Event) -> None:
-        """Stand for election until ``stop``."""
+        """Take part in the election until ``stop``."""
         while not stop.is_set():
-            pause = _NOT_YET
+            pause = _CHECK_SECONDS
             if self._may_stand():
                 self.step()
                 pause = RENEW * (1 - _JITTER * random.random())  # noqa: S311 - spreads load, guards nothing
@@ -78,7 +79,7 @@ class Elector:
         self.give_up()
 
     def step(self) -> None:
-        """One look at the Lease, and what follows."""
+        """Read the Lease once and act on it."""
         led = self.leads()
         try:
             self._step()
@@ -112,7 +113,7 @@ class Elector:
             _log.warning(what, lease=LEARNER_LEASE, error=str(error))
 
     def give_up(self) -> None:
-        """Let the next one lead at once."""
+        """Free the Lease, so that another replica can lead at once."""
         if not self.leads():
             return
         try:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Learning beside the watches: one thing to start and stop for the application.
+"""The watches and the learner as one feed, which the server starts and stops.
 
-Enters: the cluster state with its watches, and an API client. Leaves: TrafficFootprints in the state, and the
-learner at work. Guarantees: readiness is that of the watches alone; whatever happens here, placement goes on.
+Enters: the cluster state with its watches, and an API client. Leaves: TrafficFootprints in the state, and a
+running learner. Guarantees: readiness depends on the watches alone; whatever fails here, placement goes on.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from extender.model.trafficfootprint import PLURAL
 
 
 class LearningFeed:
-    """Stands where the watches stand, with them inside. ``api`` is the Kubernetes client."""
+    """A Feed that contains the watches. ``api`` is the Kubernetes client."""
 
     def __init__(
         self, watches: Feed, state: ClusterState, api: Any, *, namespace: str, config: LearnerConfig

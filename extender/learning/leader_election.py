@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which replica writes: one Lease, taken, renewed, and given up.
+"""Elect the replica that writes: one Lease is taken, renewed and given up. Pure.
 
-Enters: the Lease as the API shows it, and this process's monotonic clock. Leaves: what to do with it, and until
-when this replica may write. The decisions are pure. Guarantees: two replicas write at the same time only if one
-of them is halted between looking at its clock and sending, for longer than a third of ``DURATION``; then one
-status may be written twice, and nothing is lost.
+Enters: the Lease as the API shows it, and this process's monotonic clock. Leaves: what to do with the Lease, and
+until when this replica may write. Guarantees: two replicas write at the same time only if one of them is suspended
+between reading its clock and sending, for longer than a third of ``DURATION``. Then one status may be written
+twice, and nothing is lost.
 
-The Kubernetes client's own ``leaderelection`` is not used: it judges by the wall clock, which steps; it cannot be
-stopped, nor run twice; it never gives a Lease up, so that every upgrade would leave nobody leading for a while.
-This one judges as the project judges agents' heartbeats (``footprint.staleness``).
+The Kubernetes client's own ``leaderelection`` does not fit. It compares wall clocks, which step. It cannot be
+stopped or run twice. It never gives a Lease up, so every upgrade would leave the cluster without a leader for a
+while. This election compares Leases as the project compares agents' heartbeats (``footprint.staleness``).
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from typing import Any, Final
 from footprint.staleness import Freshness, LastRenewal, freshness, observe
 
 DURATION: Final = 30.0
-"""Seconds without a renewal after which another replica takes over: nothing is lost while nobody writes."""
+"""Seconds without a renewal after which another replica takes over. Nothing is lost while no replica writes."""
 RENEW: Final = 10.0
-"""Seconds between renewals, and between looks of those who wait."""
+"""Seconds between renewals, and between checks of replicas that wait."""
 WRITES_FOR: Final = DURATION * 2 / 3
-"""Seconds after a renewal was begun in which its sender may write: less than others wait."""
+"""Seconds from the begin of a renewal in which its sender may write: less than others wait."""
 
 
 class Step(Enum):
-    WAIT = "wait"  # somebody else leads
-    TAKE = "take"  # nobody does, or no longer
+    WAIT = "wait"  # another replica leads
+    TAKE = "take"  # no replica leads, or the leader is silent
     RENEW = "renew"
 
 
@@ -52,7 +52,7 @@ def _text(value: object) -> str:
 
 
 def holder_of(lease: Mapping[str, Any]) -> str:
-    """Who holds it; empty when it was given up, or never held."""
+    """The holder of ``lease``; empty when it was given up, or never held."""
     return _text((lease.get("spec") or {}).get("holderIdentity"))
 
 
@@ -64,12 +64,12 @@ def decide(candidacy: Candidacy, lease: Mapping[str, Any], now: float) -> tuple[
     marker = f"{holder} {_text((lease.get('spec') or {}).get('renewTime'))}"
     seen = observe(candidacy.seen, marker, now)
     free = not holder or freshness(seen, now, DURATION) is not Freshness.FRESH
-    # Whatever we believed: the API says that somebody else holds it.
+    # The API says that another replica holds the Lease, so this one stops leading.
     return Candidacy(candidacy.identity, seen), Step.TAKE if free else Step.WAIT
 
 
 def after_renewal(candidacy: Candidacy, begun: float) -> Candidacy:
-    """After a renewal or a taking that was begun at ``begun`` and succeeded."""
+    """The candidacy after a request that was begun at ``begun`` took or renewed the Lease."""
     return Candidacy(candidacy.identity, None, begun + WRITES_FOR)
 
 
@@ -87,5 +87,5 @@ def claimed(lease: Mapping[str, Any], identity: str, moment: datetime) -> dict[s
 
 
 def given_up(lease: Mapping[str, Any]) -> dict[str, Any]:
-    """``lease`` free for the next."""
+    """``lease`` without a holder."""
     return {**lease, "spec": {**(lease.get("spec") or {}), "holderIdentity": ""}}

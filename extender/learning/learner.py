@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The thread that learns: what is measured in, TrafficFootprints out.
+"""The thread that learns: it samples workloads' tallies and writes TrafficFootprints.
 
-Enters: the workloads' tallies, all objects, and whether this replica leads. Leaves: creations, status writes and
-deletions. Guarantees: never raises; writes nothing while another replica leads; never touches ``spec``; what
-cannot be written is counted, and tried again later.
+Enters: the workloads' tallies, all objects, and whether this replica may write. Leaves: creations, status writes
+and deletions. Guarantees: never raises; sends nothing while this replica may not write; never touches ``spec``;
+counts a failed write and tries it again later.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ WRITE_INTERVAL: Final = 1.0
 
 _JITTER: Final = 0.2
 _SHOWN_WITHIN: Final = 10.0
-"""Seconds in which the watch shows what was written; until then the workload is left alone."""
+"""Seconds within which the watch shows a write. Until then the learner leaves the workload alone."""
 _REFUSED_FOR: Final = 600.0
-"""Seconds for which a workload is left alone whose object was refused: its namespace is going, or somebody else's
-object has the name."""
+"""Seconds for which the learner leaves a workload alone whose object was refused: its namespace is being deleted,
+or another object has the name."""
 _LOG_EVERY: Final = 60.0
 _OF_ONE_WORKLOAD: Final = (HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT, HTTPStatus.UNPROCESSABLE_ENTITY)
 """Refusals that say nothing about other workloads."""
@@ -56,7 +56,7 @@ class _Pause:
 
     until: float
     version: str | None
-    """Until its object's version is another one than this; None: whatever happens to it."""
+    """The pause ends early once the object has another version; None: it never ends early."""
 
 
 class Learner:
@@ -71,7 +71,7 @@ class Learner:
         self._config, self._clock, self._wall = config, clock, wall
         self._profiles: dict[WorkloadKey, Profile] = {}
         self._tallies: dict[WorkloadKey, Tally] = {}
-        """As of the last look."""
+        """As of the last sample."""
         self._pauses: dict[WorkloadKey, _Pause] = {}
         self._budget = TokenBucket(WRITE_BURST, WRITE_INTERVAL, refilled_at=clock())
         self._told_at = float("-inf")
@@ -91,9 +91,9 @@ class Learner:
                 _log.exception("learner failed, going on")
 
     def step(self) -> None:
-        """One sample of every workload, and the writes that follow and can be afforded."""
+        """Sample every workload once, then write what is due and fits the budget."""
         if not self._may_write():
-            # Whoever leads next starts from what the objects say.
+            # The next leader starts from what the objects say.
             self._profiles.clear()
             self._tallies.clear()
             self.left_out = 0
@@ -109,13 +109,13 @@ class Learner:
 
     def _sample(self, records: Mapping[WorkloadKey, Record]) -> dict[WorkloadKey, Profile]:
         """The profiles of the workloads that are measured now."""
-        for key in self._index.vanished():  # somebody deleted the object: start anew
+        for key in self._index.vanished():  # its object was deleted: start again
             self._profiles.pop(key, None)
         tallies = {key: tally for key, tally in self._measured().items() if worth_keeping(key)}
         live: dict[WorkloadKey, Profile] = {}
         for key, tally in tallies.items():
             profile = self._profiles.get(key) or self._written(records.get(key))
-            # What ended is shown for a while, and would be counted again and again.
+            # Footprints show ended pods for a while: count them once.
             if tally.running or tally != self._tallies.get(key):
                 profile = fold(profile, tally)
             if profile.samples:
@@ -141,11 +141,11 @@ class Learner:
                 cost = 1 if update.record is not None else 2
                 self._attempt(update.key, update.record, partial(self._update, update), cost)
         except ApiError as error:
-            _log.debug("writing goes on at the next look", error=str(error))
+            _log.debug("writing goes on at the next sample", error=str(error))
 
     def _attempt(self, key: WorkloadKey, record: Record | None, write: Callable[[], None], cost: int) -> None:
-        """``write``, if it can be afforded and nothing speaks against it. Raises ApiError when there is no use in
-        trying others."""
+        """Call ``write``, unless the budget or a pause forbids it. Raises ApiError when other writes would fail
+        too."""
         version, pause = record.version if record is not None else "", self._pauses.get(key)
         if self._budget.available < cost or not self._may_write():
             return
@@ -178,7 +178,7 @@ class Learner:
         self.errors[str(error.status)] += 1
         now = self._clock()
         refused = HTTPStatus.BAD_REQUEST <= error.status < HTTPStatus.INTERNAL_SERVER_ERROR
-        # Half to the whole of it, so that those refused together do not return together.
+        # Between half and all of it, so that workloads refused together do not return together.
         wait = (_REFUSED_FOR if refused else _SHOWN_WITHIN) * (0.5 + random.random() / 2)  # noqa: S311
         self._pauses[key] = _Pause(now + wait, None)
         if now - self._told_at >= _LOG_EVERY:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What learning counts, as Prometheus reads it: taken from where it is known when scraped, never kept twice."""
+"""The learner's figures for Prometheus, read from their owners when scraped."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What to write, create and delete now. Pure.
+"""Plan what to create, write and delete now. Pure.
 
 Enters: what is known of workloads, all objects, and the time. Leaves: writes, the most urgent first. Guarantees:
-only what the learner created, and nobody wrote into, is ever deleted; there are never more objects of its making
-than ``capacity``; the workloads left out for that are counted.
+it deletes only objects that the learner created and whose spec nobody filled in; the learner never creates more
+than ``capacity`` objects; the workloads left out for that are counted.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from extender.model.trafficfootprint import Record
 from extender.model.trafficfootprint_name import draw, nameable
 
 ENOUGH_SAMPLES: Final = 2
-"""Before an object is created: one reading may be an accident."""
+"""Samples before an object is created: a single one may be an accident."""
 
-MAKES_ROOM_AFTER: Final = 86400.0
-"""Seconds without a sighting after which an object gives its place to a workload that is there, when all are
-taken. A day: what comes every night stays."""
+REPLACEABLE_AFTER: Final = 86400.0
+"""Seconds without a sighting after which an object makes way for a workload that runs now, once ``capacity`` is
+reached. A day, so that nightly jobs stay."""
 
 SYSTEM_NAMESPACE: Final = "kube-system"
 _UNTOUCHED: Final = frozenset({"DaemonSet", "Node"})
@@ -49,7 +49,7 @@ class WritePlan:
 
 
 def worth_keeping(key: WorkloadKey) -> bool:
-    """Whether placement will ever ask for the workload, and an object can stand for it."""
+    """Whether placement ever decides about the workload, and an object can have its name."""
     namespace, workload = key
     return namespace != SYSTEM_NAMESPACE and workload.partition("/")[0] not in _UNTOUCHED and nameable(key)
 
@@ -84,25 +84,25 @@ def plan(
     due.sort(key=lambda update: (update.urgency, draw(update.key)))
     old = sorted(_deletable(objects, profiles.keys()), key=lambda record: -_age(record, now))
     deletions = [record for record in old if _age(record, now) > retention]
-    room = capacity - sum(o.ours for o in objects) + len(deletions)
+    free = capacity - sum(o.ours for o in objects) + len(deletions)
     wanted = sum(update.record is None for update in due)
     for record in old[len(deletions) :]:
-        if wanted <= room or _age(record, now) <= MAKES_ROOM_AFTER:
+        if wanted <= free or _age(record, now) <= REPLACEABLE_AFTER:
             break
         deletions.append(record)
-        room += 1
-    return _cut(deletions, due, max(room, 0))
+        free += 1
+    return _cut(deletions, due, max(free, 0))
 
 
-def _cut(deletions: list[Record], due: list[Update], room: int) -> WritePlan:
+def _cut(deletions: list[Record], due: list[Update], free: int) -> WritePlan:
     kept: list[Update] = []
     left_out = 0
     for update in due:
         if update.record is not None:
             kept.append(update)
-        elif room > 0:
+        elif free > 0:
             kept.append(update)
-            room -= 1
+            free -= 1
         else:
             left_out += 1
     return WritePlan(tuple(deletions), tuple(kept), left_out)

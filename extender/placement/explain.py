@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Why a pod would go where it would go: every step of a verdict as JSON.
+"""Every step of a verdict as JSON: why a pod would go where it would go.
 
-Enters: a decoded request, the snapshot, the policy and the time. Leaves: a plain dict. Pure; it calls the same
-functions as filter and prioritize, so that it cannot tell another story: kube-scheduler asks for the scores of
-those nodes only that the filter lets pass, so that no other has one.
+Enters: a decoded request, the snapshot, the policy and the time. Leaves: a plain dict. Pure. It calls the same
+functions as filter and prioritize, so that it cannot differ from them. Nodes that the filter drops have no score,
+because kube-scheduler asks for none.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def _record(record: Record | None) -> dict[str, Any] | None:
 def _scores(
     pod: PodInfo, passed: list[str], demand: Demand, snapshot: Snapshot
 ) -> tuple[dict[str, int], str | None]:
-    """What prioritize answers about ``passed``, and the node that it commits the pod to."""
+    """The scores of ``passed``, and the node that the tie break chose."""
     scores, chosen = score_nodes(passed, demand, snapshot), None
     # A manifest has no UID yet, and the UID decides which of equal nodes is chosen.
     if pod.uid and needs_tie_break(demand, snapshot):

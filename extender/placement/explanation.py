@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What an explanation holds, for the API description: ``placement.explain`` makes it, field by field.
+"""The fields of an explanation, for the API description. ``placement.explain`` makes it as a plain dict.
 
-A test holds the answers against these models; they are never built while answering.
+A test validates responses against these models; requests never build them.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from footprint.declared import PlacementMode
 
 
 class _Said(BaseModel):
-    """Nothing is said that is not described."""
+    """Every field is described."""
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which of the candidates a pod should not go to, and why.
+"""Which candidates a pod should not go to, and why.
 
 Enters: candidate names, a demand, a placement mode and the snapshot. Leaves: the names that pass, in the order
-they came, and a reason for each that does not. Pure: the same question has the same answer, also when asked
-about one node only. Guarantees: only names that were asked for; unknown nodes always pass.
+they came, and a reason for each other name. Pure: the same request has the same result, also about a single node.
+Guarantees: only names that were asked for; unknown nodes always pass.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ def effective_placement(pod: PodInfo, default: PlacementMode, waited: float, rel
 def filter_nodes(names: Sequence[str], demand: Demand, placement: PlacementMode, snapshot: Snapshot) -> Verdict:
     """Drop unsuitable nodes: always (strict), or while a known suitable one remains (prefer).
 
-    A node nothing is known of passes, but is no reason to drop the others: pods would pile onto the one node
-    whose agent is down. Empty names are never answered.
+    An unknown node passes, but is no reason to drop the others: all pods would pile onto the one node whose agent
+    is down. Empty names are left out.
     """
     names = [name for name in names if name]
     if placement in (PlacementMode.SCORE, PlacementMode.IGNORE) or demand.neutral:

@@ -22,11 +22,11 @@ from extender.model.snapshot import NodeView
 from footprint.units import format_rate, quantise
 
 MOUSE_LIMIT: Final = 0.5
-"""Elephant share from which a link is no place for mice: there the mean wait equals a whole service time
-(W(0.5) = 1) and from there it grows fast (W(0.8) = 4)."""
+"""Elephant share from which a link does not suit mice. There the mean wait is one service time (W(0.5) = 1), and
+it grows fast (W(0.8) = 4)."""
 
 ENOUGH: Final = 0.9
-"""An elephant's node must have free at least this part of what the pod wants, or of a whole usable link."""
+"""Part of what an elephant wants, or of a whole usable link, that its node must have free at least."""
 
 
 class Judgement(NamedTuple):
@@ -93,8 +93,8 @@ def comparable_cost(
 ) -> float | None:
     """``node_cost`` as candidates are compared by it; None when nothing is known of the node.
 
-    Two significant digits, like the rates that costs are made of: more would compare noise. It also leaves few
-    distinct costs however many nodes there are.
+    Two significant digits, like the rates that costs are computed from: more would compare noise. So there are few
+    distinct costs, however many nodes there are.
     """
     return quantise(node_cost(demand, view, scarce, model)) if view.known else None
 

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Costs to kube-scheduler's 0-10.
+"""Turn costs into kube-scheduler's scores of 0-10.
 
-Enters: candidate names, a demand and the snapshot. Leaves: one integer per name, in the order they came, higher
-is better. Pure. Guarantees: integers 0-10 only; equal scores unless costs differ materially, so that spreading
-stays with kube-scheduler's own plugins; a node nothing is known of scores in the middle.
+Enters: candidate names, a demand and the snapshot. Leaves: one integer per name, in the order they came; higher is
+better. Pure. Guarantees: scores differ only where costs differ materially, so that spreading stays with
+kube-scheduler's own plugins; an unknown node scores in the middle.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from extender.placement.node_verdict import judge
 
 BEST: Final = 10
 NEUTRAL: Final = 5
-"""For unknown nodes, and for all when nothing speaks for one over another."""
+"""For unknown nodes, and for all nodes when their costs are equal."""
 
 MATERIAL: Final = 0.25
-"""Costs closer than this are equal: the wait at 20 % utilisation, which nobody notices and averaging blurs."""
+"""Costs closer than this count as equal: the wait at 20 % utilisation, which nobody notices."""
 
 
 def score_table(costs: Collection[float]) -> dict[float, int]:
     """The score of each of ``costs`` where these are all the costs there are.
 
-    Waiting spans orders of magnitude: on a logarithmic scale one terrible node does not make a free and a busy
-    one look alike. The cheapest gets 10, the dearest 0.
+    The scale is logarithmic, because waiting spans orders of magnitude: one very costly node must not make a free
+    and a busy node look alike. The cheapest node gets 10, the most expensive 0.
     """
     if not costs or max(costs) - min(costs) < MATERIAL:
         return dict.fromkeys(costs, NEUTRAL)
@@ -38,7 +38,7 @@ def score_table(costs: Collection[float]) -> dict[float, int]:
 
 
 def to_scores(costs: Sequence[float | None]) -> list[int]:
-    """Scores of ``costs``, in their order; None is a node nothing is known of."""
+    """Scores of ``costs``, in their order; None is an unknown node."""
     table = score_table({cost for cost in costs if cost is not None})
     return [NEUTRAL if cost is None else table[cost] for cost in costs]
 

@@ -1,15 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Watching without acting: what the extender would have said, held against where pods really went.
+"""Watch without acting: compare what the extender would have answered with where pods really went.
 
-Enters: each pod's would-be answers, then the snapshot that shows where it was bound. Leaves: counts of outcomes.
-Guarantees: at most ``MAX_PENDING`` pods are remembered, a byte per node of each, the longest waiting given up
-first; a pod that has an outcome is never counted as forgotten as well, and once among the collisions; nothing here
-changes an answer.
+Enters: the responses that acting would have given about each pod, then the snapshot that shows where it was bound.
+Leaves: counts of outcomes. Guarantees: at most ``MAX_PENDING`` pods are remembered, one byte per node each, and
+the oldest is dropped first; each pod has one outcome, and counts once among the collisions; no response changes.
 
-A pod *would have been kept off* its node when the filter had rejected it, *would have gone elsewhere* when
-another candidate scored higher, and *agreed* otherwise. Later, when the ledger believes measurement, its node
-either does or does not hold mice on a link that elephants use to half or more, the pod being one of them: it
-*collided* or not. Or it had to make room before that, and was never judged.
+A pod *would have been kept off* its node when the filter would have rejected that node. It *would have gone
+elsewhere* when another candidate scored higher. Otherwise it *agreed*. Once measurement replaces prediction, the
+pod *collided* if its link carries elephants to half or more and holds mice, the pod being one or the other. A pod
+that was dropped before that is never judged.
 """
 
 from __future__ import annotations
@@ -129,19 +128,19 @@ class Shadow:
     _seen: Snapshot | None = None
 
     def record_answers(self, pod: PodInfo, demand: Demand, answers: WouldBe, snapshot: Snapshot) -> None:
-        """Remember what would have been answered about ``pod``."""
+        """Remember the responses that acting would have given about ``pod``."""
         known = self._pending.get(pod.uid)
         if demand.neutral or not pod.uid or (known is not None and known.outcome is not None):
-            return  # nothing to say of it, or it is where it is: no later question moves it
+            return  # placement does not concern it, or it is bound already
         self._follow(snapshot)
         unseen = _BEST if any(name not in self._numbers for name in answers.best) else _ELSEWHERE
         self._pending[pod.uid] = _Pending(demand, self._numbers, self._marks(answers), unseen)
         self._pending.move_to_end(pod.uid)
         if len(self._pending) > MAX_PENDING:
-            self._make_room()
+            self._drop_oldest()
 
-    def _make_room(self) -> None:
-        """Without the pod that has waited longest: forgotten, or never judged if it has an outcome already."""
+    def _drop_oldest(self) -> None:
+        """Drop the oldest pod: it counts as forgotten, or as never judged if it has an outcome already."""
         _, oldest = self._pending.popitem(last=False)
         if oldest.outcome is None:
             self.outcomes[ShadowOutcome.FORGOTTEN.value] += 1
@@ -149,7 +148,7 @@ class Shadow:
             self.collisions[oldest.outcome.value, Collided.NEVER_JUDGED.value] += 1
 
     def _follow(self, snapshot: Snapshot) -> None:
-        """Number the nodes that are new; begin anew when most numbers are those of nodes that are gone."""
+        """Number new nodes; number all again once most numbers belong to nodes that are gone."""
         if snapshot is self._seen:
             return
         changed = snapshot.changed_since(self._seen.version) if self._seen is not None else None
@@ -171,7 +170,8 @@ class Shadow:
         return bytes(marks)
 
     def follow_binds(self, nodes: Mapping[str, str], snapshot: Snapshot, now: float) -> None:
-        """Take in where pods are bound (``nodes``: UID to node, of pods that are) at ``now``, seconds."""
+        """Take in where pods are bound at ``now`` (monotonic seconds). ``nodes`` maps the UIDs of bound pods to
+        nodes."""
         for uid, pending in list(self._pending.items()):
             if pending.outcome is None and uid in nodes:
                 self._bound(pending, nodes[uid], now)

@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The answers for many nodes at once: what each node means for a demand, worked out once and kept.
+"""The two responses for many nodes at once, from verdicts that are computed once and kept.
 
-Enters: candidate names, a demand, a placement mode and the snapshot. Leaves: the two answers as JSON. Says
-exactly what ``filtering.filter_nodes`` and ``scoring.score_nodes`` say (property tests hold them together), in a
-few microseconds per hundred nodes: a verdict depends only on the node's view and on the few numbers of a demand
-that cost and filter look at, so that pods which ask alike share a table, and a new snapshot costs a table only
-the nodes that it changed. Names are looked up once per pod; everything else is a list by the node's place. An
-answer is made of the names as they came: what is fetched from memory for each candidate is most of its time.
-Belongs to one thread. Memory: two pointers and at most one reason per node in each of ``MAX_TABLES`` tables.
+Enters: candidate names, a demand, a placement mode and the snapshot. Leaves: both responses as JSON, in a few
+microseconds per hundred nodes. Guarantees: exactly the results of ``filtering.filter_nodes`` and
+``scoring.score_nodes``; property tests compare them. Belongs to one thread.
+
+A verdict depends only on the node's view and on the few numbers of a demand in a TableKey. So pods with equal keys
+share a table, and a new snapshot costs a table only the nodes that it changed. Each name is looked up once per
+pod; everything else is a list by the node's place. Most of the time goes into fetching each candidate from memory,
+so a response reuses the names as they came. Memory: two pointers and at most one reason per node in each of
+``MAX_TABLES`` tables.
 """
 
 from __future__ import annotations
@@ -33,16 +35,15 @@ from extender.placement.tie_break import pick
 from footprint.declared import PlacementMode
 
 MAX_TABLES: Final = 64
-"""Kinds of demand kept. All mice share two (links scarce or not); elephants have one for each rate,
-of which learned ones are twenty per decade."""
+"""Tables that are kept. All mice share two: links are scarce, or not. Elephants have one per rate, and learned
+rates are twenty per decade."""
 
 AHEAD_FROM: Final = 16
-"""Nodes that a table must lack to be completed between requests. Each pod placed changes a node, and a table that
-followed every one of them would cost more than it saves; so few take the next answer
-a tenth of a millisecond."""
+"""Nodes that a table must lack to be completed between requests. Each placed pod changes a node, and following
+every change would cost more than it saves: the next request computes fewer nodes in a tenth of a millisecond."""
 
 _CHECK_EVERY: Final = 64
-"""Nodes worked out between two looks at the clock: some tenths of a millisecond."""
+"""Nodes that are computed between two checks of the clock: some tenths of a millisecond."""
 
 _LOG_EVERY: Final = 60.0
 """Seconds between two log lines about nodes whose verdicts fail; all are counted."""
@@ -59,7 +60,7 @@ _log = structlog.get_logger()
 
 
 class LateError(Exception):
-    """The time for an answer is over."""
+    """The deadline of a request has passed."""
 
 
 class FilterAnswer(NamedTuple):
@@ -84,8 +85,8 @@ class Scores(NamedTuple):
 
 
 class TableKey(NamedTuple):
-    """All of a demand and a snapshot that a node's verdict depends on, besides the node (``scoring.node_cost``,
-    ``filtering.unsuitable``)."""
+    """All of a demand and a snapshot on which a node's verdict depends, besides the node itself
+    (``node_verdict.judge``)."""
 
     tx: float
     rx: float
@@ -95,20 +96,20 @@ class TableKey(NamedTuple):
     @classmethod
     def of(cls, demand: Demand, snapshot: Snapshot) -> TableKey:
         if demand.hurts:
-            return cls(demand.tx, demand.rx, demand.suffers, False)  # mice alone make room for elephants
+            return cls(demand.tx, demand.rx, demand.suffers, False)  # only mice leave free links to elephants
         return cls(0.0, 0.0, demand.suffers, snapshot.scarce)
 
 
 @dataclass(frozen=True, slots=True)
 class _Table:
-    """One question's answers by place."""
+    """The verdicts of one key, by place."""
 
     demand: Demand
     reasons: list[bytes | None]
     """``"name":"reason"`` for an unsuitable node, ``_SUITS`` for one that suits, None where nothing is known."""
     costs: list[float | None]
     open: set[int]
-    """Places not worked out yet, or no longer right."""
+    """Places that are not computed yet, or out of date."""
     distinct: dict[float, float]
     """Each cost once, so that nodes that cost alike share it."""
 
@@ -124,14 +125,14 @@ class _Places:
     """Where each node of the snapshot stands in the tables."""
 
     def __init__(self, names: Sequence[str]) -> None:
-        # Written and read back, so that the strings lie side by side: a look-up is mostly waiting for memory.
+        # Encoded and decoded, so that the strings lie side by side: a look-up mostly waits for memory.
         self.names: list[str] = ["", *orjson.loads(orjson.dumps(list(names)))]
         self.of: dict[str, int] = {name: place for place, name in enumerate(self.names) if place != _UNSEEN}
         self._plain = _plain(self.names) is self.names
         self._known: list[tuple[Sequence[str], _Found]] = []
 
     def find(self, names: Sequence[str]) -> _Found:
-        """The places of ``names``: looked up, unless the last question named the same nodes."""
+        """The places of ``names``: looked up, unless the last request named the same nodes."""
         for known, found in self._known:
             if known is names or known == names:
                 return found
@@ -143,7 +144,7 @@ class _Places:
         return found
 
     def expect(self, names: Sequence[str], found: _Found) -> None:
-        """The next question may well name these: prioritize follows filter."""
+        """Keep what the next request is likely to name: prioritize follows filter."""
         self._known[1:] = [(names, found)]
 
 
@@ -173,7 +174,7 @@ class Tables:
     ) -> FilterAnswer:  # fmt: skip
         """``filtering.filter_nodes`` as JSON; no name may be empty. Raises LateError past ``deadline``.
 
-        ``written`` is ``names`` as JSON, where the question had them as such.
+        ``written`` is ``names`` as JSON, where the request had them so.
         """
         if placement in (PlacementMode.SCORE, PlacementMode.IGNORE) or demand.neutral:
             return _everything(names, written)
@@ -213,7 +214,7 @@ class Tables:
         best = {cost for cost in distinct if scores[cost] == top}
         equals = list(compress(range(len(costs)), map(best.__contains__, costs)))
         chosen = equals[pick(uid, len(equals))]
-        if costs[chosen] is None:  # nothing speaks for a node of which nothing is known
+        if costs[chosen] is None:  # an unknown node is never preferred
             return Scores(_listed(listed, _tails(costs, scores)), None)
         if top == BEST:
             scores.update(dict.fromkeys(best, BEST - 1))
@@ -226,12 +227,12 @@ class Tables:
         return Scores(_listed(listed, tails), names[chosen])
 
     def work_ahead(self, snapshot: Snapshot, deadline: float) -> bool:
-        """Use idle time until ``deadline`` for what the tables lack; whether anything is left to do."""
+        """Compute what the tables lack, until ``deadline``; whether anything is left to do."""
         self._follow(snapshot)
         try:
-            for question, table in list(self._tables.items()):
+            for key, table in list(self._tables.items()):
                 if len(table.open) >= AHEAD_FROM:
-                    self._work_out(table, list(table.open), question.scarce, deadline)
+                    self._compute(table, list(table.open), key.scarce, deadline)
         except LateError:
             return True
         return False
@@ -259,23 +260,23 @@ class Tables:
             table.open.update(again)
 
     def _table(self, demand: Demand, places: list[int], deadline: float) -> _Table:
-        """The table of ``demand``, worked out at ``places``."""
-        question = TableKey.of(demand, self._snapshot)
-        table = self._tables.get(question)
+        """The table of ``demand``, computed at ``places``."""
+        key = TableKey.of(demand, self._snapshot)
+        table = self._tables.get(key)
         if table is None:
             size = len(self._places.names)
-            table = self._tables[question] = _Table(demand, [None] * size, [None] * size, set(range(1, size)), {})
+            table = self._tables[key] = _Table(demand, [None] * size, [None] * size, set(range(1, size)), {})
             if len(self._tables) > MAX_TABLES:
                 self._tables.popitem(last=False)
         else:
-            self._tables.move_to_end(question)
+            self._tables.move_to_end(key)
         if table.open:
-            # So few are worked out sooner than they are looked for among the candidates.
+            # Computing so few takes less time than finding out which of them are candidates.
             wanted = list(table.open) if len(table.open) < AHEAD_FROM else table.open.intersection(places)
-            self._work_out(table, wanted, question.scarce, deadline)
+            self._compute(table, wanted, key.scarce, deadline)
         return table
 
-    def _work_out(self, table: _Table, places: Collection[int], scarce: bool, deadline: float) -> None:
+    def _compute(self, table: _Table, places: Collection[int], scarce: bool, deadline: float) -> None:
         for count, place in enumerate(places, 1):
             name = self._places.names[place]
             view = self._snapshot.nodes[name]
@@ -289,7 +290,7 @@ class Tables:
             if count % _CHECK_EVERY == 0 and self._clock() > deadline:
                 raise LateError
         if not table.open:
-            table.open.clear()  # gives back the room of thousands, which every later look would walk through
+            table.open.clear()  # shrinks the set, which every later pass would walk through
 
 
 def _listed(names: Sequence[str], tails: list[str]) -> bytes:

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One node for one pod: scores whose best is a single node, so that it is known where the pod will go.
+"""Break ties between equally good nodes, so that the extender knows where the pod will go.
 
-Enters: scores, and the pod's UID. Leaves: the scores with one best node, and that node. Pure, and the same for
-the same question, whoever answers: among equally good nodes a hash of the pod takes one, so that different pods
-choose differently. Elephants are committed, since two of them on one link cost both; mice only while elephants are
-known, since a burst of them would take every link at once.
+Enters: scores, and the pod's UID. Leaves: the scores with a single best node, and that node. Pure, and the same on
+every replica: a hash of the UID chooses, so that different pods choose differently. Elephants need a tie break,
+because two of them on one link slow each other. Mice need one only while elephants are known, because a burst of
+mice would take every free link at once.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from extender.placement.scoring import BEST
 
 
 def pick(uid: str, equals: int) -> int:
-    """Which of so many equally good nodes, in the order they were sent, the pod takes."""
+    """Index of the node that the pod takes among ``equals`` equally good ones, in the order they were sent."""
     return zlib.crc32(uid.encode("utf-8", "surrogatepass")) % equals
 
 
 def break_tie(names: Sequence[str], scores: Sequence[int], uid: str) -> tuple[list[int], str | None]:
     """Scores in the order of ``names`` with exactly one highest, and its node; None without candidates.
 
-    Among the best, one is lifted above the others by one point, or the others are lowered where they have all.
+    One of the best nodes gains a point. Where the best have 10 already, the others lose one.
     """
     if not names:
         return [], None
@@ -39,15 +39,15 @@ def break_tie(names: Sequence[str], scores: Sequence[int], uid: str) -> tuple[li
 
 
 def needs_tie_break(demand: Demand, snapshot: Snapshot) -> bool:
-    """Whether it matters where the pod goes before its bind is seen: an elephant always takes a link; a mouse may
-    take one of the last without mice."""
+    """Whether later requests must know where the pod goes before its bind is seen. An elephant always takes a
+    link; a mouse may take one of the last links without mice."""
     return demand.hurts or (demand.suffers and snapshot.elephants_known)
 
 
 def break_tie_if_known(
     names: Sequence[str], scores: list[int], uid: str, demand: Demand, snapshot: Snapshot
 ) -> tuple[list[int], str | None]:
-    """``break_tie``, unless it would choose a node of which nothing is known: nothing speaks for that one."""
+    """``break_tie``, unless it would choose an unknown node: then the scores stay as they are."""
     committed, chosen = break_tie(names, scores, uid)
     if chosen is None or not judge(demand, snapshot.view(chosen), snapshot.scarce).known:
         return scores, None

@@ -6,7 +6,7 @@ from kubernetes.client import ApiClient
 
 from extender.cluster.node_entry import LeaseInfo, NodeInfo
 from extender.cluster.state import ClusterState
-from extender.cluster.watches import WORKED_OUT, Watches
+from extender.cluster.watches import COMPUTED, Watches
 from tests.extender.builders import annotation, elephant, pod_info
 
 
@@ -38,8 +38,8 @@ def test_collections_that_were_not_listed_are_waited_for(watches: Watches) -> No
 def test_ready_means_that_a_snapshot_shows_all_that_was_listed(state: ClusterState, watches: Watches) -> None:
     publish(state, "a")
     listed(watches)
-    assert watches.waiting_for == [WORKED_OUT]
-    assert watches.waiting_for == [WORKED_OUT], "asking is not working"
+    assert watches.waiting_for == [COMPUTED]
+    assert watches.waiting_for == [COMPUTED], "asking is not working"
     state.apply()
     assert state.snapshot.nodes["a"].known
     assert watches.waiting_for == []
@@ -49,7 +49,7 @@ def test_an_earlier_snapshot_does_not_count(state: ClusterState, watches: Watche
     state.apply()
     publish(state, "a")
     listed(watches)
-    assert watches.waiting_for == [WORKED_OUT]
+    assert watches.waiting_for == [COMPUTED]
 
 
 def test_an_empty_cluster_is_ready_when_it_was_listed(watches: Watches) -> None:
@@ -62,7 +62,7 @@ def test_a_cluster_in_which_something_always_happens_becomes_ready_and_stays_so(
 ) -> None:
     publish(state, "a")
     listed(watches)
-    assert watches.waiting_for == [WORKED_OUT]
+    assert watches.waiting_for == [COMPUTED]
     state.apply()
     state.put_pod(pod_info("p", node="a"))  # before anybody has asked again
     assert watches.waiting_for == []

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from extender.learning.changes import Urgency
-from extender.learning.plan import MAKES_ROOM_AFTER, WritePlan, plan, worth_keeping
+from extender.learning.plan import REPLACEABLE_AFTER, WritePlan, plan, worth_keeping
 from extender.model.pods import WorkloadKey
 from extender.model.profile import Profile
 from extender.model.trafficfootprint import Record
@@ -86,14 +86,14 @@ def test_a_full_house_leaves_newcomers_out_and_says_how_many() -> None:
     assert (found.left_out, found.deletions) == (2, ())
 
 
-def test_in_a_full_house_what_was_not_seen_for_longest_makes_room() -> None:
+def test_at_capacity_the_object_not_seen_for_longest_is_replaced() -> None:
     there = [record(("shop", f"Job/{n}"), profile(), seen=NOW - n * DAY) for n in range(10)]
     found = planned({BACKUP: profile(), WEB: profile()}, *there)
     assert {r.workload for r in found.deletions} == {"Job/9", "Job/8"}
     assert (set(keys(found)), found.left_out) == ({BACKUP, WEB}, 0)
 
 
-def test_nobody_makes_room_where_there_is_room() -> None:
+def test_below_capacity_nothing_is_replaced() -> None:
     there = [record(("shop", f"Job/{n}"), profile(), seen=NOW - n * DAY) for n in range(9)]
     assert planned({BACKUP: profile()}, *there).deletions == ()
 
@@ -152,5 +152,5 @@ def test_there_are_never_more_objects_than_capacity_and_nothing_of_peoples_goes(
         assert not gone.overrides
         assert int(gone.workload.removeprefix("Job/")) not in live
         assert gone.last_seen is not None
-        assert gone.last_seen < NOW - MAKES_ROOM_AFTER
+        assert gone.last_seen < NOW - REPLACEABLE_AFTER
     assert found.left_out == 0 or before - len(found.deletions) + len(created) >= capacity
