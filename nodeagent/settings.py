@@ -73,14 +73,14 @@ class MeasuringSettings(BaseSettings):
     """Interface whose link is shared. Absent: the one that carries the default route."""
 
     link_capacity: Bandwidth | None = None
-    """Link capacity per direction, bit/s, such as 200M or 10G. Absent: the interface's speed, which virtual
-    machines often do not know and which says nothing of a cloud provider's limit."""
+    """Link capacity per direction, bit/s, such as 200M or 10G. Absent: the interface's speed. Virtual machines
+    often do not know it, and it does not include a cloud provider's limit."""
 
     source: Literal["auto", "ebpf", "ctnetlink"] = "auto"
     """Measuring source. auto: the first of the list that the preflight finds usable."""
 
     poll_interval: Annotated[float, _seconds(0.1, 60)] = 1.0
-    """Seconds between readings: long enough to cost nothing, short enough to see an elephant at once."""
+    """Seconds between readings."""
 
     elephant_bytes: Size = _FLOWS.elephant_bytes
     """Bytes from which a flow may be an elephant: above nearly all request/response exchanges."""
@@ -92,11 +92,11 @@ class MeasuringSettings(BaseSettings):
     """A flow that ends below this was a mouse."""
 
     compile_timeout: CompileTimeout = TIMEOUT
-    """Seconds that compiling the eBPF program may take for one way to attach it: it takes about two, but a node
-    without processor time to spare is not one without eBPF. Then the next source is tried."""
+    """Seconds that compiling the eBPF program may take for one way to attach it. It takes about two, and longer on
+    a busy processor. After that the next source is tried."""
 
     def flow_thresholds(self) -> FlowThresholds:
-        """What the flow source is told. Its rate window follows the poll interval, which it cannot undercut."""
+        """The flow source's thresholds. The rate window is never shorter than the poll interval."""
         return FlowThresholds(
             elephant_bytes=self.elephant_bytes,
             elephant_rate=self.elephant_rate,
@@ -120,13 +120,13 @@ class AgentSettings(MeasuringSettings):
     """Namespace of the heartbeat Leases: the release's, so that one Role covers them."""
 
     write_interval: Annotated[float, _seconds(1, 3600)] = 10.0
-    """Seconds between writes of the Node, on average: each one goes to every watcher of Nodes."""
+    """Seconds between writes of the Node, on average. The API server sends each one to every watcher of Nodes."""
 
     hold: Annotated[float, _seconds(0, 600)] = 1.0
-    """Seconds a change must last before it is written, so that a blip is not."""
+    """Seconds a change must last before it is written."""
 
     deadband: Annotated[float, Field(ge=0.01, le=1, allow_inf_nan=False)] = 0.2
-    """Relative change of a rate below which nothing is written: placement does not turn on less."""
+    """Relative change of a rate below which nothing is written: a smaller one hardly changes placement."""
 
     retention: Annotated[float, _seconds(0, 86400)] = 900.0
     """Seconds that ended pods stay published, so that short-lived ones still teach. 0: not at all."""
@@ -136,8 +136,8 @@ class AgentSettings(MeasuringSettings):
 
     keep_program: CliImplicitFlag[bool] = True
     """In a DaemonSet (without --kubeconfig): leave the eBPF program in the kernel when another agent is expected
-    to follow, which takes it over with every flow; `traffic-footprint-nodeagent unload` removes it. Otherwise, and
-    where nothing can be pinned below /sys/fs/bpf, the program ends with the agent."""
+    to follow. That agent takes it over with every flow; `traffic-footprint-nodeagent unload` removes it.
+    Otherwise, and where nothing can be pinned below /sys/fs/bpf, the program ends with the agent."""
 
     metrics_host: str = "0.0.0.0"  # noqa: S104 - scraped from other nodes; --metrics-host narrows it
     """Address that serves /metrics, /healthz and /readyz."""
@@ -153,7 +153,8 @@ class AgentSettings(MeasuringSettings):
 
 
 class PreflightSettings(BaseSettings):
-    """Says what this machine can measure, and what to do where it cannot. Changes nothing."""
+    """Says what this machine can measure, and what to do where it cannot. Attaches a trial program and detaches
+    it, but not where an agent measures by eBPF. Changes nothing else."""
 
     model_config = SettingsConfigDict(**_CONFIG, cli_prog_name=f"{PROGRAM} preflight")
 
@@ -168,28 +169,28 @@ class PreflightSettings(BaseSettings):
 
 
 class TopSettings(MeasuringSettings):
-    """Shows live elephants and the footprints of their owners on this machine. Needs no cluster, and changes
-    nothing but the byte accounting of connections, which the ctnetlink source switches on and leaves on.
+    """Shows live elephants and the footprints of their owners on this machine. Needs no cluster. The ctnetlink
+    source switches byte accounting of connections on and leaves it on; nothing else changes.
 
-    Without --pods, elephants are shown with their addresses, and traffic is told apart into the machine's own
-    (host) and what passes through it (unattributed); --addresses names owners by their addresses. On a terminal
-    the picture is refreshed in place; elsewhere lines are appended. The first one comes with the third reading: a
-    rate needs two intervals. Ctrl-C ends it."""
+    Without --pods, elephants are shown with their addresses, and traffic is either the machine's own (host) or
+    passes through it (unattributed). --addresses names owners by their addresses. On a terminal the picture is
+    refreshed in place; elsewhere lines are appended. The first one comes with the third reading, because a rate
+    needs two intervals. Ctrl-C ends it."""
 
     model_config = SettingsConfigDict(
         **_CONFIG, cli_prog_name=f"{PROGRAM} top", cli_shortcuts={"for-seconds": "for"}
     )
 
     pods: Path | None = None
-    """File that names the addresses of pods, containers and virtual machines on this machine, read anew when it
-    changes: lines `ADDRESS NAME` (# begins a comment), or what `kubectl get pods -A -o json` prints, of which
-    pods of other machines are left out. An address elsewhere must not be in it: traffic between two addresses of
-    this machine does not use the link."""
+    """File that names the addresses of pods, containers and virtual machines on this machine; read again when it
+    changes. It has lines `ADDRESS NAME` (# begins a comment), or is what `kubectl get pods -A -o json` prints.
+    Pods of other machines in that JSON are left out. Lines must not name addresses of other machines: traffic
+    between two addresses in the file does not use the link."""
 
     addresses: CliImplicitFlag[bool] = False
     """Without --pods: show everyone behind this machine's virtual interfaces (veth, taps, bridges of them) as an
-    owner that is called by its address, as the kernel's neighbours and host routes tell. Who hides behind another
-    router is not among them."""
+    owner called by its address. They are the kernel's neighbours and host routes. Hosts behind another router are
+    not among them."""
 
     once: CliImplicitFlag[bool] = False
     """Show one picture and end."""
