@@ -72,8 +72,7 @@ WORKDIR /
 STOPSIGNAL SIGTERM
 ARG BASE_NAME
 ARG BASE_DIGEST
-LABEL org.opencontainers.image.licenses="Apache-2.0 AND GPL-2.0-only" \
-      org.opencontainers.image.base.name="${BASE_NAME}" \
+LABEL org.opencontainers.image.base.name="${BASE_NAME}" \
       org.opencontainers.image.base.digest="${BASE_DIGEST}"
 
 FROM runtime AS extender
@@ -86,6 +85,7 @@ CMD ["run"]
 ARG VERSION=unknown
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="traffic-footprint/extender" \
+      org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.description="Scores and filters nodes for kube-scheduler by the measured traffic of pods" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}"
@@ -105,6 +105,7 @@ CMD ["run"]
 ARG VERSION=unknown
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="traffic-footprint/nodeagent" \
+      org.opencontainers.image.licenses="Apache-2.0 AND GPL-2.0-only" \
       org.opencontainers.image.description="Measures the network footprint of a node's pods and publishes it on its Node" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}"
