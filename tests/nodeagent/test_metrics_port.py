@@ -12,15 +12,26 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, Counter, generate_latest
 
+from footprint.models import LinkRates
 from footprint.token_bucket import TokenBucket
 from nodeagent import metrics_port
+from nodeagent.agent import Agent
+from nodeagent.measuring.aggregation import Aggregator
+from nodeagent.metrics import LoopState, new_registry
 from nodeagent.metrics_port import MAX_CONNECTIONS, MAX_HEADER_BYTES, MetricsPort
+from nodeagent.node.link import Link
+from nodeagent.node.pods import PodStore
+from nodeagent.publishing.decide import WritePolicy
+from nodeagent.publishing.events import EventReporter
+from nodeagent.publishing.node_writer import NodeWriter
+from tests.nodeagent.test_agent import Source
 
 GET = b"GET /healthz HTTP/1.1\r\n"
 
@@ -139,6 +150,42 @@ def test_silent_clients_keep_nobody_out_and_cost_little(port: MetricsPort, regis
 def resident() -> int:
     """Bytes."""
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def test_measuring_goes_on_under_a_flood() -> None:
+    registry, durations = new_registry()
+    figures, synced, stop = LoopState(), threading.Event(), threading.Event()
+    api: Any = None
+    agent = Agent(
+        source=Source(), store=PodStore(), synced=synced, writer=NodeWriter(api, "n"),
+        reporter=EventReporter(api, "n"), aggregator=Aggregator("steady"), policy=WritePolicy(),
+        find_link=lambda: Link(None, LinkRates(1e9, 1e9)), figures=figures, durations=durations,
+        poll_interval=0.05,
+    )  # fmt: skip
+    agent._writer.start()
+    found = MetricsPort(registry, "127.0.0.1", 0, alive=lambda: True, ready=lambda: figures.measuring(1.0))
+
+    def flood() -> None:
+        while not stop.is_set():
+            with suppress(OSError), connect(found) as silent:
+                silent.sendall(GET + b"a: " + b"x" * 60_000)
+                ask(found, b"GET /metrics HTTP/1.1\r\n\r\n")
+
+    threads = [threading.Thread(target=flood) for _ in range(4)]
+    threads.append(threading.Thread(target=agent.run, args=(stop,)))
+    try:
+        for thread in threads:
+            thread.start()
+        eventually(lambda: figures.readings > 0)
+        for _ in range(3):
+            before = figures.readings
+            eventually(lambda before=before: figures.readings >= before + 10)
+            assert status(ask(found, b"GET /readyz HTTP/1.1\r\n\r\n")) == 200
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+        found.close()
 
 
 def test_who_never_ends_the_headers_is_cut_in_time(
