@@ -46,8 +46,10 @@ def _bandwidth(text: str) -> str:
 
 
 def _no_service_link(value: object) -> object:
-    """A Service called ``traffic-footprint`` makes Kubernetes set our variable to ``tcp://10.0.0.1:8890`` in the
-    namespace's pods; that is an address of that Service, not a setting."""
+    """The default port for an address of a Service.
+
+    A Service called ``traffic-footprint`` makes Kubernetes set our variable to ``tcp://10.0.0.1:8890`` in the
+    namespace's pods. That is the Service's address, not a setting."""
     return DEFAULT_PORT if isinstance(value, str) and value.startswith(("tcp://", "udp://")) else value
 
 
@@ -75,12 +77,12 @@ class Settings(BaseSettings):
     )
     relax_after: float = Field(
         DEFAULT_RELAX_AFTER, ge=0, allow_inf_nan=False,
-        description="Seconds without a node after which a strict pod is placed as with prefer. Two minutes: "
-        "longer than a node takes to be measured again, shorter than people wait.",
+        description="Seconds without a node after which a strict pod is placed as with prefer. Two minutes are "
+        "longer than a node takes to be measured again, and shorter than people wait.",
     )  # fmt: skip
     stale_after: float = Field(
         stale_after(), gt=0, allow_inf_nan=False,
-        description="Seconds without a renewed Lease after which a node's data is not believed: three renewals.",
+        description="Seconds without a renewed Lease after which a node's data is not used: three renewals.",
     )  # fmt: skip
     ledger_hold: float = Field(
         HOLD_SECONDS, ge=0, allow_inf_nan=False,
@@ -92,23 +94,23 @@ class Settings(BaseSettings):
     )
     deadline: float = Field(
         DEFAULT_DEADLINE, gt=0, allow_inf_nan=False,
-        description="Seconds from a request's arrival after which it is answered as if we were not there: every "
-        "node passes, all scores equal. A fifth of the 500 ms that kube-scheduler is told to wait.",
+        description="Seconds from a request's arrival after which it fails open: every node passes, all scores "
+        "are equal. A fifth of the 500 ms that kube-scheduler is told to wait.",
     )  # fmt: skip
     max_in_flight: int = Field(
         DEFAULT_MAX_IN_FLIGHT, ge=1,
-        description="Requests under way at once; further ones are answered as if we were not there instead of "
-        "queueing. A kube-scheduler asks one question at a time.",
+        description="Requests under way at once; further ones fail open instead of waiting. A kube-scheduler "
+        "sends one request at a time.",
     )  # fmt: skip
     shadow: bool = Field(
         False,
-        description="Answer as if we were not there, and count what we would have answered and what became of it: "
-        "GET /shadow and the shadow_* metrics show what switching on would gain.",
+        description="Never act, and count what acting would have done: GET /shadow and the shadow_* metrics show "
+        "what switching on would gain.",
     )
     drain: float = Field(
         3.0, ge=0, le=60, allow_inf_nan=False,
-        description="Seconds between SIGTERM and the end in which answers go on, not ready, one per connection: "
-        "time for clients to move to another replica.",
+        description="Seconds after SIGTERM in which the extender reports not ready and still responds, once per "
+        "connection: time for clients to move to another replica.",
     )  # fmt: skip
     tls_cert: Path | None = Field(None, description="PEM file: certificate with its chain; absent: plain HTTP.")
     tls_key: Path | None = Field(None, description="PEM file: the key of --tls-cert.")
@@ -122,22 +124,23 @@ class Settings(BaseSettings):
     )  # fmt: skip
     learn: CliDualFlag[bool] = Field(
         True,
-        description="Keep what workloads were measured to do in TrafficFootprint objects, and believe what people "
+        description="Keep what workloads were measured to do in TrafficFootprint objects, and use what people "
         "write into them. --no-learn: as if the cluster had no such objects.",
     )
     learn_interval: float = Field(
         30.0, ge=1, le=3600, allow_inf_nan=False,
-        description="Seconds between two samples of every workload: many in the life of most pods, and few enough "
-        "to cost nothing.",
+        description="Seconds between two samples of every workload: most pods live for many samples, and few "
+        "samples cost little.",
     )  # fmt: skip
     learn_retention: float = Field(
         30.0, ge=1, le=3650, allow_inf_nan=False,
         description="Days without a sighting after which a workload's TrafficFootprint is deleted, unless "
-        "somebody wrote into it: long enough for what comes once a month.",
+        "somebody filled in its spec. Long enough for jobs that run once a month.",
     )  # fmt: skip
     learn_capacity: int = Field(
         5000, ge=0, le=100_000,
-        description="TrafficFootprints created at most; beyond that, those not seen for a day make room.",
+        description="TrafficFootprints that are created at most. Beyond that, new ones replace those that were "
+        "not seen for a day.",
     )  # fmt: skip
     state: Path | None = Field(
         None,

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Traffic classes of pods and workloads, and the one rule that assigns them.
+"""Traffic classes of pods and workloads, and the one rule that assigns them. Pure.
 
-Volume and sustained rate decide, never packet sizes.
+Enters: smoothed rates of one pod. Leaves: its class. Volume and sustained rate decide, never packet sizes.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class TrafficClass(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ClassThresholds:
-    """Where the classes part. Rates in bit/s, shares 0-1."""
+    """The borders between classes. Rates in bit/s, shares 0-1."""
 
     elephant_rate: float = 10e6
     """Elephant traffic (EWMA over the link, busier direction) from which a pod counts as carrying elephants."""
@@ -59,9 +59,9 @@ def classify(
 ) -> TrafficClass:
     """Class of a pod from smoothed values.
 
-    ``rate`` and ``elephant_rate`` are bit/s in the pod's busier direction, the second the part carried by
-    flows that are elephants now; ``new_flows`` is flows/s; ``samples`` is how many intervals the values rest
-    on. Fewer than two samples is ``unknown``: one interval gives no trend.
+    ``rate`` is bit/s in the pod's busier direction, and ``elephant_rate`` the part of it that elephants carry now.
+    ``new_flows`` is flows/s. ``samples`` is the number of intervals that the values rest on. Fewer than two
+    samples make ``unknown``, because one interval shows no trend.
     """
     if samples < 2:
         return TrafficClass.UNKNOWN

@@ -2,8 +2,9 @@
 """NodeFootprint ⇄ annotation text.
 
 Enters: a NodeFootprint, or any text found under the annotation key. Leaves: deterministic JSON of at most
-``MAX_BYTES``, or a NodeFootprint. Guarantees: ``decode(encode(x).text) == quantised(x)`` when nothing was cut;
-any text decodes to a value or raises FootprintError with a named reason; never anything else.
+``MAX_BYTES``, or a NodeFootprint. Guarantees: ``decode(encode(x).text) == quantised(x)`` when no pod was left out.
+Any text decodes to a value or raises FootprintError with a named reason, and a capacity is at least 1 bit/s or not
+known.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ class DecodeReason(StrEnum):
 
 
 class FootprintError(ValueError):
-    """An annotation that is not a footprint. ``reason`` is for counters, the message for people."""
+    """The annotation is not a footprint. ``reason`` is for counters, the message for people."""
 
     def __init__(self, reason: DecodeReason, message: str) -> None:
         super().__init__(message)
@@ -43,7 +44,7 @@ class FootprintError(ValueError):
 class Encoded:
     text: str
     cut: int
-    """Pods left out to stay within MAX_BYTES, also stated inside the text."""
+    """Pods left out to stay within MAX_BYTES. The text states this number too."""
 
 
 _ADAPTER: Final = TypeAdapter(NodeFootprint)
@@ -88,7 +89,7 @@ def quantised(node: NodeFootprint) -> NodeFootprint:
 
 
 def _slim(values: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:
-    """Leave out what absence already says."""
+    """Leave out values that equal their defaults."""
     return {k: v for k, v in values.items() if k not in defaults or v != defaults[k]}
 
 
@@ -99,27 +100,27 @@ def _pod_json(pod: PodFootprint) -> bytes:
 def encode(node: NodeFootprint, max_bytes: int = MAX_BYTES) -> Encoded:
     """Deterministic JSON of ``node``, quantised, largest pods kept.
 
-    Running pods are kept before ended ones, larger before smaller; how many were left out is stated in
-    ``cut`` (added to what ``node.cut`` already says). Raises ValueError when even a node without pods
-    exceeds ``max_bytes``: that is a programming error, not data.
+    Running pods are kept before ended ones, and larger before smaller. ``cut`` states how many were left out, in
+    addition to ``node.cut``. Raises ValueError when even a node without pods exceeds ``max_bytes``: that is an
+    error in the program, not in the data.
     """
     wire = quantised(node)
     head = _slim(asdict(replace(wire, pods=(), ended=())), _NODE_DEFAULTS)
     pods, ended = [_pod_json(p) for p in wire.pods], [_pod_json(p) for p in wire.ended]
-    # Room for the frame with the longest possible cut figure, then one comma per pod.
+    # Bytes of the frame with the longest possible cut figure, then one comma per pod.
     frame = len(orjson.dumps({**head, "cut": 2**53, "ended": [], "pods": []}))
     if frame > max_bytes:
         raise ValueError(f"a footprint without pods takes {frame} bytes, more than {max_bytes}")
-    room, kept_pods, kept_ended = max_bytes - frame, 0, 0
+    left, kept_pods, kept_ended = max_bytes - frame, 0, 0
     for blob in pods:
-        if len(blob) + 1 > room:
+        if len(blob) + 1 > left:
             break
-        room, kept_pods = room - len(blob) - 1, kept_pods + 1
+        left, kept_pods = left - len(blob) - 1, kept_pods + 1
     if kept_pods == len(pods):
         for blob in ended:
-            if len(blob) + 1 > room:
+            if len(blob) + 1 > left:
                 break
-            room, kept_ended = room - len(blob) - 1, kept_ended + 1
+            left, kept_ended = left - len(blob) - 1, kept_ended + 1
     cut = len(pods) - kept_pods + len(ended) - kept_ended
     if cut:
         head["cut"] = node.cut + cut
@@ -142,7 +143,7 @@ def _refuse_other_version(version: int, cause: Exception | None = None) -> None:
 
 
 def _version(raw: bytes) -> int:
-    """The version stated, or ours when none can be read: a newer version may differ in everything else."""
+    """The version stated, or ours when none can be read. A newer version may differ in everything else."""
     try:
         stated = orjson.loads(raw).get("v", VERSION)
     except (orjson.JSONDecodeError, AttributeError):
@@ -151,7 +152,7 @@ def _version(raw: bytes) -> int:
 
 
 def decode(text: str | bytes) -> NodeFootprint:
-    """The footprint in ``text``; unknown keys are passed over, so that newer agents can add fields.
+    """The footprint in ``text``. Unknown keys are ignored, so that newer agents can add fields.
 
     Raises FootprintError, and nothing else, for anything that is not a footprint of a supported version.
     """

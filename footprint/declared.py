@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What users say of a pod with annotations, and what of it cannot be understood.
+"""What users declare about a pod with annotations.
 
-An unknown value is never an error for the pod: it is listed in ``problems`` (for an Event and a counter) and
-treated as absent.
+Enters: any annotations. Leaves: the values that were understood, and a problem for each other one. Pure.
+Guarantees: never raises. A value that is not understood counts as absent; its problem becomes an Event and a
+counter.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Names that both sides must spell alike: annotation keys, Lease names, the field manager.
 
-Nothing else in the project spells ``traffic-footprint.io``.
+Enters: node names. Leaves: keys and names. This module alone spells ``traffic-footprint.io``.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ POD_WORKLOAD: Final = PREFIX + "workload"
 
 FIELD_MANAGER: Final = "traffic-footprint"
 DEFAULT_NAMESPACE: Final = "traffic-footprint"
-"""Where Leases live when no release namespace is configured."""
+"""Namespace of the Leases when no other one is configured."""
 
 LEARNER_LEASE: Final = "traffic-footprint-learner"
-"""Lease by which the extender's replicas agree on who writes TrafficFootprints."""
+"""Lease by which the extender's replicas elect the one that writes TrafficFootprints."""
 
 _LEASE_PREFIX: Final = "traffic-footprint-node-"
 
@@ -43,5 +43,5 @@ def lease_name(node: str) -> str:
 
 
 def node_of_lease(lease: str) -> str | None:
-    """Node whose heartbeat ``lease`` is, or None when the Lease is somebody else's."""
+    """The node whose heartbeat ``lease`` is; None for any other Lease."""
     return lease.removeprefix(_LEASE_PREFIX) if lease.startswith(_LEASE_PREFIX) else None

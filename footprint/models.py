@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a node publishes: plain frozen values, in SI units, without any Kubernetes type.
 
-The short field names are the wire's JSON keys (``footprint.codec``): an annotation holds hundreds of pods in
-64 KiB, and every byte is sent to every watcher of Nodes. Each field's meaning and unit stands beside it.
+The short field names are the JSON keys of the annotation (``footprint.codec``): it holds hundreds of pods in 64
+KiB, and the API server sends every byte to every watcher of Nodes. Each field's meaning and unit stands beside it.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Rate = Annotated[float, Ge(0), Le(MAX_RATE)]
 Share = Annotated[float, Ge(0), Le(1)]
 Count = Annotated[int, Ge(0), Le(2**53)]
 Name = Annotated[str, StringConstraints(max_length=253, pattern=r"^[-A-Za-z0-9_.:/~]*$")]
-"""What Kubernetes lets names be, and nothing that a terminal, a table or a metric's label would take for more."""
+"""The characters of Kubernetes names: nothing that a terminal, a table or a metric's label would interpret."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +94,7 @@ class NodeFootprint:
     ended: tuple[PodFootprint, ...] = ()
     """Pods that ended within the retention time, with the footprint they had while they ran."""
     el: LinkRates = LinkRates()
-    """Elephants of the whole node (pods, host and unattributed), bit/s: exact even when pods were dropped."""
+    """Elephants of the whole node (pods, host and unattributed), bit/s: exact even when pods were left out."""
     un: LinkRates = LinkRates()
     """Traffic that could not be attributed to a pod or to the host."""
     host: LinkRates = LinkRates()
@@ -104,7 +104,7 @@ class NodeFootprint:
     cut: Count = 0
     """Pods left out (smallest first) to stay within the size bound."""
     bad: tuple[Name, ...] = ()
-    """Health of the source: empty when well, else short reasons such as ``events-lost``."""
+    """Health of the source: empty when healthy, else short reasons such as ``events-lost``."""
     v: Annotated[int, Ge(1)] = VERSION
 
     @property

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Is a node's footprint still worth believing? The one rule, for filter and score alike.
+"""Decide whether a node's footprint is fresh: one rule for filter and score. Pure.
 
-Judged by the reader's own monotonic clock since it last *saw* the node's Lease change, never by comparing the
-clocks of two machines. Pure: every call takes ``now``.
+Enters: changes of the node's Lease as the reader sees them, and the reader's own monotonic time. Leaves: fresh,
+stale or missing. Guarantees: the clocks of two machines are never compared.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from enum import StrEnum
 from typing import Final
 
 LEASE_RENEW_SECONDS: Final = 60.0
-"""How often an agent renews its Lease: often enough to notice a dead agent within minutes, and one small write
-per node and minute for the API server."""
+"""Seconds between an agent's renewals of its Lease. A dead agent shows within minutes, and the API server gets one
+small write per node and minute."""
 
 STALE_AFTER_MISSED: Final = 3
 

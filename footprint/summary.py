@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The two plain annotations beside the JSON: a line for people and a number for score plugins."""
+"""The two plain annotations beside the JSON: a line for people, and a number for score plugins. Pure."""
 
 from __future__ import annotations
 

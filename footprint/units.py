@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Rates and their spellings. Inside the project a rate is always bit/s (float), a size always bytes (int)."""
+"""Rates and their spellings. Pure.
+
+Enters: text or numbers. Leaves: rates in bit/s (float), or text. Inside the project every rate is bit/s, and every
+size is bytes (int).
+"""
 
 from __future__ import annotations
 
@@ -8,7 +12,7 @@ import re
 from typing import Final
 
 MAX_RATE: Final = 1e15
-"""bit/s. Anything above is not a network link and is refused wherever it is read."""
+"""bit/s. No network link is faster; readers refuse anything above."""
 
 MIN_RATE: Final = 1.0
 """bit/s. A capacity below it is not known, and no bandwidth below it is accepted: no link is that slow, and
@@ -55,7 +59,7 @@ _WHOLE_BELOW: Final = 2.0**53  # beyond it a float's integer form only adds digi
 def quantise(value: float) -> float:
     """``value`` to two significant digits, as the wire carries it; 0 for zero, negative and non-finite values.
 
-    Quantising twice changes nothing. Whole numbers come back without a fraction, so that their JSON is short.
+    Quantising twice changes nothing. Whole numbers become integers, so that their JSON is short.
     """
     if not math.isfinite(value) or value <= 0:
         return 0

@@ -1,2 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The Kubernetes API, for both sides: how to reach it, how to follow a collection of objects."""
+"""The Kubernetes API, for all programs: connect, request, list, follow a collection.
+
+Enters: credentials. Leaves: JSON objects. May import the rest of ``footprint``; knows neither agent nor extender.
+"""

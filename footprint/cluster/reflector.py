@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Follow one collection of the API: paged list, then watch, for ever.
+"""Follow one collection of the API: list it page by page, then watch it.
 
-Enters: a collection's path and a ``decode`` that keeps only what its reader uses. Leaves: calls on a Sink, from
-the reflector's thread: one ``replace`` with the whole collection after each list, or ``replace_paged`` while it is
-read, then ``upsert`` and ``delete`` as events arrive. Guarantees: never raises; lists again when the server says
-the version is too old, or says nothing for long; backs off while the server is away, or ends watches as soon as
-they are opened; counts what went wrong and what could not be decoded.
+Enters: a collection's path, and a ``decode`` that keeps only what its reader uses. Leaves: calls on a Sink, from
+the reflector's thread: ``replace`` or ``replace_paged`` with the whole collection after each list, then ``upsert``
+and ``delete`` as events arrive. Guarantees: never raises. It lists again when the server says that the version is
+too old, refuses it ``RELIST_AFTER`` times, or is silent for ``SILENCE_SECONDS``. It backs off while the server is
+away, or ends watches as soon as they are opened. It counts failures and objects that could not be decoded.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ T = TypeVar("T")
 T_contra = TypeVar("T_contra", contravariant=True)
 
 WATCH_SECONDS: Final = 240
-"""The server ends a watch after this long (up to twice), so that watches spread over API servers again."""
+"""The server ends a watch after once to twice this time, so that watches spread over API servers again."""
 SILENCE_SECONDS: Final = 150.0
-"""A watch that shows nothing for this long, not even one of the bookmarks that the server sends every minute, is
-given up, and everything listed anew: the server hangs, or its etcd was set back to a time before our version."""
+"""The server sends a bookmark every minute. A watch that shows nothing for this long is given up, and the
+collection listed again: the server hangs, or its etcd was restored to a time before our version."""
 LIST_TIMEOUT: Final = (3.0, 60.0)
 """Seconds to connect, and to wait for more of a page."""
 RELIST_AFTER: Final = 3
@@ -55,29 +55,29 @@ class Sink(Protocol[T_contra]):
 
 @runtime_checkable
 class PagedSink(Protocol[T_contra]):
-    """A sink of a collection that is too large to be there twice, once as listed and once as kept."""
+    """A sink of a collection that is too large to be in memory twice."""
 
     def replace_paged(self, pages: Iterable[Sequence[T_contra]]) -> None:
-        """Take in each page before the next one is read; what no page had is gone, once they were all read.
+        """Take in each page before the next one is read. After the last page, drop what no page had.
 
-        Reading raises where a page fails. That is to be passed on, with nothing dropped: what was kept and what
-        was taken in stays, and everything is listed anew.
+        Reading raises where a page fails. The sink passes this on and drops nothing; the collection is listed
+        again.
         """
 
 
 class _Gone(Exception):  # noqa: N818 - not a fault: the version we asked for is compacted
-    """List again."""
+    """List the collection again."""
 
 
 def backoff(attempt: int, draw: Callable[[], float] = random.random) -> float:
-    """Seconds to wait after the ``attempt``-th failure in a row (from 1): doubling, capped, with full jitter
-    between half and the whole, so that agents of a restarted API server do not return in step."""
+    """Seconds to wait after the ``attempt``-th failure in a row, counted from 1. The time doubles up to a limit.
+    It is drawn between half and the whole, so that clients of a restarted API server do not return together."""
     ceiling = min(BACKOFF_LAST, BACKOFF_FIRST * 2.0 ** min(attempt - 1, 30))
     return float(ceiling * (0.5 + draw() / 2))
 
 
 def lines(chunks: Iterator[bytes]) -> Iterator[bytes]:
-    """Whole lines from arbitrary chunks; an unfinished last line is dropped, the watch resumes before it."""
+    """Whole lines from arbitrary chunks. An unfinished last line is dropped: the watch resumes before it."""
     pending = b""
     for chunk in chunks:
         *whole, pending = (pending + chunk).split(b"\n")
@@ -104,7 +104,7 @@ class Reflector(Generic[T]):
         self._listed = ""
         self._response: RESTResponse | None = None
         self._progress = False
-        """This attempt has shown something, or lasted."""
+        """This attempt has shown something, or has lasted."""
         self._refused = 0
         """Answered failures at ``_refused_version``."""
         self._refused_version: str | None = None
@@ -125,7 +125,7 @@ class Reflector(Generic[T]):
         return thread
 
     def interrupt(self) -> None:
-        """Break off a watch that is waiting, so that ``run`` sees its stop event at once."""
+        """Break off a waiting watch, so that ``run`` sees its stop event at once."""
         response = self._response
         if response is not None:
             try:
@@ -162,7 +162,7 @@ class Reflector(Generic[T]):
                 stop.wait(backoff(max(idle, 1)))
 
     def _attempt(self, stop: threading.Event) -> Exception | None:
-        """List where that is due, then watch to the end; what went wrong."""
+        """List if that is due, then watch to the end. Returns what went wrong."""
         listed = self._version is None
         try:
             if listed:
@@ -171,10 +171,10 @@ class Reflector(Generic[T]):
         except _Gone:
             self._version = None
             self.relists += 1
-            self._progress |= not listed  # to list at once is the remedy; for a version just listed it is not
+            self._progress |= not listed  # listing at once helps, unless this version was just listed
         except (ApiError, urllib3.exceptions.HTTPError, OSError, ValueError) as error:
             return error
-        except Exception as error:  # an answer of no known shape must not end this thread: nobody would see it
+        except Exception as error:  # a response of unknown shape must not end this thread: nobody would notice
             _log.exception("answer not understood", path=self._path)
             return error
         return None
