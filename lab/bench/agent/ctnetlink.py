@@ -2,9 +2,8 @@
 """What reading the connection table costs: our source, pyroute2 and ``conntrack -L`` on the same entries.
 
 ``python -m lab.bench.agent.ctnetlink [--entries 50000] [--output json]``, as root. A private network namespace
-is filled with real connections over its loopback (half TCP, half UDP); then each reader dumps them, and the
-CPU time
-(user and system) of its process is taken. The namespace and any raised limit are gone afterwards.
+is filled with real connections over its loopback (half TCP, half UDP); then each reader dumps them, and the CPU
+time (user and system) of its process is taken. The namespace and any raised limit are gone afterwards.
 """
 
 from __future__ import annotations
@@ -19,6 +18,7 @@ import struct
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
@@ -88,7 +88,7 @@ def measure(rounds: int) -> tuple[list[ReadingCost], int]:
     decoder = Decoder()
     before = _resident()
     source.open()
-    sockets = ConntrackSockets(decoder, source._lost)
+    sockets = ConntrackSockets(decoder, Counter())
     try:
         source.read(time.monotonic())
         memory = _resident() - before
