@@ -271,6 +271,9 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         elif pending and (self.pipeline or self.cycle.response_started):
             self.transport.abort()
         else:
+            if pending:  # the application may have taken up the request: what it says comes too late
+                self.cycle.disconnected = True
+                self.cycle.message_event.set()
             status = STATUS_LINE[_STATUS.get(reason, 400)]
             text = f"request refused: {reason}\n".encode()
             head = b"content-type: text/plain\r\nconnection: close\r\ncontent-length: %d\r\n\r\n" % len(text)

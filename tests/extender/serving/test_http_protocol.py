@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import gc
+import re
 import socket
 import struct
 import time
@@ -102,6 +103,21 @@ def test_as_much_as_the_limit_is_served() -> None:
                 client.sendall(whole[cut:])
                 assert passed(read(responses)[2]) == ["free"]
         assert not server.refused
+
+
+@pytest.mark.parametrize("path", [b"/filter", b"/nowhere"])
+def test_a_request_refused_in_its_body_gets_one_response(path: bytes, caplog: pytest.LogCaptureFixture) -> None:
+    sent = CHUNKED.replace(b"/filter", path) + b"not a chunk\r\n"
+    with served() as (port, server):
+        with connected(port) as (client, responses):
+            client.sendall(sent)
+            client.shutdown(socket.SHUT_WR)
+            received = responses.read()
+        until(lambda: not server.server_state.connections)
+        until(lambda: not server.server_state.tasks)
+    gc.collect()  # a task whose exception nobody takes is reported when it is collected
+    assert re.findall(rb"HTTP/1\.1 (\d+)", received) == [b"400"]
+    assert [record.message for record in caplog.records if record.levelname == "ERROR"] == []
 
 
 def test_a_long_body_in_small_chunks_is_no_header() -> None:
