@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 
 from plugin.cli import main
 
+CHECKOUT = Path(__file__).parents[2]
 COMMANDS = ("nodes", "pods", "explain", "shadow")
 KUBECTL = ("--kubeconfig", "--context", "--cluster", "--user", "--request-timeout")
 WITHOUT_SERVER = """
@@ -104,8 +106,10 @@ def test_every_command_runs_without_the_extenders_server(tmp_path: Path) -> None
     ):
         program = f"{WITHOUT_SERVER}raise SystemExit(main({arguments!r}))"
         done = subprocess.run(
-            [sys.executable, "-c", program], capture_output=True, text=True, cwd=tmp_path, check=False, timeout=120
-        )
+            [sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=120,
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": str(CHECKOUT)},
+        )  # fmt: skip
         assert (done.returncode, "not installed" in done.stderr) == (code, False), done.stderr
 
 
