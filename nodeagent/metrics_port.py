@@ -48,7 +48,7 @@ Probe = tuple[Callable[[], bool], bytes]
 """Whether all is well, and what to say when it is not."""
 
 
-class _RefusedError(Exception):
+class _BadRequestError(Exception):
     """The request cannot be served."""
 
     def __init__(self, status: HTTPStatus, reason: str) -> None:
@@ -69,13 +69,13 @@ class _Client:
 
     def head(self) -> bytes | None:
         """Request line and header fields; None while they have not ended. Each byte is looked at once, however
-        many pieces they come in. Raises _RefusedError for too many bytes or fields."""
+        many pieces they come in. Raises _BadRequestError for too many bytes or fields."""
         end = _END.search(self.received, max(self.searched - 2, 0))
         length = end.start() if end else len(self.received)
         self.lines += self.received.count(b"\n", self.searched, length)
         self.searched = length
         if length > MAX_HEADER_BYTES or self.lines > MAX_HEADER_FIELDS:
-            raise _RefusedError(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "header-too-large")
+            raise _BadRequestError(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "header-too-large")
         return bytes(self.received[:length]).rstrip(b"\r") if end else None
 
 
@@ -199,13 +199,13 @@ class MetricsPort:
         try:
             head = connection.head()
             return None if head is None else self._answer(*parse(head))
-        except _RefusedError as refused:
+        except _BadRequestError as refused:
             self._refusals.labels(refused.reason).inc()
             return _http(refused.status, b"", "text/plain")
 
     def _answer(self, method: str, path: str, query: str, fields: dict[str, str]) -> bytes:
         if method not in ("GET", "HEAD"):
-            raise _RefusedError(HTTPStatus.METHOD_NOT_ALLOWED, "method")
+            raise _BadRequestError(HTTPStatus.METHOD_NOT_ALLOWED, "method")
         if (probe := self._probes.get(path)) is not None:
             well = probe[0]()
             status = HTTPStatus.OK if well else HTTPStatus.SERVICE_UNAVAILABLE
@@ -244,11 +244,11 @@ def new_refusals(registry: CollectorRegistry) -> Counter:
 
 
 def parse(head: bytes) -> tuple[str, str, str, dict[str, str]]:
-    """Method, path, query and header fields of a request. Raises _RefusedError for what is no HTTP."""
+    """Method, path, query and header fields of a request. Raises _BadRequestError for what is no HTTP."""
     first, *rest = head.decode("latin-1").replace("\r\n", "\n").split("\n")
     words = first.split(" ")
     if len(words) != 3 or not words[2].startswith("HTTP/1.") or not words[1].startswith("/"):
-        raise _RefusedError(HTTPStatus.BAD_REQUEST, "malformed")
+        raise _BadRequestError(HTTPStatus.BAD_REQUEST, "malformed")
     path, _, query = words[1].partition("?")
     fields = {name.strip().lower(): value.strip() for name, _, value in (line.partition(":") for line in rest)}
     return words[0], path, query, fields

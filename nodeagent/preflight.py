@@ -51,7 +51,7 @@ def needed(by_ctnetlink: Iterable[Finding], by_ebpf: Iterable[Finding]) -> tuple
 
 
 def ready(findings: Iterable[Finding]) -> bool:
-    """Whether nothing that is required is missing; what could not be told does not forbid a try."""
+    """Whether nothing that is required is missing. An UNKNOWN answer does not forbid a try."""
     return not any(found.required and found.answer is Presence.NO for found in findings)
 
 

@@ -65,7 +65,7 @@ CompileTimeout = Annotated[float, _seconds(1, 3600)]
 
 
 class MeasuringSettings(BaseSettings):
-    """What is measured and how, whoever reads it."""
+    """What is measured and how, for the agent and for ``top``."""
 
     model_config = SettingsConfigDict(**_CONFIG)
 

@@ -40,7 +40,7 @@ class KnownPods(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """What one reading told."""
+    """The outcome of one reading."""
 
     reading: Reading
     footprint: NodeFootprint | None
@@ -48,7 +48,7 @@ class Measurement:
     pods: Mapping[str, LocalPod]
     """By UID, as the source knew them."""
     told: bool
-    """Whether the source was told the pods anew before this reading."""
+    """Whether the source got the pods again before this reading."""
     link: Link
     counters: LinkCounters | None
     """The link's own; None when the link is not known."""

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """When to read: on a fixed schedule, and additionally when an elephant begins.
 
-Enters: the time, whether a reading found a beginning, whether the source was told of one. Leaves: when the next
+Enters: the time, whether a reading found a beginning, whether the source reported one. Leaves: when the next
 reading is due. Guarantees: pure, with the caller's clock. Scheduled readings keep the schedule; those that are
 left out are counted. At most two additional readings are taken per interval, however many elephants begin.
 

@@ -27,7 +27,7 @@ RATE_TAU: Final = 1.25
 """Seconds. A step is followed to 91 % after 3 s (1 - exp(-3/1.25)); noise between one-second samples is damped
 to 0.6 of its deviation. A longer time would publish elephants late; publishing has a deadband for the noise."""
 FLOWS_TAU: Final = 30.0
-"""Seconds. New flows come in ones and twos: a rate of 0.1/s needs this long to be told from none."""
+"""Seconds. New flows come in ones and twos: a rate of 0.1/s needs this long to differ from none."""
 SHARE_TAU: Final = 300.0
 """Seconds over which ended flows count for the mice share."""
 SUSTAINED_TAU: Final = 10.0

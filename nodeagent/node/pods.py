@@ -2,8 +2,8 @@
 """The pods of this node, slim.
 
 Enters: Pod objects as the API serves them, from a reflector. Leaves: an immutable snapshot with a generation
-number that grows with each change. Guarantees: safe to read from any thread; one object per UID; what is kept
-of a pod is what the agent uses.
+number that grows with each change. Guarantees: safe to read from any thread; one object per UID; of a pod only
+what the agent uses is kept.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class LocalPod:
 
     @property
     def measured(self) -> bool:
-        """Runs with addresses of its own, so that traffic can be told to be its."""
+        """Runs with addresses of its own, by which its traffic is known."""
         return not self.ended and not self.host_network
 
 

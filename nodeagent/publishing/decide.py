@@ -36,7 +36,7 @@ WRITE_INTERVAL: Final = 10.0
 """Seconds per write in the long run."""
 FULL_BUDGET: Final = TokenBucket(BURST, WRITE_INTERVAL)
 JITTER: Final = 0.2
-"""Part of the interval that is drawn anew for each ordinary write."""
+"""Part of the interval, random for each ordinary write."""
 SETTLED: Final = 5
 """Points by which the elephant share may still move between two decisions and count as settled."""
 SETTLING: Final = 3.0

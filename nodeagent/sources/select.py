@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which flow source measures on this node: the one asked for, or the first that can run.
+"""Which flow source measures on this node: the one named, or the first that can run.
 
-In: ``auto`` or a source's name. Out: an opened source. Guarantees: every source that was passed over is named
-with its reason, in the log and, when none is left, in the error.
+Enters: ``auto`` or a source's name. Leaves: an opened source. Guarantees: the log names every source that cannot
+run, with its reason. So does the error when none can.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def open_source(
     """``choose`` with this machine's sources. Raises SourceUnavailable.
 
     ``outlive``: a program may outlive the process. What a predecessor left is taken over then, or unloaded when
-    nobody would read it. Otherwise a predecessor's program is left alone. ``compile_timeout``: seconds.
+    another source measures. Otherwise a predecessor's program is left alone. ``compile_timeout``: seconds.
     """
     options = Options(compile_timeout=compile_timeout)
     if not outlive:

@@ -2,7 +2,7 @@
 """A connection's two tuples, as every source hands them to attribution.
 
 ORIG is what the initiator sent; REPLY is what the responder's answers look like before they are translated
-back. So ORIG.src is the true initiator and REPLY.src the true responder, whatever NAT lies between; ORIG.dst
+back. So ORIG.src is the true initiator and REPLY.src the true responder, with any NAT between; ORIG.dst
 may be a service address and REPLY.dst a masquerade address.
 """
 

@@ -21,7 +21,7 @@ _LARGEST_FILE: Final = 256 * 2**20
 
 
 class PodsFile:
-    """The residents that a file names, read anew when it changes."""
+    """The residents that a file names; the file is read again when it changes."""
 
     def __init__(self, path: Path) -> None:
         """Raises PodsFileError naming the file."""

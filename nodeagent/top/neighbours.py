@@ -53,7 +53,7 @@ class Interface:
 
 
 def inward(interfaces: Iterable[Interface], uplink: str) -> frozenset[int]:
-    """Indices of the interfaces behind which is nobody but this machine's own guests."""
+    """Indices of the interfaces that lead to this machine's own guests only."""
     known = tuple(interfaces)
     ports: dict[int, list[Interface]] = {}
     for interface in known:
@@ -83,7 +83,7 @@ def guests(uplink: str) -> tuple[LocalPod, ...]:
 
 
 class Neighbours:
-    """Residents as ``PodsFile`` has them, looked for anew every ``EVERY`` seconds."""
+    """Residents as ``PodsFile`` has them, listed again every ``EVERY`` seconds."""
 
     def __init__(
         self,
@@ -97,7 +97,7 @@ class Neighbours:
         self.residents: tuple[Resident, ...] = ()
 
     def changed(self) -> bool:
-        """Whether others live here now. Raises PodsFileError when that cannot be told; those known before stay."""
+        """Whether the residents changed. Raises PodsFileError when they cannot be listed; the old ones stay."""
         if self._clock() < self._due:
             return False
         self._due = self._clock() + EVERY

@@ -3,7 +3,7 @@
 
 Enters: settings, a flow source, optionally a file that names addresses. Leaves: one view per reading on stdout:
 tables in place on a terminal, lines or JSON elsewhere. Guarantees: nothing is written anywhere else; ends with
-status 0 on a signal, when its time is over, or when nobody reads its output any more.
+status 0 on a signal, when its time is over, or when its output is closed.
 """
 
 from __future__ import annotations

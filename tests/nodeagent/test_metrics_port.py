@@ -251,7 +251,7 @@ def test_any_bytes_are_parsed_or_refused(parts: list[bytes]) -> None:
             try:
                 if (head := connection.head()) is not None:
                     return metrics_port.parse(head)
-            except metrics_port._RefusedError as refused:
+            except metrics_port._BadRequestError as refused:
                 return refused.reason
         return None
 

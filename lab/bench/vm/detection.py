@@ -33,7 +33,7 @@ from lab.bench.agent.loop import Recorder, unconnected
 from lab.bench.figures import delays
 from lab.bench.sender import IP_BYTES, MTU, Sender, crossed
 from lab.bench.vm import node as vm_node
-from lab.bench.vm.node import UPLINK, Node, pod_address
+from lab.bench.vm.node import UPLINK, BenchNode, pod_address
 from lab.network import netns
 from nodeagent.agent import Agent
 from nodeagent.publishing.decide import WritePolicy
@@ -132,7 +132,7 @@ def _await_event(source: EbpfSource, port: int) -> tuple[float, int]:
     raise TimeoutError("no elephant was told")
 
 
-def decisions(made: Node, source: FlowSource, senders: Sequence[Sender], count: int) -> Iterator[list[float]]:
+def decisions(made: BenchNode, source: FlowSource, senders: Sequence[Sender], count: int) -> Iterator[list[float]]:
     """Seconds from the crossing datagram to the decision to write, per elephant, a new agent's at a time."""
     source.open()
     draw = random.Random(1)
@@ -148,7 +148,7 @@ def decisions(made: Node, source: FlowSource, senders: Sequence[Sender], count: 
 
 
 @contextmanager
-def _agent(made: Node, source: FlowSource) -> Iterator[Recorder]:
+def _agent(made: BenchNode, source: FlowSource) -> Iterator[Recorder]:
     """A new agent's loop over ``source``, in a thread."""
     agent, recorder = unconnected(source, vm_node.locality().pods, uplink=UPLINK, capacity=_CAPACITY)
     stop, failures = threading.Event(), list[BaseException]()
@@ -163,7 +163,7 @@ def _agent(made: Node, source: FlowSource) -> Iterator[Recorder]:
         raise failures[0]
 
 
-def _looped(made: Node, agent: Agent, stop: threading.Event, failures: list[BaseException]) -> None:
+def _looped(made: BenchNode, agent: Agent, stop: threading.Event, failures: list[BaseException]) -> None:
     try:
         with netns.entered(made.node):
             agent.run(stop)

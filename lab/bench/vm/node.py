@@ -35,7 +35,7 @@ _KNOBS: Final = {
 
 
 @dataclass(frozen=True, slots=True)
-class Node:
+class BenchNode:
     """Names of the namespaces."""
 
     node: str
@@ -58,9 +58,9 @@ def locality() -> Locality:
 
 
 @contextmanager
-def node(mtu: int = 1500) -> Iterator[Node]:
+def node(mtu: int = 1500) -> Iterator[BenchNode]:
     """The node, tracking connections. ``mtu`` in bytes, of every link."""
-    made = Node(*(f"tf-bench-{os.getpid()}-{part}" for part in ("node", "pods", "server")))
+    made = BenchNode(*(f"tf-bench-{os.getpid()}-{part}" for part in ("node", "pods", "server")))
     names = (made.node, made.pods, made.server)
     try:
         netns.create_all(names)
@@ -70,7 +70,7 @@ def node(mtu: int = 1500) -> Iterator[Node]:
         netns.delete_all(names)
 
 
-def send(source: str, made: Node) -> socket.socket:
+def send(source: str, made: BenchNode) -> socket.socket:
     """A UDP socket of a pod."""
     with netns.entered(made.pods):
         opened = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -78,7 +78,7 @@ def send(source: str, made: Node) -> socket.socket:
     return opened
 
 
-def _wire(made: Node, mtu: int) -> None:
+def _wire(made: BenchNode, mtu: int) -> None:
     for (link, address), other in zip(_LINKS, (made.pods, made.server), strict=True):
         _ip(made.node, f"link add {link} mtu {mtu} type veth peer name eth0 mtu {mtu} netns {other}\n"
                        f"addr add {address} dev {link}\nlink set {link} up")  # fmt: skip

@@ -29,7 +29,7 @@ from lab.bench.agent.ctnetlink import raised_limit
 from lab.bench.figures import spread
 from lab.bench.process_cost import Cost
 from lab.bench.vm import node as vm_node
-from lab.bench.vm.node import Node, pod_address
+from lab.bench.vm.node import BenchNode, pod_address
 from lab.network import netns
 from nodeagent.sources.base import FlowSource, LossKind
 from nodeagent.sources.ctnetlink import CtnetlinkSource
@@ -110,7 +110,7 @@ def _conntrack_tool() -> None:
     subprocess.run(["conntrack", "-L"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True)
 
 
-def watched(made: Node, source: str, seconds: float) -> Report:
+def watched(made: BenchNode, source: str, seconds: float) -> Report:
     """The agent in a process of its own (``watch``: no API server here), one reading a second, 250 pods."""
     with TemporaryDirectory() as folder, Path(folder, "said").open("wb") as said:
         pods = Path(folder, "pods")

@@ -26,7 +26,7 @@ import structlog
 
 from lab.bench.vm import node as vm_node
 from lab.bench.vm.instructions import boot
-from lab.bench.vm.node import Node, pod_address
+from lab.bench.vm.node import BenchNode, pod_address
 from lab.network import netns
 from nodeagent.sources.base import FlowSource
 from nodeagent.sources.ctnetlink import CtnetlinkSource
@@ -62,7 +62,7 @@ def main() -> int:
     return 0
 
 
-def measure(made: Node, rounds: int, seconds: int) -> dict[str, object]:
+def measure(made: BenchNode, rounds: int, seconds: int) -> dict[str, object]:
     """Mbit/s of each case, and over the median with nothing attached."""
     taken: dict[str, list[float]] = {case: [] for case in ("hooks off", "ebpf fentry", "ebpf kprobe", "ctnetlink")}
     for _ in range(rounds):
@@ -90,7 +90,7 @@ def _ebpf(mode: Mode) -> FlowSource:
 
 
 @contextmanager
-def _reading(made: Node, make: Callable[[], FlowSource]) -> Iterator[None]:
+def _reading(made: BenchNode, make: Callable[[], FlowSource]) -> Iterator[None]:
     """A source that is read every second meanwhile, in a thread of its own."""
     stop = threading.Event()
     opened, failures = threading.Event(), list[BaseException]()
@@ -123,7 +123,7 @@ def _reading(made: Node, make: Callable[[], FlowSource]) -> Iterator[None]:
         raise failures[0]
 
 
-def _iperf(made: Node, seconds: int) -> float:
+def _iperf(made: BenchNode, seconds: int) -> float:
     argv = ["iperf3", "-c", vm_node.SERVER, "-B", pod_address(0), "-t", str(seconds), "-O", str(_BEFORE), "-J"]
     done = subprocess.run(netns.command(made.pods, argv), capture_output=True, check=False)
     answer = orjson.loads(done.stdout)

@@ -35,7 +35,7 @@ class ElephantWatch:
             self._large[id(flow)] = flow
 
     def rebased(self, flow: TrackedFlow) -> None:
-        """The flow's counters started anew: its rate in this window is not known."""
+        """The flow's counters started again: its rate in this window is not known."""
         flow.window, flow.base_orig, flow.base_reply = self.window, flow.bytes_orig, flow.bytes_reply
 
     def forget(self, flow: TrackedFlow) -> None:
@@ -78,5 +78,5 @@ class ElephantWatch:
         if now - standing.slow_since >= self.thresholds.exit_hold:
             self.elephants.pop(id(flow))
             flow.standing = None
-            # It is judged anew from the next window on.
+            # The next window judges it again.
             self._large.pop(id(flow), None)

@@ -148,7 +148,7 @@ class Decoder:
         return DumpPart(found, done, interrupted, errno)
 
     def endings(self, data: Buffer, size: int) -> list[Ending]:
-        """The removed connections among the notifications in ``data``; births and updates are passed over."""
+        """The removed connections among the notifications in ``data``; births and updates are left out."""
         found: list[Ending] = []
         at = 0
         while at + 16 <= size:

@@ -113,14 +113,14 @@ class EbpfSource:
             self._write_config()
 
     def wait(self, timeout: float) -> bool:
-        """Sleep until the kernel tells of an elephant, or for ``timeout`` seconds; whether it did."""
+        """Sleep until the kernel reports an elephant, or for ``timeout`` seconds; whether it did."""
         if self._ring is None:
             time.sleep(timeout)
             return False
         return self._ring.wait(timeout)
 
     def events(self) -> list[ElephantEvent]:
-        """The beginnings and ends of elephants since the last call or reading, as the kernel told them."""
+        """The beginnings and ends of elephants that the kernel reported since the last call or reading."""
         if self._ring is None:
             return []
         return [ElephantEvent.from_buffer_copy(record) for record in self._ring.records()]
@@ -211,7 +211,7 @@ class EbpfSource:
         seeder.dump()
         self._config.fingerprint = loader.identity(self._options.sizes)
         self._write_config(generation=1, netns=loader.own_namespace())
-        # What began between the first dump and now. Without it nobody can tell a lost flow from one not known yet.
+        # What began between the first dump and now. Without these seeds such a flow would count as lost.
         self._write_config(seeded=int(seeder.dump()))
         self._refused_seeds += seeder.refused
         self._unsized_seeds += seeder.unsized
@@ -274,7 +274,7 @@ class EbpfSource:
         found = []
         for event in session.maps.elephants():
             flow = session.maps.flow(event.flow)
-            # Evicted: it will be met anew, should it go on; or another flow has its address by now.
+            # Evicted (its next packet enters it again), or another flow has its address now.
             if flow is None or not flow.elephant:
                 session.maps.forget_elephant(event.flow)
             else:

@@ -40,7 +40,7 @@ class Candidate:
     function: str
     arguments: tuple[str, ...]
     define: str = ""
-    """How the program is told."""
+    """The macro that tells the program."""
 
 
 CANDIDATES: Final = (

@@ -276,7 +276,7 @@ def object_info(fd: int, size: int = 256) -> bytes:
 
 def module_btf(module: str) -> int:
     """A descriptor of a loaded module's BTF. Raises FileNotFoundError when there is none, PermissionError
-    without CAP_SYS_ADMIN: the kernel lists its objects to nobody else.
+    without CAP_SYS_ADMIN, which listing the kernel's objects needs.
     """
     number = 0
     while True:
@@ -321,6 +321,6 @@ def wait_for_runs() -> None:
 
 
 def possible_cpus(path: Path = Path("/sys/devices/system/cpu/possible")) -> int:
-    """How many values a per-CPU map returns: one for each possible CPU, whatever numbers the list leaves out."""
+    """How many values a per-CPU map returns: one for each possible CPU; gaps in the list do not count."""
     spans = [[int(number) for number in span.split("-")] for span in path.read_text().strip().split(",")]
     return sum(span[-1] - span[0] + 1 for span in spans)

@@ -187,8 +187,8 @@ class Maps:
         A hook that has just found the owner before may still be adding: zeros come when it is done.
         """
         if self.counters(slot)[0]:
-            nobodys = slot  # no owner of a slot that is given away is of generation 0
-            bpf.map_update(self.fds["counters"], _slot(slot), bytes(SlotCounters(tag=nobodys)) * self._cpus)
+            unowned = slot  # generation 0, which no owner of a reused slot has
+            bpf.map_update(self.fds["counters"], _slot(slot), bytes(SlotCounters(tag=unowned)) * self._cpus)
             bpf.wait_for_runs()
         bpf.map_update(self.fds["histograms"], _slot(slot), bytes(ctypes.sizeof(Histograms)))
         bpf.map_update(self.fds["counters"], _slot(slot), bytes(SlotCounters(tag=tag)) * self._cpus)

@@ -33,8 +33,8 @@ class Pinned:
     links: Mapping[str, int]
     """Attached hooks by role ..."""
     programs: Mapping[str, int]
-    """... and their programs, which tell how often they were passed over. Without CAP_SYS_ADMIN the kernel gives a
-    program to nobody who has only its link."""
+    """... and their programs, which count how often the kernel skipped them. Without CAP_SYS_ADMIN the kernel does
+    not give a program to a holder of its link."""
 
     def close(self) -> None:
         for fd in (*self.maps.values(), *self.links.values(), *self.programs.values()):
