@@ -7,6 +7,7 @@ Handlers do no I/O besides reading the body.
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any, Final
 
 import orjson
@@ -135,8 +136,28 @@ def _add_explanations(app: FastAPI, service: Service) -> None:
         return _json(told)
 
 
+class _MetricsPage:
+    """Renders the page for all requests that wait for it at once: a crowd that asks for it costs one rendering."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self._next: asyncio.Task[bytes] | None = None
+
+    async def get(self) -> bytes:
+        """The page as of now or a moment later."""
+        if self._next is None:
+            self._next = asyncio.create_task(self._render())
+        return await asyncio.shield(self._next)
+
+    async def _render(self) -> bytes:
+        await asyncio.sleep(0)  # kube-scheduler's requests come in between
+        self._next = None
+        self._service.verbs.look()
+        return self._service.metrics.render()
+
+
 def _add_pages(app: FastAPI, service: Service) -> None:
-    verbs = service.verbs
+    verbs, page = service.verbs, _MetricsPage(service)
 
     @app.get("/shadow", response_model=ShadowReport, responses={404: _PROBLEM})
     async def shadow() -> Response:
@@ -160,8 +181,7 @@ def _add_pages(app: FastAPI, service: Service) -> None:
     @app.get("/metrics", response_class=PlainTextResponse)
     async def prometheus() -> Response:
         """Counters for Prometheus."""
-        verbs.look()
-        return Response(service.metrics.render(), media_type=CONTENT_TYPE_LATEST)
+        return Response(await page.get(), media_type=CONTENT_TYPE_LATEST)
 
 
 def _json(body: bytes, status: int = 200) -> Response:

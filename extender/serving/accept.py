@@ -3,9 +3,9 @@
 
 Enters: a listening socket. Leaves: connections with ``extender.serving.http_protocol`` on them. Guarantees: each
 port has its own places, and handshakes have places apart from served connections. No client can keep the others
-out by being silent: a newcomer takes the place of a connection that waits for its client, first of one that was
-never served, then of the address with most connections, and of these the one that waits longest. A client that
-speaks plain HTTP to a TLS port is told so.
+out by being silent. On a full port, a newcomer takes the place of a connection of the address that has most: first
+of one that waits for its client, of these first of one that was never served, and then of the one that waits
+longest. A client that speaks plain HTTP to a TLS port is told so.
 """
 
 from __future__ import annotations
@@ -13,14 +13,20 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
+import time
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 from extender.serving.certificates import Certificates
 from extender.serving.http_protocol import BoundedHttpProtocol
 from extender.serving.limits import Limits, PortLimits, Refusals
 
+FRESH_SECONDS: Final = 1.0
+"""After which a connection without a complete request counts as silent."""
+AT_ONCE: Final = 8
+"""Connections accepted before requests have their turn."""
 _TLS_HANDSHAKE: Final = b"\x16"
 _PLAIN_TEXT: Final = b"this port speaks HTTPS: use https:// in the extender's urlPrefix, and enableHTTPS: true\n"
 _PLAIN: Final = (
@@ -37,26 +43,35 @@ class Places:
         self.taken: set[BoundedHttpProtocol] = set()
 
     def admit(self, connection: BoundedHttpProtocol) -> bool:
+        """Give ``connection`` a place, another's if need be; False: there is none."""
         same = [other for other in self.taken if other.address == connection.address]
         if len(same) >= self._limits.per_address:
-            if not self._free(same, "too-many-of-address"):
-                return False
-        elif len(self.taken) >= self._limits.connections and not self._free(list(self.taken), "too-many"):
-            return False
-        self.taken.add(connection)
-        return True
+            admitted = self._free(same, same, "too-many-of-address")
+        elif len(self.taken) >= self._limits.connections:
+            admitted = self._free(list(self.taken), same, "too-many")
+        else:
+            admitted = True
+        if admitted:
+            self.taken.add(connection)
+        return admitted
 
     def release(self, connection: BoundedHttpProtocol) -> None:
         self.taken.discard(connection)
 
-    def _free(self, among: list[BoundedHttpProtocol], reason: str) -> bool:
-        """End one of these connections, if one waits for its client."""
+    def _free(self, among: list[BoundedHttpProtocol], same: list[BoundedHttpProtocol], reason: str) -> bool:
+        """End one connection of ``among`` for a newcomer, whose address has ``same``. False where each of them has
+        a request under way, and no address has more places than the newcomer's would have."""
         self._refusals.count(reason)
-        held = Counter(connection.address for connection in among)
-        waiting = [connection for connection in among if connection.waits_for_client]
-        if not waiting:
+        held, now = Counter(connection.address for connection in among), time.monotonic()
+
+        def order(one: BoundedHttpProtocol) -> tuple[int, bool, int, float]:
+            silent = one.served == 0 and now - one.since >= FRESH_SECONDS
+            fresh = one.served == 0 and not silent
+            return -held[one.address], not one.waits_for_client, fresh - silent, one.since
+
+        victim = min(among, key=order)
+        if not victim.waits_for_client and held[victim.address] <= len(same) + 1:
             return False
-        victim = min(waiting, key=lambda one: (one.served > 0, -held[one.address], one.since))
         self.taken.discard(victim)
         victim.transport.abort()
         return True
@@ -87,7 +102,7 @@ class Acceptor:
                 task.cancel()
 
     async def _accept(self) -> None:
-        loop = asyncio.get_running_loop()
+        loop, accepted = asyncio.get_running_loop(), 0
         while True:
             try:
                 client, address = await loop.sock_accept(self._listener)
@@ -98,18 +113,26 @@ class Acceptor:
             self._limit_handshakes(address[0])
             task = asyncio.create_task(self._let_in(client))
             self._handshakes[task] = address[0]
-            task.add_done_callback(self._handshakes.pop)
-            await asyncio.sleep(0)  # while clients connect without end, requests go on
+            task.add_done_callback(partial(self._forget, client))
+            accepted += 1
+            if accepted % AT_ONCE == 0:
+                await asyncio.sleep(0)  # while clients connect without end, requests go on
+
+    def _forget(self, client: socket.socket, task: asyncio.Task[None]) -> None:
+        self._handshakes.pop(task, None)
+        if task.cancelled():
+            client.close()  # a task that is cancelled before it began does not
 
     def _limit_handshakes(self, address: str) -> None:
-        """End the oldest handshake of ``address``, or of all, where these are too many."""
-        same = [task for task, of in self._handshakes.items() if of == address]
-        if len(same) >= self._port.handshakes_per_address:
-            oldest = same[0]
+        """End the oldest handshake of ``address``, or of the address with most, where there are too many."""
+        held = Counter(self._handshakes.values())
+        if held[address] >= self._port.handshakes_per_address:
+            costs = address
         elif len(self._handshakes) >= self._port.handshakes:
-            oldest = next(iter(self._handshakes))
+            costs = held.most_common(1)[0][0]
         else:
             return
+        oldest = next(task for task, of in self._handshakes.items() if of == costs)
         self._handshakes.pop(oldest)
         oldest.cancel()
         self._refusals.count("too-many-handshakes")
@@ -126,9 +149,6 @@ class Acceptor:
             client.close()
         except OSError:
             client.close()
-        except asyncio.CancelledError:
-            client.close()
-            raise
 
     async def _greet(self, client: socket.socket) -> None:
         loop = asyncio.get_running_loop()

@@ -17,6 +17,8 @@ from typing import Final
 
 import structlog
 
+MAX_KINDS: Final = 100
+"""Kinds of log lines that are told apart."""
 QUIET_SECONDS: Final = 10.0
 """Between two log lines of one kind: a bad minute must not write thousands. All are counted."""
 
@@ -78,6 +80,8 @@ class RateLimitedLog:
         now = self._clock()
         if now - self._last.get(kind, -math.inf) < QUIET_SECONDS:
             return False
+        if len(self._last) >= MAX_KINDS:
+            self._last.clear()
         self._last[kind] = now
         return True
 

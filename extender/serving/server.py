@@ -30,7 +30,8 @@ from extender.serving.metrics_port import only_pages
 from footprint.service import fail
 
 GRACE_SECONDS: Final = 5
-BACKLOG: Final = 512
+BACKLOG: Final = 4096
+"""Connections that the kernel holds until they are accepted: more than a crowd that comes at once."""
 QUIET_SECONDS: Final = 1.0
 """Without a response: a moment in which a garbage collection disturbs nobody."""
 _CERTIFICATE_TICKS: Final = 50

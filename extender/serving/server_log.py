@@ -26,7 +26,8 @@ class _Forward(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         source = record.name.partition(".")[0]
         self._counts[source] += 1
-        kind = f"{source} {str(record.msg)[:100]}"
+        first_line, _, _ = str(record.msg).partition("\n")
+        kind = f"{source} {first_line[:60]}"
         if self._limit.due(kind):
             level = self._log.error if record.levelno >= logging.ERROR else self._log.warning
             level(record.getMessage().strip(), source=source, exc_info=record.exc_info)

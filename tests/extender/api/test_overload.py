@@ -15,6 +15,7 @@ import pytest
 
 from extender.api import idle_time
 from extender.api.body import BodyReader
+from extender.api.metrics import Metrics
 from extender.api.protocol import MAX_CANDIDATES
 from extender.model.demand import Demand, Origin
 from extender.model.snapshot import Snapshot
@@ -131,6 +132,27 @@ def test_of_a_crowd_that_asks_at_once_only_so_many_are_decided_as_may_be_under_w
         passed = [answer["NodeNames"] for answer in answers_of(clients)]  # type: ignore[index]
         assert (passed.count(["free"]), passed.count(NAMES)) == (4, 8)
         assert counted(port, "filter", "shed") == 8
+
+
+def test_a_crowd_that_asks_for_metrics_costs_one_rendering(monkeypatch: pytest.MonkeyPatch) -> None:
+    rendered: list[int] = []
+    plainly = Metrics.render
+
+    def counted_rendering(metrics: Metrics) -> bytes:
+        rendered.append(1)
+        return plainly(metrics)
+
+    monkeypatch.setattr(Metrics, "render", counted_rendering)
+    with served() as (port, server):
+        clients = crowd(port, 12)
+        until(lambda: len(server.server_state.connections) == 12)
+        with standing_still(server):
+            for client in clients:
+                client.request("GET", "/metrics")
+        for client in clients:
+            assert client.getresponse().read().startswith(b"# HELP")
+            client.close()
+    assert len(rendered) <= 2
 
 
 def test_who_waited_behind_a_crowd_is_answered_late_not_slowly(monkeypatch: pytest.MonkeyPatch) -> None:

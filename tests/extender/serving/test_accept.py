@@ -167,6 +167,13 @@ def test_an_address_at_its_limit_costs_only_itself() -> None:
     assert [connection.ended for connection in taken] == [False, True, False]
 
 
+def test_a_crowd_of_requests_under_way_does_not_keep_a_lonely_client_out() -> None:
+    taken = [Connection(address, waits=False, since=since) for since, address in enumerate("abb")]
+    places = filled(PortLimits(connections=3, per_address=9), *taken)
+    assert admitted(places, Connection("c"))
+    assert [connection.ended for connection in taken] == [False, True, False]
+
+
 def test_where_every_request_is_under_way_the_newcomer_is_refused() -> None:
     taken = [Connection("a", waits=False)]
     places = filled(PortLimits(connections=1, per_address=9), *taken)

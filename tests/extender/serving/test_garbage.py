@@ -95,8 +95,8 @@ def test_garbage_made_later_goes_in_a_quiet_moment_and_nothing_more_is_frozen(
 
 def test_requests_without_end_do_not_keep_garbage_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(garbage, "POLL_SECONDS", 0.01)
-    monkeypatch.setattr(garbage, "FULL_SECONDS", 0.0)
-    monkeypatch.setattr(garbage, "PATIENCE_SECONDS", 0.1)
+    monkeypatch.setattr(garbage, "FULL_SECONDS", 0.05)
+    monkeypatch.setattr(garbage, "SHARE", 1)
     ready = threading.Event()
     ready.set()
     with collecting(ready, threading.Event()):

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from extender.api.body import BodyReader
+from extender.serving import accept
 from extender.serving import server as server_module
 from extender.serving.certificates import Certificates
 from extender.serving.limits import Limits, PortLimits
@@ -245,7 +246,10 @@ def test_a_handshake_that_does_not_come_is_given_up(ours: pki.Pki) -> None:
         assert server.refused["slow-handshake"] == 2
 
 
-def test_one_connection_too_many_takes_the_place_of_one_that_was_never_served() -> None:
+def test_one_connection_too_many_takes_the_place_of_one_that_was_never_served(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(accept, "FRESH_SECONDS", 0.0)
     limits = Limits(main_port=PortLimits(connections=2, per_address=2))
     with served(limits=limits) as (port, server):
         known = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
