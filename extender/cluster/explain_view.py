@@ -21,7 +21,7 @@ def without(
     facts, before = views.facts_of(node, now), snapshot.nodes.get(node)
     if not uid or facts is None or before is None:
         return snapshot
-    view, links = views.compute(unplaced(facts, uid), now), replace(views.links)
+    view, links = views.compute(unplaced(facts, uid), now), views.links.copy()
     links.swap(before, view)
     scarce = links.scarce(links.to_keep(expected))
     return replace(snapshot, nodes=views.views.after({node: view}), scarce=scarce)

@@ -231,7 +231,7 @@ def state_of(
 class StateFeed:
     """Stands where the watches stand: everything is there already.
 
-    ``state`` is the one that is served: its thread ends assumed pods in time. None: nobody is served.
+    ``state`` is the one that is served: its thread ends assumed pods in time. None: the state is not served.
     """
 
     def __init__(self, state: ClusterState | None = None) -> None:

@@ -32,7 +32,7 @@ def decode_node(obj: Mapping[str, Any]) -> NodeInfo:
 
 
 def decode_lease(obj: Mapping[str, Any]) -> LeaseInfo | None:
-    """The heartbeat in a Lease's JSON; None when the Lease is somebody else's."""
+    """The heartbeat in a Lease's JSON; None for any other Lease."""
     metadata = obj["metadata"]
     node = node_of_lease(metadata["name"])
     renewed = (obj.get("spec") or {}).get("renewTime")

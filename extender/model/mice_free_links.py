@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from extender.model.cost import SATURATED
@@ -37,7 +37,7 @@ class MiceFreeLinks:
         self._elephants: dict[WorkloadKey, tuple[int, float]] = {}
         """Workload → pods, bit/s of each in its busier direction."""
         self._filled: dict[float, float] = {}
-        """Links filled, for the last size of links asked about; empty: to be summed again."""
+        """Links filled, by the last capacity that was passed; empty: to be summed again."""
 
     def put(self, pod: PodInfo) -> None:
         """The pod exists, waiting or bound."""
@@ -95,8 +95,9 @@ class KnownLinks:
 
     known: int = 0
     mice_free: int = 0
-    capacity: int = 0
-    """Sum of the busier directions, whole bit/s: floats that are added and subtracted for weeks drift."""
+    capacities: dict[float, int] = field(default_factory=dict)
+    """Known links by the capacity of their busier direction, bit/s. Capacities have two significant digits, so
+    there are few different ones."""
 
     def swap(self, before: NodeView | None, after: NodeView | None) -> None:
         """One node's view is ``after`` now, and was ``before``; None: the node was or is not there."""
@@ -104,11 +105,33 @@ class KnownLinks:
             if view is not None and view.known:
                 self.known += sign
                 self.mice_free += sign * (view.link.mice <= 0)
-                self.capacity += sign * int(max(view.link.cap_tx, view.link.cap_rx))
+                self._count(max(view.link.cap_tx, view.link.cap_rx), sign)
+
+    def _count(self, capacity: float, sign: int) -> None:
+        self.capacities[capacity] = self.capacities.get(capacity, 0) + sign
+        if not self.capacities[capacity]:
+            del self.capacities[capacity]
+
+    def copy(self) -> KnownLinks:
+        """The same figures, to be changed apart."""
+        return KnownLinks(self.known, self.mice_free, dict(self.capacities))
+
+    @property
+    def typical_capacity(self) -> float:
+        """The lower median of the known links' capacities, bit/s; 0 without any.
+
+        Unlike a mean, it does not follow a single node that states an absurd capacity.
+        """
+        below = 0
+        for capacity in sorted(self.capacities):
+            below += self.capacities[capacity]
+            if 2 * below >= self.known:
+                return capacity
+        return 0.0
 
     def to_keep(self, expected: MiceFreeLinks) -> int:
         """Links to keep free of mice; 0 while no elephants are known."""
-        return expected.links_to_keep(self.capacity / self.known, self.known) if self.known else 0
+        return expected.links_to_keep(self.typical_capacity, self.known)
 
     def scarce(self, keep: int) -> bool:
         """Whether links without mice are no more than ``keep``, those that elephants need."""

@@ -35,7 +35,7 @@ class NodeState(StrEnum):
     MALFORMED = "malformed-footprint"  # the annotation is not a footprint; the codec names the reason
     NO_LEASE = "no-lease"  # an annotation, but no sign of a living agent
     STALE = "stale"  # the agent stopped renewing its Lease
-    NO_CAPACITY = "capacity-unknown"  # shares of the link cannot be worked out
+    NO_CAPACITY = "capacity-unknown"  # shares of the link cannot be computed
     FAILED = "failed"  # our own arithmetic failed on its data; counted, and the log has the error
     UNSEEN = "unseen"  # kube-scheduler named a node that our watch has not shown yet
 

@@ -60,7 +60,7 @@ class ShadowReport(BaseModel):
         description="Of these, the pods that share a busy link with the other kind."
     )
     avoidable_collisions: int = Field(description="Of these, the ones that acting would have sent elsewhere.")
-    never_judged: int = Field(description="Pods with an outcome that had to make room before they were judged.")
+    never_judged: int = Field(description="Pods with an outcome that were dropped before they were judged.")
     pending: int = Field(description="Pods that have no outcome yet, or are not judged yet.")
 
 

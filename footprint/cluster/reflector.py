@@ -37,7 +37,7 @@ collection listed again: the server hangs, or its etcd was restored to a time be
 LIST_TIMEOUT: Final = (3.0, 60.0)
 """Seconds to connect, and to wait for more of a page."""
 RELIST_AFTER: Final = 3
-"""Answered failures at one version after which the collection is listed anew: the server does not serve that
+"""Answered failures at one version after which the collection is listed again: the server does not serve that
 version any more, whatever it says."""
 BACKOFF_FIRST: Final = 0.2
 BACKOFF_LAST: Final = 15.0
@@ -180,14 +180,14 @@ class Reflector(Generic[T]):
         return None
 
     def _give_up_version(self, error: Exception) -> None:
-        """List anew after ``RELIST_AFTER`` answered failures at one version."""
+        """List again after ``RELIST_AFTER`` answered failures at one version."""
         if self._version is None or not _answered(error):
             return
         self._refused = self._refused + 1 if self._version == self._refused_version else 1
         self._refused_version = self._version
         if self._refused >= RELIST_AFTER:
             _log.warning(
-                "version given up, listing anew", path=self._path, version=self._version, error=str(error)
+                "version given up, listing again", path=self._path, version=self._version, error=str(error)
             )
             self._version = None
             self.relists += 1
@@ -244,7 +244,7 @@ class Reflector(Generic[T]):
                     return
         except urllib3.exceptions.ReadTimeoutError as error:
             self._version = None
-            message = f"nothing heard for {SILENCE_SECONDS:g} s, not even a bookmark; everything is listed anew"
+            message = f"nothing heard for {SILENCE_SECONDS:g} s, not even a bookmark; it is listed again"
             raise ApiError(0, message) from error
         finally:
             self._progress |= time.monotonic() - opened > BACKOFF_LAST

@@ -31,14 +31,15 @@ from tests.footprint import strategies
 
 HONEST = {
     "free": annotation(), "busy": annotation(elephant("e", tx=190 * M)),
-    "half": annotation(elephant("h", tx=100 * M)), "mice": annotation(*(mouse(f"m{n}", nf=50) for n in range(3))),
+    "half": annotation(elephant("h", tx=100 * M), mouse("x")), "mouse": annotation(mouse("y")),
+    "mice": annotation(*(mouse(f"m{n}", nf=50) for n in range(3))),
 }  # fmt: skip
 NAMES = [*HONEST]
 LIAR = "liar"
 
 extremes = st.sampled_from([0.0, 5e-324, 1e-300, 1e-9, 0.5, MIN_RATE, 1.0000001, 1e9, MAX_RATE])
 wild_rates = extremes | strategies.rates
-wild_links = st.builds(LinkRates, wild_rates, wild_rates)
+wild_json = st.fixed_dictionaries({"tx": wild_rates, "rx": wild_rates})
 wild_pods = st.builds(
     lambda pod, tx, rx, etx, erx: {
         **{name: getattr(pod, name) for name in pod.__slots__}, "tx": tx, "rx": rx, "etx": etx, "erx": erx
@@ -51,8 +52,7 @@ wild_pods = st.builds(
 def any_annotation(draw: st.DrawFn) -> str:
     """A footprint of any content that the contract allows, or near it; not quantised by our encoder."""
     pods = [{**pod, "cls": pod["cls"].value} for pod in draw(st.lists(wild_pods, max_size=6))]
-    link: Any = st.fixed_dictionaries({"tx": wild_rates, "rx": wild_rates})
-    rest = {name: draw(link) for name in ("cap", "el", "un", "host")}
+    rest = {name: draw(wild_json) for name in ("cap", "el", "un", "host")}
     return json.dumps({
         "v": 1, "src": "e", **rest, "pods": pods,
         "ended": [{**pod, "cls": pod["cls"].value} for pod in draw(st.lists(wild_pods, max_size=3))],
@@ -101,6 +101,18 @@ def test_no_annotation_changes_another_nodes_verdict(text: str, declared: Declar
         assert seen.nodes[name] == BESIDE_NOTHING.nodes[name]
     if declared.cls is TrafficClass.ELEPHANT or seen.scarce == BESIDE_NOTHING.scarce:
         assert responses(seen, declared, mode) == responses(BESIDE_NOTHING, declared, mode)
+
+
+@given(st.fixed_dictionaries({"cap": wild_json, "el": wild_json}), demands, st.sampled_from(PlacementMode))
+def test_no_capacity_changes_how_scarce_links_are(
+    said: dict[str, Any], declared: Declared, mode: PlacementMode
+) -> None:
+    honest = snapshot(annotation())
+    assert honest.scarce
+    seen = snapshot(json.dumps({"v": 1, "src": "e", **said}))
+    if seen.nodes[LIAR].known:  # else one link less is known
+        assert seen.scarce == honest.scarce
+        assert responses(seen, declared, mode) == responses(honest, declared, mode)
 
 
 @given(any_annotation(), demands)
