@@ -202,17 +202,25 @@ def _shape_of(entry: _Entry, data: Buffer, length: int) -> _Shape | None:
             return None
         heads += [nest + 4, nest + 16]
     heads.sort()
-    form, end = "=", 0
-    for offset in heads:
-        form += f"{offset - end}xI"
-        end = offset + 4
-    compared = _compiled(form)
+    compared = _compiled(_heads_form(heads))
     sample = _compiled(
         f">{_ATTRIBUTES_AT}x{key}s{entry.ident_at + 4 - _ATTRIBUTES_AT - key}xI"
         f"{entry.orig_at - entry.ident_at}xQ4xQ{entry.reply_at - entry.orig_at - _COUNTERS_SIZE + 8}xQ4xQ"
     )
     expected = (_KIND_AND_FLAGS, *compared.unpack_from(data, at)[1:])
     return _Shape(compared, expected, sample) if compared.size <= length and sample.size <= length else None
+
+
+def _heads_form(offsets: list[int]) -> str:
+    """Reads the headers at these offsets, in order; two that are adjacent as one number."""
+    form, end = "=", 0
+    for offset in offsets:
+        if offset == end and form.endswith("I"):
+            form = form[:-1] + "Q"
+        else:
+            form += f"{offset - end}xI"
+        end = offset + 4
+    return form
 
 
 def _walk(data: Buffer, start: int, length: int) -> _Entry | None:
