@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What people ask ``POST /explain``: a pod, and optionally where it could go.
+"""The body of ``POST /explain``: a pod, and optionally where it could go.
 
 Enters: a request's body: the filter's own (ExtenderArgs), the same without candidates, or a bare Pod manifest.
-Leaves: the pod, and the candidates' names if any were given. Guarantees: any body becomes a question or an
-ArgsError that says what to send instead; numbers that nobody reads may have any size. Pure, so that it needs no
-thread of its own.
+Leaves: the pod, and the candidates' names if any were given. Guarantees: any body becomes an ExplainRequest or an
+ArgsError that says what to send instead; numbers that nobody reads may have any size. Pure, so that any thread may
+decode.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ MANIFEST: Final[dict[str, Any]] = {
 _FORMS: Final = 'send a Pod\'s manifest, or {"Pod": ..., "NodeNames": [...]}'
 
 
-class Question(NamedTuple):
+class ExplainRequest(NamedTuple):
     """A pod, and the candidates' names; None: all nodes there are."""
 
     pod: PodInfo
@@ -47,7 +47,7 @@ def _refused(message: str) -> ArgsError:
 
 
 def _wrapped(asked: dict[str, Any]) -> dict[str, Any]:
-    """A bare manifest as the question that it is."""
+    """A bare manifest as the same request with a ``Pod``."""
     kind = asked.get("kind", "Pod")
     if kind != "Pod":
         remedy = "send a Pod, or ask with `kubectl footprint explain -f FILE`, which takes workloads too"
@@ -80,8 +80,8 @@ def _name(item: dict[str, Any]) -> str:
     return name
 
 
-def decode_question(body: bytes) -> Question:
-    """The question in ``body``. Raises ArgsError, and nothing else."""
+def decode_explain_request(body: bytes) -> ExplainRequest:
+    """The request in ``body``. Raises ArgsError, and nothing else."""
     args = _arguments(body)
     try:
         pod = decode_pod(args.Pod)
@@ -91,9 +91,9 @@ def decode_question(body: bytes) -> Question:
     if names is None and args.Nodes is not None:
         names = [_name(item) for item in args.Nodes.items or ()]
     if names is None:  # somebody's manifest, in which the namespace may be left to kubectl
-        return Question(pod if pod.ns else replace(pod, ns="default"), None)
+        return ExplainRequest(pod if pod.ns else replace(pod, ns="default"), None)
     if len(names) > MAX_NAMES:
         raise _refused(
             f"{len(names)} candidates, more than {MAX_NAMES}; leave the names out to ask about all nodes"
         )
-    return Question(pod, [name for name in names if name])
+    return ExplainRequest(pod, [name for name in names if name])

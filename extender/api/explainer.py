@@ -2,8 +2,8 @@
 """Explanations on demand, beside the answers that kube-scheduler waits for.
 
 Enters: a body of ``POST /explain``, or a pod's name. Leaves: the explanation as JSON. Guarantees: nothing of it is
-worked out in the event loop's thread; one at a time, so that people's questions take no more than one thread's
-share; at most ``MAX_ASKED`` wait, further ones are refused.
+computed in the event loop's thread. Explanations are made one at a time, so that people's requests take the share
+of one thread at most. At most ``MAX_PENDING`` wait; further ones are refused.
 """
 
 from __future__ import annotations
@@ -16,24 +16,24 @@ from typing import Any, Final, TypeVar
 
 import orjson
 
-from extender.api.explain_request import decode_question
+from extender.api.explain_request import decode_explain_request
 from extender.cluster.state import ClusterState
 from extender.model.pods import PodInfo
 from extender.placement.explain import explain
 from extender.placement.policy import Policy
 
-MAX_ASKED: Final = 8
-"""Questions read, waiting or being answered; each holds a body of some megabytes at most."""
+MAX_PENDING: Final = 8
+"""Requests whose body is read, that wait or that are computed. Each holds a body of some megabytes at most."""
 
 
 _T = TypeVar("_T")
 
 
 class BusyError(Exception):
-    """Too many questions at once."""
+    """Too many requests for explanations at once."""
 
     def __init__(self) -> None:
-        super().__init__(f"{MAX_ASKED} explanations are asked for already; try again in a moment")
+        super().__init__(f"{MAX_PENDING} explanations are pending already; try again in a moment")
 
 
 class Explainer:
@@ -42,21 +42,21 @@ class Explainer:
     def __init__(self, state: ClusterState, policy: Policy, count_sent: Callable[[], None]) -> None:
         self._state, self._policy, self._count_sent = state, policy, count_sent
         self._thread = ThreadPoolExecutor(1, "explain")
-        self._asked = 0
+        self._pending = 0
 
     @contextmanager
     def place(self) -> Iterator[None]:
         """A place among the requests for explanations, taken before the body is read. Raises BusyError."""
-        if self._asked >= MAX_ASKED:
+        if self._pending >= MAX_PENDING:
             raise BusyError
-        self._asked += 1
+        self._pending += 1
         try:
             yield
         finally:
-            self._asked -= 1
+            self._pending -= 1
 
     async def about(self, body: bytes) -> bytes:
-        """Everything that the answers to a question rest on. Raises ArgsError."""
+        """Everything that the verbs' responses about a pod rest on. Raises ArgsError."""
         return await self._elsewhere(lambda: self._about(body))
 
     async def about_known(self, namespace: str, name: str) -> bytes | None:
@@ -70,7 +70,7 @@ class Explainer:
     # In the thread beside: only what any thread may read.
 
     def _about(self, body: bytes) -> bytes:
-        pod, names = decode_question(body)
+        pod, names = decode_explain_request(body)
         return self._tell(pod, names)
 
     def _about_known(self, namespace: str, name: str) -> bytes | None:

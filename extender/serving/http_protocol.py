@@ -185,10 +185,10 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     def _bound_unfinished(self, size: int, same: bool) -> None:
         """Bound what is kept of a request that is not there whole, after a piece with ``size`` bytes that are no
         body. The parser itself keeps a line until it ends, so that pieces after the first count as they come."""
+        self._bound_head()
         self._streamed = self._streamed + size if same else 0
         if self._streamed > self._limits.head:
             raise _RefusedError("header-bytes")
-        self._bound_head()
 
     def _bound_head(self) -> None:
         """Raises _RefusedError when URL, fields and trailers read so far are too many."""
@@ -253,7 +253,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._in_message = False
         if self.parser.should_upgrade():
             return
-        self._bound_head()
+        if self.headers:  # trailers
+            self._bound_head()
         if self._pieces <= 1 and self._arrival is not None:
             self._arrival.body = self._last_piece
         self._last_piece = b""

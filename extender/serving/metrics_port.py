@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The port beside: health, metrics and shadow counts over plain HTTP, for kubelets and Prometheus.
+"""The metrics port: health, metrics and shadow counts over plain HTTP, for kubelets and Prometheus.
 
-Where the extender asks its clients for certificates, nobody without one learns whether it is ready: a kubelet has
-none to show. Enters: the application. Leaves: another one that only lets GET requests for these pages through, so
-that nothing about a pod can be asked and nothing decided there.
+Where the extender asks its clients for certificates, a kubelet has none to show. Enters: the application. Leaves:
+another one that lets through GET requests for these pages only. Guarantees: through this port nobody can ask about
+a pod, and nothing is decided.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ _ELSEWHERE: Final = f"this port serves {', '.join(PAGES)} (GET); everything else
 def only_pages(app: ASGIApp) -> ASGIApp:
     """``app``, of which only ``PAGES`` can be read."""
 
-    async def observed(scope: Scope, receive: Receive, send: Send) -> None:
+    async def pages_only(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["method"] == "GET" and scope["path"] in PAGES:
             await app(scope, receive, send)
         else:
             await PlainTextResponse(_ELSEWHERE, 404)(scope, receive, send)
 
-    return observed
+    return pages_only

@@ -7,14 +7,14 @@ from typing import Any
 import pytest
 from hypothesis import given
 
-from extender.api.explain_request import MAX_NAMES, decode_question
+from extender.api.explain_request import MAX_NAMES, decode_explain_request
 from extender.api.protocol import ArgsError
 from tests.extender.api.test_hostile import json_text
 from tests.extender.builders import node_json, pod_json
 
 
 def asked(question: dict[str, Any]) -> tuple[str, str, list[str] | None]:
-    pod, names = decode_question(json.dumps(question).encode())
+    pod, names = decode_explain_request(json.dumps(question).encode())
     return pod.ns, pod.name, names
 
 
@@ -57,7 +57,7 @@ def test_a_manifest_without_a_namespace_means_the_default_one() -> None:
 )
 def test_what_is_no_question_is_told_what_to_send_instead(body: str, part: str) -> None:
     with pytest.raises(ArgsError) as caught:
-        decode_question(body.encode())
+        decode_explain_request(body.encode())
     assert part in str(caught.value)
 
 
@@ -70,14 +70,14 @@ def test_candidates_are_no_more_than_the_largest_cluster_has_nodes() -> None:
 
 @pytest.mark.parametrize("number", ["9" * 400, "-" + "9" * 30, "1e400", "NaN"])
 def test_numbers_that_nobody_reads_spoil_no_question(number: str) -> None:
-    assert decode_question(b'{"metadata":{"name":"p","generation":%b}}' % number.encode()).pod.name == "p"
+    assert decode_explain_request(b'{"metadata":{"name":"p","generation":%b}}' % number.encode()).pod.name == "p"
 
 
 @given(json_text)
 def test_any_json_is_a_question_or_an_error_by_name(value: Any) -> None:
     for question in (value, {"Pod": value}, {"metadata": value}, {"Pod": pod_json(), "NodeNames": value}):
         try:
-            pod, names = decode_question(json.dumps(question).encode())
+            pod, names = decode_explain_request(json.dumps(question).encode())
         except ArgsError:
             continue
         assert pod.name

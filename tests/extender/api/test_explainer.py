@@ -78,7 +78,7 @@ async def asked_at_once(app: FastAPI, held: Held) -> tuple[dict[str, Any], list[
     transport = httpx.ASGITransport(app)
     async with httpx.AsyncClient(transport=transport, base_url="http://extender") as client:
         known = [client.get("/explain?namespace=default&pod=known") for _ in range(2)]
-        posted = [client.post("/explain", json=pod_json()) for _ in range(explainer.MAX_ASKED)]
+        posted = [client.post("/explain", json=pod_json()) for _ in range(explainer.MAX_PENDING)]
         waiting = [asyncio.create_task(request) for request in (*known, *posted)]
         assert await asyncio.to_thread(held.started.wait, PATIENCE_SECONDS)
         filtered = await client.post("/filter", json={"Pod": pod_json(), "NodeNames": NODES})
@@ -91,9 +91,9 @@ def test_explanations_keep_nobody_waiting_but_each_other(app: FastAPI, held: Hel
     assert filtered["NodeNames"] == ["free"], "answered while an explanation was under way"
     assert threading.get_ident() not in held.threads
     assert held.most == 1
-    assert sorted(answer.status_code for answer in answers) == [200] * explainer.MAX_ASKED + [503] * 2
+    assert sorted(answer.status_code for answer in answers) == [200] * explainer.MAX_PENDING + [503] * 2
     told = next(answer for answer in answers if answer.status_code == 503)
-    assert told.json() == {"Error": "8 explanations are asked for already; try again in a moment"}
+    assert told.json() == {"Error": "8 explanations are pending already; try again in a moment"}
     assert Client(app).post("/explain", json=pod_json()).status_code == 200, "afterwards there is room again"
 
 

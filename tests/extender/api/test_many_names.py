@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from extender.api.answers import Verbs
-from extender.api.explain_request import decode_question
+from extender.api.explain_request import decode_explain_request
 from extender.api.metrics import Metrics
 from extender.api.protocol import (
     MAX_BODY,
@@ -70,7 +70,7 @@ def test_too_many_names_are_refused_by_name(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", TOO_MANY)
-@pytest.mark.parametrize("decode", [decode_request, decode_question])
+@pytest.mark.parametrize("decode", [decode_request, decode_explain_request])
 def test_what_is_refused_costs_no_more_than_its_own_bytes(decode: Callable[[bytes], object], kind: str) -> None:
     sent = TOO_MANY[kind]
 
