@@ -26,11 +26,10 @@ from extender.cluster.assumptions import ASSUME_SECONDS, Assumptions
 from extender.cluster.deadlines import Deadlines
 from extender.cluster.node_entry import NO_ANNOTATION, LeaseInfo, NodeInfo, read_annotation
 from extender.cluster.node_views import NodeViews
-from extender.cluster.waiting_pods import WaitingPods
+from extender.cluster.pod_records import PodRecords
 from extender.cluster.workload_totals import NodeTallies, WorkloadTotals
 from extender.model.demand import DEFAULT_ELEPHANT_RATE, Tally
 from extender.model.ledger import HOLD_SECONDS
-from extender.model.mice_free_links import MiceFreeLinks
 from extender.model.pods import PodInfo, WorkloadKey
 from extender.model.snapshot import REMEMBERED_CHANGES, Snapshot
 from extender.model.trafficfootprint import Record
@@ -71,15 +70,12 @@ class ClusterState:
         self._default_rate, self._clock, self._assumption_clock = default_rate, clock, assumption_clock or clock
         self._lock, self._totals_lock = threading.Lock(), threading.Lock()
         self._changed = threading.Event()
-        self._pods: dict[str, PodInfo] = {}
-        self._running_since: dict[str, float] = {}
-        self._waiting = WaitingPods(TICK_SECONDS)
+        self._pods = PodRecords(default_rate, TICK_SECONDS)
         self._assumptions = Assumptions()
         self._deadlines = Deadlines()
         self._totals = WorkloadTotals(default_rate)
-        self._mice_free_links = MiceFreeLinks(default_rate)
         self._views = NodeViews(
-            self._totals, self._assumptions, self._running_since,
+            self._totals, self._assumptions, self._pods.running_since,
             stale_after=stale_after, hold=hold, default_rate=default_rate,
         )  # fmt: skip
         self._dirty: set[str] = set()
@@ -94,8 +90,6 @@ class ClusterState:
         """The current state; read it once per request."""
         self.malformed_footprints: Counter[str] = Counter()
         """Annotations that were no footprint, by reason."""
-        self.annotation_problems: Counter[str] = Counter()
-        """Pods' annotations that were not understood, by key."""
 
     # Intake: a few dictionary operations each; ``apply`` does the work.
 
@@ -161,24 +155,15 @@ class ClusterState:
     def put_pod(self, pod: PodInfo) -> None:
         """Take in a pod as it is now."""
         with self._lock:
-            known = self._pods.get(pod.uid)
-            if known == pod:
+            change = self._pods.put(pod, self._clock())
+            if change is None:
                 return
-            if known is None or known.declared.problems != pod.declared.problems:
-                self.annotation_problems.update(problem.key for problem in pod.declared.problems)
-            self._pods[pod.uid] = pod
             if pod.node or pod.ended:
                 self._forget_assumed(pod.uid)
-            if known is not None and known.key != pod.key:
-                self._mice_free_links.drop(known)
-            self._mice_free_links.put(pod)
-            now = self._clock()
-            if pod.running:
-                self._running_since.setdefault(pod.uid, now)
-            if self._waiting.put(pod, now):
+            if change.waiting:
                 self._changed.set()
-            if known is not None and known.node and known.node != pod.node:
-                self._leave(known)
+            if change.before is not None and change.before.node != pod.node:
+                self._leave(change.before)
             if pod.node:
                 entry = self._views.entry(pod.node)
                 entry.pods[pod.uid] = pod
@@ -189,18 +174,17 @@ class ClusterState:
     def drop_pod(self, uid: str) -> None:
         """The Pod object is gone."""
         with self._lock:
-            pod = self._pods.pop(uid, None)
+            change = self._pods.drop(uid)
             self._forget_assumed(uid)
-            self._running_since.pop(uid, None)
-            if self._waiting.drop(uid):
+            if change.waiting:
                 self._changed.set()
-            if pod is None:
-                return
-            self._mice_free_links.drop(pod)
-            if pod.node:
-                self._leave(pod)
+            if change.before is not None:
+                self._leave(change.before)
 
     def _leave(self, pod: PodInfo) -> None:
+        """The pod is on its node no more."""
+        if not pod.node:
+            return
         entry = self._views.entry(pod.node)
         entry.pods.pop(pod.uid, None)
         entry.end(pod.uid)
@@ -218,8 +202,7 @@ class ClusterState:
     def assume(self, pod: PodInfo, node: str, seconds: float = ASSUME_SECONDS) -> None:
         """Count ``pod`` on ``node`` from now until the watch shows where it went, for ``seconds`` at most."""
         with self._lock:
-            known = self._pods.get(pod.uid)
-            if known is not None and (known.node or known.ended):
+            if self._pods.settled(pod.uid):
                 return
             if before := self._assumptions.node_of(pod.uid):
                 self._touch(before)
@@ -248,20 +231,20 @@ class ClusterState:
     def without(self, pod: PodInfo) -> Snapshot:
         """The snapshot as it would be had ``pod`` not been placed yet (``extender.cluster.explain_view``)."""
         with self._lock:
-            node = self._pods.get(pod.uid, pod).node or self._assumptions.node_of(pod.uid)
+            node = self._pods.by_uid.get(pod.uid, pod).node or self._assumptions.node_of(pod.uid)
             return explain_view.without(
-                self.snapshot, self._views, self._mice_free_links, uid=pod.uid, node=node, now=self._clock()
+                self.snapshot, self._views, self._pods.expected, uid=pod.uid, node=node, now=self._clock()
             )
 
     def nodes_of(self, uids: Iterable[str]) -> dict[str, str]:
         """The nodes of those of the pods that are bound and there."""
         with self._lock:
-            return {uid: pod.node for uid in uids if (pod := self._pods.get(uid)) is not None and pod.node}
+            return self._pods.nodes_of(uids)
 
     def find_pod(self, namespace: str, name: str) -> PodInfo | None:
         """The pod as the watch shows it; looks through all of them."""
         with self._lock:  # held for no longer than a copy takes: requests wait for it
-            pods = list(self._pods.values())
+            pods = list(self._pods.by_uid.values())
         return next((pod for pod in pods if (pod.ns, pod.name) == (namespace, name)), None)
 
     # Figures.
@@ -269,7 +252,12 @@ class ClusterState:
     @property
     def pods_waiting(self) -> int:
         """Pods without a node, now; snapshots show them once a tick."""
-        return len(self._waiting)
+        return len(self._pods.waiting)
+
+    @property
+    def annotation_problems(self) -> Counter[str]:
+        """Pods' annotations that were not understood, by key."""
+        return self._pods.problems
 
     @property
     def view_failures(self) -> int:
@@ -279,7 +267,7 @@ class ClusterState:
     def pod_uids(self) -> set[str]:
         """All pods."""
         with self._lock:
-            return set(self._pods)
+            return set(self._pods.by_uid)
 
     def measured(self) -> dict[WorkloadKey, Tally]:
         """What is measured of each workload, over all nodes whose data is fresh."""
@@ -318,7 +306,7 @@ class ClusterState:
             self._update_totals()
             with self._lock:
                 some = set(itertools.islice(self._dirty, AT_ONCE))
-                copied = self._waiting.copy(self._clock())
+                copied = self._pods.waiting.copy(self._clock())
                 if some or copied or self._totals_differ:
                     different = True
                     self._publish(some)
@@ -345,12 +333,11 @@ class ClusterState:
             self._recount |= rebuilt.recount
             self._changed.set()
         before, links = self.snapshot, self._views.links
-        keep = links.to_keep(self._mice_free_links)
+        keep = links.to_keep(self._pods.expected)
         self.snapshot = Snapshot(
-            self._views.views, self._totals.demands, self._waiting.shown, self._default_rate, links.scarce(keep),
-            before.version + 1, (*before.recent[1 - REMEMBERED_CHANGES :], frozenset(rebuilt.judged)),
-            elephants_known=keep > 0, records=self._totals.records,
-        )  # fmt: skip
+            self._views.views, self._totals.demands, self._pods.waiting.shown, self._default_rate,
+            links.scarce(keep), before.version + 1, (*before.recent[1 - REMEMBERED_CHANGES :],
+            frozenset(rebuilt.judged)), elephants_known=keep > 0, records=self._totals.records, )  # fmt: skip
 
     def _pass_deadlines(self) -> bool:
         """Note nodes whose views time alone has changed. True when more may be due."""
@@ -378,10 +365,10 @@ class ClusterState:
                 changed |= self._totals.replace_node(name, self._tallies_of(name))
             different = self._totals.update(changed)
             with self._lock:
-                self._mice_free_links.update(self._totals.demands, ())
+                self._pods.expected.update(self._totals.demands, ())
             for key in different:
                 with self._lock:
-                    self._mice_free_links.update(self._totals.demands, (key,))
+                    self._pods.expected.update(self._totals.demands, (key,))
                     self._dirty.update(self._views.expecting(key))
 
     def _tallies_of(self, name: str) -> NodeTallies | None:
