@@ -14,7 +14,7 @@ KERNEL  ?= 6.12
 TREES   := footprint nodeagent extender plugin lab tests
 
 .DEFAULT_GOAL := help
-.PHONY: help setup packages lock controlplane check test unit fuzz netns images cluster kernel node vm demo lab clean
+.PHONY: help setup packages lock controlplane check test unit pythons fuzz netns images cluster kernel node vm demo lab clean
 
 help:  ## what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -56,6 +56,9 @@ check: packages $(STAMP)  ## formatting, lint, types, import contracts, words an
 
 unit: packages $(STAMP)  ## tests that need no privilege, on every processor (JOBS=1: on one)
 	$(BIN)/pytest --tier=unit $(RESUMED) -n $(JOBS) -m "not netns and not cluster and not kernel and not node"
+
+pythons:  ## the plugin's tests under Python 3.12 and 3.13, where they are at hand
+	@lab/setup/pythons.sh
 
 fuzz: packages $(STAMP)  ## hostile inputs: ten times as many as `make test` tries, new ones each time (minutes)
 	$(BIN)/pytest -m "not netns and not cluster and not kernel and not node" -p no:cacheprovider -n $(JOBS) \

@@ -136,6 +136,8 @@ class Program:
         names = [name for command in self.commands for name in (command.name, *command.aliases)]
         if given[0] == "help":
             given = [*given[1:], "--help"]
+        elif given[0].startswith("-") and given[0] not in ("-h", "--help"):
+            raise BadSettingError(f"{given[0][:SHOWN]!r} stands before the command", f"write {self.usage}")
         elif not given[0].startswith("-") and given[0] not in names:
             raise BadSettingError(
                 f"unknown command {given[0][:SHOWN]!r}", nearest(given[0], names) + self._commands_known

@@ -69,6 +69,7 @@ def test_a_commands_help_has_kubectls_flags_and_its_own(capsys: pytest.CaptureFi
     ("arguments", "part"),
     [
         (["node"], "did you mean nodes?"),
+        (["--context", "x", "nodes"], "'--context' stands before the command; write kubectl-footprint nodes|pods"),
         (["pods", "--name-space", "x"], "did you mean --namespace?"),
         (["nodes", "--request-timeout", "soon"], "such as 30s or 2m"),
         (["pods", "-A", "-n", "x"], "exclude each other"),
