@@ -34,6 +34,9 @@ def test_the_soak_has_the_memory_limit_of_the_chart() -> None:
     assert values["extender"]["resources"]["limits"]["memory"] == f"{LIMIT // 2**20}Mi"
 
 
+LONG = soak._COMPARED_SAMPLES // 8
+
+
 def outcome(before: int, during: list[int], after: int, problems: tuple[str, ...] = ()) -> Outcome:
     client = Client("kube-scheduler", 1.0, [0.1], list(problems))
     return Outcome([client], before, during, after, {})
@@ -42,9 +45,10 @@ def outcome(before: int, during: list[int], after: int, problems: tuple[str, ...
 @pytest.mark.parametrize(
     ("found", "failed"),
     [
-        (outcome(100, [100] * 8, 105), None),
-        (outcome(100, [100, 100, 150, 150, 150, 150, 150, 150], 105), None),
-        (outcome(100, [100] * 6 + [120] * 2, 105), "memory grew"),
+        (outcome(100, [100] * 8 * LONG, 105), None),
+        (outcome(100, [100] * 2 * LONG + [150] * 6 * LONG, 105), None),
+        (outcome(100, [100] * 6 * LONG + [120] * 2 * LONG, 105), "memory grew"),
+        (outcome(100, [100] * 6 + [120] * 2, 105), None),
         (outcome(100, [100] * 8, 115), "at rest"),
         (outcome(100, [LIMIT + 1] * 8, 100), "beyond the limit"),
         (outcome(100, [100] * 8, 100, ("after 1 s: timed out",)), "kube-scheduler: after 1 s"),
