@@ -2,8 +2,8 @@
 """A TrafficFootprint object ⇄ what placement and the learner use of it.
 
 Enters: any JSON that the API serves under that kind, or a profile. Leaves: a Record, or the JSON of an object or
-of its status. Pure. Guarantees: whatever is wrong with one half (``spec``, ``status``) counts as absent and is
-named in ``problems``; rates are spelled like the users' own (``150M``), two significant digits.
+of its status. Pure. Guarantees: a malformed ``spec`` or ``status`` counts as absent, and ``problems`` names it.
+Rates are spelled as users spell them (``150M``), with two significant digits.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def parse_rate(text: str) -> float:
 
 
 class _Strict(BaseModel):
-    """Extra fields are passed over: newer releases may add some."""
+    """Extra fields are ignored: newer releases may add some."""
 
     model_config = ConfigDict(strict=True, allow_inf_nan=False, extra="ignore")
 
@@ -103,7 +103,7 @@ class Record:
     version: str = ""
     """``metadata.resourceVersion``; never compared but for equality, by the API server."""
     workload: str = ""
-    """``Kind/name``; empty when it is malformed: such an object stands for nothing."""
+    """``Kind/name``; empty when it is malformed: then the object has no effect."""
     stated: Declared = NOTHING_DECLARED
     """What people wrote into ``spec``."""
     profile: Profile | None = None
@@ -182,7 +182,7 @@ def _text(value: object) -> str:
 
 
 def decode_record(obj: Mapping[str, Any]) -> Record:
-    """The record in an object's JSON. Raises ValueError when it has no name: then nothing can be said of it."""
+    """The record in an object's JSON. Raises ValueError when it has no name or namespace."""
     metadata, spec, status = _mapping(obj.get("metadata")), _mapping(obj.get("spec")), obj.get("status")
     name, ns = _text(metadata.get("name")), _text(metadata.get("namespace"))
     if not (name and ns):
@@ -209,7 +209,7 @@ def decode_record(obj: Mapping[str, Any]) -> Record:
 
 
 def new_object(key: WorkloadKey) -> dict[str, Any]:
-    """What is created for a workload; the status follows, since creation takes none."""
+    """The object that is created for a workload. Its status is written afterwards: creation ignores it."""
     namespace, workload = key
     return {
         "apiVersion": API_VERSION,

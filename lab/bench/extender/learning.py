@@ -38,13 +38,13 @@ _OTHER: Final = Tally(active=1, hurting=1, tx=20e6, peak_tx=20e6, running=1)
 class LearningResult:
     workloads: int
     take_in_seconds: float
-    """All objects: decoded, and into the snapshot; as at the start."""
+    """CPU seconds to decode all objects and to show them in a snapshot, as at the start."""
     resident_mib: float
-    """More than before, once the objects' JSON is gone."""
+    """Growth of resident memory, without the objects' JSON."""
     change_ms: float
-    """One object that changed: decoded, and into the snapshot."""
+    """CPU milliseconds to decode one changed object and to show it in a snapshot."""
     look_ms: float
-    """One sample of every workload, when none needs a write."""
+    """CPU milliseconds of one sample of every workload, when none needs a write."""
 
 
 def an_object(number: int, tally: Tally = _BUSY) -> dict[str, Any]:

@@ -72,7 +72,7 @@ Choose = Callable[["Nodes", Demand, list[str], random.Random], str]
 
 @dataclass(frozen=True, slots=True)
 class Quality:
-    """What became of one policy."""
+    """The figures of one policy."""
 
     policy: str
     pairs: int
@@ -228,7 +228,7 @@ def judged(policy: str, nodes: Nodes) -> Quality:
 
 
 def packed(demands: list[Demand], nodes: int, link: float, full: int = _PODS_PER_NODE) -> list[list[Demand]]:
-    """Pods by node, as somebody could place them who knows them all: elephants onto as few links as first-fit
+    """Pods by node, placed with knowledge of all of them: elephants onto as few links as first-fit
     decreasing needs (those that fit nowhere onto the least loaded), quiet pods beside them, mice on the other
     nodes, and where these are full where they wait least. No node gets more than ``full`` pods, if all fit so."""
     full = max(full, math.ceil(len(demands) / nodes))
@@ -256,7 +256,7 @@ def packed(demands: list[Demand], nodes: int, link: float, full: int = _PODS_PER
 
 
 def lower_bound(demands: list[Demand], nodes: int, link: float, full: int = _PODS_PER_NODE) -> Quality:
-    """What no placement beats that carries as much as all links can.
+    """Figures that no placement beats that carries as much as all links can.
 
     As if elephants could be cut to fill links to the brim: that leaves the most nodes to mice. The mice that these
     cannot take live beside one elephant each at least, and wait as long as the smallest one makes them.

@@ -48,15 +48,15 @@ class ScaleResult:
     nodes: int
     pods: int
     ready_seconds: float
-    """From the start of the process until /readyz says so."""
+    """Seconds from the start of the process until /readyz is 200."""
     cpu_seconds: float
     resident_mib: float
-    """Five seconds later."""
+    """Resident memory five seconds later."""
     peak_mib: float
 
 
 def api(nodes: int, per_node: int) -> ThreadingHTTPServer:
-    """The stand-in for an API server, not started; what it will say is made beforehand, or from templates."""
+    """A stand-in for an API server, not started yet. Its responses are made beforehand, or from templates."""
     node_texts = [orjson.dumps(node_object(number, per_node)) for number in range(nodes)]
     lease_texts = [orjson.dumps(lease_object(number)) for number in range(nodes)]
     templates = [
