@@ -18,6 +18,7 @@ from lab.lab import Lab, LabConfig
 from lab.network import conntrack_table
 from lab.nodes.real import files
 from lab.nodes.real.cluster import RealLab
+from lab.nodes.real.network import NETWORKS
 from lab.signals import signals_end
 
 _WATCH_SECONDS: Final = 1.0
@@ -39,7 +40,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _up(options: argparse.Namespace) -> int:
     config = LabConfig(nodes=options.nodes, link=options.link, extender=options.extender, agents=options.agents)
     began = time.monotonic()
-    with RealLab(config, proxy_mode=options.proxy_mode) if options.real else Lab(config) as lab:
+    with (
+        RealLab(config, proxy_mode=options.proxy_mode, network=options.network)
+        if options.real
+        else Lab(config) as lab
+    ):
         print(_welcome(lab, time.monotonic() - began), flush=True)
         reported: set[str] = set()
         try:
@@ -126,6 +131,11 @@ def _parser() -> argparse.ArgumentParser:
     up.add_argument(
         "--proxy-mode", choices=files.PROXY_MODES, default=files.PROXY_MODES[0],
         help="kube-proxy's, on real nodes (default: %(default)s)",
+    )  # fmt: skip
+    up.add_argument(
+        "--network", choices=NETWORKS, default=NETWORKS[0],
+        help="how real nodes carry pods' packets to each other: routed, or over IPv4 in a VXLAN tunnel "
+        "(default: %(default)s)",
     )  # fmt: skip
     up.set_defaults(run=_up)
     clean = commands.add_parser("clean", help="remove what crashed labs left behind; running ones are not touched")

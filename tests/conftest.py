@@ -43,8 +43,8 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_call(item: pytest.Item) -> None:
     """A test fails before its first line when the lab that its fixtures stand on is not healthy."""
-    if item.get_closest_marker("cluster"):
-        from tests import labs  # noqa: PLC0415 - only this tier needs a lab
+    if item.get_closest_marker("cluster") or item.get_closest_marker("node"):
+        from tests import labs  # noqa: PLC0415 - only these tiers need a lab
 
         labs.fail_when_unhealthy()
 

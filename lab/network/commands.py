@@ -61,6 +61,11 @@ def sysctl(namespace: str, settings: Mapping[str, str | Sequence[str]], *, optio
                 raise CommandError(f"net/{path}={' or '.join(choices)} in {namespace}: {refusal}")
 
 
+def run(argv: Sequence[str]) -> None:
+    """Run a command in this thread's namespace. Raises CommandError."""
+    _run(list(argv), "")
+
+
 def _write(path: str, value: str) -> str:
     """Why it was refused; empty when it was not."""
     try:

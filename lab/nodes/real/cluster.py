@@ -25,7 +25,8 @@ from lab.kernelvm.progress import say
 from lab.lab import Lab
 from lab.machine import leftovers
 from lab.network import addresses
-from lab.nodes.real import dns, images, pins, preconditions, registry
+from lab.nodes.real import dns, files, images, pins, preconditions, registry
+from lab.nodes.real.network import HOST_GW
 from lab.nodes.real.node import Credentials, Node
 
 _NODE_USER: Final = "/O=system:nodes/CN=system:node:{name}"
@@ -39,11 +40,12 @@ class RealLab(Lab):
     _kubelets: ClassVar = True
 
     def __init__(
-        self, config: LabConfig | None = None, *, proxy_mode: str = "nftables", product: bool = True
-    ) -> None:
+        self, config: LabConfig | None = None,
+        *, proxy_mode: str = files.PROXY_MODES[0], network: str = HOST_GW, product: bool = True,
+    ) -> None:  # fmt: skip
         """``product``: build and push the images of agent and extender too (minutes when they are not cached)."""
         super().__init__(config)
-        self._proxy_mode, self._product = proxy_mode, product
+        self._proxy_mode, self._network, self._product = proxy_mode, network, product
         self.nodes: dict[str, Node] = {}
         self.helm_path = Path()
         self._ranged: set[str] = set()
@@ -53,6 +55,11 @@ class RealLab(Lab):
     def ended(self) -> list[str]:
         """Components that ended without having been stopped, the nodes' programs included."""
         return super().ended() + [name for node in self.nodes.values() for name in node.ended()]
+
+    def lost(self) -> list[str]:
+        """A line for each component that ended without having been stopped, the nodes' programs included."""
+        own = [name for node in self.nodes.values() for name in node.ended()]
+        return super().lost() + [f"{name} has ended; its log says why: {self.logs(name)}" for name in own]
 
     def node(self, name: str) -> Node:
         """The node called ``name``."""
@@ -64,7 +71,7 @@ class RealLab(Lab):
         machine.check()
         machine.conntrack()
         preconditions.check(self.config.nodes)
-        found = build.ensure((*plane.MODULES, *plane.TOOLS, *pins.MODULES))
+        found = build.ensure((*plane.MODULES, plane.HELM_MODULE, *pins.MODULES))
         self.helm_path = found[plane.HELM].path
         versions = {name: program.version for name, program in found.items()}
         paths = {name: program.path for name, program in found.items()}
@@ -97,7 +104,9 @@ class RealLab(Lab):
             kubelet = self._plane.client_kubeconfig(f"kubelet-{spec.name}", user, commands.NODE_SERVER)
             node = Node(
                 spec, prefix, programs=programs, credentials=Credentials(kubelet, proxy, self._plane.pki.ca),
-                run=self.dir / "nodes", data=data, logs=self.dir / "logs", proxy_mode=self._proxy_mode,
+                run=self.dir / "nodes", data=data, logs=self.dir / "logs",
+                others=[other.index for other in self.config.node_specs if other != spec],
+                proxy_mode=self._proxy_mode, network=self._network,
             )  # fmt: skip
             self._stack.callback(node.stop)
             self.nodes[spec.name] = node

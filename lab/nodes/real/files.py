@@ -145,12 +145,16 @@ def kube_proxy(node: str, mode: str, kubeconfig: Path) -> str:
     )  # fmt: skip
 
 
-def cni(index: int) -> str:
-    """The network plugins of node ``index``: a bridge with addresses of its pods' ranges, host ports, rates."""
+def cni(index: int, mtu: int) -> str:
+    """The network plugins of node ``index``: a bridge with addresses of its pods' ranges, host ports, rates.
+
+    ``mtu`` is that of pods' interfaces, bytes.
+    """
     families = ((addresses.pod_cidr_v4(index), "0.0.0.0/0"), (addresses.pod_cidr_v6(index), "::/0"))
     plugins: list[dict[str, Any]] = [
         {
             "type": "bridge", "bridge": BRIDGE, "isGateway": True, "hairpinMode": True, "ipMasq": False,
+            "mtu": mtu,
             "ipam": {
                 "type": "host-local",
                 "ranges": [[{"subnet": subnet}] for subnet, _ in families],

@@ -1,16 +1,29 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a real node finds in its network namespace: the fabric's link and routes, without the stand-in's help.
 
-Enters: a namespace that the fabric has made. Leaves: the same, as a freshly installed machine with a bridge
-plugin has it: connection tracking is kube-proxy's affair, byte accounting is off, routes lead to the other nodes'
-pods (host-gw), pods are masqueraded where they leave the cluster.
+Enters: a namespace that the fabric has made. Leaves: the same, as a freshly installed machine with a network
+plugin has it: connection tracking is kube-proxy's affair, byte accounting is off, pods are masqueraded where they
+leave the cluster. Packets to other nodes' pods are routed as they are (host-gw) or, over IPv4, in a VXLAN tunnel.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
-from lab.network import addresses, commands, rules
+from lab.network import addresses, commands, netns, rules
+
+HOST_GW: Final = "host-gw"
+VXLAN: Final = "vxlan"
+NETWORKS: Final = (HOST_GW, VXLAN)
+
+TUNNEL: Final = "flannel.1"
+TUNNEL_PORT: Final = 8472
+"""UDP, as flannel's and Linux's own default; the standard's is 4789."""
+_TUNNEL_HEADERS: Final = 50
+"""Bytes of IPv4, UDP, VXLAN and inner Ethernet headers before each inner packet."""
+MTU: Final = {HOST_GW: 1500, VXLAN: 1500 - _TUNNEL_HEADERS}
+"""Of pods' interfaces."""
 
 _SYSCTLS: Final = {
     "netfilter/nf_conntrack_acct": "0",  # Linux's default; the agent of the chart switches it on
@@ -20,8 +33,8 @@ _SYSCTLS: Final = {
 }
 
 
-def prepare(namespace: str, index: int) -> None:
-    """Make node ``index``'s namespace ready for a kubelet. Raises CommandError."""
+def prepare(namespace: str, index: int, network: str, others: Sequence[int]) -> None:
+    """Make node ``index``'s namespace ready for a kubelet; ``others`` are the other nodes. Raises CommandError."""
     # The stand-in gives each pod a route of its own; the bridge has one for all, which these would hide.
     commands.ip_batch(
         namespace,
@@ -30,6 +43,37 @@ def prepare(namespace: str, index: int) -> None:
     )
     commands.nft(namespace, f"delete table {rules.TABLE}\n{masquerade()}")
     commands.sysctl(namespace, _SYSCTLS)
+    if network == VXLAN:
+        commands.ip_batch(namespace, tunnel(index, others))
+        with netns.entered(namespace):
+            for other in others:
+                forward = ["append", _tunnel_mac(other), "dev", TUNNEL, "dst", addresses.node_v4(other)]
+                commands.run(["bridge", "fdb", *forward])
+
+
+def tunnel(index: int, others: Sequence[int]) -> str:
+    """``ip`` lines for node ``index``'s end: the device, and how each other node's pods are reached through it."""
+    lines = [
+        f"link add {TUNNEL} address {_tunnel_mac(index)} mtu {MTU[VXLAN]} type vxlan id 1 dev eth0 "
+        f"local {addresses.node_v4(index)} dstport {TUNNEL_PORT} nolearning",
+        f"addr add {_tunnel_address(index)}/32 dev {TUNNEL}",
+        f"link set {TUNNEL} up",
+    ]
+    for other in others:
+        lines += [
+            f"neigh add {_tunnel_address(other)} lladdr {_tunnel_mac(other)} dev {TUNNEL} nud permanent",
+            f"route replace {addresses.pod_cidr_v4(other)} via {_tunnel_address(other)} dev {TUNNEL} onlink",
+        ]
+    return "\n".join(lines) + "\n"
+
+
+def _tunnel_address(index: int) -> str:
+    """The first address of a node's pods' range: no pod has it."""
+    return addresses.pod_cidr_v4(index).partition("/")[0]
+
+
+def _tunnel_mac(index: int) -> str:
+    return addresses.mac(_tunnel_address(index))
 
 
 def masquerade() -> str:

@@ -44,7 +44,7 @@ class Credentials:
 
 
 class Node:
-    """A node of a lab. Made, then started; see the module's text."""
+    """A node of a lab. ``others`` are the indices of the lab's other nodes."""
 
     def __init__(
         self,
@@ -56,13 +56,16 @@ class Node:
         run: Path,
         data: Path,
         logs: Path,
-        proxy_mode: str = "nftables",
+        others: Sequence[int],
+        proxy_mode: str,
+        network: str,
     ) -> None:
         self.spec = spec
         self.name = spec.name
         self.cgroup = prefix + spec.name
         """Name of its cgroups, and of its network namespace."""
         self._programs, self._credentials, self._proxy_mode = programs, credentials, proxy_mode
+        self._network, self._others = network, others
         self._run, self._data, self._logs = run / spec.name, data / spec.name, logs
         self._places = files.Places(self._run, programs[pins.RUNC], programs["bridge"].parent)
         self._procs: list[Path] = []
@@ -81,7 +84,7 @@ class Node:
     def hold(self) -> None:
         """Make what the node lives in: cgroups, mounts, its network's settings, files. Raises LabError."""
         self._procs = cgroups.create(self.cgroup)
-        network.prepare(self.cgroup, self.spec.index)
+        network.prepare(self.cgroup, self.spec.index, self._network, self._others)
         self._write_files()
         argv: list[str | Path] = [
             "nsenter", f"--net=/run/netns/{self.cgroup}",
@@ -194,7 +197,7 @@ class Node:
         self._data.mkdir(parents=True)
         texts = {
             places.registries / "_default" / "hosts.toml": files.registry_hosts(),
-            places.cni / "10-pods.conflist": files.cni(self.spec.index),
+            places.cni / "10-pods.conflist": files.cni(self.spec.index, network.MTU[self._network]),
             self._run / "containerd.toml": files.containerd(places),
             self._run / "kubelet.json": files.kubelet(places, self._credentials.ca, self.cgroup),
             self._run / "kube-proxy.json": files.kube_proxy(

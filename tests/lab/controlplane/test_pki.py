@@ -69,3 +69,11 @@ def test_kubeconfigs_are_readable_by_their_owner_alone(tmp_path: Path, made: pki
         tmp_path / "config", server="https://127.0.0.1:1", ca=made.ca, user=kubeconfig.token_user("secret")
     )
     assert path.stat().st_mode & 0o077 == 0
+
+
+def test_a_client_is_who_its_certificate_says(made: pki.Pki) -> None:
+    pki.issue_client(made, "kubelet-node1", "/O=system:nodes/CN=system:node:node1")
+    certificate = made.certificate("kubelet-node1")
+    assert "OK" in openssl("verify", "-x509_strict", "-purpose", "sslclient", "-CAfile", made.ca, certificate)
+    subject = openssl("x509", "-in", certificate, "-noout", "-subject", "-nameopt", "RFC2253")
+    assert subject.strip() == "subject=CN=system:node:node1,O=system:nodes"

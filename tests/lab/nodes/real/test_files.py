@@ -8,7 +8,7 @@ import tomllib
 from pathlib import Path
 
 from lab.network import addresses
-from lab.nodes.real import files
+from lab.nodes.real import files, network
 
 PLACES = files.Places(Path("/run/lab/node1"), Path("/cache/runc/runc"), Path("/cache/cni"))
 
@@ -44,7 +44,17 @@ def test_kube_proxy_knows_both_families_of_pods() -> None:
 
 
 def test_the_bridge_gives_addresses_of_the_nodes_own_ranges() -> None:
-    bridge = json.loads(files.cni(2))["plugins"][0]
+    bridge = json.loads(files.cni(2, 1450))["plugins"][0]
     subnets = [each["subnet"] for (each,) in bridge["ipam"]["ranges"]]
     assert subnets == [addresses.pod_cidr_v4(2), addresses.pod_cidr_v6(2)]
+    assert bridge["mtu"] == 1450
     assert bridge["ipMasq"] is False, "pods of other nodes must see the pod's own address"
+
+
+def test_a_tunnel_knows_every_other_nodes_end() -> None:
+    lines = network.tunnel(1, [2, 3]).splitlines()
+    assert f"mtu {1500 - 50} type vxlan id 1 dev eth0 local {addresses.node_v4(1)} dstport 8472" in lines[0]
+    for other in (2, 3):
+        end = addresses.pod_cidr_v4(other).removesuffix("/24")
+        assert f"route replace {addresses.pod_cidr_v4(other)} via {end} dev flannel.1 onlink" in lines
+        assert any(line.startswith(f"neigh add {end} lladdr 02:00:") for line in lines)
