@@ -54,7 +54,7 @@ def documents(checkout: Path) -> list[Path]:
 
 def _linked(checkout: Path) -> list[Path]:
     """Further pages whose links and paths are checked. Changelogs name what is gone."""
-    return [checkout / "SECURITY.md"]
+    return [checkout / "SECURITY.md", checkout / "helm" / "traffic-footprint" / "README.md"]
 
 
 def _named(path: Path, checkout: Path, found: Iterable[tuple[int, str]]) -> Iterator[str]:
