@@ -8,6 +8,7 @@ BIN     := $(VENV)/bin
 STAMP   := $(VENV)/.installed
 TIERS   ?= setup check unit netns images cluster kernel
 JOBS    ?= $(shell nproc)
+LABS    ?= 2
 RESUME  ?=
 RESUMED := $(if $(RESUME),--resume)
 KERNEL  ?= 6.12
@@ -72,8 +73,8 @@ images: packages $(STAMP)  ## both container images, without a container engine 
 	@lab/setup/packages.sh images
 	$(BIN)/python -m lab.images build
 
-cluster: setup images  ## tests against the real control plane (root)
-	$(BIN)/pytest --tier=cluster $(RESUMED) -m cluster
+cluster: setup images  ## tests against the real control plane, two labs side by side (root; LABS=1: one)
+	$(BIN)/pytest --tier=cluster $(RESUMED) -n $(LABS) --dist loadfile -m cluster
 
 kernel: images  ## tests inside virtual machines with Debian's 6.1 and 6.12 kernels (root, QEMU)
 	@lab/setup/packages.sh kernelvm

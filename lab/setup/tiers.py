@@ -48,7 +48,7 @@ TIERS: Final = {
     "unit": Tier("tests that need no privilege", 150),
     "netns": Tier("real packets in network namespaces", 90, root=True),
     "images": Tier("container images", 60, root=True),
-    "cluster": Tier("real control plane", 900, root=True),
+    "cluster": Tier("real control plane", 600, root=True),
     "kernel": Tier("virtual machines with Debian's kernels", 480, root=True),
     "node": Tier("kubelet, containerd and kube-proxy (12 min more the first time)", 300, root=True),
 }

@@ -122,7 +122,10 @@ def test_an_account_may_do_what_its_role_says_and_nothing_else(bare: Lab) -> Non
     assert not may(agent, "get", "secrets", here)
     assert not may(extender, "patch", "nodes")
     assert not may(extender, "create", "events.events.k8s.io", "-n=default")
-    assert not may(extender, "create", "leases", here)
+    # RBAC ties creation to no name. A policy does, and test_least_privilege holds it to that.
+    assert may(extender, "create", "leases", here)
+    assert not may(extender, "create", "leases", "-n=default")
+    assert not may(extender, "delete", "leases", here)
     assert not may(extender, "create", "pods/binding", "-n=default")
 
 

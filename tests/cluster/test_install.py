@@ -426,16 +426,17 @@ def test_an_overlay_installs_and_its_cleanup_runs_where_helm_is_not(release: Rel
 STUBS: Final = {
     "monitoring.coreos.com": ("ServiceMonitor", "PodMonitor"),
     "cert-manager.io": ("Certificate", "Issuer", "ClusterIssuer"),
+    "security.openshift.io": ("SecurityContextConstraints",),
 }
 """Kinds of other projects that the chart can make: known to the server by name alone, whatever is in them."""
 
 
 def stub(group: str, kind: str) -> dict[str, Any]:
     """A definition of a kind that takes everything."""
-    plural = f"{kind.lower()}s"
+    plural = kind.lower() if kind.endswith("s") else f"{kind.lower()}s"
     anything = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
     version = {"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": anything}}
-    scope = "Cluster" if kind.startswith("Cluster") else "Namespaced"
+    scope = "Cluster" if kind in ("ClusterIssuer", "SecurityContextConstraints") else "Namespaced"
     names = {"kind": kind, "plural": plural, "singular": kind.lower(), "listKind": f"{kind}List"}
     return {
         "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
