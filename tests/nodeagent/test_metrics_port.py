@@ -141,7 +141,7 @@ def test_silent_clients_keep_nobody_out_and_cost_little(port: MetricsPort, regis
             stack.enter_context(connect(port)).sendall(GET + b"a: " + b"x" * 60_000)
         assert status(ask(port, GET + b"\r\n")) == 200
         assert len(port._connections) <= MAX_CONNECTIONS
-        assert threading.active_count() == threads
+        assert threading.active_count() <= threads  # those of other tests may end meanwhile
         assert resident() - before < 32 * 2**20
         assert refusals(registry, "header-too-large") > 0
         assert refusals(registry, "evicted") > 0
