@@ -22,10 +22,10 @@ from footprint.workload import valid_workload_name
 class PlacementMode(StrEnum):
     """How strongly placement may act on a pod."""
 
-    SCORE = "score"  # only scores, never filters
-    PREFER = "prefer"  # drops unsuitable nodes while suitable candidates remain
-    STRICT = "strict"  # drops unsuitable nodes, relaxing after a stated time pending
-    IGNORE = "ignore"  # as if Traffic Footprint were not there
+    SCORE = "score"  # scores nodes, rejects none
+    PREFER = "prefer"  # rejects unsuitable nodes, unless no candidate is known to be suitable
+    STRICT = "strict"  # rejects unsuitable nodes; acts as prefer once the pod has waited for --relax-after
+    IGNORE = "ignore"  # all nodes pass, and all score the same
 
 
 @dataclass(frozen=True, slots=True)
