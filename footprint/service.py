@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What every program of the project does alike: logs, signals, one-line errors.
+"""What all programs of the project share: logs, signals, one-line errors.
 
 Enters: the format and level of logs, and messages. Leaves: events and one-line errors on standard error.
 Guarantees: an error is one line, whatever text it repeats; a log holds no values of variables.

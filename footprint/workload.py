@@ -1,18 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Workload identity: which pods are copies of one another, so that one teaches what the next will need.
+"""Workload identity: which pods are copies of one another, so that one predicts what the next will need.
 
 Enters: a pod's metadata as the API serves it (a JSON dict). Leaves: ``Kind/name`` inside the pod's namespace.
 
 The rule, in order:
 
 1. A valid ``workload`` annotation: ``Workload/NAME``.
-2. A row of ``footprint.workload_table``: where the owner's name cannot tell, the operator's own labels do.
+2. A row of ``footprint.workload_table``: where the owner's name does not identify the
+   workload, the operator's labels do.
 3. The controlling owner, without what its controller appended for one revision or one run:
 
    * a ReplicaSet whose name ends in the pod's template hash belongs to the Deployment or Rollout of that hash;
-   * what runs once and ends in a time belongs to whatever starts it by the clock;
-   * what runs once and ends in the five characters that the API server appends to a ``generateName`` is one of
-     many.
+   * a run-once object whose name ends in a timestamp belongs to its schedule: a Job to its CronJob;
+   * a run-once object whose name ends in the five characters that the API server appends to a ``generateName``
+     belongs to the workload of the name before them.
 
 4. A pod that nobody controls is a workload of its own, by its ``generateName`` where it has one. A static pod
    (its owner is its Node) is the same workload on every node.
@@ -92,7 +93,7 @@ def _without_revision(kind: str, name: str, labels: Mapping[str, Any]) -> tuple[
 
 
 def _without_run(kind: str, name: str) -> tuple[str, str]:
-    """What is started again and again, of which this is one run."""
+    """The schedule that started this run, or the run-once object without its generated suffix."""
     if kind in _STARTERS and _TIME.search(name):
         return _STARTERS[kind], _TIME.sub("", name)
     if kind in _RUN_ONCE:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Operators whose pods the rule of ``footprint.workload`` cannot place, and the labels that can.
+"""Operators whose pods the rule of ``footprint.workload`` cannot assign to a workload, and the labels that can.
 
-Two things defeat the rule. The owner's name may be new at each run or revision, and nobody can take it apart.
-Or one owner has pods that do different work, such as drivers and executors.
+The rule fails in two cases. The owner's name may change at each run or revision, without a part that stays. Or one
+owner has pods that do different work, such as drivers and executors.
 
 Enters: a pod's labels, its controlling owner and its name. Leaves: kind, name and role (which may be empty), or
 None when no row fits. A row fits when all of its labels are there with values that Kubernetes takes.

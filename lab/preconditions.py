@@ -57,6 +57,6 @@ def conntrack(proc: Path = Path("/proc"), load: Callable[[], str] = load_modules
     if not tracked.exists():
         reason = problem or f"{tracked} is absent"
         raise LabError(
-            f"this kernel tracks no connections ({reason}), and they are what is measured; "
+            f"this kernel tracks no connections ({reason}), so nothing can be measured; "
             f"run `modprobe -a {' '.join(MODULES)}` as root where modules may be loaded"
         )

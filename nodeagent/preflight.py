@@ -72,7 +72,7 @@ def probe_uplink(uplink: str | None, *, proc: Path = PROC, sys: Path = SYS) -> t
 def _speed(link: Link | None) -> Finding:
     remedy = "set --link-capacity, such as 10G"
     if link is None:
-        return Finding("link speed", Presence.UNKNOWN, "no uplink to ask", remedy, required=False)
+        return Finding("link speed", Presence.UNKNOWN, "the uplink is unknown", remedy, required=False)
     if not link.capacity.busier:
         return Finding("link speed", Presence.NO, f"{link.interface} does not state one", remedy, required=False)
     return Finding("link speed", Presence.YES, format_rate(link.capacity.busier), required=False)

@@ -169,11 +169,13 @@ def _first_link(settings: AgentSettings) -> Link:
     except LinkError as error:
         fail(str(error), "give --uplink one of the names that `ip -br link` prints")
     if link.interface is None:
-        _log.warning("no default route: the uplink is not known, coverage is not measured; name it with --uplink")
+        _log.warning(
+            "no default route, so the uplink is unknown and coverage is not measured; name it with --uplink"
+        )
     if link.capacity.busier == 0:
         _log.warning(
-            "link capacity not known, so elephants have no share of it and nothing is judged by it; "
-            "give it with --link-capacity, such as --link-capacity 10G",
+            "link capacity unknown, so the elephant share is 0 and placement ignores this link; "
+            "state it with --link-capacity, such as --link-capacity 10G",
             uplink=link.interface,
         )
     return link

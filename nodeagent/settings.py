@@ -204,7 +204,9 @@ class TopSettings(MeasuringSettings):
     @model_validator(mode="after")
     def _long_enough(self) -> Self:
         if self.for_seconds is not None and self.for_seconds < 2 * self.poll_interval:
-            raise ValueError("--for is shorter than two of --poll-interval, and no rate could be shown")
+            raise ValueError(
+                "--for is shorter than two of --poll-interval, so no rate could be shown; raise --for"
+            )
         if self.addresses and self.pods is not None:
             raise ValueError("--addresses and --pods both say who the owners are: give one of them")
         return self

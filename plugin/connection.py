@@ -33,7 +33,7 @@ def parse_duration(text: object) -> object:
     if text.isascii() and text.isdigit() and len(text) < 10:
         return float(text)
     if not text or _PART.sub("", text):
-        raise ValueError(f"{text[:60]!r} is no duration; write a number with a unit, such as 30s or 2m")
+        raise ValueError(f"{text[:60]!r} is not a duration; write a number with a unit, such as 30s or 2m")
     return sum(float(number) * _UNITS[unit] for number, unit in _PART.findall(text))
 
 

@@ -3,7 +3,7 @@
 
 Enters: a pod (its name, or manifests) and a cluster (live, or saved in a file). Leaves: the verdict as a table or
 as JSON. The extender's own functions decide, by its own settings. The flags have the same names and defaults here.
-Only how old something is is told by the cluster's own clocks.
+Only ages differ: they are computed from the cluster's own clocks.
 """
 
 from __future__ import annotations

@@ -154,7 +154,7 @@ def selected(whole: Mapping[str, Any], selection: Selection) -> dict[str, Any]:
     name = selection.context or whole["current-context"]
     if not name and not selection.cluster:
         raise ClusterConfigError(
-            "the kubeconfig has no current context, so there is no cluster to ask; "
+            "the kubeconfig has no current context, so the cluster is unknown; "
             "choose one with --context NAME or `kubectl config use-context NAME`"
         )
     context = _known(whole, "contexts", name, "--context") if name else {}
@@ -193,7 +193,7 @@ def _in_cluster(selection: Selection, environment: Mapping[str, str]) -> Access:
         except (config.ConfigException, OSError):
             pass
     where = "of the files in KUBECONFIG none exists" if environment.get("KUBECONFIG") else f"there is no {DEFAULT}"
-    raise ClusterConfigError(f"{where}, so there is no cluster to ask; name one with --kubeconfig FILE")
+    raise ClusterConfigError(f"{where}, so the cluster is unknown; name one with --kubeconfig FILE")
 
 
 def _listed(files: Iterable[Path]) -> str:

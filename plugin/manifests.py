@@ -156,7 +156,7 @@ def _flat(document: Any, depth: int = 0) -> Iterator[Json]:
         yield document
         return
     if depth >= MAX_DEPTH:
-        raise ValueError(f"Lists in Lists more than {MAX_DEPTH} deep")
+        raise ValueError(f"Lists are nested more than {MAX_DEPTH} deep")
     alone = kind.removesuffix("List")
     for item in items:
         # A List of one kind leaves the items' kind out.

@@ -2,7 +2,7 @@
 """``kubectl footprint shadow``: what an extender in shadow mode has seen, and what switching it on would gain.
 
 Enters: the report of a running extender, by its URL or through the API server's service proxy. Leaves: a table, or
-the report as JSON. Reads only. Each replica counts for itself, and one of them is asked.
+the report as JSON. Reads only. Each replica counts for itself, and the report is one replica's.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ def report(settings: ShadowSettings) -> Mapping[str, Any]:
     """The extender's report. Raises as ``run``."""
     found = _by_url(settings) if settings.url else _by_proxy(settings)
     if not isinstance(found, dict) or not all(isinstance(found.get(part), dict) for part in ("pods", "collided")):
-        raise BadSettingError("what answered is no shadow report", "name the extender with --url or --service")
+        raise BadSettingError("the response is no shadow report", "name the extender with --url or --service")
     return found
 
 
@@ -119,7 +119,7 @@ def _by_url(settings: ShadowSettings) -> Any:
             if error.code == http.HTTPStatus.NOT_FOUND:
                 raise BadSettingError(f"no shadow report at {url}: {_NOT_SHADOW}", _REMEDY) from error
             raise BadSettingError(
-                f"{url} answered {error.code}", "name the extender's own address with --url"
+                f"{url} responded with status {error.code}", "name the extender's own address with --url"
             ) from error
     except (OSError, http.client.HTTPException, ValueError) as error:
         raise BadSettingError(

@@ -30,7 +30,9 @@ class ByteBudget:
     def take(self, size: int) -> None:
         """Raises ArgsError when so many bytes are not left."""
         if self.held + size > self._size:
-            raise ArgsError(ArgsReason.TOO_MANY, f"unfinished requests hold {self.held} bytes already")
+            raise ArgsError(
+                ArgsReason.TOO_MANY, f"unfinished requests already hold {self.held} bytes; try again later"
+            )
         self.held += size
 
     def give_back(self, size: int) -> None:
@@ -47,7 +49,9 @@ class BodyReader:
     async def read(self, scope: Scope, receive: Receive) -> bytes:
         """The whole body. Raises ArgsError for a body out of bounds, ClientDisconnect when the client has gone."""
         if (announced := _announced(scope)) > self._limit:
-            raise ArgsError(ArgsReason.TOO_LARGE, f"{announced} bytes announced, more than {self._limit}")
+            raise ArgsError(
+                ArgsReason.TOO_LARGE, f"Content-Length {announced} exceeds the limit of {self._limit} bytes"
+            )
         parts: list[bytes] = []
         size, more = 0, True
         try:
@@ -60,10 +64,12 @@ class BodyReader:
                     self._budget.take(len(part))
                     size += len(part)
                     if size > self._limit:
-                        raise ArgsError(ArgsReason.TOO_LARGE, f"more than {self._limit} bytes")
+                        raise ArgsError(ArgsReason.TOO_LARGE, f"the body exceeds the limit of {self._limit} bytes")
                     parts.append(part)
         except TimeoutError:
-            raise ArgsError(ArgsReason.TOO_SLOW, f"{size} bytes in {self._seconds:g} s, and no end") from None
+            raise ArgsError(
+                ArgsReason.TOO_SLOW, f"the body is incomplete after {self._seconds:g} s ({size} bytes came)"
+            ) from None
         finally:
             self._budget.give_back(size)
         return parts[0] if len(parts) == 1 else b"".join(parts)

@@ -93,7 +93,5 @@ def decode_explain_request(body: bytes) -> ExplainRequest:
     if names is None:  # somebody's manifest, in which the namespace may be left to kubectl
         return ExplainRequest(pod if pod.ns else replace(pod, ns="default"), None)
     if len(names) > MAX_NAMES:
-        raise _refused(
-            f"{len(names)} candidates, more than {MAX_NAMES}; leave the names out to ask about all nodes"
-        )
+        raise _refused(f"{len(names)} candidates, more than {MAX_NAMES}; leave the names out to explain all nodes")
     return ExplainRequest(pod, [name for name in names if name])

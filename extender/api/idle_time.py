@@ -2,8 +2,8 @@
 """Work between requests: stale entries of the tables are computed again before the next request needs them.
 
 Enters: the moments at which responses were sent. Leaves: calls of ``work``, each a slice of 0.3 ms. Guarantees: a
-slice begins only after 1 ms without a response, since prioritize follows filter in less; a minute after the last
-response the extender stops to prepare. Belongs to the event loop's thread.
+slice begins only after 1 ms without a response, since prioritize follows filter in less; from a minute after
+the last response on, the extender recomputes nothing. Belongs to the event loop's thread.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from collections.abc import Callable
 from typing import Final
 
 IDLE_SECONDS: Final = 0.001
-"""After a response, how soon a slice may begin."""
+"""Seconds after a response before a slice may begin."""
 FOLLOW_SECONDS: Final = 0.02
-"""Between two looks at what the cluster's changes made stale, while no request comes."""
+"""Seconds between two checks for entries that the cluster's changes made stale, while no request comes."""
 EXPECTED_SECONDS: Final = 60.0
-"""After a response, how long further requests are prepared for: a large cluster changes everywhere within a
-minute. The first response after a longer silence takes as long as the very first one."""
+"""Seconds after a response during which further requests are prepared for: a large cluster changes everywhere
+within a minute. The first response after a longer silence takes as long as the very first one."""
 
 
 class IdleTime:
@@ -46,9 +46,9 @@ class IdleTime:
         elif self._work():
             self._slice = loop.call_later(0, self._use)
         elif self._pause is None:
-            self._pause = loop.call_later(FOLLOW_SECONDS, self._look_again)
+            self._pause = loop.call_later(FOLLOW_SECONDS, self._check_again)
 
-    def _look_again(self) -> None:
+    def _check_again(self) -> None:
         self._pause = None
         if self._slice is None and self._clock() < self._expected_until:
             self._use()

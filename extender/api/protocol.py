@@ -157,7 +157,10 @@ def _model_request(body: bytes) -> Request:
     if args.Nodes is not None:
         _check_candidates(len(args.Nodes.items or ()))
     else:
-        raise ArgsError(ArgsReason.NO_CANDIDATES, "neither NodeNames nor Nodes")
+        raise ArgsError(
+            ArgsReason.NO_CANDIDATES,
+            "the request has neither NodeNames nor Nodes; set nodeCacheCapable: true for the extender",
+        )
     return Request(pod, [_item_name(item) for item in args.Nodes.items or ()], args.Nodes)
 
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""When each node's view may change through time alone.
+"""When each node's view changes without any event, for example because its data becomes stale.
 
-Enters: a node's next moment. Leaves: the nodes whose moment has come. Guarantees: one pending moment per node, the
-earliest that was noted. Used under its owner's lock.
+Enters: when a node's view changes next. Leaves: the nodes whose time has come. Guarantees: one pending time per
+node, the earliest that was noted. Used under its owner's lock.
 """
 
 from __future__ import annotations

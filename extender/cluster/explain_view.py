@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The snapshot as it would be had one pod not been placed yet.
 
-An explanation asks why a pod went where it went: the pod itself must not stand in its own way. What the pod has
-taught of its workload stays known. Called under the owner's lock.
+An explanation says why a placed pod went to its node. So the pod's own load must not count against that node. What
+was learned from the pod about its workload still counts. Called under the owner's lock.
 """
 
 from __future__ import annotations

@@ -5,9 +5,9 @@
 them.
 
 Enters: the file, or the same objects from an API server. Leaves: a filled ClusterState whose time stands still,
-and its pods by name. Guarantees: the same decoding, snapshot and verdicts as against a live cluster; a strange
-object, string or number costs no other object. How old something is can only be told from the file: its Leases
-say when it was saved (``saved_at``), so that agents' clocks count here, unlike in a running extender.
+and its pods by name. Guarantees: the same decoding, snapshot and verdicts as against a live cluster; an
+object that cannot be read changes nothing for the others. Ages are computed from the file alone. Its Leases say
+when it was saved (``saved_at``). So here the agents' clocks count, unlike in a running extender.
 """
 
 from __future__ import annotations

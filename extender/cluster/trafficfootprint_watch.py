@@ -2,7 +2,8 @@
 """Follow TrafficFootprints into their index, where the cluster has such a resource.
 
 Enters: an API client. Leaves: records in a TrafficFootprintIndex, and ``state``. Guarantees: those of the
-reflector. Without the resource, or the right to read it, the watch asks again slowly and logs once.
+reflector. Without the resource, or the right to read it, the watch tries again at long intervals, and logs
+once.
 """
 
 from __future__ import annotations

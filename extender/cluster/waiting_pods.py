@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Since when pods have been waiting for a node.
 
-Enters: pods as they come, bind and go. Leaves: an immutable copy for snapshots, renewed once a tick. A burst
-changes the original thousands of times, for what is measured in minutes. Used under its owner's lock.
+Enters: pods as they come, bind and go. Leaves: an immutable copy for snapshots, renewed once a tick. A copy
+per change would be costly in a burst, and waits are measured in minutes. Used under its owner's lock.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Remember in TrafficFootprint objects what workloads do to the network, beyond their pods' lives.
+"""Write what was learned of workloads into TrafficFootprint objects, so that it outlives their pods.
 
 Enters: the workloads' totals from ``cluster``. Leaves: TrafficFootprint objects, written by one elected replica.
-May import ``cluster`` and ``model``.
+The learned fields themselves are in ``model.profile`` and ``model.trafficfootprint``. May import ``cluster`` and
+``model``.
 """

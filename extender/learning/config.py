@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How the learner works. Plain values: settings make them, the learner reads them."""
+"""The learner's intervals and limits: plain values, made from the settings."""
 
 from __future__ import annotations
 

@@ -88,7 +88,7 @@ class Learner:
             try:
                 self.step()
             except Exception:  # a fault here must not end learning for ever
-                _log.exception("learner failed, going on")
+                _log.exception("learning failed this time, trying again at the next interval")
 
     def step(self) -> None:
         """Sample every workload once, then write what is due and fits the budget."""

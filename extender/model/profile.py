@@ -5,8 +5,8 @@ Enters: one workload's tally over all nodes, once per sample. Leaves: a Profile.
 within the range of its samples, and its peaks are never below its typical rates.
 
 A profile is the mean of its samples, and an exponentially weighted mean once there are ``WINDOW`` of them. Only
-samples of busy pods count, and each trait (elephants, mice) is averaged over the samples that show it: a workload
-that rests at times is judged by what it does when it works. A peak rises at once and falls slowly.
+samples of busy pods count, and each trait (elephants, mice) is averaged over the samples that show it: so idle
+samples do not dilute what a workload does when it is busy. A peak rises at once and falls slowly.
 """
 
 from __future__ import annotations

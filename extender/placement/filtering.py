@@ -3,7 +3,7 @@
 
 Enters: candidate names, a demand, a placement mode and the snapshot. Leaves: the names that pass, in the order
 they came, and a reason for each other name. Pure: the same request has the same result, also about a single node.
-Guarantees: only names that were asked for; unknown nodes always pass.
+Guarantees: only names of the request are returned; unknown nodes always pass.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How strongly placement acts. Plain values: settings make them, verdicts read them."""
+"""How strongly placement acts: plain values, made from the settings and read by filter and score."""
 
 from __future__ import annotations
 

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Accepting connections: TLS handshakes, and places on each port.
+"""Accepting connections: TLS handshakes, and a limited number of slots on each port.
 
 Enters: a listening socket. Leaves: connections with ``extender.serving.http_protocol`` on them. Guarantees: each
-port has its own places, and handshakes have places apart from served connections. No client can keep the others
-out by being silent. On a full port, a newcomer takes the place of a connection of the address that has most: first
-of one that waits for its client, of these first of one that was never served, and then of the one that waits
-longest. A client that speaks plain HTTP to a TLS port is told so.
+port has its own slots, and handshakes have slots apart from served connections. Silent clients cannot keep the
+others out. On a full port, a new connection replaces one of the client address with the most connections: an idle
+one before a busy one, one that was never served before the others, and the one that was idle longest. A client
+that sends plain HTTP to a TLS port gets a response that says so.
 """
 
 from __future__ import annotations

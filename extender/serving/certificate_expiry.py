@@ -32,16 +32,16 @@ def _elements(der: bytes) -> Iterator[tuple[int, bytes]]:
             width = size & 0x7F
             size, start = int.from_bytes(der[start : start + width], "big"), start + width
             if not 0 < width <= 4:
-                raise ValueError("a length that DER does not have")
+                raise ValueError("the certificate has a length field that DER does not allow")
         at = start + size
         if at > len(der):
-            raise ValueError("it ends too early")
+            raise ValueError("the certificate is truncated")
         yield tag, der[start:at]
 
 
 def _moment(tag: int, text: bytes) -> float:
     if tag not in _FORMATS:
-        raise ValueError("its validity is no time")
+        raise ValueError("the validity of the certificate is neither UTCTime nor GeneralizedTime")
     moment = datetime.strptime(text.decode("ascii"), _FORMATS[tag]).replace(tzinfo=UTC)
     if tag == 0x17 and moment.year >= 2050:  # two digits: RFC 5280 turns at 50, Python at 69
         moment = moment.replace(year=moment.year - 100)
@@ -54,7 +54,7 @@ def _only(der: bytes, tag: int) -> bytes:
         if found == tag:
             return content
         break
-    raise ValueError("it is not the sequence that a certificate is")
+    raise ValueError("this is not a certificate: it does not begin with a DER sequence")
 
 
 def not_after(der: bytes) -> float:
@@ -63,10 +63,10 @@ def not_after(der: bytes) -> float:
     if fields and fields[0][0] == _VERSION:
         fields = fields[1:]
     if len(fields) <= _BEFORE_VALIDITY:
-        raise ValueError("it has no validity")
+        raise ValueError("the certificate has no validity field")
     times = list(_elements(fields[_BEFORE_VALIDITY][1]))
     if len(times) != 2:
-        raise ValueError("its validity is not two times")
+        raise ValueError("the validity of the certificate does not consist of two times")
     return _moment(*times[1])
 
 

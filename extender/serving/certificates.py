@@ -41,7 +41,7 @@ def _signature(files: TlsFiles) -> Signature:
 
 
 def _refuse_password() -> str:
-    raise CertificateError("the key is encrypted, and nobody is here to type its password")
+    raise CertificateError("the key is encrypted, and the extender has no password for it")
 
 
 def _load_chain(context: ssl.SSLContext, files: TlsFiles) -> None:
@@ -99,7 +99,10 @@ def not_after(files: TlsFiles) -> dict[str, float]:
             moments = ends(path.read_text(encoding="latin-1")) if path else []
         except (OSError, ValueError) as error:
             _log.warning(
-                "it is not known when a certificate ends", which=which, path=str(path), problem=str(error)
+                "cannot tell when a certificate expires, no reminder will be logged",
+                which=which,
+                path=str(path),
+                problem=str(error),
             )
             continue
         if moments:
@@ -155,7 +158,7 @@ class Certificates:
             self.context = tls_context(self._files)
         except CertificateError as error:
             self.changes["unusable"] += 1
-            _log.warning("new certificates not used, the last good ones stay", problem=str(error))
+            _log.warning("cannot use the new certificates, keeping the previous ones", problem=str(error))
             return False
         self.not_after, self._remind_at = not_after(self._files), 0.0
         self.changes["used"] += 1

@@ -2,13 +2,14 @@
 """The garbage collector, set up for even response times and bounded memory.
 
 Enters: when the first state is there, and whether requests come just now. Leaves: a process whose long-lived
-values were taken out of the collector's sight once. Guarantees: cyclic garbage is freed whenever it was made; full
-collections take at most a third of a percent of the time, when possible while no request comes; memory that became
-free goes back to the kernel.
+values are frozen once (``gc.freeze``), so that the collector skips them. Guarantees: cyclic garbage is freed
+whenever it was made; full collections take at most a third of a percent of the time, when possible while no
+request comes; memory that became free goes back to the kernel.
 
 A full collection over the hundreds of thousands of values of a large cluster stops every response for a tenth of a
 second. The cluster's values hold no cycles: each is freed by its reference count when it is replaced. Freezing
-them once keeps later collections short. Freezing again and again would make cyclic garbage immortal.
+them once keeps later collections short. Freezing repeatedly would also freeze cyclic garbage, which would then
+never be freed.
 """
 
 from __future__ import annotations

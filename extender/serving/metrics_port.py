@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The metrics port: health, metrics and shadow counts over plain HTTP, for kubelets and Prometheus.
 
-Where the extender asks its clients for certificates, a kubelet has none to show. Enters: the application. Leaves:
-another one that lets through GET requests for these pages only. Guarantees: through this port nobody can ask about
-a pod, and nothing is decided.
+An extender may require client certificates, and a kubelet has none. So probes need this port. Enters: the
+application. Leaves: another one that lets through GET requests for these pages only. Guarantees: this port answers
+no request about a pod, and decides no placement.
 """
 
 from __future__ import annotations

@@ -51,7 +51,7 @@ def _configuration(kubeconfig: str | None) -> Configuration:
         found = Path(kubeconfig).expanduser().is_file()
     except (OSError, RuntimeError, ValueError) as error:  # a folder closed to us, no such user, no such path
         raise ClusterConfigError(
-            f"kubeconfig {kubeconfig!r} cannot be looked at ({error}); name a readable one with --kubeconfig FILE"
+            f"kubeconfig {kubeconfig!r} cannot be accessed ({error}); name a readable one with --kubeconfig FILE"
         ) from error
     if not found:
         raise ClusterConfigError(
@@ -146,11 +146,11 @@ def request(
     try:
         answer = orjson.loads(response.read())
     except (urllib3.exceptions.HTTPError, OSError) as error:
-        raise ApiError(0, f"the API server's answer broke off: {error}") from error
+        raise ApiError(0, f"the API server's response ended early: {error}") from error
     except orjson.JSONDecodeError as error:
-        raise ApiError(0, f"the API server's answer is not JSON: {error}") from error
+        raise ApiError(0, f"the API server's response is not JSON: {error}") from error
     finally:
         response.response.release_conn()
     if not isinstance(answer, dict):
-        raise ApiError(0, "the API server's answer is not a JSON object")
+        raise ApiError(0, "the API server's response is not a JSON object")
     return answer

@@ -175,7 +175,7 @@ class Reflector(Generic[T]):
         except (ApiError, urllib3.exceptions.HTTPError, OSError, ValueError) as error:
             return error
         except Exception as error:  # a response of unknown shape must not end this thread: nobody would notice
-            _log.exception("answer not understood", path=self._path)
+            _log.exception("response not understood, trying again", path=self._path)
             return error
         return None
 
@@ -187,7 +187,10 @@ class Reflector(Generic[T]):
         self._refused_version = self._version
         if self._refused >= RELIST_AFTER:
             _log.warning(
-                "version given up, listing again", path=self._path, version=self._version, error=str(error)
+                "the API server keeps refusing this version, listing again",
+                path=self._path,
+                version=self._version,
+                error=str(error),
             )
             self._version = None
             self.relists += 1

@@ -139,7 +139,7 @@ def table(default: RunReport, extender: RunReport) -> Table:
 
 
 def placement_table(report: RunReport) -> Table:
-    """Node by node: who lives there, and what the mice saw."""
+    """Node by node: which pods ran there, and how long their mice waited."""
     shown = Table(title=f"Placement, {report.scheduler}", title_justify="left")
     for heading in ("node", "mice", "elephants", "worst mouse p99"):
         shown.add_column(heading)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The reference of what is stored: the footprint annotation and the TrafficFootprint resource.
 
-Enters: the contract's models, the resource definition. Leaves: Markdown.
+Enters: the models of ``footprint``, the resource definition. Leaves: Markdown.
 """
 
 from __future__ import annotations

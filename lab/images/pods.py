@@ -32,7 +32,7 @@ def workload(component: str) -> dict[str, Any]:
         raise LabError(f"cannot read {path}: {error.strerror}") from error
     found = [document for document in documents if document and document["kind"] in _KINDS]
     if len(found) != 1:
-        raise LabError(f"{path} holds {len(found)} workloads, not one")
+        raise LabError(f"{path} holds {len(found)} workloads; exactly one is needed")
     workload: dict[str, Any] = found[0]
     return workload
 
@@ -47,7 +47,7 @@ def capabilities(manifest: Mapping[str, Any]) -> tuple[str, ...]:
     """What the container keeps, in lower case. Raises LabError unless it drops all others."""
     listed = container(manifest)["securityContext"]["capabilities"]
     if listed.get("drop") != ["ALL"]:
-        raise LabError("the container does not drop all capabilities before it adds any")
+        raise LabError("the container does not drop all capabilities first; set capabilities.drop: [ALL]")
     return tuple(name.lower() for name in listed.get("add", ()))
 
 
@@ -71,7 +71,10 @@ def as_shipped(
     first, pod = container(manifest), manifest["spec"]["template"]["spec"]
     security = {**pod.get("securityContext", {}), **first["securityContext"]}
     if not security.get("readOnlyRootFilesystem") or security.get("allowPrivilegeEscalation") is not False:
-        raise LabError("the container may write its file system or gain privileges; here it never can")
+        raise LabError(
+            "the container may write its file system or gain privileges; "
+            "set readOnlyRootFilesystem: true and allowPrivilegeEscalation: false"
+        )
     environment = {entry["name"]: _value(entry, fields or {}) for entry in first.get("env", ())}
     if api:
         environment |= {"KUBERNETES_SERVICE_HOST": api[0], "KUBERNETES_SERVICE_PORT": str(api[1])}
@@ -93,7 +96,7 @@ def _binds(first: Mapping[str, Any], pod: Mapping[str, Any], folders: Mapping[st
         name = mount["name"]
         host = volumes[name].get("hostPath", {}).get("path")
         if host is None and name not in folders:
-            raise LabError(f"volume {name} is no folder of the host, and none stands for it")
+            raise LabError(f"volume {name} is not a hostPath; pass a folder for it in folders")
         source = folders.get(name) or Path(host)
         binds.append(Bind(source, mount["mountPath"], writable=not mount.get("readOnly", False)))
     return binds
@@ -104,7 +107,7 @@ def _value(entry: Mapping[str, Any], fields: Mapping[str, str]) -> str:
         return str(entry["value"])
     field = entry["valueFrom"]["fieldRef"]["fieldPath"]
     if field not in fields:
-        raise LabError(f"nobody says what {field} is")
+        raise LabError(f"the manifest needs the field {field}; pass it in fields")
     return fields[field]
 
 

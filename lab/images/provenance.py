@@ -82,7 +82,7 @@ def differences(said: Mapping[str, Any], checkout: Path) -> list[str]:
     """
     try:
         if said["_type"] != STATEMENT or said["predicateType"] != PREDICATE:
-            raise LabError(f"this is no statement of type {STATEMENT} about {PREDICATE}")
+            raise LabError(f"the file is no {STATEMENT} statement about {PREDICATE}; give one that a build wrote")
         definition = said["predicate"]["buildDefinition"]
         wanted = {one["name"]: one["digest"] for one in definition["resolvedDependencies"]}
         made = inputs.of(definition["externalParameters"]["target"], checkout)
@@ -93,7 +93,7 @@ def differences(said: Mapping[str, Any], checkout: Path) -> list[str]:
             if wanted[name]["sha256"] != found
         ]
     except (KeyError, TypeError) as error:
-        raise LabError(f"this statement lacks {error}; it was not written by this build") from error
+        raise LabError(f"the statement lacks {error}, so no build of this project wrote it") from error
 
 
 def read(path: Path) -> Any:

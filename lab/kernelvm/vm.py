@@ -134,7 +134,7 @@ def _watch_from_the_start(
             if death.status >= 0 or not left or _has_begun(console):
                 raise
             say(f"{death}; the guest had not begun: starting it again, {left} more at most")
-    raise AssertionError("the last start returns or raises")
+    raise AssertionError("unreachable: the last start returns or raises")
 
 
 def _has_begun(console: Path) -> bool:

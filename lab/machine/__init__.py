@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What real nodes hold of this machine outside namespaces: cgroups with their processes, and disks."""
+"""What real nodes use of this machine outside of their namespaces: cgroups with processes, and disk files."""

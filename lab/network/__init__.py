@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Namespaces, links, shaping, wiring of pods and Service addresses of one lab.
+"""The network of played nodes: namespaces, links, shaping, wiring of pods and Service addresses of one lab.
 
 Enters: names, rates and addresses. Leaves: network namespaces with links, routes and nftables rules. Imports only
 ``lab.errors``.

@@ -83,7 +83,7 @@ class PodWorker:
         try:
             self._live()
         except Exception:
-            self._log.exception("pod abandoned")
+            self._log.exception("worker failed, the pod is no longer managed")
         if self._order == Order.DELETE:
             self._confirm_deletion()
         with self._lock:

@@ -32,7 +32,9 @@ def answers(received: bytearray) -> bytes:
     while len(received) - at >= common.HEADER.size:
         number, length, wanted = common.HEADER.unpack_from(received, at)
         if not common.HEADER.size <= length <= common.MAX_MESSAGE or wanted > common.MAX_MESSAGE:
-            raise MalformedError(f"a request of {length} bytes that wants {wanted}")
+            raise MalformedError(
+                f"a request of {length} bytes for {wanted} in response; at most {common.MAX_MESSAGE} each"
+            )
         if len(received) - at < length:
             break
         at += length

@@ -108,10 +108,10 @@ class SinkServer:
 def _read_mode(connection: socket.socket) -> tuple[bytes, int]:
     raw = connection.recv(common.MODE.size, socket.MSG_WAITALL)
     if len(raw) < common.MODE.size:
-        raise ValueError("ended before it said what it wants")
+        raise ValueError("the connection ended before its mode came")
     mode, wanted = common.MODE.unpack(raw)
     if mode not in (common.SEND, common.RECEIVE):
-        raise ValueError("not one of the lab's elephants")
+        raise ValueError("the mode is unknown: the client is not one of the lab's elephants")
     return mode, wanted
 
 

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """One pod's rates and class, now and over its whole life.
 
-Enters: the pod's samples. Leaves: a ``PodFootprint`` while it runs, and another when it ended. A job's last
-second is usually idle, and would teach that the job needs nothing. So an ended pod is published with its
-*sustained peak*: the highest mean over ``SUSTAINED_TAU`` seconds, with the elephants' part and the class of that
-moment. Its flows are those of its whole life.
+Enters: the pod's samples. Leaves: a ``PodFootprint`` while it runs, and another when it ended. A job's last second
+is usually idle. Its rates then would make the extender learn that the job needs nothing. So an ended pod is
+published with its *sustained peak*: the highest mean over ``SUSTAINED_TAU`` seconds, with the elephants' part and
+the class of that moment. Its flows are those of its whole life.
 """
 
 from __future__ import annotations

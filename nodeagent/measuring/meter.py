@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One reading from start to end: tell the source who lives here, read it, and turn the counters into a footprint.
+"""One reading from start to end: give the source this node's addresses, read it, and compute the footprint.
 
 Enters: an opened flow source, this node's pods, a way to find the link. Leaves: a ``Measurement`` per reading.
 Guarantees: what cannot be refreshed keeps its last value and is logged; the caller decides when to read.
@@ -98,7 +98,7 @@ class Meter:
             self._addresses = node_addresses()
             link = self._find_link()
         except (OSError, LinkError) as error:
-            _log.warning("addresses or link not read, those known before stay", error=str(error))
+            _log.warning("cannot read addresses or link, keeping the previous ones", error=str(error))
             return
         if link != self._link:
             _log.info("link changed", uplink=link.interface, capacity=link.capacity.tx)

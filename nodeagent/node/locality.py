@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Who lives on this node: pods' addresses from the snapshot, the node's own from the kernel.
+"""Which addresses belong to this node: the pods' from the snapshot, the node's own from the kernel.
 
 Enters: the pod snapshot; rtnetlink's list of addresses. Leaves: ``Locality``, packed addresses. Guarantees: an
 address belongs to one pod at most; pods that ended own none.

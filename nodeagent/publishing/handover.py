@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Whether another agent follows this one, which is about to end.
 
-Enters: the order to end, a way to read this agent's own Node. Leaves: yes, so that the program in the kernel
-stays for a successor; or no. An agent does not know whether it is replaced or removed for good. But an uninstall
-removes the agent's rights, within moments of its DaemonSet (Helm) or before it (kustomize). So the answer is yes
-only when the API server still lets the agent read its Node ``SETTLED`` seconds later. No response means no. Two
-cases go unnoticed: a DaemonSet that is deleted alone, and a node that its selector now leaves out. There
-``traffic-footprint-nodeagent unload`` removes the program.
+Enters: the signal to end, and a function that reads this agent's own Node. Leaves: yes, so that the program in the
+kernel stays for the next agent; or no. An agent does not know whether it is replaced or removed for good. But an
+uninstall removes the agent's rights, within moments of its DaemonSet (Helm) or before it (kustomize). So the
+answer is yes only when the API server still lets the agent read its Node ``SETTLED`` seconds later. No response
+means no. Two cases go unnoticed: a DaemonSet that is deleted alone, and a node that its selector now leaves out.
+There ``traffic-footprint-nodeagent unload`` removes the program.
 """
 
 from __future__ import annotations

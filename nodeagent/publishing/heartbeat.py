@@ -97,7 +97,7 @@ class Heartbeat:
         if not self._may_renew():
             self.withheld += 1
             if not self._withholding:
-                _log.warning("heartbeats withheld: what is published is not what is measured", node=self._node)
+                _log.warning("heartbeat withheld: readings stopped, or the Node write is overdue", node=self._node)
             self._withholding = True
             return
         self._withholding = False

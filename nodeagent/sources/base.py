@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The interface of a flow source: who lives on the node goes in, cumulative counters per owner come out.
+"""The interface of a flow source: the node's addresses go in, cumulative counters per owner come out.
 
 The interface is narrow. A source may see every flow (ctnetlink), or let the kernel aggregate and see only pods and
 elephants (eBPF). Its reader sees no difference, and never handles single mice flows.
@@ -57,7 +57,7 @@ class FlowThresholds:
 
 @dataclass(frozen=True, slots=True)
 class Locality:
-    """Who lives on this node, as of now. Addresses are packed: 4 bytes for IPv4, 16 for IPv6."""
+    """Addresses of this node and its pods, as of now. They are packed: 4 bytes for IPv4, 16 for IPv6."""
 
     pods: Mapping[bytes, str] = field(default_factory=dict)
     """Address → pod UID, for running pods with an address of their own (not host-network pods)."""
@@ -159,7 +159,7 @@ class FlowSource(Protocol):
         """Start measuring, seeded with the connections that already exist. Raises SourceUnavailable."""
 
     def set_locality(self, locality: Locality) -> None:
-        """Replace who lives here. Flows without an owner are attributed once their pod is known."""
+        """Replace the addresses of this node. Flows without an owner are attributed once their pod is known."""
 
     def set_thresholds(self, thresholds: FlowThresholds) -> None:
         """Change the thresholds without losing state."""

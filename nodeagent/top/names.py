@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Names of addresses while they change: a file that is read again, as the meter asks for pods.
+"""Follow the names of addresses: the file is read again when it changed, at each reading.
 
-Enters: a path, or another ``Named``. Leaves: the pods of this machine. Guarantees: what cannot be read becomes a
-warning, and the names read before stay.
+Enters: a path, or another ``Named``. Leaves: the pods of this machine. Guarantees: a file that cannot be read
+becomes a warning, and the names read before stay.
 """
 
 from __future__ import annotations
@@ -51,7 +51,9 @@ class PodsFile:
             with self._path.open("rb") as file:
                 content = file.read(_LARGEST_FILE + 1)
             if len(content) > _LARGEST_FILE:
-                raise pods_file.PodsFileError(f"more than {_LARGEST_FILE >> 20} MiB are no list of pods")
+                raise pods_file.PodsFileError(
+                    f"larger than {_LARGEST_FILE >> 20} MiB; give a file with this machine's pods only"
+                )
             return pods_file.parse(content.decode("utf-8-sig"))
         except OSError as error:
             raise pods_file.PodsFileError(f"{self._path}: {error.strerror or error}") from error
@@ -62,7 +64,7 @@ class PodsFile:
 
 
 class Named(Protocol):
-    """Who says who lives here."""
+    """What lists the owners on this machine."""
 
     residents: tuple[pods_file.Resident, ...]
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Who lives behind this machine's virtual interfaces, without a file of names: owners are called by address.
+"""Find the hosts behind this machine's virtual interfaces; without a file of names, owners are named by address.
 
 Enters: rtnetlink's links, neighbours and routes. Leaves: packed addresses. Guarantees: deciding is pure. Traffic
 between two owners does not count against the link, so every owner must be on this machine. Owners are
@@ -76,7 +76,7 @@ def _is_guests(interface: Interface) -> bool:
 
 
 def guests(uplink: str) -> tuple[LocalPod, ...]:
-    """Everyone who lives here, now, by address. Raises OSError."""
+    """All owners on this machine now, by address. Raises OSError."""
     where = inward(_interfaces(), uplink)
     found = {address for index, address in (*_neighbours(), *_host_routes()) if index in where}
     return tuple(_named(address) for address in sorted(found) if _is_a_hosts(address))
@@ -105,11 +105,11 @@ class Neighbours:
             uplink = self._uplink()
             if uplink is None:
                 raise PodsFileError(
-                    "--addresses needs the uplink, to leave out who is behind it, and none is known: give --uplink"
+                    "--addresses leaves out hosts behind the uplink, but that is unknown: name it with --uplink"
                 )
             before, self.residents = self.residents, tuple(Resident(pod) for pod in self._find(uplink))
         except (OSError, LinkError) as error:
-            raise PodsFileError(f"neighbours not read: {error}") from error
+            raise PodsFileError(f"cannot read the neighbours: {error}") from error
         return before != self.residents
 
 

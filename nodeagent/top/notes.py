@@ -60,11 +60,11 @@ def formatted(event: Mapping[str, Any]) -> str:
 
 
 def hints(reading: Reading, *, interface: str | None, capacity: LinkRates, low_coverage: bool) -> tuple[str, ...]:
-    """What makes these figures doubtful; pure."""
+    """Reasons not to trust these figures; pure."""
     said = []
     if reading.flows == 0:
         said.append(
-            "no connection is tracked: the kernel tracks them only where a rule asks for it; for a look: "
+            "no connection is tracked: the kernel tracks them only where a rule needs it; add one for a trial: "
             f"{TRACKING_COMMAND} (undo: nft delete table inet footprint-watch)"
         )
     if interface is None:

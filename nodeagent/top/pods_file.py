@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Who lives on this machine, from a file instead of a cluster.
+"""The pods of this machine and their addresses, from a file instead of a cluster.
 
 Enters: a text, either lines ``ADDRESS NAME`` (``#`` begins a comment; an owner with several addresses has several
 lines) or what ``kubectl get pods -o json`` prints. Leaves: ``Resident`` values. Guarantees: pure; every text gives

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """One reading as it is shown: names instead of UIDs, sorted, with what a person must know beside it.
 
-Enters: a reading, the footprints made of it, the link, who lives here. Leaves: a ``View``, which the three outputs
-only format. Guarantees: pure; the busiest owner and the fastest elephant come first.
+Enters: a reading, the footprints made of it, the link, this node's pods. Leaves: a ``View``, which the three
+outputs only format. Guarantees: pure; the busiest owner and the fastest elephant come first.
 """
 
 from __future__ import annotations

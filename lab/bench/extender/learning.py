@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What learning costs an extender: objects taken in, and one look of the replica that leads.
+"""What learning costs an extender: reading all objects, and one sampling by the replica that leads.
 
 ``python -m lab.bench.extender.learning [--workloads N] [--output json]``: TrafficFootprints of that many
-workloads,
-all measured, steady, in this process; nothing is sent anywhere. Times are CPU time of this thread, the median of
-several; memory is what the kernel says is resident.
+workloads, all measured, steady, in this process; nothing is sent anywhere. Times are CPU time of this thread, the
+median of several; memory is what the kernel says is resident.
 """
 
 from __future__ import annotations

@@ -129,7 +129,7 @@ def _await_event(source: EbpfSource, port: int) -> tuple[float, int]:
         for event in events:
             if event.kind == EVENT_BECAME and event.responder_port == socket.htons(port):
                 return now, (event.bytes[ORIGINAL] + event.bytes[REPLY]) // IP_BYTES
-    raise TimeoutError("no elephant was told")
+    raise TimeoutError("the source reported no elephant in time")
 
 
 def decisions(made: BenchNode, source: FlowSource, senders: Sequence[Sender], count: int) -> Iterator[list[float]]:

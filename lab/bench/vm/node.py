@@ -2,7 +2,7 @@
 """A node for benchmarks inside a virtual machine: pods behind it, a server on its uplink, each in a namespace.
 
 Out: names of the namespaces, all of them gone afterwards. The node forwards and tracks connections; nobody else
-does. The server takes datagrams to ``SILENT`` ports without a word.
+does. The server sends no response on its ``SILENT`` port.
 """
 
 from __future__ import annotations

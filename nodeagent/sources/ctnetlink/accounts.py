@@ -99,7 +99,7 @@ class Accounts:
         return charge
 
     def snapshot(self, present: Collection[str]) -> dict[str, Counters]:
-        """A copy of everyone's counters; ``present`` are the pods that live here now."""
+        """A copy of all owners' counters; ``present`` are the pods that are on this node now."""
         gone = [owner for owner, account in self._accounts.items() if self._is_gone(owner, account, present)]
         if gone:
             for owner in gone:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Who owns a flow, and which way its bytes went.
+"""Which pods own a flow, and in which direction its bytes went.
 
-Enters: a flow's two tuples, who lives on this node, the owners it was stamped with before. Leaves: an
+Enters: a flow's two tuples, this node's addresses, the owners that the flow was stamped with before. Leaves: an
 ``Attribution``. Guarantees: pure. A stamped side keeps its pod, so a reused address adds nothing to another pod. A
 side without a stamp takes the pod that has its address now.
 """

@@ -153,7 +153,11 @@ def _require_kernel() -> None:
         )  # fmt: skip
     before, problem = enable(TIMESTAMPS)
     if problem:
-        _log.warning("lifetimes are only as exact as the polling interval", sysctl=TIMESTAMPS, problem=problem)
+        _log.warning(
+            "cannot switch connection time stamps on, so lifetimes are exact to one poll interval only",
+            sysctl=TIMESTAMPS,
+            problem=problem,
+        )
     elif not before:
         _log.info("switched connection time stamps on, for exact lifetimes", sysctl=TIMESTAMPS, value=1)
 

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Every connection of the node from reading to reading: differences charged to owners, elephants found.
 
-Enters: the samples of a dump, the endings between dumps, who lives here, ``now``. Leaves: counters per owner,
-elephants, losses. Guarantees: no effects beyond its own state. A connection's bytes are charged once, whichever
-comes first, its dump entry or its ending. Counters that decrease are refused. A known, idle connection costs one
-dictionary look-up and three comparisons.
+Enters: the samples of a dump, the endings between dumps, this node's addresses, ``now``. Leaves: counters per
+owner, elephants, losses. Guarantees: no effects beyond its own state. A connection's bytes are charged once,
+whichever comes first, its dump entry or its ending. Counters that decrease are refused. A known, idle connection
+costs one dictionary look-up and three comparisons.
 """
 
 from __future__ import annotations

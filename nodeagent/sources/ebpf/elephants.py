@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The elephants of a reading. The kernel decides which flows are elephants; this module adds rates and silence.
+"""The elephants of a reading, with their rates. The kernel decides which flows are elephants.
 
 Enters: the kernel's elephants and their flows, ``now``. Leaves: ``Elephant`` values. Guarantees: pure; costs
 O(elephants). The kernel judges a flow at its packets, so only this module notices one that stops sending.

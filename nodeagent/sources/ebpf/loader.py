@@ -108,7 +108,7 @@ def adopt(options: Options) -> Session | None:
     try:
         session = _opened(path, options)
     except OSError as error:
-        _log.warning("a predecessor's program cannot be taken over; unloading it", problem=str(error))
+        _log.warning("cannot take over the previous agent's program; unloading it", problem=str(error))
         pins.discard(path)
         return None
     try:
@@ -117,7 +117,7 @@ def adopt(options: Options) -> Session | None:
         other = str(error)
     if not other:
         return session
-    _log.info("a predecessor's program is not this agent's; unloading it", differs=other)
+    _log.info("the previous agent's program differs from this agent's; unloading it", differs=other)
     session.close(keep=False)
     return None
 

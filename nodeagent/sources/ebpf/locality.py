@@ -2,7 +2,7 @@
 """The pods of this node in the kernel's maps: addresses to tags, owners to slots.
 
 Enters: a ``Locality``. Leaves: the smallest set of map updates. Guarantees: a slot is zeroed before an address
-points to it. What the maps refuse is counted, and the pod stays unattributed until there is room.
+points to it. An address that the full maps refuse is counted. Its pod stays unattributed until an entry is free.
 """
 
 from __future__ import annotations

@@ -44,12 +44,12 @@ class Seeder:
         try:
             sockets = ConntrackSockets(Decoder(), lost)
         except OSError as error:
-            _log.warning("connections that already exist are not known", problem=error.strerror)
+            _log.warning("cannot list the open connections, their sizes stay unknown", problem=error.strerror)
             return False
         try:
             return sockets.dump(self._take) and not self.refused
         except OSError as error:
-            _log.warning("connections that already exist are not known", problem=error.strerror)
+            _log.warning("cannot list the open connections, their sizes stay unknown", problem=error.strerror)
             return False
         finally:
             sockets.close()

@@ -96,7 +96,7 @@ class EbpfSource:
                 self._reset()
                 self._begin(session)
             except (OSError, ValueError) as error:
-                _log.warning("a predecessor's state makes no sense; starting anew", problem=str(error))
+                _log.warning("cannot read the previous agent's state; starting a new program", problem=str(error))
                 self._abandon(session)
                 session = None
         if session is None:

@@ -83,10 +83,10 @@ def _sections(data: bytes) -> tuple[bytes, bytes]:
     if magic != _MAGIC:
         swapped = ((magic & 0xFF) << 8) | magic >> 8
         if swapped == _MAGIC:
-            raise BtfError(Reason.BYTE_ORDER, "BTF of a machine with the other byte order")
+            raise BtfError(Reason.BYTE_ORDER, "BTF has the byte order of another machine")
         raise BtfError(Reason.MALFORMED, f"BTF does not begin with its magic number but with {magic:#06x}")
     if version != 1:
-        raise BtfError(Reason.VERSION, f"BTF version {version}; version 1 is understood")
+        raise BtfError(Reason.VERSION, f"BTF has version {version}; only version 1 is supported")
     for name, at, size in (("type", type_at, type_size), ("string", string_at, string_size)):
         if header < _HEADER.size or header + at + size > len(data):
             raise BtfError(Reason.MALFORMED, f"the {name} section of BTF ends beyond its {len(data)} bytes")

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Questions to BTF: a member's offset by its dotted path, a function's prototype, a type's id.
+"""Look up in BTF: a member's offset by its dotted path, a function's prototype, a type's id.
 
-In: one blob, or a module's blob on top of vmlinux's. Out: numbers and names. Guarantees: answers are exact or a
-BtfError names what is missing; cyclic and dangling references end in BtfError, never in a loop.
+Enters: one blob, or a module's blob on top of vmlinux's. Leaves: numbers and names. Guarantees: results are exact,
+or a BtfError names what is missing; cyclic and dangling references end in BtfError, never in a loop.
 """
 
 from __future__ import annotations
@@ -225,7 +225,7 @@ class Btf:
         if type_id < self._first:
             if self._base is not None:
                 return self._base._record(type_id)
-            raise BtfError(Reason.MALFORMED, f"BTF: type {type_id} is not a type to look into")
+            raise BtfError(Reason.MALFORMED, f"BTF: type {type_id} has no members")
         index = type_id - self._first
         if index >= len(self._blob.positions):
             raise BtfError(Reason.MALFORMED, f"BTF: type {type_id} does not exist")

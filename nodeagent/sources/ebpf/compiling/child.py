@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The compiling process: decides the hooks from BTF, compiles with bcc, prints instructions, and ends.
 
-Enters: one JSON request on standard input. Leaves: one JSON answer on standard output. It is a process of its own
-because bcc brings LLVM, which would stay resident. It needs no privileges, for maps are referred to by number. The
-only module that imports bcc.
+Enters: one JSON request on standard input. Leaves: one JSON response on standard output. It is a process of its
+own because bcc brings LLVM, which would stay resident. It needs no privileges, for maps are referred to by number.
+The only module that imports bcc.
 """
 
 from __future__ import annotations

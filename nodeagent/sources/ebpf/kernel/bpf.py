@@ -102,7 +102,7 @@ class VerifierError(OSError):
 
 def _system_call(number: int | None, *arguments: int) -> int:
     if number is None:
-        raise OSError(errno.ENOSYS, f"not ported to {_MACHINE}")
+        raise OSError(errno.ENOSYS, f"the system call number on {_MACHINE} is unknown")
     result: int = _call(number, *arguments, *_UNUSED[len(arguments) :])
     if result < 0:
         code = ctypes.get_errno()

@@ -84,7 +84,7 @@ class Sizes:
 def specs(sizes: Sizes) -> tuple[MapSpec, ...]:
     """Every map, in the order of its number. Raises ValueError for more slots than a tag can name."""
     if not 2 < sizes.slots <= SLOT_MASK + 1:
-        raise ValueError(f"{sizes.slots} slots; between 3 and {SLOT_MASK + 1} can be named")
+        raise ValueError(f"{sizes.slots} slots; use 3 to {SLOT_MASK + 1}")
     size = ctypes.sizeof
     return (
         MapSpec(1, "config", MapType.ARRAY, 4, size(Config), 1),
