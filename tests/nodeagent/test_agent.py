@@ -24,7 +24,7 @@ from nodeagent.publishing.decide import WritePolicy
 from nodeagent.publishing.events import EventReporter
 from nodeagent.publishing.heartbeat import Heartbeat
 from nodeagent.publishing.node_writer import NodeProblemError, NodeWriter, read_node
-from nodeagent.sources.base import Counters, FlowThresholds, Locality, Reading
+from tests.nodeagent.steady_source import SteadySource
 
 API: Any = object()
 
@@ -188,35 +188,10 @@ def test_an_event_that_exists_already_is_no_failure(server: Server) -> None:
         reporter.send(whale(), problem)
 
 
-class Source:
-    """Sends at a steady rate, as far as anyone can tell."""
-
-    name = "steady"
-    keep = pinned = False
-
-    def __init__(self) -> None:
-        self.told: list[Locality] = []
-        self.sent = 0
-
-    def open(self) -> None: ...
-    def close(self) -> None: ...
-    def set_thresholds(self, thresholds: FlowThresholds) -> None: ...
-    def set_locality(self, locality: Locality) -> None:
-        self.told.append(locality)
-
-    def wait(self, timeout: float) -> bool:
-        time.sleep(timeout)
-        return False
-
-    def read(self, now: float) -> Reading:
-        self.sent += 10**6
-        return Reading(now, 1, {"host": Counters(tx_bytes=self.sent)})
-
-
-def agent(server: Server, synced: bool = True) -> tuple[Agent, NodeWriter, LoopState, PodStore, Source]:
+def agent(server: Server, synced: bool = True) -> tuple[Agent, NodeWriter, LoopState, PodStore, SteadySource]:
     assert server is not None
     source, writer, figures, store, known = (
-        Source(),
+        SteadySource(),
         NodeWriter(API, "n1"),
         LoopState(),
         PodStore(),
@@ -261,13 +236,13 @@ def test_the_source_is_told_of_pods_when_they_change_and_not_else(server: Server
     looping, writer, _figures, store, source = agent(server)
     looping.tick()
     looping.tick()
-    assert len(source.told) == 1
+    assert len(source.localities) == 1
     store.upsert(decode_pod({
         "metadata": {"uid": "u", "namespace": "d", "name": "p"},
         "status": {"podIP": "10.0.0.9", "phase": "Running"},
     }))  # fmt: skip
     looping.tick()
-    assert list(source.told[-1].pods.values()) == ["u"]
+    assert list(source.localities[-1].pods.values()) == ["u"]
     writer.close(5)
 
 

@@ -10,23 +10,8 @@ from pathlib import Path
 import pytest
 
 from nodeagent import cli
-from nodeagent import run as program
 
-KUBECONFIG = """
-apiVersion: v1
-kind: Config
-current-context: c
-clusters: [{name: c, cluster: {server: "SERVER"CA}}]
-users: [{name: u, user: {token: t}}]
-contexts: [{name: c, context: {cluster: c, user: u}}]
-"""
-AWAY = "http://127.0.0.1:1"
-
-
-@pytest.fixture(autouse=True)
-def logs(monkeypatch: pytest.MonkeyPatch) -> None:
-    """They stay as the other tests have them: loggers keep for ever the file they first wrote to."""
-    monkeypatch.setattr(program, "configure_logging", lambda *_: None)
+pytestmark = pytest.mark.usefixtures("unchanged_logging")
 
 
 def ended(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int | str | None:

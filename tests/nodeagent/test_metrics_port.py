@@ -31,7 +31,7 @@ from nodeagent.node.pods import PodStore
 from nodeagent.publishing.decide import WritePolicy
 from nodeagent.publishing.events import EventReporter
 from nodeagent.publishing.node_writer import NodeWriter
-from tests.nodeagent.test_agent import Source
+from tests.nodeagent.steady_source import SteadySource
 
 GET = b"GET /healthz HTTP/1.1\r\n"
 
@@ -157,7 +157,7 @@ def test_measuring_goes_on_under_a_flood() -> None:
     figures, synced, stop = LoopState(), threading.Event(), threading.Event()
     api: Any = None
     agent = Agent(
-        source=Source(), store=PodStore(), synced=synced, writer=NodeWriter(api, "n"),
+        source=SteadySource(), store=PodStore(), synced=synced, writer=NodeWriter(api, "n"),
         reporter=EventReporter(api, "n"), aggregator=Aggregator("steady"), policy=WritePolicy(),
         find_link=lambda: Link(None, LinkRates(1e9, 1e9)), figures=figures, durations=durations,
         poll_interval=0.05,

@@ -25,34 +25,16 @@ from nodeagent.metrics import LoopState
 from nodeagent.publishing import node_writer as kubernetes_writer
 from nodeagent.settings import AgentSettings, parse
 from nodeagent.sources.base import Counters, FlowThresholds, Locality, Reading, SourceUnavailable
+from tests.kubeconfig import kubeconfig
 
-KUBECONFIG = """
-apiVersion: v1
-kind: Config
-current-context: c
-clusters: [{name: c, cluster: {server: "SERVER"CA}}]
-users: [{name: u, user: {token: t}}]
-contexts: [{name: c, context: {cluster: c, user: u}}]
-"""
-AWAY = "http://127.0.0.1:1"
-
-
-@pytest.fixture(autouse=True)
-def logs(monkeypatch: pytest.MonkeyPatch) -> None:
-    """They stay as the other tests have them: loggers keep for ever the file they first wrote to."""
-    monkeypatch.setattr(program, "configure_logging", lambda *_: None)
-
-
-def kubeconfig(folder: Path, server: str = AWAY, ca: Path | None = None) -> Path:
-    path = folder / "config"
-    trusted = f', certificate-authority: "{ca}"' if ca else ""
-    path.write_text(KUBECONFIG.replace("SERVER", server).replace("CA", trusted))
-    return path
+USER = {"token": "t"}
+pytestmark = pytest.mark.usefixtures("unchanged_logging")
 
 
 def settings(folder: Path, *arguments: str) -> AgentSettings:
     return parse([
-        "--node-name", "n1", "--kubeconfig", str(kubeconfig(folder)), "--uplink", "lo", "--link-capacity", "1G",
+        "--node-name", "n1", "--kubeconfig", str(kubeconfig(folder / "config", user=USER)),
+        "--uplink", "lo", "--link-capacity", "1G",
         "--metrics-port", "0", "--poll-interval", "0.2", *arguments,
     ])  # fmt: skip
 
@@ -122,7 +104,9 @@ def test_a_server_that_cannot_be_trusted_delays_publishing_and_does_not_end_the_
     keys = pki.create(tmp_path / "keys", ["IP:127.0.0.1"])
     with socket.create_server(("127.0.0.1", 0)) as server:  # never speaks TLS: the handshake fails
         server.settimeout(10)
-        path = kubeconfig(tmp_path, f"https://127.0.0.1:{server.getsockname()[1]}", keys.ca)
+        path = kubeconfig(
+            tmp_path / "config", f"https://127.0.0.1:{server.getsockname()[1]}", user=USER, ca=keys.ca
+        )
         api = program._connect(parse(["--node-name", "n1", "--kubeconfig", str(path)]))
 
         def hang_up() -> None:

@@ -1,25 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A small API server on loopback for the plugin: JSON by path, and who asked."""
+"""A small API server on loopback for the plugin: JSON by path, and the requests that it got."""
 
 from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import unquote, urlsplit
 
-KUBECONFIG = """
-apiVersion: v1
-kind: Config
-current-context: c
-contexts: [{{name: c, context: {{cluster: c, user: u{namespace}}}}}]
-clusters: [{{name: c, cluster: {{server: "http://127.0.0.1:{port}"}}}}]
-users: [{{name: u, user: {{token: secret}}}}]
-"""
+from tests.kubeconfig import kubeconfig as written
 
 
 class Asked(NamedTuple):
@@ -31,24 +24,15 @@ class Asked(NamedTuple):
 
 
 @contextmanager
-def serving(
-    collections: Mapping[str, list[dict[str, Any]] | int], silent: threading.Event | None = None
-) -> Iterator[tuple[int, list[Asked]]]:
-    """A port that answers with the items of each path, or with the status given instead; 404 for other paths.
-
-    With ``silent``, a request gets no response before the event.
-    """
+def answering(respond: Callable[[str], tuple[int, bytes]]) -> Iterator[tuple[int, list[Asked]]]:
+    """A port that gives ``respond``'s status and body for each path, and the requests so far."""
     asked: list[Asked] = []
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             path = unquote(urlsplit(self.path).path)
             asked.append(Asked(path, str(self.headers.get("Authorization"))))
-            if silent is not None:
-                silent.wait(60)
-            found = collections.get(path, 404)
-            status = found if isinstance(found, int) else 200
-            body = json.dumps({"message": "refused"} if isinstance(found, int) else {"items": found}).encode()
+            status, body = respond(path)
             self.send_response(status)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
@@ -63,16 +47,38 @@ def serving(
         try:
             yield server.server_address[1], asked
         finally:
-            if silent is not None:
-                silent.set()
             server.shutdown()
             thread.join()
 
 
-def kubeconfig(path: Path, port: int, namespace: str = "") -> Path:
+@contextmanager
+def serving(
+    collections: Mapping[str, list[dict[str, Any]] | int], silent: threading.Event | None = None
+) -> Iterator[tuple[int, list[Asked]]]:
+    """A port that answers with the items of each path, or with the status given instead; 404 for other paths.
+
+    With ``silent``, a request gets no response before the event.
+    """
+
+    def respond(path: str) -> tuple[int, bytes]:
+        if silent is not None:
+            silent.wait(60)
+        found = collections.get(path, 404)
+        if isinstance(found, int):
+            return found, json.dumps({"message": "refused"}).encode()
+        return 200, json.dumps({"items": found}).encode()
+
+    with answering(respond) as running:
+        try:
+            yield running
+        finally:
+            if silent is not None:
+                silent.set()
+
+
+def kubeconfig(path: Path, port: int, namespace: str = "", name: str = "c") -> Path:
     """A kubeconfig for ``port``, whose context may name a namespace."""
-    path.write_text(KUBECONFIG.format(port=port, namespace=f", namespace: {namespace}" if namespace else ""))
-    return path
+    return written(path, f"http://127.0.0.1:{port}", user={"token": "secret"}, namespace=namespace, name=name)
 
 
 def by_path(objects: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]] | int]:

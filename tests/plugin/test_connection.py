@@ -34,9 +34,7 @@ def test_nodes_come_from_the_context_that_the_flag_names(
     here, there = ({"kind": "Node", **node_json(name)} for name in ("here", "there"))
     with serving(by_path([here])) as (one, _), serving(by_path([there])) as (two, asked):
         kubeconfig(tmp_path / "one", one)
-        other = kubeconfig(tmp_path / "two", two)
-        renamed = other.read_text().replace("name: c", "name: d").replace("cluster: c", "cluster: d")
-        other.write_text(renamed)
+        other = kubeconfig(tmp_path / "two", two, name="d")
         monkeypatch.setenv("KUBECONFIG", f"{tmp_path / 'one'}:{other}")
         assert "here" in run(capsys, "nodes")
         assert "there" in run(capsys, "nodes", "--context", "d")

@@ -3,12 +3,9 @@ from __future__ import annotations
 
 import http.client
 import json
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from urllib.parse import unquote
 
 import pytest
 from rich.console import Console
@@ -17,15 +14,7 @@ from plugin.cli import main
 from plugin.shadow import rendered
 from tests.extender.builders import patient, pod_info, pod_json
 from tests.extender.running import served, small_state
-
-KUBECONFIG = """
-apiVersion: v1
-kind: Config
-current-context: c
-contexts: [{{name: c, context: {{cluster: c, user: u}}}}]
-clusters: [{{name: c, cluster: {{server: "http://127.0.0.1:{port}"}}}}]
-users: [{{name: u, user: {{}}}}]
-"""
+from tests.plugin.api_server import answering, kubeconfig
 
 
 def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
@@ -55,32 +44,6 @@ def watching() -> Iterator[str]:
         yield f"http://127.0.0.1:{port}"
 
 
-@contextmanager
-def proxy(report: bytes, status: int = 200) -> Iterator[tuple[int, list[str]]]:
-    """An API server's port, whose service proxy answers ``report``, and the paths asked for."""
-    asked: list[str] = []
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            asked.append(unquote(self.path))
-            self.send_response(status)
-            self.send_header("Content-Length", str(len(report)))
-            self.end_headers()
-            self.wfile.write(report)
-
-        def log_message(self, format: str, *args: object) -> None:
-            """Nothing."""
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        try:
-            yield server.server_address[1], asked
-        finally:
-            server.shutdown()
-            thread.join()
-
-
 def test_a_running_extenders_report_is_a_table(capsys: pytest.CaptureFixture[str]) -> None:
     with watching() as url:
         lines = run(capsys, "--url", url).splitlines()
@@ -101,12 +64,13 @@ def test_json_is_the_report_itself(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_without_an_url_the_api_servers_proxy_is_asked(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    kubeconfig = tmp_path / "config"
     report = {"pods": {"agreed": 3}, "collided": {"agreed": 1}, "avoidable_collisions": 1, "pending": 2}
-    with proxy(json.dumps(report).encode()) as (port, asked):
-        kubeconfig.write_text(KUBECONFIG.format(port=port))
-        text = run(capsys, "--kubeconfig", str(kubeconfig), "--release-namespace", "net")
-    assert asked == ["/api/v1/namespaces/net/services/traffic-footprint-extender:metrics/proxy/shadow"]
+    with answering(lambda _: (200, json.dumps(report).encode())) as (port, asked):
+        config = str(kubeconfig(tmp_path / "config", port))
+        text = run(capsys, "--kubeconfig", config, "--release-namespace", "net")
+    assert [request.path for request in asked] == [
+        "/api/v1/namespaces/net/services/traffic-footprint-extender:metrics/proxy/shadow"
+    ]
     assert "1 pod collides that acting would have sent elsewhere; 2 not judged yet." in text
     assert "will not be" not in text
 
@@ -114,15 +78,16 @@ def test_without_an_url_the_api_servers_proxy_is_asked(capsys: pytest.CaptureFix
 def test_the_old_name_of_the_releases_namespace_still_works_and_says_so(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    kubeconfig = tmp_path / "config"
-    with proxy(b'{"pods":{},"collided":{}}') as (port, asked):
-        kubeconfig.write_text(KUBECONFIG.format(port=port))
+    with answering(lambda _: (200, b'{"pods":{},"collided":{}}')) as (port, asked):
+        config = str(kubeconfig(tmp_path / "config", port))
         for flag in ("-n", "--namespace"):
-            main(["shadow", "--kubeconfig", str(kubeconfig), flag, "net"])
+            main(["shadow", "--kubeconfig", config, flag, "net"])
             assert "write --release-namespace" in capsys.readouterr().err
-        main(["shadow", "--kubeconfig", str(kubeconfig), "--release-namespace", "net"])
+        main(["shadow", "--kubeconfig", config, "--release-namespace", "net"])
         assert capsys.readouterr().err == ""
-    assert asked == ["/api/v1/namespaces/net/services/traffic-footprint-extender:metrics/proxy/shadow"] * 3
+    assert [request.path for request in asked] == [
+        "/api/v1/namespaces/net/services/traffic-footprint-extender:metrics/proxy/shadow"
+    ] * 3
     assert "give --release-namespace alone" in refusal(capsys, "-n", "a", "--release-namespace", "b")
 
 
@@ -137,15 +102,14 @@ def test_pods_that_will_not_be_judged_are_told_apart() -> None:
 def test_an_extender_that_acts_has_no_report(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     with served() as (port, _):
         assert "start it with --shadow" in refusal(capsys, "--url", f"http://127.0.0.1:{port}")
-    kubeconfig = tmp_path / "config"
-    with proxy(b'{"Error":"not in shadow mode"}', 404) as (port, _):
-        kubeconfig.write_text(KUBECONFIG.format(port=port))
-        assert "start it with --shadow" in refusal(capsys, "--kubeconfig", str(kubeconfig))
+    with answering(lambda _: (404, b'{"Error":"not in shadow mode"}')) as (port, _):
+        config = str(kubeconfig(tmp_path / "config", port))
+        assert "start it with --shadow" in refusal(capsys, "--kubeconfig", config)
 
 
 @pytest.mark.parametrize("report", [b"", b"[]", b"{}", b'{"pods":1,"collided":{}}', b"<html>"])
 def test_what_is_no_report_is_one_line(capsys: pytest.CaptureFixture[str], report: bytes) -> None:
-    with proxy(report) as (port, _):
+    with answering(lambda _: (200, report)) as (port, _):
         told = refusal(capsys, "--url", f"http://127.0.0.1:{port}")
     assert told.startswith("error: ")
     assert "--url" in told

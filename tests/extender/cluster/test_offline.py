@@ -22,7 +22,7 @@ from tests.extender.api.test_hostile import HOSTILE
 from tests.extender.builders import M, annotation, elephant, mouse, node_json, patient, pod_info, pod_json
 from tests.extender.client import Client
 from tests.extender.states import Clock
-from tests.footprint.cluster.test_reflector_faults import until
+from tests.footprint.cluster.scripted_api import until
 
 
 def lease(node: str, renewed: str | None) -> dict[str, Any]:

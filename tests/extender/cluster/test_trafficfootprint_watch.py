@@ -3,11 +3,9 @@
 
 from __future__ import annotations
 
-import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +21,8 @@ from extender.cluster.trafficfootprint_watch import ResourceState, TrafficFootpr
 from extender.learning.config import LearnerConfig
 from extender.learning.feed import LearningFeed
 from extender.model.trafficfootprint import new_object
-from footprint.cluster.client import connect
 from tests.extender.learning.builders import BACKUP
-from tests.footprint.cluster.test_reflector_faults import Script, handler, items, until
+from tests.footprint.cluster.scripted_api import Script, items, serving, until
 
 ABSENT: tuple[int, Any] = (404, {"message": "the server could not find the requested resource"})
 FORBIDDEN: tuple[int, Any] = (403, {"message": "trafficfootprints is forbidden"})
@@ -37,31 +34,10 @@ def served(name: str = "backup") -> tuple[int, Any]:
 
 
 @contextmanager
-def api(script: Script, folder: Path) -> Iterator[Any]:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler(script))
-    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
-    config = folder / "kubeconfig"
-    where = {"server": f"http://127.0.0.1:{server.server_port}"}
-    config.write_text(
-        json.dumps({
-            "apiVersion": "v1", "kind": "Config", "current-context": "c", "users": [{"name": "u", "user": {}}],
-            "clusters": [{"name": "c", "cluster": where}],
-            "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
-        })
-    )  # fmt: skip
-    try:
-        yield connect(str(config), user_agent="test")
-    finally:
-        script.over.set()
-        server.shutdown()
-        server.server_close()
-
-
-@contextmanager
 def following(
     script: Script, folder: Path, retry_seconds: float
 ) -> Iterator[tuple[TrafficFootprintWatch, TrafficFootprintIndex]]:
-    with api(script, folder) as client:
+    with serving(script, folder) as client:
         index, stop = TrafficFootprintIndex(lambda _changes: None), threading.Event()
         watch = TrafficFootprintWatch(client, index, retry_seconds=retry_seconds)
         thread = watch.start(stop)
@@ -123,7 +99,7 @@ def test_an_object_that_is_none_is_passed_over_and_counted(tmp_path: Path) -> No
 
 def test_readiness_does_not_wait_for_learning_and_its_state_is_on_metrics(tmp_path: Path) -> None:
     script = Script([ABSENT], [(200, [Script.HOLD])])
-    with api(script, tmp_path) as client:
+    with serving(script, tmp_path) as client:
         state = ClusterState(stale_after=180.0)
         feed = LearningFeed(StateFeed(), state, client, namespace="tf", config=LearnerConfig())
         registry = CollectorRegistry()

@@ -1,25 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A reflector against an API server that misbehaves: scripted answers over real HTTP."""
+"""A reflector against an API server that misbehaves: scripted responses over real HTTP."""
 
 from __future__ import annotations
 
-import json
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import pytest
 
 from footprint.cluster import reflector as module
-from footprint.cluster.client import connect
 from footprint.cluster.reflector import Reflector
+from tests.footprint.cluster.scripted_api import Answer, Script, items, serving, until
 
 PATH = "/api/v1/things"
-Answer = tuple[int, Any]
 GONE = {"type": "ERROR", "object": {"code": 410, "message": "too old resource version: 1 (9)"}}
 
 
@@ -74,103 +71,23 @@ def event(kind: str, name: str, version: str) -> dict[str, Any]:
     return {"type": kind, "object": thing(name, version)}
 
 
-class Script:
-    """The server's answers in order: lists and watches each have their own; the last of each is repeated.
-
-    A list is a status and a body; a watch a status and events, after which the stream ends, or stays open until
-    the test is over (``HOLD``).
-    """
-
-    HOLD: Final[dict[str, Any]] = {}
-    BREAK: Final[dict[str, Any]] = {"break": "the connection ends in the middle"}
-    WAIT: Final[dict[str, Any]] = {"wait": "for go_on"}
-
-    def __init__(self, lists: list[Answer], watches: list[Answer]) -> None:
-        self.lists, self.watches = lists, watches
-        self.asked: list[str] = []
-        self.over, self.go_on = threading.Event(), threading.Event()
-
-    def take(self, query: str) -> Answer:
-        self.asked.append(query)
-        answers = self.watches if "watch=1" in query else self.lists
-        return answers.pop(0) if len(answers) > 1 else answers[0]
-
-
-def handler(script: Script) -> type[BaseHTTPRequestHandler]:
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def do_GET(self) -> None:
-            status, body = script.take(self.path)
-            self.send_response(status)
-            if isinstance(body, list):
-                self.send_header("Transfer-Encoding", "chunked")
-                self.end_headers()
-                self.stream(body)
-                return
-            text = json.dumps(body).encode()
-            self.send_header("Content-Length", str(len(text)))
-            self.end_headers()
-            self.wfile.write(text)
-
-        def stream(self, body: list[Any]) -> None:
-            for line in body:
-                if line is Script.BREAK:
-                    self.close_connection = True
-                    return
-                if line is Script.WAIT:
-                    script.go_on.wait(60)
-                    continue
-                if line is Script.HOLD:
-                    script.over.wait(60)
-                    self.close_connection = True
-                    return
-                text = json.dumps(line).encode() + b"\n"
-                self.wfile.write(b"%x\r\n%b\r\n" % (len(text), text))
-            self.wfile.write(b"0\r\n\r\n")
-
-        def log_message(self, *_: Any) -> None: ...
-
-    return Handler
-
-
-def items(*things: dict[str, Any], version: str, more: str = "") -> dict[str, Any]:
-    return {"items": list(things), "metadata": {"resourceVersion": version, "continue": more}}
-
-
 @contextmanager
 def following(
     script: Script, folder: Path, sink: Names | None = None, clock: Callable[[], float] = time.monotonic
 ) -> Iterator[tuple[Reflector[str], Names]]:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler(script))
-    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
-    config = folder / "kubeconfig"
-    where = {"server": f"http://127.0.0.1:{server.server_port}"}
-    config.write_text(
-        json.dumps({
-            "apiVersion": "v1", "kind": "Config", "current-context": "c", "users": [{"name": "u", "user": {}}],
-            "clusters": [{"name": "c", "cluster": where}],
-            "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
-        })
-    )  # fmt: skip
     sink, stop = sink or Names(), threading.Event()
-    reflector = Reflector[str](
-        connect(str(config), user_agent="test"),
-        PATH,
-        decode=lambda raw: str(raw["metadata"]["name"]),
-        sink=sink,
-        clock=clock,
-    )
-    thread = reflector.start(stop)
-    try:
-        yield reflector, sink
-    finally:
-        stop.set()
-        script.over.set()
-        reflector.interrupt()
-        thread.join(30)
-        server.shutdown()
-        server.server_close()
+    with serving(script, folder) as client:
+        reflector = Reflector[str](
+            client, PATH, decode=lambda raw: str(raw["metadata"]["name"]), sink=sink, clock=clock
+        )
+        thread = reflector.start(stop)
+        try:
+            yield reflector, sink
+        finally:
+            stop.set()
+            script.over.set()
+            reflector.interrupt()
+            thread.join(30)
     assert not thread.is_alive()
 
 
@@ -185,11 +102,6 @@ def pauses(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
     monkeypatch.setattr(module, "backoff", noted)
     return seen
-
-
-def until(condition: Callable[[], bool]) -> bool:
-    waiting = threading.Event()
-    return any(condition() or waiting.wait(0.01) for _ in range(3000))
 
 
 @pytest.mark.parametrize("status", [200, 410], ids=["in the stream", "as the answer"])

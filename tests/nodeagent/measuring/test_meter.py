@@ -13,34 +13,17 @@ from nodeagent.measuring.aggregation import Aggregator
 from nodeagent.measuring.meter import REFRESH, Meter
 from nodeagent.node.link import Link, LinkError
 from nodeagent.node.pods import LocalPod
-from nodeagent.sources.base import Counters, FlowThresholds, Locality, Reading
+from tests.nodeagent.steady_source import SteadySource
 
 NODE, POD, OTHER = b"\x0a\0\0\1", b"\x0a\0\0\2", b"\x0a\0\0\3"
 LINK = Link(None, LinkRates(1e9, 1e9))
 
 
-class Source:
-    """Sends at a steady rate."""
-
-    name = "steady"
-    keep = pinned = False
-
-    def __init__(self) -> None:
-        self.told: list[Locality] = []
-        self.sent = 0
-
-    def open(self) -> None: ...
-    def close(self) -> None: ...
-    def set_thresholds(self, thresholds: FlowThresholds) -> None: ...
-    def set_locality(self, locality: Locality) -> None:
-        self.told.append(locality)
+class Source(SteadySource):
+    """One that a reading may not wait for."""
 
     def wait(self, timeout: float) -> bool:
         raise AssertionError(timeout)
-
-    def read(self, now: float) -> Reading:
-        self.sent += 10**6
-        return Reading(now, 1, {"u": Counters(tx_bytes=self.sent)})
 
 
 class Pods:
@@ -73,7 +56,7 @@ def made(monkeypatch: pytest.MonkeyPatch, links: list[Link | LinkError]) -> tupl
         return found
 
     monkeypatch.setattr(meter, "node_addresses", lambda: frozenset({NODE}))
-    source, pods = Source(), Pods()
+    source, pods = Source("u"), Pods()
     return Meter(source, pods=pods, aggregator=Aggregator("steady"), find_link=find_link), source, pods
 
 
@@ -85,7 +68,7 @@ def test_the_source_is_told_the_pods_when_they_change_and_at_each_refresh(
     pods.address = OTHER
     assert metering.measure(103.0).told
     assert metering.measure(100.0 + REFRESH).told
-    assert [dict(locality.pods) for locality in source.told] == [{POD: "u"}, {OTHER: "u"}, {OTHER: "u"}]
+    assert [dict(locality.pods) for locality in source.localities] == [{POD: "u"}, {OTHER: "u"}, {OTHER: "u"}]
 
 
 def test_a_footprint_needs_two_intervals(made: tuple[Meter, Source, Pods]) -> None:
@@ -117,4 +100,4 @@ def test_addresses_that_cannot_be_read_stay_as_they_were(
 
     monkeypatch.setattr(meter, "node_addresses", refuse)
     assert metering.measure(100.0 + REFRESH).told
-    assert source.told[-1].node == frozenset({NODE})
+    assert source.localities[-1].node == frozenset({NODE})
