@@ -104,7 +104,7 @@ class Agent:
             if now < pace.listen_from:
                 stop.wait(min(remaining, pace.listen_from - now))
             elif self._source.wait(min(remaining, _HEARS_STOP)):
-                pace.told(self._clock())
+                pace.reported(self._clock())
         return False
 
     def tick(self, *, last: bool = False) -> bool:
@@ -112,7 +112,7 @@ class Agent:
         now = self._clock()
         with self._durations.time():
             found = self._meter.measure(now)
-        if found.told:
+        if found.pods_refreshed:
             self._reporter.offer(found.pods.values())
         beginning = self._note_elephants(found.reading.elephants, found.pods)
         figures = self.figures

@@ -107,9 +107,9 @@ def utilisation_with(link: LinkLoad, tx: float, rx: float) -> float:
 
 
 def slowdown(wanted: float, used: float, capacity: float, elephants: int) -> float:
-    """Times added to transfers by one that wants ``wanted`` bit/s, where elephants already use ``used``.
+    """How much longer all transfers take when one that wants ``wanted`` bit/s joins elephants that use ``used``.
 
-    1 means that one transfer takes twice as long. The newcomer gets what is free. On a crowded link it gets an
+    1 means that one transfer takes twice as long. The new one gets what is free. On a crowded link it gets an
     equal share beside the ``elephants`` pods there, since TCP's flows share about equally. What it takes, the
     others give up in equal parts. Elephants that belong to no pod count as one.
     """

@@ -43,7 +43,7 @@ class Places:
         self.taken: set[BoundedHttpProtocol] = set()
 
     def admit(self, connection: BoundedHttpProtocol) -> bool:
-        """Give ``connection`` a place, another's if need be; False: there is none."""
+        """Give ``connection`` a slot, if need be another's; False: there is none."""
         same = [other for other in self.taken if other.address == connection.address]
         if len(same) >= self._limits.per_address:
             admitted = self._free(same, same, "too-many-of-address")
@@ -59,8 +59,8 @@ class Places:
         self.taken.discard(connection)
 
     def _free(self, among: list[BoundedHttpProtocol], same: list[BoundedHttpProtocol], reason: str) -> bool:
-        """End one connection of ``among`` for a newcomer, whose address has ``same``. False where each of them has
-        a request under way, and no address has more places than the newcomer's would have."""
+        """End one connection of ``among`` for a new one, whose address has the connections ``same``. False where
+        each has a request under way, and no address has more slots than the new connection's would have."""
         self._refusals.count(reason)
         held, now = Counter(connection.address for connection in among), time.monotonic()
 

@@ -74,7 +74,7 @@ class Port(Protocol):
     """The port that a connection came through."""
 
     def admit(self, connection: BoundedHttpProtocol) -> bool:
-        """Give ``connection`` a place; False: there is none."""
+        """Give ``connection`` a slot; False: there is none."""
         ...
 
     def release(self, connection: BoundedHttpProtocol) -> None: ...

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Every bound of the server in one place, and the count of what it refused.
+"""Every bound of the server, and the count of what it refused.
 
 Enters: nothing. Leaves: ``Limits``, which the other modules of this folder obey, and ``Refusals``. The body of a
 request is bounded where it is read (``extender.api.body``). Guarantees: a refusal is always counted, and writes at
@@ -31,7 +31,7 @@ class PortLimits:
     """Served connections: on a TLS port, those that finished the handshake."""
     per_address: int
     handshakes: int = 200
-    """Connections that did not finish their handshake yet. They take no place from served connections."""
+    """Connections that did not finish their handshake yet. They use no slot of a served connection."""
     handshakes_per_address: int = 50
 
 

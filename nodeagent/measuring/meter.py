@@ -47,7 +47,7 @@ class Measurement:
     """None while there are too few readings for a rate."""
     pods: Mapping[str, LocalPod]
     """By UID, as the source knew them."""
-    told: bool
+    pods_refreshed: bool
     """Whether the source got the pods again before this reading."""
     link: Link
     counters: LinkCounters | None
@@ -75,14 +75,14 @@ class Meter:
 
     def measure(self, now: float) -> Measurement:
         """Read at monotonic ``now``. Raises SourceUnavailable."""
-        told = self._tell_locality(now)
+        refreshed = self._set_locality(now)
         reading = self._source.read(now)
         counters = read_counters(self._link.interface) if self._link.interface else None
         footprint = self.aggregator.advance(reading, self._pods, self._link.capacity, bad=self.coverage.reasons)
         self.coverage.advance(self.aggregator.link_bytes, counters, reading.taken_at)
-        return Measurement(reading, footprint, self._pods, told, self._link, counters)
+        return Measurement(reading, footprint, self._pods, refreshed, self._link, counters)
 
-    def _tell_locality(self, now: float) -> bool:
+    def _set_locality(self, now: float) -> bool:
         refresh = now - self._refreshed_at >= REFRESH
         if refresh:
             self._refreshed_at = now

@@ -38,7 +38,7 @@ class Pace:
         self._interval = interval
         self._scheduled = now
         self._extra = math.inf
-        self._told = False
+        self._reported = False
         self.listen_from = now
         """From when on a report of the source leads to a reading at once."""
 
@@ -47,17 +47,17 @@ class Pace:
         """When to read next."""
         return min(self._scheduled, self._extra)
 
-    def told(self, now: float) -> None:
+    def reported(self, now: float) -> None:
         """The source reports that an elephant began or ended: read at once."""
-        self._extra, self._told, self.listen_from = now, True, now + self._interval
+        self._extra, self._reported, self.listen_from = now, True, now + self._interval
 
     def took(self, began: float, ended: float, *, beginning: bool) -> int:
         """Record a reading; returns how many scheduled readings were left out.
 
         ``beginning``: it found a new elephant. After a long reading, nothing is followed up.
         """
-        may_follow = self._told or began >= self.listen_from
-        self._extra, self._told = math.inf, False
+        may_follow = self._reported or began >= self.listen_from
+        self._extra, self._reported = math.inf, False
         if beginning and may_follow and ended - began < _FOLLOW * self._interval:
             self._extra = began + _FOLLOW * self._interval
             self.listen_from = max(self.listen_from, began + self._interval)

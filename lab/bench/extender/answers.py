@@ -1,18 +1,29 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Answer times of the extender beside two alternatives that decide nothing, in the same run.
+"""Response times of the extender and of two servers that decide nothing, measured in the same run.
 
-``python -m lab.bench.extender.answers [--output json]``: filter and prioritize over loopback, one request
-at a time over one kept-alive connection as kube-scheduler asks, at 50, 500 and 5,000 candidate names against
-5,000 annotated
-nodes with 30 pods each; in a second process also while binds arrive and nodes rewrite their footprints, as often
-as 5,000 nodes do that write once a minute. Beside it a Go program with net/http and encoding/json, and a FastAPI
-handler with pydantic models, that only parse and answer: they reject as many nodes as the extender does here on
-the average, so that answers are of one size (*bytes*: of the two answers about a pod). Subjects take turns of 20
-pods, in which the others stand still, so that they share whatever else the machine does; one more pod before each
-turn does not count, because the processor's caches hold what the others left there. Every request has its
-names in another order and its pod of another workload; before the figures are taken every subject has answered for
-each workload once. CPU time is what all threads of a subject used, from the kernel's scheduler statistics: it
-depends less on what else the machine does.
+``python -m lab.bench.extender.answers [--output json]`` sends filter and prioritize requests over loopback. As
+kube-scheduler does, it sends one request at a time over one kept-alive connection. Requests name 50, 500 or 5,000
+candidates. The cluster has 5,000 annotated nodes with 30 pods each.
+
+The subjects, each a process of its own:
+
+- the extender, while its cluster does not change
+- the extender, while binds arrive and 5,000 nodes rewrite their footprints once a minute
+- a Go program with net/http and encoding/json, which only parses and responds
+- a FastAPI handler with pydantic models, which only parses and responds
+
+The last two reject as many nodes as the extender does on average, so that all responses have the same size
+(*bytes*: of both responses about a pod).
+
+How it is made fair:
+
+- Subjects take turns of 20 pods while the others are stopped, so that other load on the machine meets all alike.
+- One pod before each turn is not counted: it refills the processor's caches.
+- Each request has its names in another order, and its pod belongs to another workload.
+- Each subject responds once for each workload before anything is measured.
+
+CPU time is that of all threads of a subject, from the kernel's scheduler statistics. Other load on the machine
+changes it less than it changes response times.
 """
 
 from __future__ import annotations

@@ -1,20 +1,24 @@
 # SPDX-License-Identifier: Apache-2.0
 """How well pods end up placed: a simulation with the extender's own arithmetic on 1,000 nodes.
 
-``python -m lab.bench.extender.placement_quality [--output json]``. Each pod has a typical transfer, drawn from
-the "data mining" flow sizes of a production data centre (A. Greenberg et al., VL2, SIGCOMM 2009, as tabulated
-by M.
-Alizadeh et al., pFabric, SIGCOMM 2013): four fifths of the flows are under 10 kB, and most bytes are in the few
-above 100 MB. A pod whose transfer is at least 10 MiB is an elephant that would like to move it within a second;
-one under 128 KiB is a mouse; the others count for nothing. Pods arrive one by one in random order until the
-cluster is full; then, ``--turnover`` times over, a random pod ends and a new one arrives. A tenth of the nodes are
-candidates each time, as kube-scheduler samples them with the shipped configuration (``--candidates 42``: as by its
-own rule for 1,000); among the best scores the node with the fewest pods is taken, as its own spreading would.
+``python -m lab.bench.extender.placement_quality [--output json]``. Each pod has a typical transfer. Its size is
+drawn from the "data mining" flow sizes of a production data centre (A. Greenberg et al., VL2, SIGCOMM 2009, as
+tabulated by M. Alizadeh et al., pFabric, SIGCOMM 2013). There, four fifths of the flows are under 10 kB, and most
+bytes are in the few flows above 100 MB. A pod with a transfer of at least 10 MiB is an elephant that wants to move
+it within a second. A pod with one under 128 KiB is a mouse. The others are ignored.
 
-Beside the extender: random nodes and spreading alone; where all pods of the end are known beforehand, a packing
-that can be had, and what no placement can beat that carries as much as the links can. Each term of the cost model
-is also switched off alone, and the price of slowing elephants varied, with mode ``score``, in which nothing but
-costs decides.
+Pods arrive one by one in random order until the cluster is full. Then a random pod ends and a new one arrives,
+until the whole cluster was replaced ``--turnover`` times. A tenth of the nodes are candidates each time, as with
+the shipped kube-scheduler configuration (``--candidates 42``: as by kube-scheduler's own rule for 1,000 nodes). Of
+the nodes with the best score, the one with the fewest pods is taken, as kube-scheduler's own spreading would.
+
+The extender is compared with:
+
+- random nodes, and spreading alone
+- a packing that is computed with all pods known beforehand
+- a bound: the best that any placement can reach while links carry as much as they can
+- the extender without one term of the cost model, for each term
+- the extender with other weights for slowed elephants, in the mode ``score``, in which costs alone decide
 """
 
 from __future__ import annotations

@@ -1,17 +1,24 @@
 # SPDX-License-Identifier: Apache-2.0
 """How many pods a second the real kube-scheduler places, with the extender and without, in the same run.
 
-``python -m lab.bench.scheduler.throughput [--output json]``: etcd, API server, controller manager and
-kube-scheduler of the lab; 1,000 registered Nodes with footprints of 30 pods each, whose node Leases and agents'
-Leases are renewed, but without kubelets: pods are bound and never run. In each round 2,000 pods are created while
-kube-scheduler is stopped, then it is started, and the time from the 100th to the last bind counts. Rounds take
-turns. With the extender: as it is shipped; with kube-scheduler's own rule for how many nodes it looks at; without
-the filter verb, which is for clusters that only score. Without it (none runs): with kube-scheduler's defaults;
-looking at as few nodes as is shipped; without opportunistic batching, which any extender switches off. A fifth of
-the pods are declared elephants, the rest mice, so that every pod is decided and counted where it was sent. Binds
-are read from kube-scheduler's own counter.
-CPU time is what each program used in that time: all of them share the machine, so that whatever the extender uses,
-the API server has not. Clients' request rates are raised in kube-scheduler and the controller manager.
+``python -m lab.bench.scheduler.throughput [--output json]`` runs the lab's etcd, API server, controller manager
+and kube-scheduler. It registers 1,000 Nodes with footprints of 30 pods each, and renews their node Leases and
+agents' Leases. There are no kubelets, so pods are bound and never run. In each round, 2,000 pods are created while
+kube-scheduler is stopped. Then it is started, and the time from the 100th to the last bind is measured.
+
+The cases, whose rounds take turns:
+
+- with the extender as it is shipped
+- with the extender, and kube-scheduler's own rule for how many nodes it considers
+- with the extender, without the filter verb, as in clusters that only score
+- without the extender, with kube-scheduler's defaults
+- without the extender, considering as few nodes as the shipped configuration
+- without the extender, without opportunistic batching, which any extender switches off
+
+A fifth of the pods are declared elephants, the rest mice. So the extender decides on every pod, and keeps it as an
+assumed pod. Binds are read from kube-scheduler's own counter. CPU time is what each program used meanwhile. All
+programs share the machine, so the extender's CPU time is missing for the API server. The limits on request rates
+of kube-scheduler's and the controller manager's clients are raised.
 """
 
 from __future__ import annotations

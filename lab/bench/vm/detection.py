@@ -2,14 +2,19 @@
 """How soon an elephant is known: from the datagram that crosses the thresholds to user space, and to the write.
 
 ``python -m lab.kernelvm run --kernel 6.12 --timeout 1800 -- python3 -m lab.bench.vm.detection [--decisions 30]``.
-Pods send datagrams of one size at a steady pace. The event tells the flow's bytes, so it names the datagram with
-which the flow became an elephant; the sender noted the time before each. ``event`` ends when user space has read
-it; ``decision`` when the agent's own loop, at its default settings, hands a footprint in which the pod is an
-elephant to the writer. What the API server then takes is not in it. Elephants for the decision come in pairs, at
-moments that have nothing to do with the loop's, each pair to a new agent whose write budget is whole. An emulated
-processor is slow, and where the host has other work slow at random: ``--accel counted`` makes the guest's clock
-count instructions, a billion a second, whatever the host does. Outside of a guest ``--source ctnetlink
---elephants 0`` runs alone. Prints lines of JSON, the last one of a kind being complete.
+Pods send datagrams of one size at a steady pace, and the sender notes the time before each. The kernel's event
+contains the flow's bytes. So it names the datagram with which the flow became an elephant. Two times are measured:
+
+- ``event`` ends when user space has read the event.
+- ``decision`` ends when the agent's own loop, at its default settings, hands the footprint with the elephant to
+  the writer. The API server's time is not included.
+
+For ``decision``, elephants come in pairs, at times that are independent of the loop's. Each pair meets a new agent
+with a full write budget.
+
+An emulated processor is slow, and other load on the host slows it at random. With ``--accel counted``, the guest's
+clock counts instructions, a billion a second, whatever the host does. Outside of a guest, only ``--source
+ctnetlink --elephants 0`` runs. Prints lines of JSON; the last line of each kind is complete.
 """
 
 from __future__ import annotations

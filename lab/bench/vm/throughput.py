@@ -2,10 +2,10 @@
 """Throughput of one TCP connection through a node: hooks off, with our hooks, with ctnetlink read every second.
 
 ``python -m lab.kernelvm run --kernel 6.12 --timeout 900 -- python3 -m lab.bench.vm.throughput [--rounds 3]``.
-iperf3 from a pod to a server behind the node. Cases take turns, so that what else the machine does meets all of
-them. On an emulated processor only the ratios mean something, and with other work beside it not even those:
-``python -m lab.bench.vm.throughput --counted 6.12``, outside, boots a guest whose second is a billion instructions
-of its one processor, whatever the host does. Prints JSON.
+iperf3 sends from a pod to a server behind the node. Cases take turns, so that other load on the machine meets all
+of them. On an emulated processor only the ratios mean something, and with other load on the host not even those.
+For that case run ``python -m lab.bench.vm.throughput --counted 6.12`` outside of a guest. It boots a guest with
+one processor, whose second is a billion instructions, whatever the host does. Prints JSON.
 """
 
 from __future__ import annotations

@@ -64,10 +64,10 @@ def test_the_source_is_told_the_pods_when_they_change_and_at_each_refresh(
     made: tuple[Meter, Source, Pods],
 ) -> None:
     metering, source, pods = made
-    assert [metering.measure(now).told for now in (100.0, 101.0, 102.0)] == [True, False, False]
+    assert [metering.measure(now).pods_refreshed for now in (100.0, 101.0, 102.0)] == [True, False, False]
     pods.address = OTHER
-    assert metering.measure(103.0).told
-    assert metering.measure(100.0 + REFRESH).told
+    assert metering.measure(103.0).pods_refreshed
+    assert metering.measure(100.0 + REFRESH).pods_refreshed
     assert [dict(locality.pods) for locality in source.localities] == [{POD: "u"}, {OTHER: "u"}, {OTHER: "u"}]
 
 
@@ -99,5 +99,5 @@ def test_addresses_that_cannot_be_read_stay_as_they_were(
         raise OSError("no netlink")
 
     monkeypatch.setattr(meter, "node_addresses", refuse)
-    assert metering.measure(100.0 + REFRESH).told
+    assert metering.measure(100.0 + REFRESH).pods_refreshed
     assert source.localities[-1].node == frozenset({NODE})

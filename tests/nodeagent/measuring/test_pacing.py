@@ -55,7 +55,7 @@ def test_a_beginning_is_followed_up_and_the_schedule_stays() -> None:
 def test_what_the_source_tells_is_read_at_once_and_followed_up() -> None:
     pace = Pace(1.0, 100.0)
     pace.took(100.0, 100.01, beginning=False)
-    pace.told(100.3)
+    pace.reported(100.3)
     assert (pace.due, pace.listen_from) == (100.3, 101.3)
     pace.took(100.3, 100.31, beginning=True)
     assert pace.due == 100.8
@@ -66,7 +66,7 @@ def test_what_the_source_tells_is_read_at_once_and_followed_up() -> None:
 def test_an_end_that_the_source_tells_is_not_followed_up() -> None:
     pace = Pace(1.0, 100.0)
     pace.took(100.0, 100.01, beginning=False)
-    pace.told(100.3)
+    pace.reported(100.3)
     pace.took(100.3, 100.31, beginning=False)
     assert pace.due == 101.0
 
@@ -93,7 +93,7 @@ def test_whatever_elephants_do_an_interval_holds_few_readings_and_never_none(
         told = now + wait * interval
         if pace.listen_from <= told < pace.due:
             now = told
-            pace.told(now)
+            pace.reported(now)
         now = max(now, pace.due)
         taken.append(now)
         began, now = now, now + lasts * interval
