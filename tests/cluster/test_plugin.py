@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The plugin beside the real kubectl: both find the same servers, credentials, namespaces and objects in files."""
+"""The plugin beside the real kubectl and the real API server: the same files, contexts, objects and refusals."""
 
 from __future__ import annotations
 
@@ -7,17 +7,20 @@ import codecs
 import json
 import os
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
 import yaml
 
 from footprint.cluster.client import ClusterConfigError
+from lab import programs
 from lab.controlplane.assets import locate
 from lab.controlplane.pins import KUBECTL, KUBERNETES_MODULE
+from lab.lab import Lab, LabConfig
 from plugin.kubeconfig import Selection, load
 from plugin.manifests import pods_of
+from tests.cluster.conftest import logs_of, running
 
 pytestmark = pytest.mark.cluster
 
@@ -28,12 +31,28 @@ DEPLOYMENT = f"kind: Deployment\napiVersion: apps/v1\nmetadata: {{name: d, names
 
 
 @pytest.fixture(scope="module")
+def lab(request: pytest.FixtureRequest) -> Iterator[Lab]:
+    """One node with an agent, and an extender in shadow mode."""
+    module = request.module.__name__.rpartition(".")[2]
+    yield from running(LabConfig(nodes=1, extender_args=("--shadow",), keep_dir=logs_of(module)))
+
+
+@pytest.fixture(scope="module")
 def kubectl() -> Path:
     """The pinned kubectl; what it says of files needs no cluster."""
     found, _ = locate(KUBERNETES_MODULE)
     if KUBECTL not in found:
         pytest.fail("kubectl is not built; run `make controlplane`", pytrace=False)
     return found[KUBECTL].path
+
+
+def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """The installed program."""
+    program = programs.console_script("kubectl-footprint")
+    return subprocess.run(
+        [program, *arguments], capture_output=True, text=True, check=False, timeout=120,
+        env={**os.environ, **environment},
+    )  # fmt: skip
 
 
 def write(folder: Path, name: str, current: str = "") -> Path:
@@ -117,3 +136,30 @@ def test_manifests_hold_what_kubectl_finds_in_them(
     seen = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout.split()
     found = [pod["metadata"]["name"] for pod in pods_of([str(path)], "ns")]
     assert found == [name.rpartition("/")[2] for name in seen if not name.startswith("service/")] == list(kinds)
+
+
+def test_every_command_reads_the_cluster_of_a_merged_kubeconfig(lab: Lab, tmp_path: Path) -> None:
+    other, manifest = write(tmp_path, "other"), tmp_path / "pod.yaml"
+    manifest.write_text(POD)
+    merged = f":{tmp_path / 'none'}:{other}:{lab.kubeconfig}"  # the current context is the last file's
+    [node] = json.loads(lab.kubectl("get", "nodes", "-o", "json"))["items"]
+    name = node["metadata"]["name"]
+    nodes = run("nodes", KUBECONFIG=merged)
+    assert [line.split()[0] for line in nodes.stdout.splitlines()] == ["NODE", name], nodes.stderr
+    assert run("pods", KUBECONFIG=merged).stdout.split()[0] == "NAMESPACE"
+    explained = run("explain", "-f", str(manifest), "-o", "json", KUBECONFIG=merged)
+    assert list(json.loads(explained.stdout)["nodes"]) == [name], explained.stderr
+    shadow = run("shadow", "--url", programs.EXTENDER_URL, KUBECONFIG=merged)
+    assert "would-have-been-kept-off" in shadow.stdout, shadow.stderr
+
+
+def test_an_account_without_rights_is_refused_in_one_line(lab: Lab, tmp_path: Path) -> None:
+    users = tmp_path / "users"
+    token = lab.kubectl("create", "token", "default", "-n", "default").strip()
+    users.write_text(yaml.safe_dump({"users": [{"name": "nobody", "user": {"token": token}}]}))
+    merged = f"{lab.kubeconfig}:{users}"
+    assert run("nodes", KUBECONFIG=merged).returncode == 0
+    refused = run("nodes", "--user", "nobody", KUBECONFIG=merged)
+    assert refused.returncode == 2
+    assert refused.stderr.count("\n") == 1
+    assert 'User "system:serviceaccount:default:default" cannot list resource "nodes"' in refused.stderr
