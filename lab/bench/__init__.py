@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Measurements that anyone can repeat; each prints its table and, with ``--output json``, the same as JSON."""
+"""Benchmarks that anyone can repeat. Each prints a table, JSON, or either by ``--output``."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a benchmark reports of repeated measurements. Pure."""
+"""Statistics that benchmarks report of repeated measurements. Pure functions."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def percentile(values: Sequence[float], share: float) -> float:
 
 
 def delays(values: Sequence[float]) -> dict[str, float]:
-    """Count, median, 99th percentile and the most; below 100 values the last two are one. Seconds, to 0.1 ms."""
+    """Count, median, 99th percentile, maximum; seconds to 0.1 ms. Below 100 values the last two are equal."""
     return {
         "count": len(values),
         "p50": round(statistics.median(values), 4),
@@ -27,7 +27,7 @@ def delays(values: Sequence[float]) -> dict[str, float]:
 
 
 def spread(values: Sequence[float], digits: int = 2) -> dict[str, float]:
-    """Median, least and most."""
+    """Median, minimum and maximum."""
     return {
         "median": round(statistics.median(values), digits),
         "least": round(min(values), digits),

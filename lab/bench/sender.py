@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Datagrams at a steady pace, each with the moment before it was sent, from a process of its own.
+"""A process that sends datagrams at a steady pace, and notes the time before each.
 
-In the process that measures, sender and agent would wait for one another's interpreter. The clock is the
-machine's monotonic one, the same in every process.
+A sender inside the measuring process would compete with the agent for the interpreter. Times are of the monotonic
+clock, which all processes share.
 """
 
 from __future__ import annotations
@@ -15,35 +15,35 @@ from types import TracebackType
 from typing import Final
 
 MTU: Final = 9_000
-"""Of the links it sends over: few large datagrams leave an emulated processor time for what is measured."""
+"""Of the links. Few large datagrams leave an emulated processor time for what is measured."""
 PAYLOAD: Final = 8_900
 IP_BYTES: Final = PAYLOAD + 28
-"""Of one datagram as conntrack counts it."""
-_LOOK: Final = 2
-"""Datagrams between two looks for the order to stop."""
+"""Size of one datagram as conntrack counts it."""
+_CHECK_EVERY: Final = 2
+"""Datagrams between two checks for the order to stop."""
 _PATIENCE: Final = 30.0
 
 
 class Sender:
-    """One flow after the other from a socket that is bound already. Make it before any thread is started."""
+    """Sends one flow after the other from a bound socket. Forks: create it before any thread starts."""
 
     def __init__(self, source: socket.socket, pace: float) -> None:
         """``pace`` is payload bytes per second."""
         self._orders, theirs = multiprocessing.Pipe()
         context = multiprocessing.get_context("fork")
-        self._process = context.Process(target=_obey, args=(theirs, source, pace), daemon=True)
+        self._process = context.Process(target=_serve_orders, args=(theirs, source, pace), daemon=True)
         self._process.start()
         theirs.close()
 
     def begin(self, target: tuple[str, int]) -> None:
-        """Send to ``target`` from now on."""
+        """Begin sending to ``target``."""
         self._orders.send(target)
 
     def end(self) -> list[float]:
-        """Stop sending; monotonic seconds before each datagram. Raises TimeoutError."""
+        """Stop sending. Returns the monotonic second before each datagram. Raises TimeoutError."""
         self._orders.send(None)
         if not self._orders.poll(_PATIENCE):
-            raise TimeoutError("the sender does not answer")
+            raise TimeoutError(f"the sender sent no report within {_PATIENCE:g} s")
         moments: list[float] = self._orders.recv()
         return moments
 
@@ -58,7 +58,7 @@ class Sender:
         self._process.join()
 
 
-def _obey(orders: Connection, source: socket.socket, pace: float) -> None:
+def _serve_orders(orders: Connection, source: socket.socket, pace: float) -> None:
     while True:
         try:
             target = orders.recv()
@@ -70,7 +70,7 @@ def _obey(orders: Connection, source: socket.socket, pace: float) -> None:
 
 def _send(orders: Connection, source: socket.socket, target: tuple[str, int], pace: float) -> list[float]:
     data, moments, began = b"x" * PAYLOAD, list[float](), time.monotonic()
-    while len(moments) % _LOOK or not orders.poll():
+    while len(moments) % _CHECK_EVERY or not orders.poll():
         moments.append(time.monotonic())
         source.sendto(data, target)
         ahead = began + len(moments) * PAYLOAD / pace - time.monotonic()
@@ -81,5 +81,5 @@ def _send(orders: Connection, source: socket.socket, target: tuple[str, int], pa
 
 
 def crossed(moments: list[float], needed: float) -> float:
-    """When the datagram was sent with which ``needed`` bytes were reached. Raises IndexError: they never were."""
+    """When the datagram was sent that reached ``needed`` bytes. Raises IndexError when none did."""
     return moments[-(-int(needed) // IP_BYTES) - 1]

@@ -31,7 +31,7 @@ from tests.cluster.support.replicas import (
     a_lab,
     eventually,
     extender,
-    mouse_question,
+    mouse_request,
     publish,
     renew,
     send,
@@ -148,7 +148,7 @@ def test_an_agent_that_stops_makes_its_node_unknown_until_it_renews_again(
     try:
         eventually("its node is stale", lambda: (stale(replica), known(replica)) == (1, 2), UNTIL_STALE)
         assert replica.rejects(cluster) == set(), "nothing known, nothing filtered"
-        scores = {s["Host"]: s["Score"] for s in replica.post("prioritize", mouse_question(cluster.node_names))}
+        scores = {s["Host"]: s["Score"] for s in replica.post("prioritize", mouse_request(cluster.node_names))}
         assert scores == {BUSY: 5, OTHER: 5, SILENT: 5}
         strict = {POD_CLASS: "mouse", POD_PLACEMENT: "strict"}
         here = pod("pinned", ["sleep", "600"], annotations=strict, selector={"kubernetes.io/hostname": BUSY})

@@ -37,7 +37,7 @@ from tests.cluster.support.replicas import (
     burst,
     eventually,
     extender,
-    mouse_question,
+    mouse_request,
     patch,
     publish,
     read,
@@ -177,11 +177,11 @@ def test_an_extender_that_hangs_delays_pods_but_holds_up_none(cluster: Lab) -> N
 
 
 def test_two_replicas_answer_alike_after_a_burst_that_only_one_was_asked_about(cluster: Lab) -> None:
-    wish = {POD_CLASS: "elephant", POD_EXPECTED_BANDWIDTH: "30M"}
+    declared = {POD_CLASS: "elephant", POD_EXPECTED_BANDWIDTH: "30M"}
     with (
         extender(cluster) as asked,
         extender(cluster, "extender-b", EXTENDER_PORT + 1) as idle,
-        burst(cluster, "elephants", 12, wish),
+        burst(cluster, "elephants", 12, declared),
     ):
         nodes = all_bound(cluster, "elephants", 12)
         assert not set(nodes.values()) & BUSY
@@ -189,19 +189,19 @@ def test_two_replicas_answer_alike_after_a_burst_that_only_one_was_asked_about(c
             eventually("all are counted", lambda replica=replica: replica.count("pods_predicted") == 12)  # type: ignore[misc]
         assert asked.count("requests_total", verb="filter", result="ok") == 12
         assert idle.count("requests_total", verb="filter", result="ok") == 0
-        for number, wishes in enumerate(({POD_CLASS: "mouse"}, wish, {POD_CLASS: "elephant"}, {})):
-            question = _question(cluster, f"alike-{number}", wishes)
+        for number, annotations in enumerate(({POD_CLASS: "mouse"}, declared, {POD_CLASS: "elephant"}, {})):
+            body = _request(cluster, f"alike-{number}", annotations)
             for verb in ("explain", "filter", "prioritize"):
                 eventually(
                     f"{verb} is answered alike",
-                    lambda v=verb, q=question: asked.post(v, q) == idle.post(v, q),  # type: ignore[misc]
+                    lambda v=verb, q=body: asked.post(v, q) == idle.post(v, q),  # type: ignore[misc]
                 )
-        scores = {entry["Score"] for entry in asked.post("prioritize", _question(cluster, "told-apart", wish))}
+        scores = {entry["Score"] for entry in asked.post("prioritize", _request(cluster, "told-apart", declared))}
         assert len(scores) > 1, "answers that are all equal would prove nothing"
 
 
-def _question(cluster: Lab, uid: str, wishes: dict[str, str]) -> dict[str, object]:
-    metadata = {"name": uid, "uid": uid, "namespace": "default", "annotations": wishes}
+def _request(cluster: Lab, uid: str, annotations: dict[str, str]) -> dict[str, object]:
+    metadata = {"name": uid, "uid": uid, "namespace": "default", "annotations": annotations}
     return {"Pod": {"metadata": metadata, "spec": {"containers": []}}, "NodeNames": cluster.node_names}
 
 
@@ -210,7 +210,7 @@ def test_in_shadow_mode_placement_is_the_default_one_and_the_counters_say_what_w
 ) -> None:
     with extender(cluster, flags=(*PATIENT, "--shadow", "--ledger-hold", "1")) as replica:
         assert replica.rejects(cluster) == set()
-        scores = replica.post("prioritize", _question(cluster, "neutral", {POD_CLASS: "mouse"}))
+        scores = replica.post("prioritize", _request(cluster, "neutral", {POD_CLASS: "mouse"}))
         assert len({entry["Score"] for entry in scores}) == 1
         with burst(cluster, "watched", 32):
             nodes = list(all_bound(cluster, "watched", 32).values())
@@ -244,12 +244,12 @@ def test_a_burst_of_100_declared_elephants_fills_links_as_if_their_traffic_were_
     measured = {node: 190 * M if node in BUSY else 90 * M if node in HALF else 0.0 for node in cluster.node_names}
     for node in HALF:
         publish(cluster, node, "half", tx=90 * M)
-    wish = {POD_CLASS: "elephant", POD_EXPECTED_BANDWIDTH: "8M"}
+    declared = {POD_CLASS: "elephant", POD_EXPECTED_BANDWIDTH: "8M"}
     try:
         with extender(cluster) as replica:
             eventually("what is measured is known", lambda: links(replica, cluster) == measured)
             cluster.stop_scheduler()  # until all of them wait
-            with at_once(cluster, "declared", count, wish):
+            with at_once(cluster, "declared", count, declared):
                 cluster.start_scheduler(extender=True, changes=SCHEDULER, flags=TELLING)
                 nodes = Counter(all_bound(cluster, "declared", count).values())
                 assert replica.count("requests_total", verb="filter", result="ok") >= count
@@ -298,8 +298,8 @@ def test_a_pod_of_high_priority_that_only_traffic_keeps_off_evicts_nobody(cluste
                 events = eventually("it is refused", lambda: send(cluster, "GET", EVENTS, query=query)["items"])
                 not_helpful = "preemption: 0/8 nodes are available: 8 Preemption is not helpful"
                 assert not_helpful in events[0]["message"]
-                question = {"Pod": send(cluster, "GET", f"{PODS}/urgent-0"), "NodeNames": cluster.node_names}
-                answer = replica.post("filter", question)
+                body = {"Pod": send(cluster, "GET", f"{PODS}/urgent-0"), "NodeNames": cluster.node_names}
+                answer = replica.post("filter", body)
                 assert set(answer["FailedAndUnresolvableNodes"]) == set(cluster.node_names)
                 assert not answer.get("FailedNodes")
                 page = Page(cluster.scheduler_metrics())
@@ -323,5 +323,5 @@ def all_links_full(cluster: Lab) -> Iterator[None]:
 
 def links(replica: Replica, cluster: Lab) -> dict[str, float | None]:
     """What elephants send on each node's link, as the extender has it: bit/s; None where it knows nothing."""
-    shown = replica.post("explain", mouse_question(cluster.node_names))["nodes"]
+    shown = replica.post("explain", mouse_request(cluster.node_names))["nodes"]
     return {name: node["link"]["tx"] if "link" in node else None for name, node in shown.items()}

@@ -34,7 +34,7 @@ from tests.cluster.support.replicas import (
     burst,
     eventually,
     extender,
-    mouse_question,
+    mouse_request,
     publish,
 )
 
@@ -160,7 +160,7 @@ class Caller:
     """Asks again and again, each time over a new connection, in a thread of its own."""
 
     def __init__(self, secret: Secret, ca: Path, names: Sequence[str]) -> None:
-        self._secret, self._ca, self._question = secret, ca, json.dumps(mouse_question(names))
+        self._secret, self._ca, self._body = secret, ca, json.dumps(mouse_request(names))
         self.answers = 0
         self.failures: list[str] = []
         self.serials: set[str] = set()
@@ -183,7 +183,7 @@ class Caller:
             connection.connect()
             assert isinstance(connection.sock, ssl.SSLSocket)
             shown = connection.sock.getpeercert()
-            connection.request("POST", "/filter", self._question)
+            connection.request("POST", "/filter", self._body)
             answer = json.loads(connection.getresponse().read())
         finally:
             connection.close()

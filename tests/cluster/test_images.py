@@ -85,7 +85,7 @@ def agents(lab: Lab, built: dict[str, Image], tmp_path_factory: pytest.TempPathF
 @pytest.fixture(scope="module")
 def extender(lab: Lab, built: dict[str, Image], tmp_path_factory: pytest.TempPathFactory) -> Process:
     """The extender as the Deployment starts it, but over plain HTTP; kube-scheduler asks it. Both wait longer for
-    an answer than they ship with: how fast it is on this machine is not the question."""
+    a response than they ship with, since this machine's speed is not under test."""
     place, image = tmp_path_factory.mktemp("extender"), built["extender"]
     manifest = pods.workload("extender")
     command = pods.as_shipped(

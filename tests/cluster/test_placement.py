@@ -106,7 +106,7 @@ def test_mice_go_where_no_elephants_are_and_the_scheduler_really_asked(busy: Lab
     with created(busy, *(sleeper(f"mouse-{n}", annotations=MOUSE) for n in range(5))) as names:
         assert {node_of(busy, name) for name in names} == {FREE}
     asked = answered("filter") - before
-    assert asked >= 5, "five pods, five questions"
+    assert asked >= 5, "five pods, five requests"
 
 
 def test_mice_whose_placement_is_by_score_alone_go_where_the_score_is_best(busy: Lab) -> None:
@@ -119,8 +119,8 @@ def test_mice_whose_placement_is_by_score_alone_go_where_the_score_is_best(busy:
 
 
 def test_an_elephant_goes_where_its_bandwidth_fits(busy: Lab) -> None:
-    wish = {POD_CLASS: "elephant", POD_EXPECTED_BANDWIDTH: "150M"}
-    with created(busy, sleeper("transfer", annotations=wish)) as [name]:
+    declared = {POD_CLASS: "elephant", POD_EXPECTED_BANDWIDTH: "150M"}
+    with created(busy, sleeper("transfer", annotations=declared)) as [name]:
         assert node_of(busy, name) == FREE
 
 

@@ -235,7 +235,7 @@ TRAINING = "training.kubeflow.org"
         (owned("StatefulSet", "db-x7k2p"), "StatefulSet/db-x7k2p"),  # does not run once
         # Static pods: one for each node, owned by it.
         ({**owned("Node", "node1"), "name": "kube-apiserver-node1"}, "Pod/kube-apiserver"),
-        # A wish wins over every row.
+        # A declared workload wins over every row.
         (
             owned("CloneSet", "web", labels={"ray.io/cluster": "x"}, annotations={POD_WORKLOAD: "mine"}),
             "Workload/mine",

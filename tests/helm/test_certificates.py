@@ -205,7 +205,7 @@ def test_an_upgrade_keeps_everything_while_nothing_is_due(tmp_path: Path) -> Non
 def test_while_a_ca_is_replaced_whoever_has_old_files_and_whoever_has_new_ones_trust_each_other(
     tmp_path: Path,
 ) -> None:
-    """Files reach the pods in either order: of two upgrades in succession all four pairs must do."""
+    """Files reach the pods in either order: after two upgrades, one after the other, all four pairs must work."""
     cluster = Cluster(tmp_path)
     steps = [cluster.upgrade()]
     cluster.say("-ca", "valid-until", days=359)

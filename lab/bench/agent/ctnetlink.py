@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What reading the connection table costs: our source, pyroute2 and ``conntrack -L`` on the same entries.
+"""CPU time to read the connection table: our source, pyroute2 and ``conntrack -L`` on the same entries.
 
-``python -m lab.bench.agent.ctnetlink [--entries 50000] [--output json]``, as root. A private network namespace
-is filled with real connections over its loopback (half TCP, half UDP); then each reader dumps them, and the CPU
-time (user and system) of its process is taken. The namespace and any raised limit are gone afterwards.
+``python -m lab.bench.agent.ctnetlink [--entries 50000] [--output json]``, as root. Real connections over loopback
+(half TCP, half UDP) fill a private network namespace. Then each reader dumps them. CPU is user and system time of
+the reader's process. The namespace is removed afterwards, and a raised limit restored.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ import structlog
 from rich.console import Console
 from rich.table import Table
 
+from lab.bench.process_cost import resident_bytes
 from lab.network import netns
 from nodeagent.sources.base import Locality, SourceUnavailable
 from nodeagent.sources.ctnetlink import CtnetlinkSource
@@ -67,7 +68,7 @@ def main(argv: list[str] | None = None) -> int:
         print("error: network namespaces need root; run with sudo", file=sys.stderr)
         return 2
     structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the namespace and the limit are put back
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the namespace goes and the limit is restored
     try:
         with raised_limit(options.entries), filled_namespace(options.entries):
             costs, memory = measure(options.rounds)
@@ -82,16 +83,16 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def measure(rounds: int) -> tuple[list[ReadingCost], int]:
-    """Every reader in the namespace of this thread, and the bytes resident for our source's flow table."""
+    """Costs of every reader in this thread's namespace, and resident bytes of our source's flow table."""
     entries = int((_NETFILTER / "nf_conntrack_count").read_text())
     source = CtnetlinkSource(locality=Locality(node=frozenset({socket.inet_aton("127.0.0.1")})))
     decoder = Decoder()
-    before = _resident()
+    before = resident_bytes(os.getpid())
     source.open()
     sockets = ConntrackSockets(decoder, Counter())
     try:
         source.read(time.monotonic())
-        memory = _resident() - before
+        memory = resident_bytes(os.getpid()) - before
         readers: list[tuple[str, Callable[[], object], int]] = [
             ("source.read()", lambda: source.read(time.monotonic()), resource.RUSAGE_SELF),
             ("dump and decode alone", lambda: sockets.dump(lambda _: None), resource.RUSAGE_SELF),
@@ -104,12 +105,8 @@ def measure(rounds: int) -> tuple[list[ReadingCost], int]:
         sockets.close()
         source.close()
     if not 0.99 * entries <= tracked <= 1.01 * entries:
-        raise OSError(f"the source tracks {tracked} of {entries} entries: the figures would not compare")
+        raise OSError(f"the source tracks {tracked} of {entries} entries, so the figures cannot be compared")
     return found, memory
-
-
-def _resident() -> int:
-    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
 
 
 def _cpu(run: Callable[[], object], who: int, rounds: int) -> float:
@@ -123,7 +120,7 @@ def _cpu(run: Callable[[], object], who: int, rounds: int) -> float:
 
 
 def _conntrack_tool() -> None:
-    for family in ("ipv4", "ipv6"):  # by default the tool asks for IPv4 alone
+    for family in ("ipv4", "ipv6"):  # by default the tool lists IPv4 only
         argv = ["conntrack", "-L", "-o", "extended", "-f", family]
         subprocess.run(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True)
 
@@ -138,7 +135,7 @@ def _pyroute2() -> None:
 
 @contextmanager
 def raised_limit(entries: int) -> Iterator[None]:
-    """Room for ``entries`` in the kernel's table, which all namespaces share; put back afterwards."""
+    """Let the kernel's table, which all namespaces share, hold ``entries``. Restores the limit afterwards."""
     path = _NETFILTER / "nf_conntrack_max"
     before = path.read_text()
     if int(before) >= entries * 2:
@@ -153,7 +150,7 @@ def raised_limit(entries: int) -> Iterator[None]:
 
 @contextmanager
 def filled_namespace(entries: int) -> Iterator[None]:
-    """This thread inside a fresh namespace with ``entries`` connections in its table."""
+    """Put this thread into a new namespace whose table has ``entries`` connections."""
     name = f"tf-bench-{os.getpid()}"
     netns.create(name)
     try:
@@ -197,7 +194,7 @@ def _fill_tcp(entries: int) -> None:
 
 
 def ratio(costs: list[ReadingCost], reader: str) -> float:
-    """CPU of ``source.read()`` over that of the reader whose name begins so."""
+    """CPU of ``source.read()`` divided by that of the reader whose name begins with ``reader``."""
     other = next(cost for cost in costs if cost.reader.startswith(reader))
     return costs[0].seconds / other.seconds
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The agent's own loop without an API server: everything up to the decision to write, for benchmarks."""
+"""The agent's own loop for benchmarks, without an API server: everything up to the decision to write."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from nodeagent.sources.base import FlowSource
 
 
 class Recorder(NodeWriter):
-    """Takes what the loop decides to write, and writes nothing."""
+    """Records what the loop decides to write, and writes nothing."""
 
     def __init__(self) -> None:
         self.written: list[tuple[float, NodeFootprint]] = []
-        """Monotonic seconds of the decision, and what was decided."""
+        """Monotonic seconds of each decision, and the footprint to write."""
 
     def submit(self, footprint: NodeFootprint) -> None:
         self.written.append((time.monotonic(), footprint))
@@ -34,7 +34,7 @@ class Recorder(NodeWriter):
 
 
 class _Silent(EventReporter):
-    """Nobody to report to."""
+    """Reports nothing."""
 
     def __init__(self) -> None: ...
 
@@ -44,7 +44,7 @@ class _Silent(EventReporter):
 def unconnected(
     source: FlowSource, pods: Mapping[bytes, str], *, uplink: str, capacity: float, poll_interval: float = 1.0
 ) -> tuple[Agent, Recorder]:
-    """The loop over an opened source at default settings. ``pods``: address → UID; ``capacity`` in bit/s."""
+    """The loop at default settings over an opened source. ``pods``: address → UID; ``capacity`` in bit/s."""
     store, synced, recorder = PodStore(), threading.Event(), Recorder()
     store.replace([
         LocalPod(uid, "bench", uid, f"Deployment/{uid}", "Running", addresses=(address,))

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the agent's own process costs while it measures and publishes, beside ``conntrack -L`` every second.
+"""CPU time of the agent's process while it measures and publishes, beside ``conntrack -L`` every second.
 
-``python -m lab.bench.agent.process [--flows 20000] [--seconds 60]``, as root, natively. A node with 250 pod
-addresses, as network namespaces; a real etcd and API server with its Node and 250 Pods;
-``traffic-footprint-nodeagent run --source ctnetlink`` at its default settings. Every pod sends a datagram a second
-on a connection of its own, and one pod is an elephant of 40 Mbit/s for every other 20 s. CPU is user and system
-time of the process named, in seconds per second. Prints JSON.
+``python -m lab.bench.agent.process [--flows 20000] [--seconds 60]``, as root, on this machine's kernel. A node
+with 250 pod addresses consists of network namespaces. A real etcd and API server hold its Node and 250 Pods.
+``traffic-footprint-nodeagent run --source ctnetlink`` runs at its default settings. Every pod sends one datagram
+a second on its own connection. One pod is an elephant of 40 Mbit/s in every other period of 20 s. CPU is user and
+system time, in seconds per second. Prints JSON.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def main() -> int:
 
 
 def measure(api: ApiClient, kubeconfig: Path, log: Path, seconds: float) -> dict[str, object]:
-    """In the node's namespace, with traffic under way."""
+    """Measure inside the node's namespace, while traffic flows."""
     load = Path("/proc/loadavg").read_text().split()[0]
     with log.open("wb") as said, _agent(kubeconfig, said.fileno()) as agent:
         _until_published(api, agent, log)
@@ -146,7 +146,7 @@ def _traffic(senders: Sequence[socket.socket], elephant: Sender) -> Iterator[Non
 
 
 def _populate(api: ApiClient) -> None:
-    """The Node, and its pods with their addresses."""
+    """Create the Node, and its pods with their addresses."""
     account = {"metadata": {"name": "default"}}
     request(api, "POST", "/api/v1/nodes", body={"metadata": {"name": _NODE}})
     request(api, "POST", "/api/v1/namespaces", body={"metadata": {"name": _NAMESPACE}})
@@ -173,7 +173,8 @@ def _until_published(api: ApiClient, agent: subprocess.Popen[bytes], log: Path) 
     deadline = time.monotonic() + _PATIENCE
     while NODE_FOOTPRINT not in (_node(api)["metadata"].get("annotations") or {}):
         if agent.poll() is not None or time.monotonic() > deadline:
-            raise SystemExit(f"error: the agent publishes nothing: {log.read_text(errors='replace')[-2000:]}")
+            end = log.read_text(errors="replace")[-2000:]
+            raise SystemExit(f"error: the agent published nothing within {_PATIENCE:g} s; its log ends: {end}")
         time.sleep(0.5)
 
 

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a packet costs in the kernel: nanoseconds of the accounting path, natively, by BPF_PROG_RUN.
+"""Kernel time per packet: nanoseconds of the accounting path on this machine, by BPF_PROG_RUN.
 
-``python -m lab.bench.bpf.helpers [--rounds 9] [--output json]``, as root. The helpers are the hooked program's own
-(see bpf_synthetic), once reading an entry's fields by plain loads, as under fentry, and once through the kernel's
-helper, as under kprobe. The cost of the frame around them, measured the same way, is subtracted; entering the hook
-itself (a trampoline, or a probe) comes on top and is not measured here.
+``python -m lab.bench.bpf.helpers [--rounds 9] [--output json]``, as root. The helpers are those of the hooked
+program (see ``lab.bench.bpf.synthetic``). They read an entry's fields once by plain loads, as under fentry, and
+once through the kernel's helper, as under kprobe. The cost of the test frame around them is measured and
+subtracted. Entering the hook (a trampoline, or a probe) costs more, and is not measured here.
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ def _prepare(synthetic: Synthetic) -> None:
 
 
 def _account(synthetic: Synthetic, entry: int, size: int) -> int:
-    """Packets of a flow that stays small: its bytes are never enough."""
+    """Packets of a flow that never reaches the elephants' bytes."""
     return synthetic.run(What.ACCOUNT, entry, size=size, repeat=_REPEAT).nanoseconds
 
 
@@ -124,7 +124,7 @@ def _elephant(synthetic: Synthetic) -> int:
 
 
 def _new(synthetic: Synthetic) -> int:
-    """Each entry once; then all are buried, so that the next round meets them anew."""
+    """Account each entry once. Then end all flows, so that they are new in the next round."""
     taken = synthetic.run(What.NEXT_NEW, size=100, repeat=_FLOWS).nanoseconds
     for entry in range(_FLOWS):
         synthetic.run(What.DEATH, entry)
@@ -132,7 +132,7 @@ def _new(synthetic: Synthetic) -> int:
 
 
 def _cost(mode: Mode, case: str, run: Callable[[], int], frame: int, rounds: int) -> HelperCost:
-    run()  # the first round also meets the flow
+    run()  # the first round also creates the flow
     taken = [max(run() - frame, 0) for _ in range(rounds)]
     return HelperCost(mode.value, case, statistics.median(taken), min(taken), max(taken), _GOALS.get(case))
 

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a reading of the eBPF source costs in user space, natively: over real maps of full size, without hooks.
+"""User-space cost of a reading of the eBPF source on this machine: real maps of full size, without hooks.
 
-``python -m lab.bench.bpf.reading [--pods 250] [--busy 250] [--elephants 20]``, as root. Between two readings the
-counters of the busy pods and the bytes of the elephants move; all of them busy is the costliest case. ``read`` is
-the source alone, ``tick`` the agent's whole loop (reading, rates, classes, decision to write). CPU is user and
-system time. How many connections there are plays no part: they stay in the kernel. Prints JSON.
+``python -m lab.bench.bpf.reading [--pods 250] [--busy 250] [--elephants 20]``, as root. Between two readings, the
+counters of busy pods and the bytes of elephants change. It costs most when all pods are busy. ``read`` is the
+source only. ``tick`` is the agent's whole loop: reading, rates, classes, decision to write. CPU is user and
+system time. The number of connections does not matter, since they stay in the kernel. Prints JSON.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from nodeagent.sources.ebpf.loader import Options, Session
 from nodeagent.sources.ebpf.programs import Programs
 
 _INTERVAL: Final = 1.0
-"""Seconds between readings, as by default."""
+"""Seconds between readings: the default."""
 
 
 class Unhooked(EbpfSource):
@@ -44,7 +44,7 @@ class Unhooked(EbpfSource):
         self._begin(Session(self.maps, Programs({}, {}), "no hooks"))
 
     def count(self, uid: str, step: int) -> None:
-        """What the hooks would have counted for a pod after ``step`` intervals; a flow ended, so all is read."""
+        """Write what hooks would count for a pod in ``step`` intervals. A flow ended, so all maps are read."""
         slot = self._owners.slot_of(uid)
         if slot is None:
             raise ValueError(f"{uid} has no slot")
@@ -58,7 +58,7 @@ class Unhooked(EbpfSource):
         bpf.map_update(self.maps.fds["histograms"], key, bytes(histograms))
 
     def run_elephant(self, number: int, step: int) -> None:
-        """An elephant of 40 Mbit/s."""
+        """Write the entries of an elephant of 40 Mbit/s."""
         key = number.to_bytes(8, sys.byteorder)
         slot = self._owners.slot_of(f"pod-{number}")
         flow = FlowEntry(elephant=1, protocol=6)
@@ -87,7 +87,7 @@ def main() -> int:
 
 
 def measure(pods: int, active: int, elephants: int, rounds: int) -> dict[str, object]:
-    """CPU milliseconds per reading, ``active`` of the pods busy all the time and the others once."""
+    """CPU milliseconds per reading. ``active`` pods are busy all the time, the others once."""
     addresses = {(10 << 24 | number + 1).to_bytes(4, "big"): f"pod-{number}" for number in range(pods)}
     source = Unhooked(locality=Locality(pods=addresses), options=Options(pins=None))
     source.open()

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The program's helpers on this machine, without any packet: entries made up in a map, runs by BPF_PROG_RUN.
+"""The kernel program's helpers without packets: conntrack entries written into a map, run by BPF_PROG_RUN.
 
-For tests and benchmarks on kernels whose conntrack cannot be hooked: the same C, compiled by the same bcc, past
-this kernel's own verifier, on real maps. Needs root and BTF. Raises SourceUnavailable where the program could not
-be built, OSError where the kernel refuses.
+For tests and benchmarks on kernels whose conntrack cannot be hooked. The same C is compiled by the same bcc,
+passes this kernel's verifier, and works on real maps. Needs root and BTF. Raises SourceUnavailable when the
+program cannot be built, and OSError when the kernel refuses it.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from nodeagent.sources.ebpf.kernel.layout import Config
 from nodeagent.sources.ebpf.kernel.maps import Maps, Sizes
 
 NAMESPACE: Final = 4_026_531_840
-"""Inode of namespace 0, which counts."""
+"""Inode of namespace 0, whose connections count."""
 FOREIGN: Final = 1
-"""Index of a namespace that does not."""
+"""Index of a namespace whose connections do not count."""
 
 _ENTRIES, _COMMAND, _NAMESPACES = 101, 102, 103
 _RECORD: Final = 512
@@ -49,12 +49,12 @@ class What(IntEnum):
 
 @cache
 def _built(mode: Mode) -> Build:
-    """Compiling takes seconds, and does not depend on sizes."""
+    """The compiled program. Cached, since compiling takes seconds and does not depend on sizes."""
     return build(BuildRequest(mode, file="synthetic.bpf.c", functions={"synthetic": "synthetic"}))
 
 
 class Synthetic:
-    """``entries`` connections that exist only here."""
+    """``entries`` connections that exist only in these maps."""
 
     def __init__(self, entries: int = 16, sizes: Sizes | None = None, mode: Mode = Mode.KPROBE) -> None:
         """``mode`` decides how fields of an entry are read: by plain loads under fentry, else by a helper."""
@@ -104,7 +104,7 @@ class Synthetic:
         self._write(entry, _CONFIRMED if confirmed else 0)
 
     def confirm(self, entry: int, *, template: bool = False) -> None:
-        """The entry is in the table from now on; or a rule holds it as a pattern, which says so as well."""
+        """Mark the entry as confirmed, and with ``template`` also as a template of a rule."""
         self._write(entry, _CONFIRMED | (_TEMPLATE if template else 0))
 
     def run(
@@ -118,7 +118,7 @@ class Synthetic:
         namespace: int = 0,
         repeat: int = 1,
     ) -> Run:
-        """Do something with an entry, ``repeat`` times."""
+        """Run the helper ``what`` on an entry, ``repeat`` times."""
         command = _COMMAND_SHAPE.pack(what, entry, namespace, direction, packets, size, 0, self.entries)
         bpf.map_update(self._own[_COMMAND], bytes(4), command)
         return bpf.program_run(self._program, _FRAME, repeat=repeat)

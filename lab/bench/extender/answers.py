@@ -58,18 +58,18 @@ _GO: Final = Path(__file__).parent / "go-extender"
 _WARM_UP: Final = WORKLOADS
 _SETTLE_SECONDS: Final = 1.0
 _AWAKE_SECONDS: Final = 0.05
-"""For whatever was due while a subject stood still."""
+"""Time for what was due while the program was stopped."""
 _REJECT_EVERY: Final = ("--reject-every", "12")
-"""What the extender rejects of these nodes: 8.4 % of those that it is asked about."""
+"""The extender rejects 8.4 % of the candidates here: about one of twelve."""
 _TURN: Final = 20
-"""Pods that one subject answers for before the next has its turn."""
+"""Pods in one turn of a program."""
 _FIRST: Final = 1
-"""Pods before each turn that do not count."""
+"""Uncounted pods before each turn."""
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """One subject at one size; milliseconds."""
+    """One program at one size. Times in milliseconds."""
 
     subject: str
     names: int
@@ -79,46 +79,49 @@ class Result:
     prioritize_p50: float
     prioritize_p99: float
     p50: float
-    """Of both verbs' requests together."""
+    """Over the requests of both verbs."""
     p99: float
     per_second: float
     cpu: float
-    """Per request, both verbs together."""
+    """Per request, over both verbs."""
     answer_bytes: float
-    """Of both answers about one pod, in the mean."""
+    """Mean size of both responses about one pod."""
     ratio: float
-    """This subject's p50 over the Go floor's, turn by turn, and of these the median: the machine's own moods,
-    which last for seconds, are the same on both sides of it."""
+    """Median over the turns of this program's p50 divided by the Go program's. What slows the machine for seconds
+    slows both."""
 
 
 @dataclass(frozen=True, slots=True)
 class Subject:
+    """A program under test, running."""
+
     port: int
     pid: int
 
     def cpu(self) -> float:
-        """Seconds that all its threads have used."""
+        """CPU seconds of all its threads so far."""
         tasks = Path(f"/proc/{self.pid}/task").glob("*/schedstat")
         return sum(int(task.read_text().split()[0]) for task in tasks) / 1e9
 
     def rest(self) -> None:
-        """Stand still: what a subject does by itself must not slow the one that is asked."""
+        """Stop the process, so that its own work does not slow the program whose turn it is."""
         os.kill(self.pid, signal.SIGSTOP)
 
     def go_on(self) -> None:
+        """Let the process run again."""
         os.kill(self.pid, signal.SIGCONT)
         time.sleep(_AWAKE_SECONDS)
 
 
 class Connection:
-    """One kept-alive connection, as plain as a client can be."""
+    """One kept-alive connection of a minimal client."""
 
     def __init__(self, port: int) -> None:
         self._socket = socket.create_connection(("127.0.0.1", port))
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._buffer = memoryview(bytearray(4 << 20))
 
-    def ask(self, request: bytes) -> tuple[float, bytes]:
+    def send(self, request: bytes) -> tuple[float, bytes]:
         """Seconds from the first byte sent to the last one received, and the body."""
         started = time.perf_counter()
         self._socket.sendall(request)
@@ -142,7 +145,7 @@ class Connection:
 
 
 def _length(head: bytes) -> tuple[int, int]:
-    """Bytes of the whole answer (0: chunked, until its last chunk; -1: not known), and where its body starts."""
+    """Bytes of the whole response, and where its body starts. 0: chunked, until the last chunk; -1: unknown."""
     end = head.find(b"\r\n\r\n")
     if end < 0:
         return -1, 0
@@ -169,12 +172,14 @@ def bodies(size: int, nodes: int, count: int) -> Iterator[tuple[str, bytes]]:
 
 @contextmanager
 def subject(argv: list[str]) -> Iterator[Subject]:
-    """A process that prints its port and serves until the end."""
+    """A process that first prints its port, and serves until the block ends. Raises OSError when it does not."""
     process = subprocess.Popen(argv, stdout=subprocess.PIPE, text=True)
     try:
         line = process.stdout.readline() if process.stdout else ""
         if not line.strip().isdigit():
-            raise OSError(f"{argv[0]} did not say its port")
+            raise OSError(
+                f"{argv[0]} did not print its port, so it cannot be measured; run the command by itself to see why"
+            )
         started = Subject(int(line), process.pid)
         _until_open(started.port)
         yield started
@@ -198,11 +203,11 @@ def _until_open(port: int) -> None:
             time.sleep(0.05)
         else:
             return
-    raise OSError(f"nothing answers on port {port}")
+    raise OSError(f"nothing listens on port {port} after 10 s, so nothing can be measured")
 
 
 def build_go() -> Path:
-    """The Go floor, built once per source into the user's cache."""
+    """Build the Go program into the user's cache; its path."""
     cache = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "traffic-footprint"
     cache.mkdir(parents=True, exist_ok=True)
     program = cache / "go-extender"
@@ -216,17 +221,17 @@ def build_go() -> Path:
 
 
 def measure(subjects: dict[str, Subject], nodes: int, rounds: int) -> list[Result]:
-    """All subjects at all sizes."""
+    """Results of all programs at all sizes."""
     results = []
     turns, length = math.ceil(rounds / _TURN), len(VERBS) * (_FIRST + _TURN)
     for size in SIZES:
-        asked = list(bodies(size, nodes, _WARM_UP + turns * (_FIRST + _TURN)))
-        warm, counted = asked[: 2 * _WARM_UP], asked[2 * _WARM_UP :]
+        requests = list(bodies(size, nodes, _WARM_UP + turns * (_FIRST + _TURN)))
+        warm, counted = requests[: 2 * _WARM_UP], requests[2 * _WARM_UP :]
         taken: dict[tuple[str, str], list[float]] = {(s, v): [] for s in subjects for v in VERBS}
-        cpu, answered = dict.fromkeys(subjects, 0.0), dict.fromkeys(subjects, 0)
+        cpu, received = dict.fromkeys(subjects, 0.0), dict.fromkeys(subjects, 0)
         connections = {name: Connection(subject.port) for name, subject in subjects.items()}
         for name, connection in connections.items():
-            _check(name, size, [connection.ask(request)[1] for _, request in warm])
+            _check(name, size, [connection.send(request)[1] for _, request in warm])
         time.sleep(_SETTLE_SECONDS)
         for one in subjects.values():
             one.rest()
@@ -235,12 +240,12 @@ def measure(subjects: dict[str, Subject], nodes: int, rounds: int) -> list[Resul
             for name, connection in connections.items():
                 subjects[name].go_on()
                 for _, request in turn[: 2 * _FIRST]:
-                    connection.ask(request)
+                    connection.send(request)
                 before = subjects[name].cpu()
                 for verb, request in turn[2 * _FIRST :]:
-                    seconds, answer = connection.ask(request)
+                    seconds, response = connection.send(request)
                     taken[name, verb].append(seconds)
-                    answered[name] += len(answer)
+                    received[name] += len(response)
                 cpu[name] += subjects[name].cpu() - before
                 subjects[name].rest()
         for connection in connections.values():
@@ -249,16 +254,16 @@ def measure(subjects: dict[str, Subject], nodes: int, rounds: int) -> list[Resul
             one.go_on()
         each = 2 * turns * _TURN
         results += [
-            _result(name, size, taken, cpu[name] / each, len(VERBS) * answered[name] / each) for name in subjects
+            _result(name, size, taken, cpu[name] / each, len(VERBS) * received[name] / each) for name in subjects
         ]
     return results
 
 
-def _check(name: str, size: int, answers: list[bytes]) -> None:
-    """Every answer says something of every node."""
-    short = [answer for answer in answers if len(answer) < 20 * size]
+def _check(name: str, size: int, responses: list[bytes]) -> None:
+    """Raise OSError when a response is too short to cover every node."""
+    short = [response for response in responses if len(response) < 20 * size]
     if short:
-        raise OSError(f"{name} answered {short[0][:200]!r}")
+        raise OSError(f"{name} does not cover all {size} nodes, so it cannot be compared: {short[0][:200]!r}")
 
 
 def _result(
@@ -280,15 +285,15 @@ def _result(
 
 
 def _turns(taken: dict[tuple[str, str], list[float]], name: str) -> list[float]:
-    """A subject's p50 in each of its turns."""
+    """A program's p50 in each of its turns."""
     filtered, scored = (taken[name, verb] for verb in VERBS)
     starts = range(0, len(filtered), _TURN)
     return [statistics.median([*filtered[at : at + _TURN], *scored[at : at + _TURN]]) for at in starts]
 
 
 def table(results: list[Result]) -> Table:
-    """Times, and each subject's p50 over the Go floor's."""
-    shown = Table(title="milliseconds per request; ratio: p50 over the Go floor's")
+    """Times, and each program's p50 over the Go program's."""
+    shown = Table(title="milliseconds per request; ratio: p50 over the Go program's")
     for column in (
         "names",
         "subject",
@@ -323,10 +328,10 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
     parser.add_argument("--nodes", type=int, default=5000)
     parser.add_argument("--pods", type=int, default=30, help="measured pods per node")
-    parser.add_argument("--churn", type=float, default=20.0, help="binds per second while asked (second row)")
+    parser.add_argument("--churn", type=float, default=20.0, help="binds per second meanwhile (second row)")
     parser.add_argument("--rewrites", type=float, default=80.0, help="footprints written per second, likewise")
     parser.add_argument(
-        "--rounds", type=int, default=400, help=f"requests per verb, size and subject, in turns of {_TURN}"
+        "--rounds", type=int, default=400, help=f"requests per verb, size and program, in turns of {_TURN}"
     )
     parser.add_argument("--output", choices=("table", "json"), default="table")
     options = parser.parse_args(argv)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A cluster for benchmarks of the extender: many annotated nodes, made by arithmetic, the same every time.
+"""A cluster for benchmarks of the extender: many annotated nodes, computed, the same in every run.
 
-Enters: how many nodes and pods. Leaves: Nodes, Leases and Pods as the API serves them. Each node has some
-elephants and mice, so that links differ as they do in a busy cluster.
+Enters: numbers of nodes and pods. Leaves: Nodes, Leases and Pods in the API's form. Each node has some elephants
+and mice, so that links differ as in a busy cluster.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from footprint.models import LinkRates, NodeFootprint, PodFootprint
 
 LINK: Final = 10e9
 WORKLOADS: Final = 200
-"""Deployments, each of one class; pods are spread over them."""
+"""Deployments. Each has one class, and pods are spread over them."""
 _ELEPHANTS: Final = 40
-"""Of the workloads, those that are elephants."""
+"""How many of the workloads are elephants."""
 
 
 def node_name(number: int) -> str:
-    """As long as managed clusters name theirs."""
+    """A name as long as those of managed clusters."""
     return f"gke-prod-pool-{number % 7}-{number * 2654435761 % 2**32:08x}-{number:04d}"
 
 
@@ -38,7 +38,7 @@ def workload(number: int) -> tuple[str, TrafficClass]:
 def _pod(node: int, slot: int, draw: random.Random) -> PodFootprint:
     number = node * 31 + slot
     name, cls = workload(number)
-    # An elephant workload lives on every tenth node only: elsewhere its pods are idle.
+    # Pods of an elephant workload send on every tenth node only. Elsewhere they are idle.
     if cls is TrafficClass.ELEPHANT and node % 10:
         cls = TrafficClass.QUIET
     rate = draw.choice((0.2e9, 0.8e9, 2e9, 4e9)) if cls is TrafficClass.ELEPHANT else 0.0
@@ -62,7 +62,7 @@ def footprint(node: int, pods: int) -> NodeFootprint:
 
 
 def node_object(number: int, pods: int) -> dict[str, Any]:
-    """A Node with its annotation, otherwise bare."""
+    """A Node with its footprint annotation and nothing else."""
     text = encode(footprint(number, pods)).text
     metadata = {"name": node_name(number), "resourceVersion": "1", "annotations": {NODE_FOOTPRINT: text}}
     return {"kind": "Node", "apiVersion": "v1", "metadata": metadata}
@@ -75,7 +75,7 @@ def lease_object(number: int) -> dict[str, Any]:
 
 
 def pod_object(number: int, *, uid: str, node: str = "", phase: str = "Pending") -> dict[str, Any]:
-    """A Pod of one of the workloads, about as long as a small Deployment's: 3 kB."""
+    """A Pod of one of the workloads, 3 kB long, as of a small Deployment."""
     name, _ = workload(number)
     owner = {
         "apiVersion": "apps/v1", "kind": "ReplicaSet", "name": f"{name}-5d8f7c9b6d", "controller": True,

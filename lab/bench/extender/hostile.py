@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Hostile clients of an extender, each kind in a thread, for the soak (``lab.bench.extender.soak``).
+"""Hostile clients of an extender, each kind in its own thread, for ``lab.bench.extender.soak``.
 
-Enters: the two ports of an extender on loopback, and a PKI. Leaves: connections from several loopback addresses
-that send too much, too slowly, too often or nonsense, and read too little. A third of the kinds holds a valid
-client certificate, as a compromised client of the extender would. Every error of a connection ends that connection
-alone. ``python -m lab.bench.extender.hostile PORT METRICS_PORT PKI`` runs until SIGTERM.
+``python -m lab.bench.extender.hostile PORT METRICS_PORT PKI`` runs until SIGTERM. Enters: two ports of an extender
+on loopback, and a PKI. Leaves: connections from several loopback addresses that send too much, too slowly, too
+often, or malformed data, and that read too little. A third of the kinds holds a valid client certificate, as a
+compromised kube-scheduler would. An error ends its connection only.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from lab.controlplane.pki import SCHEDULER, Pki
 
 CROWD: Final = 600
 HOLD_SECONDS: Final = 8.0
-"""For which a crowd stays before it comes anew."""
+"""How long a crowd keeps its connections before it opens new ones."""
 _PAUSE_SECONDS: Final = 0.1
 _TIMEOUT_SECONDS: Final = 10.0
 _METRICS: Final = b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -40,7 +40,7 @@ _LONG_NAMES: Final = [f"node-{number:0230d}" for number in range(10_000)]
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """The extender, as clients reach it."""
+    """How clients reach the extender."""
 
     port: int
     metrics_port: int
@@ -48,7 +48,7 @@ class Target:
 
     @contextmanager
     def plain(self, port: int, window: int = 0) -> Iterator[socket.socket]:
-        """A connection from one of eight addresses; ``window``: bytes of its receive buffer."""
+        """A connection from one of eight addresses. ``window``: size of its receive buffer in bytes."""
         client = socket.socket()
         try:
             if window:
@@ -62,7 +62,7 @@ class Target:
 
     @contextmanager
     def trusted(self, window: int = 0) -> Iterator[socket.socket]:
-        """One over TLS, with a client's certificate."""
+        """A connection over TLS, with a valid client certificate."""
         context = ssl.create_default_context(cafile=str(self.pki.ca))
         context.load_cert_chain(self.pki.certificate(SCHEDULER), self.pki.key(SCHEDULER))
         with self.plain(self.port, window) as raw:
@@ -135,7 +135,7 @@ def unread_metrics(target: Target) -> None:
 
 
 def unread_scores(target: Target) -> None:
-    """Long responses, of which nobody reads a byte."""
+    """Request long responses, and read none of them."""
     sent = _post("/prioritize", _body(_LONG_NAMES))
     with ExitStack() as stack:
         for _ in range(8):
@@ -162,7 +162,7 @@ def blank_lines(target: Target) -> None:
 
 
 def trickles(target: Target) -> None:
-    """Headers and bodies a byte at a time."""
+    """Send headers and bodies one byte at a time."""
     head = b"GET /healthz HTTP/1.1\r\nHost: x\r\nX-Slow: "
     body = _post("/filter", b" " * 100)[:-100]
     with ExitStack() as stack:
@@ -187,7 +187,7 @@ def many_names(target: Target) -> None:
 
 
 def long_bodies(target: Target) -> None:
-    """As much as may be, on many connections at once, and never whole."""
+    """Send bodies of the largest allowed size on many connections, each without its last byte."""
     with ExitStack() as stack:
         for _ in range(12):
             with suppress(OSError):
@@ -242,7 +242,7 @@ def again_and_again(kind: Callable[[Target], None], target: Target) -> None:
 
 def main(argv: list[str] | None = None) -> None:
     port, metrics_port, pki = argv or sys.argv[1:]
-    os.nice(10)  # who attacks from elsewhere takes none of the extender's processors
+    os.nice(10)  # real attackers would not use the extender's processors
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(8192, most), most))
     target = Target(int(port), int(metrics_port), Pki(Path(pki)))

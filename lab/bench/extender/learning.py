@@ -1,15 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What learning costs an extender: reading all objects, and one sampling by the replica that leads.
+"""CPU time and memory that learning costs an extender.
 
-``python -m lab.bench.extender.learning [--workloads N] [--output json]``: TrafficFootprints of that many
-workloads, all measured, steady, in this process; nothing is sent anywhere. Times are CPU time of this thread, the
-median of several; memory is what the kernel says is resident.
+``python -m lab.bench.extender.learning [--workloads N] [--output json]``. One TrafficFootprint for each workload,
+all measured and steady, in this process. Nothing is sent. Times are CPU time of this thread, the median of
+several. Memory is what the kernel counts as resident.
 """
 
 from __future__ import annotations
 
 import argparse
 import gc
+import os
 import statistics
 import time
 from collections.abc import Callable
@@ -25,10 +26,10 @@ from extender.learning.learner import Learner
 from extender.model.demand import Tally
 from extender.model.profile import NOTHING_YET, fold
 from extender.model.trafficfootprint import decode_record, new_object, status_of
+from lab.bench.process_cost import resident_bytes
 
 NOW: Final = 1_800_000_000.0
 _TIMES: Final = 7
-_PAGE: Final = 4096
 _BUSY: Final = Tally(active=1, hurting=1, tx=150e6, peak_tx=190e6, running=1)
 _OTHER: Final = Tally(active=1, hurting=1, tx=20e6, peak_tx=20e6, running=1)
 
@@ -37,17 +38,17 @@ _OTHER: Final = Tally(active=1, hurting=1, tx=20e6, peak_tx=20e6, running=1)
 class LearningResult:
     workloads: int
     take_in_seconds: float
-    """CPU seconds to decode all objects and to show them in a snapshot, as at the start."""
+    """CPU seconds to decode all objects and publish them in a snapshot, as at the start."""
     resident_mib: float
     """Growth of resident memory, without the objects' JSON."""
     change_ms: float
-    """CPU milliseconds to decode one changed object and to show it in a snapshot."""
+    """CPU milliseconds to decode one changed object and publish it in a snapshot."""
     look_ms: float
-    """CPU milliseconds of one sample of every workload, when none needs a write."""
+    """CPU milliseconds of the leader's step: one sample of every workload, when none needs a write."""
 
 
 def an_object(number: int, tally: Tally = _BUSY) -> dict[str, Any]:
-    """The object of one workload, with a status that rests on a hundred samples."""
+    """The object of one workload. Its status sums up a hundred samples."""
     made, profile = new_object((f"team-{number % 50}", f"Deployment/service-{number}")), NOTHING_YET
     for _ in range(100):
         profile = fold(profile, tally)
@@ -63,12 +64,11 @@ def _seconds(act: Callable[[], object]) -> float:
 
 def _resident() -> float:
     gc.collect()
-    with open("/proc/self/statm") as file:  # noqa: PTH123 - not a file of ours
-        return int(file.read().split()[1]) * _PAGE / 2**20
+    return resident_bytes(os.getpid()) / 2**20
 
 
 def measure(workloads: int) -> LearningResult:
-    """Everything, for that many workloads."""
+    """Costs of learning with so many workloads."""
     listed = orjson.dumps([an_object(number) for number in range(workloads)])
     changed = [an_object(0, tally) for tally in (_OTHER, _BUSY)]
     before = _resident()
@@ -108,9 +108,9 @@ def main() -> None:
         print(orjson.dumps(asdict(found), option=orjson.OPT_INDENT_2).decode())
         return
     print(f"{found.workloads} workloads, each with an object")
-    print(f"all taken in at the start  {found.take_in_seconds:.2f} s, {found.resident_mib:.0f} MiB resident")
+    print(f"reading all at the start   {found.take_in_seconds:.2f} s, {found.resident_mib:.0f} MiB resident")
     print(f"one object that changed    {found.change_ms:.1f} ms")
-    print(f"one look of the leader     {found.look_ms:.0f} ms")
+    print(f"one step of the leader     {found.look_ms:.0f} ms")
 
 
 if __name__ == "__main__":

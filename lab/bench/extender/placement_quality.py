@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How well pods end up placed: a simulation with the extender's own arithmetic on 1,000 nodes.
+"""How well pods end up placed: a simulation of 1,000 nodes with the extender's own scoring.
 
 ``python -m lab.bench.extender.placement_quality [--output json]``. Each pod has a typical transfer. Its size is
 drawn from the "data mining" flow sizes of a production data centre (A. Greenberg et al., VL2, SIGCOMM 2009, as
@@ -60,7 +60,7 @@ _SAMPLED: Final = 10.0
 _PODS_PER_NODE: Final = 110
 """What a kubelet accepts by default."""
 _ROUNDING: Final = 1 + 1e-9
-"""Elephants that fill a link exactly fit."""
+"""So that elephants that fill a link exactly still fit."""
 
 PACKED: Final = "offline packing, achievable"
 LOWER_BOUND: Final = "lower bound"
@@ -82,15 +82,15 @@ class Quality:
     pairs: int
     """Mouse pods times elephant pods on the same node, summed over nodes."""
     mean_wait: float
-    """Of a mouse pod, in service times of its link's queue."""
+    """Mean over mouse pods, in service times of the link's queue."""
     waiting_mice: float
-    """Percent of mouse pods that wait a whole service time and more."""
+    """Percent of mouse pods that wait at least one service time."""
     unmet: float
     """Percent of the elephants' bandwidth beyond what their links carry."""
 
 
 def flow_size(draw: random.Random) -> float:
-    """Bytes of one flow; between the published points log-linear."""
+    """Bytes of one flow, log-linear between the published points."""
     share = draw.random()
     for (low, below), (high, upto) in pairwise(DATA_MINING):
         if share <= upto:
@@ -100,7 +100,7 @@ def flow_size(draw: random.Random) -> float:
 
 
 def demand_of(size: float, link: float) -> Demand:
-    """What a pod with transfers of ``size`` bytes asks of a link of ``link`` bit/s."""
+    """Demand of a pod that transfers ``size`` bytes, on a link of ``link`` bit/s."""
     if size >= _ELEPHANT:
         return Demand(TrafficClass.ELEPHANT, min(8 * size, SATURATED * link), 0.0, 0.0, Origin.LEARNED, 1)
     if size <= _MOUSE:
@@ -110,7 +110,7 @@ def demand_of(size: float, link: float) -> Demand:
 
 @dataclass(slots=True)
 class Nodes:
-    """The cluster as it fills."""
+    """The cluster while it fills."""
 
     count: int
     link: float
@@ -132,7 +132,7 @@ class Nodes:
         return view_node(NodeFacts(name, footprint, "", LastRenewal("1", 0.0), tuple(self.bound[name])), 0.0, 1e9)
 
     def place(self, name: str, demand: Demand, number: int) -> BoundPod:
-        """A pod of ``demand`` is bound to node ``name``."""
+        """Bind a pod of ``demand`` to node ``name``."""
         pod = PodInfo(f"pod-{number}", "default", f"pod-{number}", f"Job/{number}")
         placed = BoundPod(pod, demand)
         self.bound[name].append(placed)
@@ -143,7 +143,7 @@ class Nodes:
         return placed
 
     def end(self, name: str, placed: BoundPod) -> None:
-        """A pod of node ``name`` ends; its workload does not come back."""
+        """End a pod of node ``name``, and its workload."""
         self.bound[name].remove(placed)
         if placed.demand.hurts:
             self.mice_free_links.drop(placed.pod)
@@ -190,7 +190,7 @@ def fill(
     nodes: Nodes, choose: Choose, demands: list[Demand], full: int, draw: random.Random,
     *, candidates: float = _SAMPLED,
 ) -> list[Demand]:  # fmt: skip
-    """Place ``demands`` one after the other, at most ``full`` at a time; those that are left at the end.
+    """Place ``demands`` in order, at most ``full`` at a time. Returns those that run at the end.
     ``candidates`` percent of the nodes can be chosen each time.
 
     Who ends and which nodes are candidates does not depend on what is chosen, nor who ends on how many candidates
@@ -212,7 +212,7 @@ def fill(
 
 
 def quality(policy: str, placed: Iterable[Sequence[Demand]], link: float) -> Quality:
-    """The figures of pods, node by node."""
+    """Figures of ``placed``: the demands of each node's pods."""
     pairs, waits, wanted, unmet = 0, list[float](), 0.0, 0.0
     for there in placed:
         elephants = [demand.tx for demand in there if demand.hurts]
@@ -232,9 +232,12 @@ def judged(policy: str, nodes: Nodes) -> Quality:
 
 
 def packed(demands: list[Demand], nodes: int, link: float, full: int = _PODS_PER_NODE) -> list[list[Demand]]:
-    """Pods by node, placed with knowledge of all of them: elephants onto as few links as first-fit
-    decreasing needs (those that fit nowhere onto the least loaded), quiet pods beside them, mice on the other
-    nodes, and where these are full where they wait least. No node gets more than ``full`` pods, if all fit so."""
+    """Pods by node, placed with knowledge of all of them.
+
+    Elephants use as few links as first-fit decreasing needs; those that fit nowhere go onto the least loaded link.
+    Quiet pods go beside them. Mice go to the other nodes, and when these are full, where they wait least. No node
+    gets more than ``full`` pods if that can be.
+    """
     full = max(full, math.ceil(len(demands) / nodes))
     there: list[list[Demand]] = [[] for _ in range(nodes)]
     used, usable = [0.0] * nodes, SATURATED * link * _ROUNDING
@@ -262,8 +265,8 @@ def packed(demands: list[Demand], nodes: int, link: float, full: int = _PODS_PER
 def lower_bound(demands: list[Demand], nodes: int, link: float, full: int = _PODS_PER_NODE) -> Quality:
     """Figures that no placement beats that carries as much as all links can.
 
-    As if elephants could be cut to fill links to the brim: that leaves the most nodes to mice. The mice that these
-    cannot take live beside one elephant each at least, and wait as long as the smallest one makes them.
+    Assumes that elephants can be split to fill links completely, which leaves the most nodes to mice. Mice beyond
+    those nodes share a link with at least one elephant, and wait as long as the smallest elephant causes.
     """
     rates = [demand.tx for demand in demands if demand.hurts]
     mice = sum(demand.suffers and not demand.hurts for demand in demands)
@@ -280,7 +283,7 @@ def lower_bound(demands: list[Demand], nodes: int, link: float, full: int = _POD
 
 
 def simulate(options: argparse.Namespace) -> tuple[dict[str, Any], list[Quality]]:
-    """All policies over the same pods in the same order."""
+    """Run all policies on the same pods in the same order."""
     draw = random.Random(options.seed)
     link = options.link * 1e9
     full = options.nodes * options.pods

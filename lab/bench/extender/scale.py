@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the extender needs for a large cluster: memory and time until it is ready.
+"""Memory of the extender in a large cluster, and the time until it is ready.
 
-``python -m lab.bench.extender.scale [--output json]``: an API server that serves only lists, in pages over
-loopback, as the real one does, and watches in which nothing happens; 5,000 annotated Nodes with 30 measured pods
-each, their Leases and 150,000 Pods of 3 kB. The extender is the program itself. Memory is what the kernel says
-is resident.
+``python -m lab.bench.extender.scale [--output json]``. The extender is the installed program. Its API server is a
+stand-in on loopback: it serves lists in pages, as the real one does, and watches without events. It has 5,000
+annotated Nodes with 30 measured pods each, their Leases, and 150,000 Pods of 3 kB. Memory is what the kernel
+counts as resident.
 """
 
 from __future__ import annotations
@@ -45,6 +45,8 @@ _GIVE_UP_SECONDS: Final = 300.0
 
 @dataclass(frozen=True, slots=True)
 class ScaleResult:
+    """Of one start. Memory in MiB."""
+
     nodes: int
     pods: int
     ready_seconds: float
@@ -153,7 +155,7 @@ def measure(nodes: int, per_node: int, port: int) -> ScaleResult:
             extender = subprocess.Popen([*argv, "--host", "127.0.0.1", "--port", str(port), "--drain", "0"])
             while not _ready(port):
                 if extender.poll() is not None or time.monotonic() > started + _GIVE_UP_SECONDS:
-                    raise OSError("the extender did not become ready")
+                    raise OSError(f"the extender ended or was not ready within {_GIVE_UP_SECONDS:g} s")
                 time.sleep(0.1)
             ready, cpu = time.monotonic() - started, _cpu(extender.pid)
             time.sleep(5)

@@ -1,13 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """kube-scheduler's requests beside hostile clients, at the memory limit of the chart.
 
-``python -m lab.bench.extender.soak --minutes 15``: the installed extender serves a saved cluster over TLS with
-client certificates, in a process whose data segment may not exceed 512 MiB. Beside it run the hostile clients of
-``lab.bench.extender.hostile``. kube-scheduler asks filter and prioritize for ten pods a second, over a kept-alive
-connection that it opens anew every 20 s; a kubelet probes and Prometheus scrapes the metrics port. A request fails
-when its response is not whole within ``--timeout``, or is not what the cluster's state says. Prints a table. Exit
-status 1 when a normal request failed, when memory grew by more than a tenth from the second to the last quarter
-(in runs of five minutes or more), or when it does not return to within a tenth of what it was before.
+``python -m lab.bench.extender.soak --minutes 15``. The extender serves a saved cluster over TLS with client
+certificates. Its data segment is limited to 512 MiB. Beside it run the hostile clients of
+``lab.bench.extender.hostile``. The normal clients:
+
+- kube-scheduler sends filter and prioritize for ten pods a second, over a kept-alive connection that it replaces
+  every 20 s;
+- a kubelet probes the metrics port, and Prometheus scrapes it.
+
+A request fails when its response is not complete within ``--timeout``, or contradicts the cluster's state. Prints
+a table. The exit status is 1 when a normal request failed, when memory grew by more than a tenth from the second
+to the last quarter (in runs of five minutes or more), or when memory afterwards is more than a tenth above what
+it was before.
 """
 
 from __future__ import annotations
@@ -36,6 +41,8 @@ from rich.console import Console
 from rich.table import Table
 
 from lab.bench.extender.cluster import lease_object, node_name, node_object, pod_object
+from lab.bench.figures import percentile
+from lab.bench.process_cost import resident_bytes
 from lab.controlplane import pki as keys
 from lab.controlplane.pki import Pki
 
@@ -48,7 +55,7 @@ _RECONNECT_SECONDS: Final = 20.0
 _REST_SECONDS: Final = 30.0
 _GROWTH: Final = 1.1
 _COMPARED_SAMPLES: Final = 600
-"""Two samples a second: in less than five minutes a quarter holds single campaigns, and shows no trend."""
+"""Two samples a second: in less than five minutes, a quarter holds few hostile rounds and shows no trend."""
 
 
 @dataclass(slots=True)
@@ -60,8 +67,8 @@ class Client:
     seconds: list[float] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
 
-    def ask(self, request: Callable[[], None]) -> bool:
-        """Whether it went well."""
+    def send(self, request: Callable[[], None]) -> bool:
+        """Send a request, and note its time or its problem. True when it succeeded."""
         began = time.perf_counter()
         try:
             request()
@@ -82,8 +89,8 @@ class Extender:
     pki: Pki
 
     def resident(self) -> int:
-        """Bytes."""
-        return int(Path(f"/proc/{self.pid}/statm").read_text().split()[1]) * resource.getpagesize()
+        """Resident memory in bytes."""
+        return resident_bytes(self.pid)
 
 
 def _free_port() -> int:
@@ -98,7 +105,7 @@ def _limit_memory() -> None:
 
 @contextmanager
 def running(folder: Path) -> Iterator[Extender]:
-    """The extender over a saved cluster, ready."""
+    """The extender, serving a saved cluster and ready. Raises OSError when it ends early."""
     state, log = folder / "state.json", folder / "extender.log"
     items: list[Any] = [node_object(number, PODS) for number in range(NODES)]
     items += [lease_object(number) for number in range(NODES)]
@@ -136,6 +143,7 @@ def _until_ready(port: int, process: subprocess.Popen[bytes], log: Path) -> None
 
 @contextmanager
 def hostile(extender: Extender) -> Iterator[None]:
+    """The hostile clients, in a process of their own."""
     arguments = [str(extender.port), str(extender.metrics_port), str(extender.pki.dir)]
     command = [sys.executable, "-m", "lab.bench.extender.hostile", *arguments]
     with subprocess.Popen(command) as process:
@@ -146,7 +154,7 @@ def hostile(extender: Extender) -> Iterator[None]:
 
 
 class Scheduler:
-    """kube-scheduler, as its requests look. ``client`` notes each pair."""
+    """Sends requests as kube-scheduler does. ``client`` notes each pair of filter and prioritize."""
 
     def __init__(self, extender: Extender, client: Client) -> None:
         self._extender, self._client, self._number = extender, client, 0
@@ -160,7 +168,7 @@ class Scheduler:
             )
             until = time.monotonic() + _RECONNECT_SECONDS
             while time.monotonic() < until and not stop.wait(0.1):
-                if not self._client.ask(lambda used=connection: self._place(used)):  # type: ignore[misc]
+                if not self._client.send(lambda used=connection: self._place(used)):  # type: ignore[misc]
                     break
             connection.close()
 
@@ -170,10 +178,10 @@ class Scheduler:
         pod = pod_object(self._number, uid=f"pod-{self._number}")
         passed = self._post(connection, "/filter", pod, names)
         if passed["Error"] or not set(passed["NodeNames"]) <= set(names) or not passed["NodeNames"]:
-            raise ValueError(f"filter said {str(passed)[:200]}")
+            raise ValueError(f"unexpected response to filter: {str(passed)[:200]}")
         scores = self._post(connection, "/prioritize", pod, passed["NodeNames"])
         if [entry["Host"] for entry in scores] != passed["NodeNames"]:
-            raise ValueError(f"prioritize said {str(scores)[:200]}")
+            raise ValueError(f"unexpected response to prioritize: {str(scores)[:200]}")
 
     def _post(self, connection: http.client.HTTPConnection, path: str, pod: Any, names: list[str]) -> Any:
         body = orjson.dumps({"Pod": pod, "Nodes": None, "NodeNames": names})
@@ -198,12 +206,12 @@ def _page(port: int, path: str, timeout: float) -> None:
 
 def _repeat(client: Client, request: Callable[[], None], every: float, stop: threading.Event) -> None:
     while not stop.wait(every):
-        client.ask(request)
+        client.send(request)
 
 
 @dataclass(slots=True)
 class Outcome:
-    """What a soak found. Memory in bytes."""
+    """Result of a soak. Memory in bytes."""
 
     clients: list[Client]
     before: int
@@ -213,7 +221,7 @@ class Outcome:
 
     @property
     def quarters(self) -> tuple[float, float]:
-        """The median of memory in the second and in the last quarter."""
+        """Median memory in the second and in the last quarter."""
         size = max(1, len(self.during) // 4)
         return statistics.median(self.during[size : 2 * size] or self.during), statistics.median(
             self.during[-size:]
@@ -228,7 +236,7 @@ class Outcome:
         if self.after > _GROWTH * self.before:
             found.append(f"memory is {_mib(self.after)} at rest, after {_mib(self.before)} before")
         if max(self.during) > LIMIT:
-            found.append(f"{_mib(max(self.during))} resident, beyond the limit")
+            found.append(f"{_mib(max(self.during))} resident, beyond the limit of {_mib(LIMIT)}")
         return found
 
 
@@ -237,14 +245,14 @@ def _mib(size: float) -> str:
 
 
 def _warm_up(extender: Extender) -> None:
-    """Everything that takes memory once: each kind of normal request, and each of hostile ones for a moment."""
+    """Run every kind of client for a moment, so that one-time allocations are made before memory is compared."""
     with hostile(extender):
         time.sleep(_REST_SECONDS)
     time.sleep(_REST_SECONDS)
 
 
 def soak(folder: Path, minutes: float, timeout: float) -> Outcome:
-    """Run for ``minutes``; a normal request may take ``timeout`` seconds."""
+    """Run for ``minutes``. A normal request may take ``timeout`` seconds."""
     with running(folder) as extender:
         clients = [Client("kube-scheduler", timeout), Client("kubelet", timeout), Client("prometheus", timeout)]
         stop, over = threading.Event(), threading.Event()
@@ -277,7 +285,7 @@ def soak(folder: Path, minutes: float, timeout: float) -> Outcome:
 
 
 def _refused(port: int) -> dict[str, int]:
-    """Connections and requests that the extender turned away, by reason, as it counts them."""
+    """The extender's own count of refused connections and requests, by reason."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
     connection.request("GET", "/metrics")
     page = connection.getresponse().read().decode()
@@ -291,13 +299,13 @@ def tables(outcome: Outcome) -> list[Table]:
     requests = Table("client", "requests", "failed", "p50 ms", "p99 ms", "worst ms", title="Normal requests")
     for client in outcome.clients:
         taken = sorted(client.seconds) or [0.0]
-        figures = (statistics.median(taken), taken[int(0.99 * (len(taken) - 1))], taken[-1])
+        figures = (statistics.median(taken), percentile(taken, 0.99), taken[-1])
         requests.add_row(
             client.name, str(len(client.seconds)), str(len(client.problems)), *(f"{1000 * s:.1f}" for s in figures)
         )
     memory = Table("before", "second quarter", "last quarter", "most", "at rest after", title="Resident memory")
     memory.add_row(*map(_mib, (outcome.before, *outcome.quarters, max(outcome.during), outcome.after)))
-    refused = Table("reason", "times", title="Turned away")
+    refused = Table("reason", "times", title="Refused")
     for reason, count in sorted(outcome.refused.items()):
         refused.add_row(reason, str(count))
     return [requests, memory, refused]

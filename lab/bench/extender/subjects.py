@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What ``lab.bench.extender.answers`` measures, each as a process of its own that prints its port first.
+"""The programs that ``lab.bench.extender.answers`` measures. Each is a process that prints its port first.
 
-``python -m lab.bench.extender.subjects ours|plain``: the extender over a made cluster, with binds and rewritten
-footprints arriving all the time; or the least that FastAPI with pydantic models does. The third, in Go, is under
-``go-extender/``.
+``python -m lab.bench.extender.subjects ours|plain``. ``ours`` is the extender over a computed cluster, with binds
+and rewritten footprints arriving meanwhile. ``plain`` is the least that FastAPI with pydantic models does. A third
+program, in Go, is in ``go-extender/``.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ from lab.bench.extender.cluster import footprint, node_name, node_object, pod_ob
 REASON = "elephants use 90 percent of the link (3 pods, 9.1 Gbit/s of 10 Gbit/s)"
 
 _REWRITING: Final = 500
-"""Nodes that write their footprints: enough that no two writes of one meet, few enough to make beforehand."""
+"""Nodes that write footprints. Enough that a node's writes stay apart; few enough to prepare beforehand."""
 
 
 class Churn:
-    """On the made cluster: ``rate`` times a second a pod is bound and another ends, ``rewrites`` times a second a
-    node writes its footprint."""
+    """Changes of the cluster. ``rate`` times a second a pod is bound and another ends; ``rewrites`` times a second
+    a node writes its footprint."""
 
     def __init__(self, state: ClusterState, nodes: int, pods: int, rate: float, rewrites: float) -> None:
         self._state, self._nodes, self._rate, self._rewrites = state, nodes, rate, rewrites
@@ -72,7 +72,7 @@ class Churn:
 
 
 def _rewritten(nodes: int, pods: int) -> list[NodeInfo]:
-    """What some nodes write in turn, each with every pod's rates a little different from the time before."""
+    """Footprints that some nodes write in turn. The rates of every pod differ from the previous write."""
     some = range(0, nodes, max(1, nodes // _REWRITING))
     return [NodeInfo(node_name(node), encode(_moved(node, pods, by)).text) for by in (1.2, 1.0) for node in some]
 
@@ -93,7 +93,7 @@ def ours(nodes: int, pods: int, churn: float, rewrites: float) -> FastAPI:
 
 
 def plain(reject_every: int) -> FastAPI:
-    """Rejects one of so many nodes."""
+    """An extender that rejects every ``reject_every``-th node."""
     app = FastAPI()
 
     @app.post("/filter")
@@ -117,7 +117,7 @@ def main() -> None:
     parser.add_argument("--pods", type=int, default=30)
     parser.add_argument("--churn", type=float, default=0.0, help="binds per second")
     parser.add_argument("--rewrites", type=float, default=0.0, help="footprints written per second")
-    parser.add_argument("--reject-every", type=int, default=2, help="of so many nodes the plain one rejects one")
+    parser.add_argument("--reject-every", type=int, default=2, help="the plain one rejects one of so many nodes")
     options = parser.parse_args()
     app = (
         plain(options.reject_every)

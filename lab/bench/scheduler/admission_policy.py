@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the node agent's admission policy costs everybody else: ``python -m lab.bench.scheduler.admission_policy``.
+"""Cost of the node agent's admission policy for other writers: ``python -m lab.bench.scheduler.admission_policy``.
 
-Enters: nothing. Leaves: microseconds that the API server's admission of policies takes for a write by somebody
-whom the policy does not concern, with and without it, in turn in one run, from the server's own histogram; and the
-CPU time of the whole write, to compare with.
+Enters: nothing. Leaves: microseconds that policy admission takes for a write that the policy does not concern,
+with and without the policy, in turns of one run. They come from the API server's own histogram. The CPU time of
+the whole write is printed beside them.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def main() -> None:
 
 
 def _wait(lab: Lab, seen: Callable[[float], bool]) -> None:
-    """Until the API server has noticed the change; gives up after 20 looks, and the figures will show it."""
+    """Wait until the API server applies the change. Gives up after 20 checks; the figures then show it."""
     for _ in range(20):
         time.sleep(POLL_SECONDS)
         if seen(_measured(lab, 20)[0]):

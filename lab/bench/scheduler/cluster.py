@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Many Nodes in a real API server, without machines: registered, annotated, kept alive; and pods to be placed.
+"""Many Nodes in a real API server without machines: registered, annotated and kept alive; and pods to place.
 
-Enters: an API client and a number of nodes. Leaves: Node objects that the node controller and kube-scheduler take
-for real ones, with footprints and both Leases of each (the kubelet's and the agent's) renewed by a thread.
-Guarantees: the thread ends with the ``with`` block. Objects are made by pure functions, the same every time.
+Enters: an API client and a number of nodes. Leaves: Node objects that the node controller and kube-scheduler treat
+as real. A thread renews both Leases of each node: the kubelet's and the agent's. Guarantees: the thread ends with
+the ``with`` block. Pure functions make the objects, the same every time.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ ELEPHANT_EVERY: Final = 5
 _LEASES: Final = "/apis/coordination.k8s.io/v1/namespaces/{}/leases"
 _NODE_LEASES: Final = "kube-node-lease"
 _RENEW_SECONDS: Final = 25.0
-"""From one renewal of all Leases to the next: a node counts as lost after 40 s and more without, an agent after
-180 s. Thousands of renewals at once keep this machine busy for seconds, so that whoever measures renews first."""
+"""Between two renewals of all Leases. A node without renewals counts as lost after 40 s, an agent after 180 s.
+Thousands of renewals keep this machine busy for seconds, so renew before measuring."""
 _CLIENTS: Final = 8
 _READY_SECONDS: Final = 300.0
 
@@ -41,14 +41,14 @@ _log = structlog.get_logger()
 
 
 def registered(number: int, now: float) -> dict[str, Any]:
-    """Node number ``number`` as a kubelet and an agent leave it: ready, with a footprint."""
+    """Node number ``number`` as a kubelet and an agent write it: ready, with a footprint."""
     node = node_object(number, MEASURED_PODS)
     name = node["metadata"]["name"]
     del node["metadata"]["resourceVersion"]  # the API server gives it
     node["metadata"]["labels"] = {
         "kubernetes.io/hostname": name, "kubernetes.io/os": "linux", "kubernetes.io/arch": "amd64",
     }  # fmt: skip
-    # The address plan of the lab ends at 200 nodes; nobody talks to these.
+    # The lab's address plan ends at 200 nodes. Nothing connects to these.
     return {**node, **node_status(NodeDescription(name, number % 200 + 1), now, now)}
 
 
@@ -60,22 +60,22 @@ def lease(name: str, namespace: str, now: float) -> dict[str, Any]:
 
 
 def pending_pod(number: int) -> dict[str, Any]:
-    """A small pod that says what it will ask of the link; every fifth is an elephant."""
-    wishes = {POD_CLASS: "mouse"}
+    """A small pod that declares its class. Every fifth is an elephant, and declares its bandwidth."""
+    declared = {POD_CLASS: "mouse"}
     if number % ELEPHANT_EVERY == 0:
-        wishes = {POD_CLASS: "elephant", POD_EXPECTED_BANDWIDTH: "400M"}
+        declared = {POD_CLASS: "elephant", POD_EXPECTED_BANDWIDTH: "400M"}
     container = {
         "name": "main", "image": "registry.example/service:1.42.0",
         "resources": {"requests": {"cpu": "100m", "memory": "64Mi"}},
     }  # fmt: skip
     return {
-        "metadata": {"name": f"pod-{number}", "labels": {"app": "bench"}, "annotations": wishes},
+        "metadata": {"name": f"pod-{number}", "labels": {"app": "bench"}, "annotations": declared},
         "spec": {"containers": [container], "automountServiceAccountToken": False},
     }
 
 
 class Crowd:
-    """The nodes, between ``__enter__`` and ``__exit__``; the API server that holds them ends with its lab."""
+    """The nodes, kept alive inside the ``with`` block. They go with their lab's API server."""
 
     def __init__(self, api: ApiClient, nodes: int) -> None:
         self._api, self.nodes = api, nodes
@@ -106,13 +106,13 @@ class Crowd:
         self._each(lambda number: self._send("POST", path, pending_pod(number)), range(count))
 
     def delete_pods(self) -> None:
-        """All of them, at once: no kubelet waits for their end. Raises ApiError."""
+        """Delete all pods without a grace period, since no kubelet ends them. Raises ApiError."""
         path = f"/api/v1/namespaces/{NAMESPACE}/pods"
         request(self._api, "DELETE", path, query={"gracePeriodSeconds": "0"}, timeout=(3.0, _READY_SECONDS))
         self._wait(lambda: not request(self._api, "GET", path, query={"limit": "1"})["items"], "pods did not go")
 
     def renew(self, older_than: float = 0.0) -> None:
-        """Every Lease, now, if the last time is so many seconds ago."""
+        """Renew every Lease, unless the last renewal is less than ``older_than`` seconds ago."""
         with self._renewing:
             if time.monotonic() < self._renewed + older_than:
                 return
@@ -125,7 +125,7 @@ class Crowd:
             try:
                 self.renew(older_than=_RENEW_SECONDS)
             except ApiError as error:
-                _log.warning("nodes cannot be kept alive, trying again", error=str(error))
+                _log.warning("Leases were not renewed, so nodes may count as lost; trying again", error=str(error))
 
     def _leases(self, node: str) -> tuple[tuple[str, str], ...]:
         return (_NODE_LEASES, node), (DEFAULT_NAMESPACE, lease_name(node))
@@ -143,7 +143,7 @@ class Crowd:
         request(self._api, method, path, body=body)
 
     def _each(self, act: Callable[[Any], None], items: Iterable[Any]) -> None:
-        """``act`` on each, several at a time. Raises the first ApiError."""
+        """Call ``act`` for each item, several at a time. Raises the first ApiError."""
         with ThreadPoolExecutor(_CLIENTS) as clients:
             for _ in clients.map(act, items):
                 pass

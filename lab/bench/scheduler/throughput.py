@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How many pods a second the real kube-scheduler places, with the extender and without, in the same run.
+"""Pods that the real kube-scheduler places per second, with the extender and without, in the same run.
 
 ``python -m lab.bench.scheduler.throughput [--output json]`` runs the lab's etcd, API server, controller manager
 and kube-scheduler. It registers 1,000 Nodes with footprints of 30 pods each, and renews their node Leases and
@@ -52,7 +52,7 @@ from lab.lab import Lab, LabConfig
 from lab.network import netns
 
 HEAD_START: Final = 100
-"""Binds before the clock starts: kube-scheduler fills its caches first."""
+"""Binds before the measured time: kube-scheduler first fills its caches."""
 _WAIT_SECONDS: Final = 900.0
 _POLL_SECONDS: Final = 0.5
 OWN_RULE: Final = {"percentageOfNodesToScore": 0}
@@ -62,7 +62,7 @@ _PROGRAMS: Final = (pins.KUBE_SCHEDULER, pins.KUBE_APISERVER, pins.ETCD, pins.KU
 
 
 class Kind(StrEnum):
-    """What kube-scheduler works with."""
+    """Kinds of rounds."""
 
     WITHOUT = "without"
     UNBATCHED = "without, no batching"
@@ -74,13 +74,13 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """What a kind starts kube-scheduler with."""
+    """How a kind starts kube-scheduler."""
 
     extender: bool = False
     settings: Mapping[str, Any] = field(default_factory=dict)
-    """Instead of those of the shipped configuration."""
+    """Settings that replace those of the shipped configuration."""
     changes: Mapping[str, Any] = field(default_factory=dict)
-    """In the extender's entry there."""
+    """Changes of the extender's entry in that configuration."""
     flags: tuple[str, ...] = ()
 
 
@@ -103,9 +103,9 @@ class Round:
     seconds: float
     """From the ``HEAD_START``-th bind to the last."""
     cpu: dict[str, float]
-    """Seconds by program in that time."""
+    """CPU seconds by program in that time."""
     answers: dict[str, float] = field(default_factory=dict)
-    """The extender's requests by result, and ``milliseconds`` each on the average."""
+    """Counts of the extender's responses by result; ``milliseconds``: mean time of one."""
 
     @property
     def per_second(self) -> float:
@@ -113,8 +113,8 @@ class Round:
 
 
 def summed(page: str, metric: str, **labels: str) -> float:
-    """The sum of a Prometheus page's samples called ``metric`` that carry ``labels``."""
-    # Nothing else is parsed: the whole page would take a tenth of a second of the machine that is measured.
+    """Sum of the samples of ``metric`` with ``labels`` on a Prometheus page."""
+    # Only matching lines are parsed. Parsing the whole page would cost the measured machine 0.1 s.
     lines = [line for line in page.splitlines() if line.startswith(metric)]
     return sum(
         sample.value
@@ -125,7 +125,7 @@ def summed(page: str, metric: str, **labels: str) -> float:
 
 
 def crossing(samples: list[tuple[float, float]], count: float) -> float:
-    """When a counter sampled as (seconds, value) passed ``count``: on the line between its neighbours."""
+    """When a counter passed ``count``, interpolated between its (seconds, value) samples."""
     for (earlier, low), (later, high) in itertools.pairwise(samples):
         if low < count <= high:
             return earlier + (later - earlier) * (count - low) / (high - low)
@@ -133,19 +133,19 @@ def crossing(samples: list[tuple[float, float]], count: float) -> float:
 
 
 def ratio(rounds: list[Round], of: Kind, to: Kind = Kind.WITHOUT) -> float:
-    """Median over the cycles of the rate of ``of`` over that of ``to``; a cycle has every kind once."""
+    """Median over the cycles of ``of``'s rate divided by ``to``'s. A cycle has every kind once."""
     cycles = [rounds[at : at + len(Kind)] for at in range(0, len(rounds), len(Kind))]
     rates = [{one.kind: one.per_second for one in cycle} for cycle in cycles]
     return statistics.median(cycle[of] / cycle[to] for cycle in rates)
 
 
 def order(cycles: int) -> list[Kind]:
-    """Every kind once a cycle; every other cycle backwards, so that none is always first."""
+    """Every kind once a cycle. Every other cycle is reversed, so that none is always first."""
     return [kind for number in range(cycles) for kind in (list(Kind) if number % 2 == 0 else list(Kind)[::-1])]
 
 
 class Bench:
-    """Rounds over one lab with one crowd of nodes."""
+    """Runs rounds in one lab with its nodes."""
 
     def __init__(self, lab: Lab, crowd: Crowd) -> None:
         self._lab, self._crowd = lab, crowd
@@ -195,7 +195,7 @@ class Bench:
         """CPU seconds so far by program."""
         used = dict.fromkeys(_PROGRAMS, 0.0)
         for pid in netns.pids([self._lab.cp_namespace]):
-            with suppress(OSError):  # it ended while we looked
+            with suppress(OSError):  # the process ended meanwhile
                 argv = Path(f"/proc/{pid}/cmdline").read_text().split("\0")
                 name = next((Path(part).name for part in argv[:2] if Path(part).name in used), None)
                 if name:
@@ -226,7 +226,7 @@ class Bench:
 
 
 def measure(nodes: int, pods: int, rounds: int, keep: Path | None) -> list[Round]:
-    """``rounds`` cycles of every kind."""
+    """Run ``rounds`` cycles of every kind."""
     with Lab(LabConfig(nodes=1, extender=False, agents=False, keep_dir=keep)) as lab:
         lab.stop_scheduler()
         lab.kubectl("cordon", *lab.node_names)
@@ -242,7 +242,7 @@ def measure(nodes: int, pods: int, rounds: int, keep: Path | None) -> list[Round
 
 def table(rounds: list[Round]) -> Table:
     shown = Table(title=f"pods bound per second; ratio: to {Kind.WITHOUT} in the same cycle, median")
-    for column in ("extender", "pods/s", "ratio", "ms per answer", "answers", *_PROGRAMS):
+    for column in ("extender", "pods/s", "ratio", "ms per response", "responses", *_PROGRAMS):
         shown.add_column(column, justify="right")
     for one in rounds:
         answers = ", ".join(

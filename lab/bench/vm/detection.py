@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How soon an elephant is known: from the datagram that crosses the thresholds to user space, and to the write.
+"""Delay until an elephant is known: from the datagram that crosses the thresholds to user space, and to the write.
 
 ``python -m lab.kernelvm run --kernel 6.12 --timeout 1800 -- python3 -m lab.bench.vm.detection [--decisions 30]``.
 Pods send datagrams of one size at a steady pace, and the sender notes the time before each. The kernel's event
@@ -50,16 +50,16 @@ from nodeagent.sources.ebpf.loader import Options
 from nodeagent.sources.select import Factory
 
 _PACE: Final = 2_000_000
-"""Bytes/s of one elephant: above the rate, and little enough for an emulated processor."""
+"""Bytes/s of one elephant: above the threshold, and low enough for an emulated processor."""
 _CAPACITY: Final = 100e6
 _THRESHOLDS: Final = FlowThresholds(elephant_bytes=2 * 2**20)
-"""Less volume than by default, so that an elephant takes seconds; rate and windows are the defaults."""
+"""Less volume than the default, so that an elephant takes seconds. Rate and windows are the defaults."""
 _NEEDED: Final = max(_THRESHOLDS.elephant_bytes, _THRESHOLDS.elephant_rate / 8 * _THRESHOLDS.rate_window)
 _PATIENCE: Final = 60.0
 _TOGETHER: Final = 2
-"""Elephants per agent: fewer than its budget's burst, of which its first footprint took one."""
+"""Elephants per agent: fewer than its write budget allows at once. Its first footprint takes one write."""
 _SETTLE: Final = 3 + WritePolicy().interval
-"""Seconds in which a new agent writes its first footprint and gets the token for it back."""
+"""Seconds until a new agent has written its first footprint and its write budget is full again."""
 _STEP: Final = 0.02
 _SOURCES: Final[dict[str, Factory]] = {"ctnetlink": CtnetlinkSource, "ebpf": EbpfSource}
 
@@ -81,24 +81,24 @@ def main() -> int:
         ]
         stack.enter_context(netns.entered(made.node))
         if options.elephants:
-            _tell({"event_seconds": delays(list(events(senders[0], options.elephants)))})
+            _report({"event_seconds": delays(list(events(senders[0], options.elephants)))})
         for name in options.source or _SOURCES:
             opened = _SOURCES[name](_THRESHOLDS, vm_node.locality())
             found: list[float] = []
             for pair in decisions(made, opened, senders, options.decisions):
                 found += pair
-                _tell({f"decision_seconds_{name}": delays(found), "each": [round(delay, 2) for delay in pair]})
+                _report({f"decision_seconds_{name}": delays(found), "each": [round(delay, 2) for delay in pair]})
     return 0
 
 
-def _tell(report: dict[str, object]) -> None:
-    """A line at once: a guest may be ended before all is measured."""
+def _report(report: dict[str, object]) -> None:
+    """Print one line at once, since a guest may be ended before all is measured."""
     print(orjson.dumps(report | {"load": Path("/proc/loadavg").read_text().split()[0]}).decode(), flush=True)
 
 
 def _warm() -> None:
-    """Have what compiles in memory. Where the clock counts instructions it leaps while a disk is waited for, and
-    the compiler would seem to take minutes."""
+    """Read the compiler into memory. A clock that counts instructions jumps while the guest waits for a disk, and
+    compiling would seem to take minutes."""
     read = """
 import bcc
 for line in open("/proc/self/maps"):
@@ -125,7 +125,7 @@ def events(sender: Sender, count: int) -> Iterator[float]:
 
 
 def _await_event(source: EbpfSource, port: int) -> tuple[float, int]:
-    """When user space knew of the elephant to ``port``, and with which of its datagrams it became one."""
+    """When user space read the event of the elephant to ``port``, and the number of the crossing datagram."""
     deadline = time.monotonic() + _PATIENCE
     while time.monotonic() < deadline:
         source.wait(1.0)
@@ -134,11 +134,11 @@ def _await_event(source: EbpfSource, port: int) -> tuple[float, int]:
         for event in events:
             if event.kind == EVENT_BECAME and event.responder_port == socket.htons(port):
                 return now, (event.bytes[ORIGINAL] + event.bytes[REPLY]) // IP_BYTES
-    raise TimeoutError("the source reported no elephant in time")
+    raise TimeoutError(f"no event of an elephant came within {_PATIENCE:g} s")
 
 
 def decisions(made: BenchNode, source: FlowSource, senders: Sequence[Sender], count: int) -> Iterator[list[float]]:
-    """Seconds from the crossing datagram to the decision to write, per elephant, a new agent's at a time."""
+    """Seconds from the crossing datagram to the decision to write, per elephant. One list for each agent."""
     source.open()
     draw = random.Random(1)
     try:
@@ -179,7 +179,7 @@ def _looped(made: BenchNode, agent: Agent, stop: threading.Event, failures: list
 def _decided(
     recorder: Recorder, senders: Sequence[Sender], ports: Sequence[int], draw: random.Random
 ) -> list[float]:
-    """Of elephants that begin at random moments of the loop, one to two seconds apart."""
+    """Delays of elephants that begin at random moments of the loop, one to two seconds apart."""
     for sender, port in zip(senders, ports, strict=False):
         time.sleep(1 + draw.random())
         sender.begin((vm_node.SERVER, port))
@@ -192,7 +192,7 @@ def _decided(
 
 
 def _known(recorder: Recorder) -> dict[str, float]:
-    """Pods that were written as elephants, and when first."""
+    """Pods that were written as elephants, and the time of the first write."""
     found: dict[str, float] = {}
     for at, footprint in list(recorder.written):
         for pod in footprint.pods:
@@ -202,11 +202,11 @@ def _known(recorder: Recorder) -> dict[str, float]:
 
 
 def _until_quiet(source: FlowSource) -> None:
-    """No elephant is left to the next agent."""
+    """Wait until no elephant is left for the next agent."""
     deadline = time.monotonic() + _PATIENCE
     while source.read(time.monotonic()).elephants:
         if time.monotonic() > deadline:
-            raise TimeoutError("an elephant that sends nothing any more does not end")
+            raise TimeoutError(f"an elephant that stopped sending did not end within {_PATIENCE:g} s")
         time.sleep(0.5)
 
 

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Guest instructions that the hooks add to a packet: off, an empty program, ours; by fentry and by kprobe.
+"""Guest instructions that the hooks add to a packet: none, an empty program, ours; by fentry and by kprobe.
 
 ``python -m lab.bench.vm.instructions [--kernel 6.12] [--packets 4000]``, on a machine with QEMU. The guest runs
-with the accelerator ``counted``, one nanosecond per instruction on a single processor: its clock counts
-instructions, and is the same in every run of the same program. A pod sends datagrams of one flow through the node,
-one after the other without a pause; the whole path (system call, forwarding, conntrack, delivery) is one packet.
-The difference to the same path without hooks is what the hooks cost. Prints JSON.
+with the accelerator ``counted``: one processor, one nanosecond per instruction. Its clock counts instructions,
+and gives the same figure in every run of the same program. A pod sends datagrams of one flow through the node
+without a pause. One packet is the whole path: system call, forwarding, conntrack, delivery. The difference to the
+same path without hooks is what the hooks cost. Prints JSON.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def main() -> int:
 
 
 def boot(kernel: str, command: list[str]) -> int:
-    """Run ``command`` in a guest whose clock counts instructions; its status. Raises LabError."""
+    """Run ``command`` in a guest whose clock counts instructions. Returns its status. Raises LabError."""
     return vm.run(by_name(kernel), command, accelerator="counted", timeout=_TIMEOUT).status
 
 
@@ -124,7 +124,7 @@ def _ours(mode: Mode) -> Iterator[EbpfSource]:
 
 @contextmanager
 def _empty(mode: Mode) -> Iterator[Programs]:
-    """A program that does nothing, on the accounting hook alone."""
+    """A program that does nothing, on the accounting hook only."""
     built = build(BuildRequest(mode, timeout=vm_node.COMPILE_SECONDS))
     plan = built.plan
     hooks = tuple(hook for hook in plan.hooks if hook.role is Role.ACCOUNT)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A node for benchmarks inside a virtual machine: pods behind it, a server on its uplink, each in a namespace.
+"""A node for benchmarks inside a virtual machine: pods behind it, a server at its uplink, each in a namespace.
 
-Out: names of the namespaces, all of them gone afterwards. The node forwards and tracks connections; nobody else
-does. The server sends no response on its ``SILENT`` port.
+Leaves: names of the namespaces, which are removed afterwards. Only the node forwards and tracks connections. The
+server drops datagrams to ``SILENT`` ports without a reply.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ SERVER: Final = "10.60.0.2"
 UPLINK: Final = "uplink"
 SILENT: Final = (10_000, 31_999)
 COMPILE_SECONDS: Final = 900.0
-"""For bcc in a guest: where the clock counts instructions, the product's own limit is over too soon."""
+"""For bcc in a guest whose clock counts instructions, where the agent's own limit is too short."""
 _LINKS: Final = (("pods", "10.50.255.254/16"), (UPLINK, "10.60.0.1/24"))
 _KNOBS: Final = {
     "ipv4/ip_forward": 1,
@@ -49,7 +49,7 @@ def pod_address(number: int) -> str:
 
 
 def locality() -> Locality:
-    """250 pods and the node's own addresses, as the agent would tell its source."""
+    """250 pods and the node's own addresses, as the agent would pass them to its source."""
     own = ("127.0.0.1", *(address.partition("/")[0] for _, address in _LINKS))
     return Locality(
         pods={socket.inet_aton(pod_address(number)): f"pod-{number}" for number in range(PODS)},
@@ -88,7 +88,7 @@ def _wire(made: BenchNode, mtu: int) -> None:
     _nft(made.node, "chain forward { type filter hook forward priority 0; ct state invalid counter; }")
     low, high = SILENT
     _nft(made.server, f"chain in {{ type filter hook input priority 0; udp dport {low}-{high} drop; }}")
-    with netns.entered(made.node):  # conntrack's are known once connections are tracked
+    with netns.entered(made.node):  # conntrack's knobs exist once connections are tracked
         for knob, value in _KNOBS.items():
             Path("/proc/sys/net", knob).write_text(str(value))
 

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a reading costs beside 100,000 connections of 250 pods: eBPF, ctnetlink, ``conntrack -L``; and the agent.
+"""CPU time of a reading beside 100,000 connections of 250 pods: eBPF, ctnetlink, ``conntrack -L``; and the agent.
 
 ``python -m lab.kernelvm run --kernel 6.12 --timeout 1500 -- python3 -m lab.bench.vm.readers [--flows 100000]``.
-Real datagrams fill the node's table. Then each reader reads once a second; between two readings every pod sends.
-CPU is user and system time of the reading process. At last the agent's own process runs with each source. On an
-emulated processor only the ratios mean something. Prints JSON.
+Real datagrams fill the node's table. Then each reader reads once a second, and every pod sends between two
+readings. CPU is user and system time of the reading process. Last, the agent's own process runs with each source.
+On an emulated processor only ratios are meaningful. Prints JSON.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from nodeagent.sources.ebpf.loader import Options
 
 _COUNT: Final = Path("/proc/sys/net/netfilter/nf_conntrack_count")
 _PATIENCE: Final = 180.0
-"""Seconds until the agent has begun: an emulated processor imports slowly."""
+"""Seconds until the agent must have begun. Importing is slow on an emulated processor."""
 
 Report = dict[str, object]
 
@@ -47,7 +47,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
     parser.add_argument("--flows", type=int, default=100_000)
     parser.add_argument("--rounds", type=int, default=15, help="readings with eBPF; the others take a third")
-    parser.add_argument("--seconds", type=float, default=20.0, help="for which each agent is watched")
+    parser.add_argument("--seconds", type=float, default=20.0, help="for which each agent is measured")
     options = parser.parse_args()
     structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     with vm_node.node() as made, raised_limit(options.flows), ExitStack() as opened:
@@ -83,7 +83,7 @@ def measure(senders: Sequence[socket.socket], flows: int, rounds: int) -> Report
 
 
 def fill(senders: Sequence[socket.socket], flows: int) -> None:
-    """One datagram of each flow."""
+    """Send one datagram of each flow."""
     for number in range(flows):
         port, pod = divmod(number, len(senders))
         senders[pod].sendto(b"x", (vm_node.SERVER, vm_node.SILENT[0] + port))
@@ -111,11 +111,11 @@ def _conntrack_tool() -> None:
 
 
 def watched(made: BenchNode, source: str, seconds: float) -> Report:
-    """The agent in a process of its own (``watch``: no API server here), one reading a second, 250 pods."""
+    """Cost of the agent's process with 250 pods: one reading a second. ``top`` needs no API server."""
     with TemporaryDirectory() as folder, Path(folder, "said").open("wb") as said:
         pods = Path(folder, "pods")
         pods.write_text("".join(f"{pod_address(n)} bench/pod-{n}\n" for n in range(vm_node.PODS)))
-        argv = [sys.executable, "-c", "from nodeagent.cli import main; main()", "watch", "--pods", str(pods),
+        argv = [sys.executable, "-c", "from nodeagent.cli import main; main()", "top", "--pods", str(pods),
                 "--source", source, "--uplink", vm_node.UPLINK, "--link-capacity", "10G",
                 "--output", "json"]  # fmt: skip
         process = subprocess.Popen(netns.command(made.node, argv), stdout=said, stderr=subprocess.STDOUT)
@@ -138,11 +138,14 @@ def watched(made: BenchNode, source: str, seconds: float) -> Report:
 
 
 def _begun(process: subprocess.Popen[bytes], said: Path) -> None:
-    """Return some readings after the first picture."""
+    """Wait until the agent printed some readings. Raises TimeoutError."""
     deadline = time.monotonic() + _PATIENCE
     while said.read_bytes().count(b"\n{") + said.read_bytes().startswith(b"{") < 4:
         if process.poll() is not None or time.monotonic() > deadline:
-            raise TimeoutError(f"the agent shows nothing: {said.read_text(errors='replace')[-2000:]}")
+            end = said.read_text(errors="replace")[-2000:]
+            raise TimeoutError(
+                f"the agent printed too few readings within {_PATIENCE:g} s; its output ends: {end}"
+            )
         time.sleep(0.5)
 
 

@@ -35,7 +35,7 @@ from nodeagent.sources.ebpf.compiling.hooks import Mode
 from nodeagent.sources.ebpf.loader import Options
 
 _BEFORE: Final = 1
-"""Seconds that iperf3 leaves out, while the connection finds its speed."""
+"""Seconds that iperf3 leaves out, while the connection speeds up."""
 
 
 def main() -> int:
@@ -63,7 +63,7 @@ def main() -> int:
 
 
 def measure(made: BenchNode, rounds: int, seconds: int) -> dict[str, object]:
-    """Mbit/s of each case, and over the median with nothing attached."""
+    """Mbit/s of each case, and its median divided by that with hooks off."""
     taken: dict[str, list[float]] = {case: [] for case in ("hooks off", "ebpf fentry", "ebpf kprobe", "ctnetlink")}
     for _ in range(rounds):
         taken["hooks off"].append(_iperf(made, seconds))
@@ -91,7 +91,7 @@ def _ebpf(mode: Mode) -> FlowSource:
 
 @contextmanager
 def _reading(made: BenchNode, make: Callable[[], FlowSource]) -> Iterator[None]:
-    """A source that is read every second meanwhile, in a thread of its own."""
+    """Read a source every second in a thread, while the block runs."""
     stop = threading.Event()
     opened, failures = threading.Event(), list[BaseException]()
 

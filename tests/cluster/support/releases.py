@@ -137,13 +137,13 @@ def asked(verb: str) -> float:
 
 
 def status_of(context: ssl.SSLContext) -> int:
-    """Of an answer to kube-scheduler's question, asked over TLS under the Service's name; 0 when there is none."""
-    question = b'{"Pod": {"metadata": {"name": "p"}, "spec": {}}, "NodeNames": []}'
-    head = f"POST /filter HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {len(question)}\r\n\r\n"
+    """Of a response to kube-scheduler's request, sent over TLS to the Service's name; 0 when there is none."""
+    body = b'{"Pod": {"metadata": {"name": "p"}, "spec": {}}, "NodeNames": []}'
+    head = f"POST /filter HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {len(body)}\r\n\r\n"
     with socket.create_connection((node_v4(1), 8890), timeout=20) as plain:
         try:
             with context.wrap_socket(plain, server_hostname=HOST) as tls:
-                tls.sendall(head.encode() + question)
+                tls.sendall(head.encode() + body)
                 answer = tls.recv(65536)
         except (ssl.SSLError, ConnectionError):
             return 0

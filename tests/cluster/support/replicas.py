@@ -97,15 +97,15 @@ class Replica:
         """Of a metric of the extender, by its name without the prefix."""
         return self.page.total(_PREFIX + name, **labels)
 
-    def post(self, verb: str, question: Mapping[str, Any]) -> Any:
-        data = json.dumps(question).encode()
+    def post(self, verb: str, body: Mapping[str, Any]) -> Any:
+        data = json.dumps(body).encode()
         asked = urllib.request.Request(f"http://127.0.0.1:{self.port}/{verb}", data)
         with urllib.request.urlopen(asked, timeout=30) as answer:  # noqa: S310 - the lab's own addresses
             return json.loads(answer.read())
 
     def rejects(self, lab: Lab) -> set[str]:
         """Nodes that a mouse is kept off."""
-        answer = self.post("filter", mouse_question(lab.node_names))
+        answer = self.post("filter", mouse_request(lab.node_names))
         return set(answer["FailedAndUnresolvableNodes"] or ())
 
     def answered(self) -> dict[str, int]:
@@ -116,7 +116,7 @@ class Replica:
         return counts
 
 
-def mouse_question(names: Sequence[str]) -> dict[str, Any]:
+def mouse_request(names: Sequence[str]) -> dict[str, Any]:
     pod = pod_json("asked", uid="asked", annotations=MOUSE, owner=None)
     return {"Pod": pod, "NodeNames": list(names)}
 

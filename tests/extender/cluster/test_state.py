@@ -83,7 +83,9 @@ def test_a_malformed_annotation_makes_one_node_unknown_and_is_counted(state: Clu
     assert state.snapshot.learned[BULK].tx == 100 * M  # what b taught is withdrawn
 
 
-def test_time_alone_makes_a_node_stale_and_withdraws_its_lessons(state: ClusterState, clock: Clock) -> None:
+def test_time_alone_makes_a_node_stale_and_withdraws_what_its_pods_taught(
+    state: ClusterState, clock: Clock
+) -> None:
     publish(state, "a", elephant("e"))
     clock.now += 181
     assert state.apply()

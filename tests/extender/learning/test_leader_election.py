@@ -194,7 +194,7 @@ def test_nobody_stands_for_election_where_there_is_nothing_to_write() -> None:
     assert store.asked == []
 
 
-def test_a_campaign_gives_its_lease_up_when_it_is_stopped() -> None:
+def test_an_elector_gives_its_lease_up_when_it_is_stopped() -> None:
     store, stop, taken = MemoryStore(), threading.Event(), threading.Event()
     write = store.write_lease
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// Command go-extender answers kube-scheduler's two verbs without deciding anything: the least that an extender in
-// Go with the standard library does. It parses the body into the types of extender/v1 (of the pod only what a
-// decision would read) and encodes an answer of about the size of ours: every so many nodes one is rejected with a
-// reason (-reject-every), or one score for each. The floor that `python -m lab.bench.extender` measures beside.
+// Command go-extender responds to kube-scheduler's two verbs without deciding anything. It does the least that a Go
+// extender with the standard library does. It parses the body into the types of extender/v1 (of the pod only what a
+// decision would read). Its responses are about as long as ours: filter rejects one node of so many with a reason
+// (-reject-every), prioritize scores each node. `python -m lab.bench.extender.answers` compares the extender with it.
 package main
 
 import (
@@ -49,7 +49,7 @@ type hostPriority struct {
 
 const reason = "elephants use 90 percent of the link (3 pods, 9.1 Gbit/s of 10 Gbit/s)"
 
-var rejectEvery = flag.Int("reject-every", 2, "of so many nodes one is rejected")
+var rejectEvery = flag.Int("reject-every", 2, "rejects one of so many nodes")
 
 func decode(w http.ResponseWriter, r *http.Request) *extenderArgs {
 	var args extenderArgs
@@ -60,7 +60,7 @@ func decode(w http.ResponseWriter, r *http.Request) *extenderArgs {
 	return &args
 }
 
-func answer(w http.ResponseWriter, value any) {
+func respond(w http.ResponseWriter, value any) {
 	w.Header().Set("Content-Type", "application/json")
 	if err := json.NewEncoder(w).Encode(value); err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -81,7 +81,7 @@ func filter(w http.ResponseWriter, r *http.Request) {
 			passed = append(passed, name)
 		}
 	}
-	answer(w, filterResult{NodeNames: &passed, FailedAndUnresolvableNodes: rejected})
+	respond(w, filterResult{NodeNames: &passed, FailedAndUnresolvableNodes: rejected})
 }
 
 func prioritize(w http.ResponseWriter, r *http.Request) {
@@ -93,7 +93,7 @@ func prioritize(w http.ResponseWriter, r *http.Request) {
 	for index, name := range *args.NodeNames {
 		scores = append(scores, hostPriority{Host: name, Score: int64(index % 11)})
 	}
-	answer(w, scores)
+	respond(w, scores)
 }
 
 func main() {
@@ -103,7 +103,7 @@ func main() {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
-	fmt.Println(listener.Addr().(*net.TCPAddr).Port) // read by whoever started us
+	fmt.Println(listener.Addr().(*net.TCPAddr).Port) // for the process that started this one
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /filter", filter)
 	mux.HandleFunc("POST /prioritize", prioritize)
