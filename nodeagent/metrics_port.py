@@ -113,8 +113,8 @@ class MetricsPort:
         return int(self._listener.getsockname()[1])
 
     def close(self) -> None:
+        self._waking.send(b"x")  # first: the thread closes its end once it sees that it must end
         self._closing = True
-        self._waking.send(b"x")
         self._thread.join(1.0)
 
     def _serve(self) -> None:
@@ -172,6 +172,8 @@ class MetricsPort:
             pass
         except OSError:  # reset by the client
             self._drop(connection)
+        except Exception:  # a fault of ours must cost this connection alone, not the port
+            self._drop(connection, "failed")
 
     def _receive(self, connection: _Client) -> None:
         data = connection.socket.recv(_CHUNK)
@@ -229,7 +231,10 @@ class MetricsPort:
             "REQUEST_METHOD": "GET", "PATH_INFO": path, "QUERY_STRING": query,
             "HTTP_ACCEPT": fields.get("accept", ""), "HTTP_ACCEPT_ENCODING": fields.get("accept-encoding", ""),
         }  # fmt: skip
-        body = b"".join(self._metrics(environ, lambda status, headers: said.append((status, headers))))
+        try:
+            body = b"".join(self._metrics(environ, lambda status, headers: said.append((status, headers))))
+        except Exception as error:  # the library reads Accept, and raises whatever a strange version in it raises
+            raise _BadRequestError(HTTPStatus.BAD_REQUEST, "malformed") from error
         [(status, headers)] = said
         lines = "".join(f"{name}: {value}\r\n" for name, value in headers)
         return _message(status, lines, body, method)

@@ -22,6 +22,7 @@ from kubernetes.client import Configuration
 from footprint.cluster.client import ClusterConfigError
 from footprint.commands import nearest
 from footprint.text import utf8
+from plugin.yaml_documents import load_one
 
 MAX_BYTES: Final = 16 * 2**20
 """Of one file; a kubeconfig has some kilobytes for each cluster."""
@@ -100,10 +101,10 @@ def read(path: Path) -> dict[str, Any]:
             data = file.read(MAX_BYTES + 1)
         if len(data) > MAX_BYTES:
             raise ClusterConfigError(f"kubeconfig {path} has more than {MAX_BYTES >> 20} MiB; {remedy}")
-        found = yaml.safe_load(utf8(data))
+        found = load_one(utf8(data))
     except (OSError, ValueError) as error:
         raise ClusterConfigError(f"kubeconfig {path} cannot be read ({error}); {remedy}") from error
-    except (yaml.YAMLError, RecursionError) as error:
+    except yaml.YAMLError as error:
         reason = " ".join(str(error).split())
         raise ClusterConfigError(f"kubeconfig {path} is not YAML ({reason}); {remedy}") from error
     if found is None:  # an empty file is an empty kubeconfig

@@ -17,6 +17,7 @@ from typing import Any, Final
 import yaml
 
 from footprint.text import utf8
+from plugin.yaml_documents import load_all
 
 STDIN: Final = "-"
 SUFFIXES: Final = (".json", ".yaml", ".yml")
@@ -134,7 +135,7 @@ def _limited(data: bytes) -> bytes:
 def _documents(text: str) -> Iterator[Any]:
     """The documents of a stream. As kubectl, what begins with a brace is JSON. Raises ValueError and YAMLError."""
     if not text.lstrip().startswith("{"):
-        yield from yaml.safe_load_all(text)  # libyaml would be faster, and dies of deeply nested input
+        yield from load_all(text)
         return
     try:
         documents, decoder, at = list[Any](), json.JSONDecoder(), 0
@@ -143,7 +144,7 @@ def _documents(text: str) -> Iterator[Any]:
             document, at = decoder.raw_decode(text, at)
             documents.append(document)
     except ValueError:  # YAML may begin with a brace too
-        documents = list(yaml.safe_load_all(text))
+        documents = load_all(text)
     yield from documents
 
 

@@ -2,10 +2,10 @@
 """Accepting connections: TLS handshakes, and a limited number of slots on each port.
 
 Enters: a listening socket. Leaves: connections with ``extender.serving.http_protocol`` on them. Guarantees: each
-port has its own slots, and handshakes have slots apart from served connections. Silent clients cannot keep the
-others out. On a full port, a new connection replaces one of the client address with the most connections: an idle
-one before a busy one, one that was never served before the others, and the one that was idle longest. A client
-that sends plain HTTP to a TLS port gets a response that says so.
+port has its own slots and its own count of requests under way, and handshakes have slots apart from served
+connections. Silent clients cannot keep the others out. On a full port, a new connection replaces one of the client
+with the most connections: an idle one before a busy one, one that was never served before the others, and the one
+that was idle longest. A client that sends plain HTTP to a TLS port gets a response that says so.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from functools import partial
 from typing import Final
 
 from extender.serving.certificates import Certificates
+from extender.serving.clients import UnderWay, client_of
 from extender.serving.http_protocol import BoundedHttpProtocol
 from extender.serving.limits import Limits, PortLimits, Refusals
 
@@ -41,6 +42,7 @@ class Places:
     def __init__(self, limits: PortLimits, refusals: Refusals) -> None:
         self._limits, self._refusals = limits, refusals
         self.taken: set[BoundedHttpProtocol] = set()
+        self.under_way = UnderWay()
 
     def admit(self, connection: BoundedHttpProtocol) -> bool:
         """Give ``connection`` a slot, if need be another's; False: there is none."""
@@ -110,9 +112,10 @@ class Acceptor:
                 self._refusals.count("not-accepted", error)
                 await asyncio.sleep(0.1)
                 continue
-            self._limit_handshakes(address[0])
+            name = client_of(address[0])
+            self._limit_handshakes(name)
             task = asyncio.create_task(self._let_in(client))
-            self._handshakes[task] = address[0]
+            self._handshakes[task] = name
             task.add_done_callback(partial(self._forget, client))
             accepted += 1
             if accepted % AT_ONCE == 0:

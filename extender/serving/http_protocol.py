@@ -30,6 +30,7 @@ import uvicorn
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
 
+from extender.serving.clients import UnderWay, client_of
 from extender.serving.limits import Limits, Refusals
 
 _ARRIVAL: Final = "traffic-footprint.arrival"
@@ -42,12 +43,12 @@ _STATUS: Final = {"header-bytes": 431, "header-fields": 431}
 
 @dataclass(slots=True)
 class Arrival:
-    """When a request's headers were read, and how many requests were under way then."""
+    """When a request's headers were read, and its place among the requests that were under way then."""
 
     at: float
     """Seconds of ``time.monotonic``."""
     under_way: int
-    """Requests of the server without a complete response, this one included."""
+    """The request's place among those of its port without a complete response, from 1 on (``UnderWay.place``)."""
     body: bytes | None = None
     """The whole body, where it came in one piece; then nothing is left to wait for."""
 
@@ -64,14 +65,14 @@ class ServerContext:
 
     limits: Limits
     refusals: Refusals
-    under_way: int = 0
-    """Requests without a complete response."""
     draining: bool = False
     """Every response is its connection's last."""
 
 
 class Port(Protocol):
     """The port that a connection came through."""
+
+    under_way: UnderWay
 
     def admit(self, connection: BoundedHttpProtocol) -> bool:
         """Give ``connection`` a slot; False: there is none."""
@@ -129,16 +130,13 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._refused = self._closing = False
         self._dropped = 0
         self._under_way = 0
+        self.address = ""
+        """Who the client is to the limits (``client_of``)."""
         self.served = 0
         """Complete responses."""
         self.since = self.deadline = 0.0
         """When the connection began to wait for what it waits for, and when that ends (``time.monotonic``)."""
         self._wait(self._limits.keep_alive_seconds)
-
-    @property
-    def address(self) -> str:
-        """The client's."""
-        return self.client[0] if self.client else ""
 
     @property
     def waits_for_client(self) -> bool:
@@ -148,6 +146,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self._responses = _WholeResponses(transport)
+        self.address = client_of(self.client[0]) if self.client else ""
         if not self._port.admit(self):
             transport.abort()
 
@@ -234,7 +233,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._head_fields, self.headers = len(self.headers), []  # what follows are trailers, which nobody reads
         self._count(1)
         self._wait(self._limits.request_seconds)
-        self._arrival = Arrival(self.since, self._context.under_way)
+        self._arrival = Arrival(self.since, self._port.under_way.place(self.address))
         self.scope["state"][_ARRIVAL] = self._arrival
         self.cycle.transport = self._responses  # type: ignore[assignment]
         if self._context.draining:
@@ -337,7 +336,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
     def _count(self, requests: int) -> None:
         self._under_way += requests
-        self._context.under_way += requests
+        self._port.under_way.add(self.address, requests)
 
 
 def _reason(error: httptools.HttpParserError) -> str:

@@ -93,12 +93,18 @@ class Server(uvicorn.Server):
         self._exit_at: float | None = None
         self._over = threading.Event()
         self._acceptors: list[Acceptor] = []
+        self._places: list[Places] = []
         self._responses_seen, self._quiet_since = 0, time.monotonic()
 
     @property
     def refused(self) -> Counter[str]:
         """Connections and requests that were turned away, by reason."""
         return self.context.refusals.counts
+
+    @property
+    def under_way(self) -> int:
+        """Requests of all ports without a complete response."""
+        return sum(places.under_way.total for places in self._places)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         listeners = sockets or []
@@ -119,6 +125,7 @@ class Server(uvicorn.Server):
         self, listener: socket.socket, config: uvicorn.Config, certificates: Certificates | None, port: PortLimits
     ) -> None:
         places = Places(port, self.context.refusals)
+        self._places.append(places)
 
         def make_protocol() -> BoundedHttpProtocol:
             return BoundedHttpProtocol(

@@ -105,6 +105,31 @@ def test_every_request_has_its_status(port: MetricsPort, request_: bytes, expect
     assert status(ask(port, request_)) == expected
 
 
+@pytest.mark.parametrize(
+    "accept",
+    [
+        "application/openmetrics-text; version=abc", "text/plain; version=x", "text/plain; version=1..0",
+        "application/openmetrics-text; version=\xb2; escaping=;=", ";,=", "\xff",
+    ],
+)  # fmt: skip
+def test_a_strange_format_costs_that_request_alone(port: MetricsPort, accept: str) -> None:
+    assert status(ask(port, f"GET /metrics HTTP/1.1\r\nAccept: {accept}\r\n\r\n".encode("latin-1"))) in (200, 400)
+    assert status(ask(port, GET + b"\r\n")) == 200
+
+
+def test_a_fault_of_ours_costs_one_connection_and_is_counted(registry: CollectorRegistry) -> None:
+    def alive() -> bool:
+        raise RuntimeError("a fault")
+
+    found = MetricsPort(registry, "127.0.0.1", 0, alive=alive, ready=lambda: True)
+    try:
+        assert ask(found, GET + b"\r\n") == b""
+        assert status(ask(found, b"GET /readyz HTTP/1.1\r\n\r\n")) == 200
+        assert refusals(registry, "failed") == 1
+    finally:
+        found.close()
+
+
 def test_a_head_request_gets_no_body(port: MetricsPort) -> None:
     head, _, body = ask(port, b"HEAD /metrics HTTP/1.1\r\n\r\n").partition(b"\r\n\r\n")
     assert b"Content-Length: " in head

@@ -168,7 +168,9 @@ def test_what_there_is_not_is_named_with_the_remedy(tmp_path: Path, selection: S
 @pytest.mark.parametrize(
     "content",
     [
-        "- a", "{", "\x00\x01", "clusters: 1", "clusters: [a]", "users: [{name: 1}]",
+        "- a", "{", "\x00\x01", "[" * 100_000, "clusters: !!bool x", "clusters: &a [*a]",
+        "a0: &a0 {k: v}\n" + "\n".join(f"a{n}: &a{n} {{<<: [{f'*a{n - 1},' * 9}]}}" for n in range(1, 12)),
+        "clusters: 1", "clusters: [a]", "users: [{name: 1}]",
         "contexts: [{name: c, context: 1}]",
         "current-context: c", "current-context: c\ncontexts: [{name: c}]",
         "current-context: c\ncontexts: [{name: c, context: {cluster: c}}]\nclusters: [{name: c}]",

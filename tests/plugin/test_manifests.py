@@ -34,6 +34,13 @@ def listed(*items: Any, kind: str = "List") -> dict[str, Any]:
     return {"apiVersion": "v1", "kind": kind, "items": list(items)}
 
 
+def laughs(body: str, levels: int = 12) -> str:
+    """Lists of lists, each of aliases of the one before."""
+    lines = ["kind: List", "items:", "- &a0 {kind: Pod, metadata: {name: p}, spec: {}}"]
+    lines += [f"- &a{level} {{kind: List, {body.format(level - 1)}}}" for level in range(1, levels)]
+    return "\n".join(lines)
+
+
 def stream(*documents: Any) -> str:
     return "---\n".join(yaml.safe_dump(document, allow_unicode=True) for document in documents)
 
@@ -117,6 +124,37 @@ def test_a_manifest_without_a_pod_says_what_it_holds(tmp_path: Path, text: str, 
     with pytest.raises(ManifestError, match=told) as refused:
         names(path)
     assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (laughs("items: [*a{0}, *a{0}, *a{0}, *a{0}, *a{0}, *a{0}, *a{0}, *a{0}]"), "aliases repeat"),
+        (laughs("<<: [*a{0}, *a{0}, *a{0}, *a{0}, *a{0}, *a{0}, *a{0}, *a{0}]"), "aliases repeat"),
+        ("&a {kind: List, items: [*a, *a]}", "16 deep"),
+        ("[" * 100_000, "nested too deeply"),
+        ("kind: Pod\nspec: {a: !!bool x}", "does not suit its tag"),
+        ("kind: Pod\nspec: {a: !!int ''}", "does not suit its tag"),
+        ("kind: Pod\nspec: {a: !!timestamp x}", "does not suit its tag"),
+    ],
+    ids=["lists of lists", "merges of merges", "itself", "deep", "bool", "int", "timestamp"],
+)
+def test_hostile_yaml_is_one_error_at_once(tmp_path: Path, text: str, told: str) -> None:
+    path = tmp_path / "hostile.yaml"
+    path.write_text(text)
+    with pytest.raises(ManifestError, match=told) as refused:
+        names(path)
+    assert "\n" not in str(refused.value)
+
+
+def test_aliases_as_people_write_them_are_followed(tmp_path: Path) -> None:
+    path = tmp_path / "aliases.yaml"
+    path.write_text(
+        "kind: Pod\nmetadata: &m {name: p}\nspec: &s {}\n---\n"
+        "kind: List\nitems:\n- &p {kind: Pod, metadata: &q {name: x}, spec: {}}\n"
+        "- {<<: *p, metadata: {<<: *q, name: y}}\n"
+    )
+    assert names(path) == ["ns/p", "ns/x", "ns/y"]
 
 
 @pytest.mark.parametrize("source", ["/nonexistent.yaml", "\x00"])

@@ -99,7 +99,7 @@ def test_requests_under_way_are_counted_and_no_longer_when_they_are_answered(
             read(responses)
         client.sendall(request())
         read(responses)
-        until(lambda: server.context.under_way == 0)
+        until(lambda: server.under_way == 0)
     assert seen == [1, 2, 3, 1]
 
 
@@ -107,8 +107,8 @@ def test_a_request_whose_client_has_gone_is_counted_no_longer() -> None:
     with served() as (port, server):
         with connected(port) as (client, _):
             client.sendall(request()[:-1])
-            until(lambda: server.context.under_way == 1)
-        until(lambda: server.context.under_way == 0)
+            until(lambda: server.under_way == 1)
+        until(lambda: server.under_way == 0)
 
 
 def test_a_response_that_cannot_be_made_ends_the_connection(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -147,7 +147,7 @@ def test_the_end_waits_for_requests_that_are_under_way() -> None:
     with served() as (port, server), connected(port) as (client, responses):
         client.sendall(request() + request()[:-1])
         assert passed(read(responses)[2]) == ["free"]
-        until(lambda: server.context.under_way == 1)
+        until(lambda: server.under_way == 1)
         server.should_exit = True
         time.sleep(0.3)
         client.sendall(request()[-1:])
