@@ -36,7 +36,7 @@ RESPONSE_SECONDS: Final = 10.0
 _LINGER_SECONDS: Final = 1.0
 """For the client to read the response, while what it still sends is dropped."""
 _RENDERINGS: Final = TokenBucket(burst=10, interval=0.5)
-"""Renderings of the metrics as each client asks for them."""
+"""Renderings of the metrics, by the format that a client requests."""
 _SHARED_SECONDS: Final = 1.0
 """How old the rendering may be that clients beyond the budget share."""
 _ACCEPTS: Final = 16

@@ -65,7 +65,7 @@ class NodeList(BaseModel):
 
 
 class ExtenderArgs(BaseModel):
-    """What kube-scheduler asks: may, and how well would, this pod run on these nodes?"""
+    """Body of kube-scheduler's request: a pod and its candidate nodes."""
 
     Pod: dict[str, Any] = Field(description="The pod to place.", json_schema_extra=_named("v1.Pod"))
     Nodes: NodeList | None = Field(None, description="Candidates, with nodeCacheCapable: false.")

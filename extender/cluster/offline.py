@@ -52,7 +52,7 @@ class StateFileError(Exception):
 
 
 class StoppedClock:
-    """Seconds that pass only when told to."""
+    """Seconds that pass only when the caller moves them on."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -126,7 +126,7 @@ def _renewed(lease: Mapping[str, Any]) -> float | None:
 
 
 def _since(pod: Mapping[str, Any], running: bool) -> float | None:
-    """When a pod began to run, or to wait; None when that cannot be told."""
+    """When a pod began to run, or to wait; None when that is unknown."""
     try:
         if not running:
             return _moment(pod["metadata"].get("creationTimestamp"))

@@ -294,7 +294,7 @@ class ClusterState:
                 stop.wait(TICK_SECONDS)
 
     def wake(self) -> None:
-        """Let ``run`` look at its stop event at once."""
+        """Let ``run`` check its stop event at once."""
         self._changed.set()
 
     def apply(self) -> bool:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Predict what a pod will ask of its node's link, before it runs.
+"""Predict a pod's demand on its node's link, before it runs.
 
 Enters: the pod's annotations, the spec of its workload's TrafficFootprint, and what the workload's other pods were
 measured to do. Leaves: a Demand that names its origin. Pure. The first source that knows something wins: declared

@@ -141,7 +141,7 @@ class Snapshot:
     """The workloads' TrafficFootprints."""
 
     def demand(self, pod: PodInfo) -> Demand:
-        """What ``pod`` will ask of a link."""
+        """Demand of ``pod`` on a link."""
         return predict(pod.declared, self.learned.get(pod.key), self.default_rate)
 
     def placement(self, pod: PodInfo, default: PlacementMode) -> PlacementMode:

@@ -290,7 +290,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             self.transport.close()
 
     def on_response_complete(self) -> None:
-        """As uvicorn's, but without a timer for each response: the server looks at ``deadline``."""
+        """As uvicorn's, but without a timer for each response: the server checks ``deadline``."""
         if self._responses is not None:
             self._responses.flush()
         self._count(-1)

@@ -18,7 +18,7 @@ from typing import Final
 import structlog
 
 MAX_KINDS: Final = 100
-"""Kinds of log lines that are told apart."""
+"""Kinds of log lines that are limited apart from each other."""
 QUIET_SECONDS: Final = 10.0
 """Between two log lines of one kind: a bad minute must not write thousands. All are counted."""
 

@@ -35,7 +35,7 @@ BACKLOG: Final = 4096
 QUIET_SECONDS: Final = 1.0
 """Without a response: a moment in which a garbage collection disturbs nobody."""
 _CERTIFICATE_TICKS: Final = 50
-"""Ticks of 0.1 s between two looks at the certificates' files."""
+"""Ticks of 0.1 s between two checks of the certificates' files."""
 
 
 def every_address() -> str:

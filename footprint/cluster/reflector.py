@@ -65,7 +65,7 @@ class PagedSink(Protocol[T_contra]):
         """
 
 
-class _Gone(Exception):  # noqa: N818 - not a fault: the version we asked for is compacted
+class _Gone(Exception):  # noqa: N818 - not a fault: the requested version is compacted
     """List the collection again."""
 
 

@@ -2,9 +2,9 @@
 """Which server certificates are trusted: those that kubectl trusts.
 
 Enters: an API client. Leaves: the same client, whose new connections check certificates in the same way under
-every Python. From 3.13 on, Python refuses a certificate without the Authority Key Identifier that RFC 5280 asks
-for. Go accepts it, and clusters of some years ago have such certificates. Signatures, names, dates and purposes
-are checked as before.
+every Python. From 3.13 on, Python refuses a certificate without the Authority Key Identifier that RFC 5280
+requires. Go accepts it, and clusters of some years ago have such certificates. Signatures, names, dates and
+purposes are checked as before.
 """
 
 from __future__ import annotations

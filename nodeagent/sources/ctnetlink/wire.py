@@ -3,7 +3,7 @@
 
 Pure, and fast for what a dump repeats: messages of one shape (protocol, address family, extensions) have the same
 length and offsets. The attribute walk reads the first one; its shape reads the others with two ``unpack`` calls. A
-shape compares the header of every attribute that the walk looks at. A message that differs in any of them takes
+shape compares the header of every attribute that the walk reads. A message that differs in any of them takes
 the walk, so both ways read the same. The tuples stay raw bytes: they are the flow's key, and are parsed once per
 new flow.
 
@@ -60,7 +60,7 @@ class DumpPart(NamedTuple):
 
 
 def dump_request(sequence: int) -> bytes:
-    """Ask for every entry of every address family in this network namespace."""
+    """Request every entry of every address family in this network namespace."""
     return _HEADER.pack(20, CT_GET, NLM_F_REQUEST | NLM_F_DUMP, sequence, 0) + bytes(4)
 
 

@@ -23,7 +23,7 @@ from nodeagent.sources.ebpf.problems import Cause, EbpfProblem, EbpfUnavailable
 from nodeagent.sources.findings import Finding, Presence
 
 TRIAL: Final = Sizes(flows=1024, addresses=64, slots=16, seeds=16, elephants=16, event_bytes=4096 * 16)
-"""Small: only whether it can be done is asked."""
+"""Small: the preflight only checks whether maps can be created."""
 
 _TYPES: Final = "kernel types (BTF) of conntrack"
 _COMPILER: Final = "bcc"

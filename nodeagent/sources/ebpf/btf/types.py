@@ -26,7 +26,7 @@ _DEPTH: Final = 32
 
 
 class TypeKind(IntEnum):
-    """Kinds of types that are asked for by name or followed."""
+    """Kinds of types that are looked up by name or followed."""
 
     INT = 1
     PTR = 2

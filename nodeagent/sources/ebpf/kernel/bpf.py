@@ -221,7 +221,7 @@ def program_load(
     except OSError as error:
         if error.errno == errno.EPERM:
             raise
-    # Only a refusal is worth the log: asking for it makes the verifier slower and needs a large buffer.
+    # The log slows the verifier and needs a large buffer, so only a refusal requests it.
     log = ctypes.create_string_buffer(_LOG_BYTES)
     try:
         return _bpf(_Command.PROG_LOAD, attributes(log))[0]
