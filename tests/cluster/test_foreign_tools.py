@@ -84,6 +84,34 @@ def test_a_second_server_side_apply_changes_nothing(lab: Lab, rendered: Path) ->
     assert lab.kubectl("diff", *by) == ""
 
 
+def test_a_second_client_side_apply_changes_nothing(lab: Lab, rendered: Path) -> None:
+    """kubectl may print "configured" all the same: it sends a PodDisruptionBudget's selector each time, because
+    that field is replaced as a whole. What counts is that the server stores nothing new."""
+    lab.kubectl("apply", "-f", str(rendered))
+    before = generations(lab, rendered)
+    assert len(before) == len(objects(rendered)) > 20
+    lab.kubectl("apply", "-f", str(rendered))
+    assert generations(lab, rendered) == before
+
+
+def test_pruning_removes_nothing_that_is_rendered_or_made_at_run_time(lab: Lab, rendered: Path) -> None:
+    elector = Elector(KubernetesStore(lab.api, namespace=SPACE), candidate=lambda: True, identity="one")
+    elector.step()
+    lab.kubectl("apply", "-f", str(rendered))
+    before = generations(lab, rendered)
+    stray = rendered.with_name("stray.yaml")
+    metadata = f"{{name: stray, namespace: {SPACE}, labels: {{team: network}}}}"
+    stray.write_text(f"kind: ConfigMap\napiVersion: v1\nmetadata: {metadata}\n")
+    lab.kubectl("apply", "-f", str(stray))
+    kinds = ("core/v1/ConfigMap", "core/v1/Service", "apps/v1/Deployment", "coordination.k8s.io/v1/Lease")
+    told = lab.kubectl(
+        "apply", "-f", str(rendered), "--prune", "-l", "team=network", *(f"--prune-allowlist={k}" for k in kinds)
+    )
+    assert [line for line in told.splitlines() if line.endswith(" pruned")] == ["configmap/stray pruned"]
+    assert generations(lab, rendered) == before
+    assert get(lab, "lease", "-n", SPACE, LEARNER_LEASE)["spec"]["holderIdentity"] == "one"
+
+
 def test_the_lease_of_the_learner_is_made_at_run_time_without_labels_to_prune_it_by(
     lab: Lab, rendered: Path
 ) -> None:
