@@ -80,7 +80,7 @@ kernel: images  ## tests inside virtual machines with Debian's 6.1 and 6.12 kern
 	@lab/setup/packages.sh kernelvm
 	$(BIN)/pytest --tier=kernel $(RESUMED) -m kernel
 
-node: setup images  ## tests on real nodes: kubelet, containerd, kube-proxy (root; first time 12 minutes more)
+node: setup images  ## tests on real nodes: kubelet, containerd, kube-proxy (root; first time 9 minutes more)
 	@lab/setup/packages.sh nodes
 	@$(BIN)/python -m lab.nodes.real
 	$(BIN)/pytest --tier=node $(RESUMED) -m node
@@ -96,7 +96,7 @@ vm: packages $(STAMP)  ## a shell in such a machine: make vm KERNEL=6.12
 demo: setup  ## the same workload twice, default scheduler and with the extender; writes demo-report/
 	$(BIN)/python -m lab.demo
 
-# NODES=real: nodes with kubelet, containerd and kube-proxy. Their first build takes 12 minutes more on two cores.
+# NODES=real: nodes with kubelet, containerd and kube-proxy. Their first build takes 9 minutes more on two cores.
 lab: setup $(if $(filter real,$(NODES)),images)  ## a cluster on this machine until Ctrl-C (NODES=real: real nodes)
 	$(if $(filter real,$(NODES)),@lab/setup/packages.sh nodes)
 	$(BIN)/python -m lab up $(if $(filter real,$(NODES)),--real --nodes 2)

@@ -126,7 +126,7 @@ def _parser() -> argparse.ArgumentParser:
     up.add_argument(
         "--real", action="store_true",
         help="real nodes: kubelet, containerd and kube-proxy, with a registry and CoreDNS; the chart is yours to "
-        "install. Their programs are built once, 12 minutes on two cores",
+        "install. Their programs are built once, 9 minutes on two cores",
     )  # fmt: skip
     up.add_argument(
         "--proxy-mode", choices=files.PROXY_MODES, default=files.PROXY_MODES[0],

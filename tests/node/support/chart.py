@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The chart in a cluster of real nodes, as an operator handles it: Helm's commands and what kubectl shows."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Mapping
+from typing import Any, Final
+
+from lab import manifests
+from lab.nodes.real.cluster import RealLab
+from tests.cluster.support.workloads import get
+
+NAME: Final = "traffic-footprint"
+"""Of the release and of its namespace."""
+
+
+def helm(lab: RealLab, *arguments: str, values: Mapping[str, Any] | None = None) -> str:
+    """What Helm prints, as the administrator, in the release's namespace. Fails the test when Helm fails."""
+    argv = [str(lab.helm_path), "--kubeconfig", str(lab.kubeconfig), "--namespace", NAME, *arguments]
+    argv += ["--values", "-"] if values is not None else []
+    env = {"PATH": os.environ["PATH"], "HOME": str(lab.dir)}
+    given = json.dumps(values) if values is not None else None
+    done = subprocess.run(argv, input=given, env=env, capture_output=True, text=True, check=False, timeout=600)
+    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}\n{state(lab)}"
+    return done.stdout
+
+
+def install(lab: RealLab, values: Mapping[str, Any] | None = None) -> str:
+    """Install the chart, at its defaults without ``values``, and wait until its own probes call it ready."""
+    chart = str(manifests.CHART)
+    return helm(lab, "install", NAME, chart, "--create-namespace", "--wait", "--timeout=4m", values=values)
+
+
+def upgrade(lab: RealLab, values: Mapping[str, Any]) -> str:
+    """Upgrade the release to ``values`` on top of the defaults, and wait until it is ready."""
+    return helm(lab, "upgrade", NAME, str(manifests.CHART), "--wait", "--timeout=4m", values=values)
+
+
+def pods(lab: RealLab, component: str) -> list[dict[str, Any]]:
+    """The pods of one component that are not being deleted."""
+    selector = f"app.kubernetes.io/instance={NAME},app.kubernetes.io/component={component}"
+    found: list[dict[str, Any]] = get(lab, "pods", "-n", NAME, "-l", selector)["items"]
+    return [each for each in found if not each["metadata"].get("deletionTimestamp")]
+
+
+def state(lab: RealLab) -> str:
+    """What a person would look at when the release does not become ready."""
+    return lab.kubectl("-n", NAME, "get", "pods", "-o", "wide") + lab.kubectl("-n", NAME, "get", "events")
+
+
+def process(lab: RealLab, pod: Mapping[str, Any]) -> int:
+    """Process id, on this machine, of a pod's first container."""
+    status = pod["status"]["containerStatuses"][0]
+    container = status["containerID"].removeprefix("containerd://")
+    inspected = json.loads(lab.node(pod["spec"]["nodeName"]).crictl("inspect", container))
+    return int(inspected["info"]["pid"])

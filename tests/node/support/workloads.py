@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Pods for real nodes: busybox from the lab's registry, and what their own interfaces counted.
+
+The truth that measurements are held against is the pod's eth0: IP bytes, as the kernel counts them there.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import yaml
+
+from lab.nodes.real.cluster import RealLab
+from lab.nodes.real.images import BUSYBOX
+
+ETHERNET_HEADER = 14
+PORT = 5001
+SINK = ["nc", "-ll", "-p", str(PORT), "-e", "sh", "-c", "cat >/dev/null"]
+"""Takes whatever is sent, one connection beside the other."""
+
+
+def pod(
+    name: str,
+    command: Sequence[str],
+    *,
+    node: str | None = None,
+    image: str = BUSYBOX,
+    labels: Mapping[str, str] | None = None,
+    **spec: Any,
+) -> dict[str, Any]:
+    """A pod that runs ``command``; ``node`` binds it without asking any scheduler."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": name, "labels": dict(labels or {})},
+        "spec": {
+            "terminationGracePeriodSeconds": 0,
+            "automountServiceAccountToken": False,
+            **({"nodeName": node} if node else {}),
+            "containers": [{"name": "main", "image": image, "command": list(command)}],
+            **spec,
+        },
+    }
+
+
+def service(name: str, *, port: int = PORT, **spec: Any) -> dict[str, Any]:
+    """A dual-stack Service in front of the pods labelled ``app: name``."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": name},
+        "spec": {
+            "selector": {"app": name},
+            "ipFamilyPolicy": "RequireDualStack",
+            "ports": [{"port": port, "targetPort": PORT}],
+            **spec,
+        },
+    }
+
+
+@contextmanager
+def running(lab: RealLab, *objects: Mapping[str, Any]) -> Iterator[None]:
+    """Create, wait until the pods among them are ready, and whatever happens delete."""
+    text = yaml.safe_dump_all(objects)
+    lab.kubectl("apply", "-f", "-", input=text)
+    try:
+        for each in objects:
+            if each["kind"] == "Pod":
+                lab.kubectl("wait", "--for=condition=Ready", f"pod/{each['metadata']['name']}", "--timeout=110s")
+        yield
+    finally:
+        lab.kubectl("delete", "-f", "-", "--ignore-not-found", "--timeout=110s", input=text)
+
+
+def inside(lab: RealLab, name: str, *command: str) -> str:
+    """What a command prints in a pod, run by its kubelet on the API server's behalf."""
+    return lab.kubectl("exec", name, "--", *command)
+
+
+class Carried(NamedTuple):
+    """IP bytes of an interface."""
+
+    tx: int
+    rx: int
+
+    def since(self, earlier: Carried) -> Carried:
+        return Carried(self.tx - earlier.tx, self.rx - earlier.rx)
+
+
+def carried(lab: RealLab, name: str) -> Carried:
+    """What a pod's eth0 has sent and received so far."""
+    match = re.search(r"^\s*eth0:\s*([\d ]+)$", inside(lab, name, "cat", "/proc/net/dev"), re.MULTILINE)
+    assert match is not None, f"{name} has no eth0"
+    fields = [int(field) for field in match[1].split()]
+    return Carried(fields[8] - ETHERNET_HEADER * fields[9], fields[0] - ETHERNET_HEADER * fields[1])
+
+
+def send(lab: RealLab, name: str, host: str, mebibytes: int, port: int = PORT) -> None:
+    """Have a pod send so much to ``host``, and return when all of it has arrived."""
+    inside(
+        lab, name, "sh", "-c", f"dd if=/dev/zero bs=65536 count={mebibytes * 16} 2>/dev/null | nc {host} {port}"
+    )

@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The agents behind kube-proxy's iptables rules: the same sums as behind its nftables rules."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from lab.config import LabConfig
+from lab.nodes.real.cluster import RealLab
+from tests.cluster.support.workloads import eventually
+from tests.node.conftest import LOGS, started
+from tests.node.support import accounting, chart
+
+pytestmark = [pytest.mark.node, pytest.mark.timeout(600)]
+
+AGENTS_ALONE = {"extender": {"enabled": False}, "scheduler": {"enabled": False}}
+
+
+@pytest.fixture(scope="module")
+def lab() -> Iterator[RealLab]:
+    """A cluster of its own: kube-proxy writes its rules in the other mode. Agents alone are installed."""
+    config = LabConfig(nodes=2, keep_dir=LOGS / "iptables")
+    for made in started(RealLab(config, proxy_mode="iptables")):
+        chart.install(made, AGENTS_ALONE)
+        yield made
+
+
+@pytest.fixture(scope="module")
+def uids(lab: RealLab) -> Iterator[dict[str, str]]:
+    with accounting.stage(lab) as found:
+        yield found
+
+
+def test_kube_proxy_wrote_its_rules_by_iptables(lab: RealLab, uids: dict[str, str]) -> None:
+    assert uids
+
+    def rules(program: str) -> str:
+        return lab.node("node1").run([program, "-t", "nat"])
+
+    eventually("the Service is in the rules", lambda: "default/store" in rules("iptables-save"), 30)
+    assert "default/store" in rules("ip6tables-save")
+    assert "kube-proxy" not in lab.node("node1").run(["nft", "list", "tables"])
+
+
+@pytest.mark.parametrize("path", accounting.ACROSS)
+def test_bytes_across_nodes_are_counted_to_two_per_cent_at_both_ends(
+    lab: RealLab, uids: dict[str, str], path: str
+) -> None:
+    accounting.across_nodes(lab, uids, path)
+
+
+@pytest.mark.parametrize("door", accounting.DOORS)
+def test_bytes_from_outside_the_cluster_are_counted_for_the_pod_that_takes_them(
+    lab: RealLab, uids: dict[str, str], door: str
+) -> None:
+    accounting.from_outside(lab, uids, door)
+
+
+def test_bytes_between_pods_of_one_node_are_local(lab: RealLab, uids: dict[str, str]) -> None:
+    accounting.local(lab, uids, "sender2")
