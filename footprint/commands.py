@@ -9,6 +9,11 @@ on standard error that names the nearest flag or command, and exit status 2.
 from __future__ import annotations
 
 import argparse
+import errno
+import io
+import os
+import select
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -106,11 +111,30 @@ class Program:
     bare: str | None = None
 
     def main(self, arguments: Sequence[str] | None = None) -> int:
-        """Run the command line; the exit status. Ends the process for ``--help`` (0) and bad arguments (2)."""
+        """Run the command line; the exit status. Ends the process for ``--help`` (0) and bad arguments (2).
+
+        A character that the locale cannot write is spelled out. Output that nobody reads any more, as with
+        ``| head``, and Ctrl-C end the program without a word, with the status of the signal.
+        """
+        for output in (sys.stdout, sys.stderr):
+            if isinstance(output, io.TextIOWrapper):
+                output.reconfigure(errors="backslashreplace")
         try:
-            return self._run(self._completed(sys.argv[1:] if arguments is None else list(arguments)))
+            try:
+                return self._run(self._completed(sys.argv[1:] if arguments is None else list(arguments)))
+            finally:
+                sys.stdout.flush()
         except BadSettingError as error:
             fail(str(error), error.remedy)
+        except KeyboardInterrupt:
+            return 128 + signal.SIGINT
+        except OSError as error:
+            if error.errno == errno.EPIPE and _output_lost():
+                return 128 + signal.SIGPIPE
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                _drop_output()
+                fail(f"the output cannot be written ({error.strerror})", "make room, or write elsewhere")
+            raise
 
     @property
     def usage(self) -> str:
@@ -163,6 +187,22 @@ class Program:
                 formatter_class=argparse.RawDescriptionHelpFormatter,
             )  # fmt: skip
         return parser
+
+
+def _output_lost() -> bool:
+    """Whether nobody reads standard output any more. If so, what is left for it is dropped."""
+    poll = select.poll()
+    poll.register(sys.stdout.fileno(), 0)
+    lost = any(event & select.POLLERR for _, event in poll.poll(0))
+    if lost:
+        _drop_output()
+    return lost
+
+
+def _drop_output() -> None:
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
 
 
 def _fill(command: Command, chosen: list[tuple[Action, Parser]], parser: Parser) -> None:

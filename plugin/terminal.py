@@ -8,6 +8,7 @@ rows.
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
@@ -42,8 +43,13 @@ def below(*parts: RenderableType) -> Group:
 
 
 def as_json(value: Any) -> str:
-    """``value`` as indented JSON."""
-    return visible_json(orjson.dumps(value, option=orjson.OPT_INDENT_2).decode())
+    """``value`` as indented JSON, in ASCII where standard output cannot write all of it."""
+    text = visible_json(orjson.dumps(value, option=orjson.OPT_INDENT_2).decode())
+    try:
+        text.encode(sys.stdout.encoding or "utf-8")
+    except UnicodeEncodeError:
+        return json.dumps(json.loads(text), indent=2)
+    return text
 
 
 def show(shown: RenderableType) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -119,3 +120,69 @@ def test_help_loads_none_of_the_slow_modules() -> None:
     done = subprocess.run([sys.executable, "-c", LOADED], capture_output=True, text=True, check=False, timeout=120)
     loaded = set(json.loads(done.stderr))
     assert loaded & {"pydantic", "kubernetes", "rich", "structlog", "yaml", "orjson", "urllib3"} == set()
+
+
+SAVED = {"items": [{"kind": "Node", "metadata": {"name": name}} for name in ("größe", "节点")]}
+POD = "kind: Pod\nmetadata: {name: größe, annotations: {traffic-footprint.io/class: elephant}}\nspec: {}\n"
+
+
+def explain(folder: Path, *flags: str) -> list[str]:
+    """A command line that explains a pod over a saved cluster, both with names that are not ASCII."""
+    (folder / "saved.json").write_text(json.dumps(SAVED))
+    (folder / "pod.yaml").write_text(POD)
+    program = [sys.executable, "-c", "from plugin.cli import main; raise SystemExit(main())", "explain"]
+    return [*program, "--state", str(folder / "saved.json"), "-f", str(folder / "pod.yaml"), *flags]
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+def test_names_that_the_locale_cannot_write_are_spelled_out(tmp_path: Path, encoding: str) -> None:
+    environment = {**os.environ, "PYTHONIOENCODING": encoding}
+    for flags in ([], ["-o", "json"]):
+        done = subprocess.run(
+            explain(tmp_path, *flags), capture_output=True, check=False, timeout=120, env=environment, cwd=CHECKOUT
+        )
+        assert (done.returncode, done.stderr) == (0, b"")
+        if flags:
+            assert "节点" in json.dumps(json.loads(done.stdout), ensure_ascii=False)
+        else:
+            assert rb"\u8282\u70b9" in done.stdout
+
+
+@pytest.mark.parametrize("flags", [["--help"], ["-o", "json"], []], ids=["help", "json", "table"])
+def test_a_reader_that_has_gone_is_no_error(tmp_path: Path, flags: list[str]) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        done = subprocess.run(
+            explain(tmp_path, *flags),
+            stdout=writer,
+            stderr=subprocess.PIPE,
+            check=False,
+            timeout=120,
+            cwd=CHECKOUT,
+        )
+    finally:
+        os.close(writer)
+    assert done.stderr == b""
+    assert done.returncode in (1, 128 + signal.SIGPIPE), "rich ends with 1"
+
+
+def test_a_full_disk_is_one_line(tmp_path: Path) -> None:
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            explain(tmp_path), stdout=full, stderr=subprocess.PIPE, check=False, timeout=120, cwd=CHECKOUT
+        )
+    assert done.returncode == 2
+    assert done.stderr.startswith(b"error: the output cannot be written")
+    assert done.stderr.count(b"\n") == 1
+
+
+def test_an_interrupt_ends_it_without_a_word(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with subprocess.Popen(explain(tmp_path, "-f", str(pipe)), stderr=subprocess.PIPE, cwd=CHECKOUT) as running:
+        assert running.stderr is not None
+        with pipe.open("wb"):  # returns once the command has opened it too
+            running.send_signal(signal.SIGINT)
+            assert running.stderr.read() == b""
+        assert running.wait(120) == 128 + signal.SIGINT
