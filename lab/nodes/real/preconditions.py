@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 from pathlib import Path
 from typing import Final
 
@@ -105,8 +106,6 @@ def free_disk() -> int:
 
 def _modprobe(module: str) -> bool:
     """Whether the module could not be loaded."""
-    import subprocess  # noqa: PLC0415 - rarely needed
-
     try:
         return bool(subprocess.run(["modprobe", module], capture_output=True, timeout=60, check=False).returncode)
     except (OSError, subprocess.TimeoutExpired):
