@@ -16,7 +16,7 @@ import pytest
 from lab.network.addresses import node_v4
 from lab.nodes.real.cluster import RealLab
 from tests.cluster.support.workloads import eventually, get, owner_bytes
-from tests.node.support.workloads import PORT, SINK, carried, pod, running, send, service
+from tests.node.support.workloads import PORT, SINK, carried, flood, pod, running, send, service
 
 MEBIBYTES: Final = 60
 TOLERANCE: Final = 0.02
@@ -74,8 +74,7 @@ def from_outside(lab: RealLab, uids: dict[str, str], door: str) -> None:
     """A transfer from a host outside through ``door``, one of DOORS, is counted for the pod that takes it."""
     node, port = DOORS[door]
     before, receiver = carried(lab, "store"), Counted(2, uids["store"])
-    flood = f"dd if=/dev/zero bs=65536 count={MEBIBYTES * 16} 2>/dev/null | busybox nc {node_v4(node)} {port}"
-    done = lab.exec_in("outside", ["sh", "-c", flood])
+    done = lab.exec_in("outside", ["sh", "-c", flood("busybox nc", node_v4(node), port, MEBIBYTES)])
     assert done.returncode == 0, done.stderr
     received = carried(lab, "store").since(before).rx
     assert received > MEBIBYTES * 2**20

@@ -98,8 +98,16 @@ def carried(lab: RealLab, name: str) -> Carried:
     return Carried(fields[8] - ETHERNET_HEADER * fields[9], fields[0] - ETHERNET_HEADER * fields[1])
 
 
+def flood(nc: str, host: str, port: int, mebibytes: int) -> str:
+    """A shell's line that sends so much to ``host`` by ``nc``.
+
+    It connects first until it gets through. A connection begun before kube-proxy has written its rules keeps the
+    Service's address for ever, so each try is a new one.
+    """
+    until = f"until {nc} -w 2 {host} {port} </dev/null; do sleep 0.2; done"
+    return f"{until}; dd if=/dev/zero bs=65536 count={mebibytes * 16} 2>/dev/null | {nc} {host} {port}"
+
+
 def send(lab: RealLab, name: str, host: str, mebibytes: int, port: int = PORT) -> None:
     """Have a pod send so much to ``host``, and return when all of it has arrived."""
-    inside(
-        lab, name, "sh", "-c", f"dd if=/dev/zero bs=65536 count={mebibytes * 16} 2>/dev/null | nc {host} {port}"
-    )
+    inside(lab, name, "sh", "-c", flood("nc", host, port, mebibytes))
