@@ -27,7 +27,8 @@ from typing import Any, Final, Protocol
 
 import httptools
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn._types import ASGI3Application
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
 from extender.serving.clients import UnderWay, client_of
@@ -50,7 +51,7 @@ class Arrival:
     under_way: int
     """The request's place among those of its port without a complete response, from 1 on (``UnderWay.place``)."""
     body: bytes | None = None
-    """The whole body, where it came in one piece; then nothing is left to wait for."""
+    """The whole body, where it was there before the application began; then nothing is left to wait for."""
 
     @classmethod
     def of(cls, scope: Mapping[str, Any]) -> Arrival:
@@ -67,6 +68,8 @@ class ServerContext:
     refusals: Refusals
     draining: bool = False
     """Every response is its connection's last."""
+    joining: int = 0
+    """Bytes of bodies whose requests did not begin yet, over all connections."""
 
 
 class Port(Protocol):
@@ -129,6 +132,11 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._responses: _WholeResponses | None = None
         self._refused = self._closing = False
         self._dropped = 0
+        self._parsing = False
+        self._held: ASGI3Application | None = None
+        """What answers the newest request, while its body is joined."""
+        self._held_timer: asyncio.TimerHandle | None = None
+        self._joined = 0
         self._under_way = 0
         self.address = ""
         """Who the client is to the limits (``client_of``)."""
@@ -151,6 +159,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self._end_joining()
         self._port.release(self)
         self._count(-self._under_way)
         for cycle, _app in self.pipeline:
@@ -169,17 +178,22 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         message, body = self._messages, self._body_bytes
         unfinished = self._in_message
         try:
+            self._parsing = True
             self.parser.feed_data(data)
             if self._in_message:
                 self._bound_unfinished(
                     len(data) - (self._body_bytes - body), unfinished and message == self._messages
                 )
+                if self._held is not None and self._held_timer is None:
+                    self._held_timer = self.loop.call_later(self._limits.join_seconds, self._begin)
         except httptools.HttpParserUpgrade as upgrade:
             self._go_on_without_upgrade(data[upgrade.args[0] :])
         except _RefusedError as error:
             self._refuse(str(error))
         except httptools.HttpParserError as error:
             self._refuse(_reason(error), error)
+        finally:
+            self._parsing = False
 
     def _bound_unfinished(self, size: int, same: bool) -> None:
         """Bound what is kept of a request that is not there whole, after a piece with ``size`` bytes that are no
@@ -246,7 +260,38 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._pieces += 1
         self._last_piece = body
         self._body_bytes += len(body)
+        if self._held is not None:
+            self._joined += len(body)
+            self._context.joining += len(body)
+            if self._joined <= self._limits.join and self._context.joining <= self._limits.join_together:
+                self.cycle.body += body  # uvicorn would stop reading at 64 KiB, and wake the application
+                return
+            self._begin()
         super().on_body(body)
+
+    # A body of several pieces is joined before the application begins: kube-scheduler sends the names of 5,000
+    # nodes in two or three, and to begin, stop reading and wake for each takes as long as the response.
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        if self._parsing and cycle.more_body and not self.expect_100_continue:
+            self._held = app
+        else:
+            super()._start_asgi_task(cycle, app)
+
+    def _begin(self) -> None:
+        """Let the application begin with what is there."""
+        app = self._end_joining()
+        if app is not None and not self._refused and not self.cycle.disconnected:
+            super()._start_asgi_task(self.cycle, app)
+
+    def _end_joining(self) -> ASGI3Application | None:
+        app, self._held = self._held, None
+        self._context.joining -= self._joined
+        self._joined = 0
+        if self._held_timer is not None:
+            self._held_timer.cancel()
+            self._held_timer = None
+        return app
 
     def on_message_complete(self) -> None:
         self._in_message = False
@@ -254,10 +299,11 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             return
         if self.headers:  # trailers
             self._bound_head()
-        if self._pieces <= 1 and self._arrival is not None:
-            self._arrival.body = self._last_piece
+        if self._arrival is not None and (self._pieces <= 1 or self._held is not None):
+            self._arrival.body = self._last_piece if self._pieces <= 1 else bytes(self.cycle.body)
         self._last_piece = b""
         super().on_message_complete()
+        self._begin()
 
     # What the client gets.
 
@@ -265,6 +311,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         """Read no more. Say so, unless a response is under way: then that one is the last."""
         self._context.refusals.count(reason, problem)
         self._refused = True
+        self._end_joining()
         pending = self.cycle is not None and not self.cycle.response_complete
         if pending and not self.cycle.more_body:
             self.cycle.keep_alive = False

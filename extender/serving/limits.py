@@ -51,6 +51,12 @@ class Limits:
     """Requests of one connection that wait for the response before theirs."""
     unsent: int = 64 * 2**20
     """Responses that clients did not read yet, over all connections."""
+    join: int = 512 * 1024
+    """Bytes of a body that are joined before the application begins: more than 5,000 names take."""
+    join_together: int = 16 * 2**20
+    """Bytes of bodies that are being joined, over all connections."""
+    join_seconds: float = 0.02
+    """From a request's head until the application begins, whatever is missing of the body."""
     handshake_seconds: float = 5.0
     head_seconds: float = 5.0
     """From a request's first byte to the end of its headers."""

@@ -53,6 +53,9 @@ PODS: Final = 30
 CANDIDATES: Final = 100
 _RECONNECT_SECONDS: Final = 20.0
 _REST_SECONDS: Final = 30.0
+_SETTLE_SECONDS: Final = 180.0
+"""A full collection comes at most after 300 times the processor time of the last one, so a minute or two where the
+machine is busy."""
 _GROWTH: Final = 1.1
 _COMPARED_SAMPLES: Final = 600
 """Two samples a second: in less than five minutes, a quarter holds few hostile rounds and shows no trend."""
@@ -251,6 +254,14 @@ def _warm_up(extender: Extender) -> None:
     time.sleep(_REST_SECONDS)
 
 
+def _at_rest(extender: Extender, enough: float) -> int:
+    """Resident bytes once memory is ``enough``, or after ``_SETTLE_SECONDS``: full collections come seldom."""
+    ends = time.monotonic() + _SETTLE_SECONDS
+    while (resident := extender.resident()) > enough and time.monotonic() < ends:
+        time.sleep(1)
+    return resident
+
+
 def soak(folder: Path, minutes: float, timeout: float) -> Outcome:
     """Run for ``minutes``. A normal request may take ``timeout`` seconds."""
     with running(folder) as extender:
@@ -274,8 +285,7 @@ def soak(folder: Path, minutes: float, timeout: float) -> Outcome:
                 while time.monotonic() < ends:
                     over.wait(0.5)
                     during.append(extender.resident())
-            time.sleep(_REST_SECONDS)
-            after = extender.resident()
+            after = _at_rest(extender, _GROWTH * before)
             refused = _refused(extender.metrics_port)
         finally:
             stop.set()

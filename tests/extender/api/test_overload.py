@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
+from starlette.types import Receive, Scope
 
 from extender.api import idle_time
 from extender.api.body import BodyReader
@@ -174,7 +175,11 @@ def test_who_waited_behind_a_crowd_is_answered_late_not_slowly(monkeypatch: pyte
 
 
 def test_unfinished_bodies_share_a_byte_budget() -> None:
-    with served(bodies=BodyReader(held=len(BODY))) as (port, server), unfinished(port, "filter") as first:
+    limits = Limits(join=0)  # else a body in quick pieces is whole before it counts as unfinished
+    with (
+        served(bodies=BodyReader(held=len(BODY)), limits=limits) as (port, server),
+        unfinished(port, "filter") as first,
+    ):
         until(lambda: under_way(server))
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE_SECONDS)
         connection.request("POST", "/filter", iter([BODY[:5], BODY[5:]]), encode_chunked=True)
@@ -185,6 +190,41 @@ def test_unfinished_bodies_share_a_byte_budget() -> None:
             assert answer.readline().startswith(b"HTTP/1.1 200")
         assert ask(port, "filter"), "afterwards there is room again"
         assert counted(port, "filter", "too-many") == 1
+
+
+class CountingReader(BodyReader):
+    """Counts the bodies that the application had to wait for."""
+
+    waited = 0
+
+    async def read(self, scope: Scope, receive: Receive) -> bytes:
+        self.waited += 1
+        return await super().read(scope, receive)
+
+
+@pytest.mark.parametrize(
+    ("limits", "waited"),
+    [
+        (Limits(join_seconds=PATIENCE_SECONDS), 0),
+        (Limits(join_seconds=0), 1),
+        (Limits(join_seconds=PATIENCE_SECONDS, join=1), 1),
+        (Limits(join_seconds=PATIENCE_SECONDS, join_together=1), 1),
+    ],
+    ids=["joined", "out of time", "too long", "too much together"],
+)
+def test_a_body_in_pieces_is_joined_before_the_application_begins(limits: Limits, waited: int) -> None:
+    reader = CountingReader()
+    with (
+        served(bodies=reader, limits=limits) as (port, server),
+        socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_SECONDS) as client,
+    ):
+        client.sendall(b"POST /filter HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(BODY) + BODY[:9])
+        until(lambda: under_way(server))
+        until(lambda: reader.waited == waited)
+        client.sendall(BODY[9:])
+        with client.makefile("rb") as answer:
+            assert answer.readline().startswith(b"HTTP/1.1 200")
+        assert (reader.waited, server.context.joining) == (waited, 0)
 
 
 def test_a_response_that_nobody_reads_is_given_up() -> None:
