@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from footprint.models import LinkRates
+from footprint.units import MAX_RATE
 
 _PROC_NET: Final = Path("/proc/net")  # follows the process's network namespace
 _SYS_NET: Final = Path("/sys/class/net")
@@ -81,11 +82,16 @@ def _text(path: Path) -> str:
         return ""
 
 
+_SPEED_UNKNOWN: Final = (2**16 - 1, 2**32 - 1)
+"""SPEED_UNKNOWN of linux/ethtool.h, which is -1, as drivers hand it on in 16 and in 32 unsigned bits."""
+
+
 def interface_speed(interface: str, sys_net: Path = _SYS_NET) -> float:
-    """bit/s, 0 when the driver does not know (``-1``, or unreadable while the link is down)."""
+    """bit/s, 0 when the driver does not know: unreadable while the link is down, a sentinel, or beyond any NIC."""
     text = _text(sys_net / interface / "speed").strip()
-    megabits = int(text) if text.lstrip("-").isdigit() else 0
-    return max(megabits, 0) * 1e6
+    megabits = int(text) if text.lstrip("-").isascii() and text.lstrip("-").isdigit() and len(text) <= 20 else 0
+    speed = megabits * 1e6
+    return speed if 0 < speed <= MAX_RATE and megabits not in _SPEED_UNKNOWN else 0.0
 
 
 def read_counters(interface: str, proc_net: Path = _PROC_NET) -> LinkCounters | None:

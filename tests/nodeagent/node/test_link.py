@@ -65,8 +65,13 @@ def machine(root: Path, speed: str | None) -> tuple[Path, Path]:
 
 @pytest.mark.parametrize(
     ("speed", "override", "expected"),
-    [("10000\n", None, 1e10), ("-1\n", None, 0.0), (None, None, 0.0), ("?", None, 0.0), ("10000", 2e8, 2e8)],
-)
+    [
+        ("10000\n", None, 1e10), ("800000\n", None, 8e11), ("-1\n", None, 0.0), (None, None, 0.0),
+        ("?", None, 0.0),
+        ("65535\n", None, 0.0), ("4294967295\n", None, 0.0), ("9" * 30, None, 0.0), ("0\n", None, 0.0),
+        ("4294967294\n", None, 0.0), ("10000", 2e8, 2e8),
+    ],
+)  # fmt: skip
 def test_capacity_is_the_override_else_the_speed_else_not_known(
     tmp_path: Path, speed: str | None, override: float | None, expected: float
 ) -> None:
