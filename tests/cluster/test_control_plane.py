@@ -167,7 +167,7 @@ def _this_namespace() -> int:
 # The rest starts labs of its own, as another user of this machine would.
 
 
-IN_BACKGROUND = ("sh", "-c", 'trap "" INT; exec "$@"', "sh")
+IN_BACKGROUND = ("env", "--default-signal", "sh", "-c", 'trap "" INT; exec "$@"', "sh")
 """Starts a program with SIGINT ignored, as ``sh -c 'program &'`` does."""
 
 

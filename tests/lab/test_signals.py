@@ -33,7 +33,8 @@ except KeyboardInterrupt:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 @pytest.mark.parametrize("ignored", ["INT", "USR2"])
 def test_each_signal_unwinds_once_and_cleaning_up_is_not_cut_off(number: signal.Signals, ignored: str) -> None:
-    argv = ["sh", "-c", f'trap "" {ignored}; exec "$@"', "sh", sys.executable, "-c", WAITING]
+    fresh = ["env", "--default-signal"]  # these tests themselves may run under nohup
+    argv = [*fresh, "sh", "-c", f'trap "" {ignored}; exec "$@"', "sh", sys.executable, "-c", WAITING]
     with subprocess.Popen(argv, cwd=CHECKOUT, stdin=-1, stdout=-1, stderr=-1, text=True) as program:
         assert program.stdout is not None
         assert program.stdout.readline() == "ready\n"
