@@ -37,6 +37,8 @@ from footprint.staleness import stale_after
 from footprint.text import utf8
 
 COMMAND: Final = "kubectl get nodes,pods,leases -A -o json"
+MAX_STATE: Final = 2**30
+"""Bytes of a saved cluster: some 250,000 pods at 4 kB, as kubectl prints them."""
 
 WITNESS_SECONDS: Final = stale_after()
 """Two live agents renew their Leases within a third of this."""
@@ -90,9 +92,15 @@ def _loads(text: bytes) -> Any:
 def read_objects(path: Path) -> list[dict[str, Any]]:
     """The objects in a saved List. Raises StateFileError."""
     try:
-        text = utf8(path.read_bytes())
+        with path.open("rb") as file:
+            data = file.read(MAX_STATE + 1)
     except OSError as error:
         raise StateFileError(f"{path} cannot be read ({error.strerror}); save one with `{COMMAND}`") from error
+    if len(data) > MAX_STATE:
+        raise StateFileError(
+            f"{path} is longer than {MAX_STATE >> 20} MiB, too long for a cluster; see `{COMMAND}`"
+        )
+    text = utf8(data)
     try:
         saved = _loads(text)
     except (ValueError, RecursionError) as error:

@@ -11,6 +11,7 @@ import pytest
 from extender.api.explainer import explained
 from extender.api.routes import create_app
 from extender.api.service import Service
+from extender.cluster import offline
 from extender.cluster.offline import SavedCluster, StateFeed, StateFileError, read_objects, saved_at, state_of
 from extender.cluster.state import ClusterState
 from extender.model.pods import decode_pod
@@ -78,6 +79,12 @@ def test_a_file_that_is_no_saved_cluster_names_the_command(tmp_path: Path, text:
         path.write_text(text)
     with pytest.raises(StateFileError, match="kubectl get nodes,pods,leases -A -o json"):
         read_objects(path)
+
+
+def test_a_file_without_end_is_an_error_that_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(offline, "MAX_STATE", 2**20)
+    with pytest.raises(StateFileError, match="/dev/zero is longer than 1 MiB"):
+        read_objects(Path("/dev/zero"))
 
 
 def test_objects_of_any_shape_are_passed_over_not_fatal(tmp_path: Path) -> None:
