@@ -162,16 +162,6 @@ def test_a_mouse_is_placed_by_images_alone(lab: Lab, agents: dict[str, Process],
     assert extender.running
 
 
-def test_both_end_in_order_when_they_are_told_to(lab: Lab, agents: dict[str, Process], extender: Process) -> None:
-    for process in (*agents.values(), extender):
-        process.send(signal.SIGTERM)
-        assert process.wait(PATIENCE) == 0
-    for log in ("extender", *(f"nodeagent-{node}" for node in lab.node_names)):
-        text = lab.logs(log).read_text()
-        assert text
-        assert "Traceback" not in text
-
-
 def test_a_container_leaves_no_mount_and_no_file_behind(built: dict[str, Image]) -> None:
     image = built["extender"]
     before = mounted(), sorted(path.name for path in image.rootfs.iterdir())
@@ -186,6 +176,16 @@ def test_a_container_leaves_no_mount_and_no_file_behind(built: dict[str, Image])
     assert "Read-only file system" in done.stderr
     assert not Path("/run/images-test").exists()
     assert (mounted(), sorted(path.name for path in image.rootfs.iterdir())) == before
+
+
+def test_both_end_in_order_when_they_are_told_to(lab: Lab, agents: dict[str, Process], extender: Process) -> None:
+    for process in (*agents.values(), extender):
+        process.send(signal.SIGTERM)
+        assert process.wait(PATIENCE) == 0
+    for log in ("extender", *(f"nodeagent-{node}" for node in lab.node_names)):
+        text = lab.logs(log).read_text()
+        assert text
+        assert "Traceback" not in text
 
 
 def mounted() -> list[str]:
