@@ -60,6 +60,9 @@ class Gauge:
         self.moved += carried - self.carried
         self.looked_at, self.carried = now, carried
 
+    def agrees(self) -> bool:
+        return self.told == pytest.approx(self.moved, rel=TOLERANCE)
+
 
 @dataclass
 class Gauges:
@@ -78,7 +81,11 @@ class Gauges:
                 self.found[port] = Gauge(reading.taken_at, carried)
 
     def enough(self) -> bool:
-        return len(self.found) == len(self.streams) and all(g.watched >= WATCHED for g in self.found.values())
+        """Watched for long enough. A guest that was stopped for a moment sends what it missed in a burst, which is
+        counted before its receiver has read it: the share of such a moment falls with time, a wrong rate stays."""
+        return len(self.found) == len(self.streams) and all(
+            gauge.watched >= WATCHED and gauge.agrees() for gauge in self.found.values()
+        )
 
 
 def record_beginnings(source: EbpfSource, monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
@@ -124,7 +131,10 @@ def test_elephants_are_flagged_once_each_and_no_mouse_is(
             or not seen_by_all(logs, charged)
             or not all(gauge.enough() for gauge in gauges.values())
         ):
-            assert time.monotonic() < deadline + PATIENCE, {name: log.flagged for name, log in logs.items()}
+            assert time.monotonic() < deadline + 2 * PATIENCE, (
+                {name: log.flagged for name, log in logs.items()},
+                {name: gauge.found for name, gauge in gauges.items()},
+            )
             with Connection(net.pod1, net.server, SERVER4, listen=SERVER4, port=PORT) as mouse:
                 mouse.send(MOUSE)
                 mouse.answer(MOUSE)
@@ -139,7 +149,7 @@ def test_elephants_are_flagged_once_each_and_no_mouse_is(
     for name, log in logs.items():
         judge(log, charged[name])
         for port, gauge in gauges[name].found.items():
-            assert gauge.told == pytest.approx(gauge.moved, rel=TOLERANCE), (name, port, gauge)
+            assert gauge.agrees(), (name, port, gauge)
         assert len(held[name].elephants) == len(connections), "they are held for a while"
         assert readings[name].elephants == ()
     for name, told in begun.items():
