@@ -18,7 +18,9 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from itertools import pairwise
+from os import fstat
 from pathlib import Path
+from stat import S_ISREG
 from typing import Any, Final
 
 import orjson
@@ -89,11 +91,22 @@ def _loads(text: bytes) -> Any:
         return printable(json.loads(text.decode("utf-8-sig", "replace"), parse_int=_whole))
 
 
+def _read(path: Path) -> bytes:
+    """The file's bytes, and of one that is longer than ``MAX_STATE`` no more than shows it. Takes memory for what
+    is there, not for what could be."""
+    with path.open("rb") as file:
+        if S_ISREG((status := fstat(file.fileno())).st_mode) and status.st_size <= MAX_STATE:
+            return file.read()
+        data = bytearray()
+        while len(data) <= MAX_STATE and (chunk := file.read(2**20)):
+            data += chunk
+        return bytes(data)
+
+
 def read_objects(path: Path) -> list[dict[str, Any]]:
     """The objects in a saved List. Raises StateFileError."""
     try:
-        with path.open("rb") as file:
-            data = file.read(MAX_STATE + 1)
+        data = _read(path)
     except OSError as error:
         raise StateFileError(f"{path} cannot be read ({error.strerror}); save one with `{COMMAND}`") from error
     if len(data) > MAX_STATE:
