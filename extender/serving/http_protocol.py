@@ -159,12 +159,14 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._end_joining()
-        self._port.release(self)
-        self._count(-self._under_way)
-        for cycle, _app in self.pipeline:
+        never_began = [cycle for cycle, _app in self.pipeline]
+        if self._end_joining() is not None:
+            never_began.append(self.cycle)
+        for cycle in never_began:
             cycle.on_response = _nothing  # it referred to this connection: a reference cycle
         self.pipeline.clear()
+        self._port.release(self)
+        self._count(-self._under_way)
         super().connection_lost(exc)
 
     # What the client sends.

@@ -156,6 +156,7 @@ def test_nothing_of_unread_pipelined_requests_stays_not_even_until_a_collection(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     alive = _cycles(monkeypatch)
+    monkeypatch.setattr("extender.serving.server.collect_in_quiet", lambda *_: None)
     with both_ports() as (ports, server):
         gc.disable()
         try:
@@ -173,6 +174,25 @@ def test_nothing_of_unread_pipelined_requests_stays_not_even_until_a_collection(
             until(lambda: not server.server_state.connections)
             until(lambda: not alive)
             until(lambda: not connections)
+        finally:
+            gc.enable()
+
+
+def test_nothing_of_a_body_that_was_never_joined_stays_not_even_until_a_collection(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    alive = _cycles(monkeypatch)
+    monkeypatch.setattr("extender.serving.server.collect_in_quiet", lambda *_: None)
+    with served(limits=Limits(join_seconds=PATIENCE_SECONDS)) as (port, server):
+        gc.disable()
+        try:
+            client = socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_SECONDS)
+            client.sendall(request()[:-1])
+            until(lambda: server.context.joining > 0)
+            client.close()
+            until(lambda: not server.server_state.connections)
+            until(lambda: not alive)
+            assert server.context.joining == 0
         finally:
             gc.enable()
 
