@@ -16,7 +16,7 @@ from typing import Any, Final
 import orjson
 from pydantic import TypeAdapter, ValidationError
 
-from footprint.models import VERSION, LinkRates, NodeFootprint, PodFootprint
+from footprint.models import VERSION, LinkRates, NodeFootprint, PodFootprint, Uplink
 from footprint.units import known_capacity, quantise
 
 MAX_BYTES: Final = 64 * 1024
@@ -52,6 +52,7 @@ _ALWAYS_SAID: Final = ("src", "cap", "v")
 _NODE_DEFAULTS: Final = {
     k: v for k, v in asdict(NodeFootprint(src="", cap=LinkRates())).items() if k not in _ALWAYS_SAID
 }
+_UPLINK_DEFAULTS: Final = {k: v for k, v in asdict(Uplink("")).items() if k != "name"}
 _POD_DEFAULTS: Final = {f.name: f.default for f in fields(PodFootprint)}
 
 
@@ -72,12 +73,24 @@ def _quantised_pod(pod: PodFootprint) -> PodFootprint:
     )  # fmt: skip
 
 
+def _quantised_uplink(link: Uplink) -> Uplink:
+    return replace(
+        link,
+        cap=_capacity(_quantised_rates(link.cap)), sure=round(link.sure, 2),
+        used=_quantised_rates(link.used), el=_quantised_rates(link.el),
+    )  # fmt: skip
+
+
+def _uplink_order(link: Uplink) -> str:
+    return link.name
+
+
 def _order(pod: PodFootprint) -> tuple[float, str]:
     return (-max(pod.tx, pod.rx), pod.uid)
 
 
 def quantised(node: NodeFootprint) -> NodeFootprint:
-    """``node`` as the wire carries it: two significant digits, pods largest first, ties by UID."""
+    """``node`` as the wire carries it: two significant digits; pods largest first, ties by UID; links by name."""
     return replace(
         node,
         cap=_capacity(_quantised_rates(node.cap)),
@@ -85,6 +98,8 @@ def quantised(node: NodeFootprint) -> NodeFootprint:
         ended=tuple(sorted(map(_quantised_pod, node.ended), key=_order)),
         el=_quantised_rates(node.el), un=_quantised_rates(node.un), host=_quantised_rates(node.host),
         local=quantise(node.local),
+        sure=round(node.sure, 2), used=_quantised_rates(node.used),
+        uplinks=tuple(sorted(map(_quantised_uplink, node.uplinks), key=_uplink_order)),
     )  # fmt: skip
 
 
@@ -106,6 +121,8 @@ def encode(node: NodeFootprint, max_bytes: int = MAX_BYTES) -> Encoded:
     """
     wire = quantised(node)
     head = _slim(asdict(replace(wire, pods=(), ended=())), _NODE_DEFAULTS)
+    if wire.uplinks:
+        head["uplinks"] = [_slim(link, _UPLINK_DEFAULTS) for link in head["uplinks"]]
     pods, ended = [_pod_json(p) for p in wire.pods], [_pod_json(p) for p in wire.ended]
     # Bytes of the frame with the longest possible cut figure, then one comma per pod.
     frame = len(orjson.dumps({**head, "cut": 2**53, "ended": [], "pods": []}))
@@ -171,4 +188,7 @@ def decode(text: str | bytes) -> NodeFootprint:
         raise FootprintError(reason, _first_problem(error)) from error
     _refuse_other_version(node.v)
     capacity = _capacity(node.cap)
-    return node if capacity == node.cap else replace(node, cap=capacity)
+    node = node if capacity == node.cap else replace(node, cap=capacity)
+    if all(_capacity(link.cap) == link.cap for link in node.uplinks):
+        return node
+    return replace(node, uplinks=tuple(replace(link, cap=_capacity(link.cap)) for link in node.uplinks))

@@ -8,9 +8,10 @@ KiB, and the API server sends every byte to every watcher of Nodes. Each field's
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Annotated, ClassVar, Final
 
-from annotated_types import Ge, Le
+from annotated_types import Ge, Le, MaxLen
 from pydantic import ConfigDict, StringConstraints
 
 from footprint.classes import TrafficClass
@@ -80,6 +81,51 @@ class PodFootprint:
         return max(self.tx, self.rx)
 
 
+class CapacitySource(StrEnum):
+    """Where a link's capacity came from. A reader that does not know a value treats it as not known where from."""
+
+    STATED = "stated"  # an operator named it
+    DRIVER = "driver"  # the interface's driver reports it
+    ESTIMATED = "estimated"  # it follows from what the link carried while it was full
+    ASSUMED = "assumed"  # nothing tells, so a common value stands in
+
+
+MAX_UPLINKS: Final = 16
+"""Links of one node in its footprint."""
+
+
+def _elephant_utilisation(el: LinkRates, cap: LinkRates) -> float | None:
+    shares = [min(used / capacity, 1.0) for used, capacity in ((el.tx, cap.tx), (el.rx, cap.rx)) if capacity > 0]
+    return max(shares) if shares else None
+
+
+@dataclass(frozen=True, slots=True)
+class Uplink:
+    """One of several links of a node."""
+
+    __pydantic_config__: ClassVar = _STRICT
+
+    name: Name
+    """Interface."""
+    cap: LinkRates = LinkRates()
+    """Capacity per direction, bit/s; 0 means not known."""
+    by: Name = ""
+    """Where the capacity came from: ``stated``, ``driver``, ``estimated`` or ``assumed``."""
+    sure: Share = 0.0
+    """Confidence in an estimated capacity, 0-1."""
+    used: LinkRates = LinkRates()
+    """All that the interface carried, by its own counters, bit/s (EWMA)."""
+    el: LinkRates = LinkRates()
+    """Elephants on it, bit/s."""
+    full: tuple[Name, ...] = ()
+    """Directions (``tx``, ``rx``) in which it is saturated now."""
+
+    @property
+    def elephant_utilisation(self) -> float | None:
+        """As of the node."""
+        return _elephant_utilisation(self.el, self.cap)
+
+
 @dataclass(frozen=True, slots=True)
 class NodeFootprint:
     """One node's annotation. Defaults are what absence on the wire means."""
@@ -105,14 +151,22 @@ class NodeFootprint:
     """Pods left out (smallest first) to stay within the size bound."""
     bad: tuple[Name, ...] = ()
     """Health of the source: empty when healthy, else short reasons such as ``events-lost``."""
+    up: Name = ""
+    """Interface that ``cap``, ``by``, ``sure``, ``used`` and ``full`` describe: the only uplink, or of several the
+    one whose elephants use most of it. ``el`` is then of that one too."""
+    by: Name = ""
+    """Where ``cap`` came from: ``stated``, ``driver``, ``estimated`` or ``assumed``."""
+    sure: Share = 0.0
+    """Confidence in an estimated ``cap``, 0-1."""
+    used: LinkRates = LinkRates()
+    """All that the link carried, by the interface's own counters, bit/s (EWMA)."""
+    full: tuple[Name, ...] = ()
+    """Directions (``tx``, ``rx``) in which the link is saturated now."""
+    uplinks: Annotated[tuple[Uplink, ...], MaxLen(MAX_UPLINKS)] = ()
+    """Every uplink by name, where the node has more than one."""
     v: Annotated[int, Ge(1)] = VERSION
 
     @property
     def elephant_utilisation(self) -> float | None:
         """Elephants' share of the link in the busier direction, 0-1; None when the capacity is not known."""
-        shares = [
-            min(used / capacity, 1.0)
-            for used, capacity in ((self.el.tx, self.cap.tx), (self.el.rx, self.cap.rx))
-            if capacity > 0
-        ]
-        return max(shares) if shares else None
+        return _elephant_utilisation(self.el, self.cap)

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from footprint.classes import TrafficClass
-from footprint.models import NodeFootprint
+from footprint.models import CapacitySource, NodeFootprint
 from footprint.units import format_rate
 
 _LISTED = (TrafficClass.ELEPHANT, TrafficClass.MIXED, TrafficClass.MOUSE, TrafficClass.QUIET, TrafficClass.UNKNOWN)
@@ -15,6 +15,18 @@ def elephant_share(node: NodeFootprint) -> int:
     return round(100 * (node.elephant_utilisation or 0.0))
 
 
+_UNSURE = (CapacitySource.ESTIMATED, CapacitySource.ASSUMED)
+
+
+def _which(node: NodeFootprint) -> str:
+    return f"link {node.up}, the busiest of {len(node.uplinks)}" if node.uplinks and node.up else "link"
+
+
+def _health(node: NodeFootprint) -> str:
+    full = (f"link full in {' and '.join(node.full)}",) if node.full else ()
+    return ", ".join((*full, *node.bad)) or "ok"
+
+
 def summary(node: NodeFootprint) -> str:
     """One line for ``kubectl describe node``, such as
     ``elephants 81% of link (162 Mbit/s of 200 Mbit/s); pods: 2 elephant, 5 mouse; source ctnetlink, ok``.
@@ -23,10 +35,11 @@ def summary(node: NodeFootprint) -> str:
     pods = ", ".join(f"{count} {cls}" for cls, count in counts.items() if count) or "none measured"
     tx_busier = node.el.tx * (node.cap.rx or 1) >= node.el.rx * (node.cap.tx or 1)
     used, capacity = (node.el.tx, node.cap.tx) if tx_busier else (node.el.rx, node.cap.rx)
+    by = f" {node.by}" if node.by in _UNSURE else ""
     link = (
-        f"elephants {elephant_share(node)}% of link ({format_rate(used)} of {format_rate(capacity)})"
+        f"elephants {elephant_share(node)}% of {_which(node)} ({format_rate(used)} of {format_rate(capacity)}{by})"
         if capacity
-        else f"elephants {format_rate(used)} (link capacity not known)"
+        else f"elephants {format_rate(used)} ({_which(node)} capacity not known)"
     )
     cut = f" ({node.cut} left out)" if node.cut else ""
-    return f"{link}; pods: {pods}{cut}; source {node.src}, {', '.join(node.bad) or 'ok'}"
+    return f"{link}; pods: {pods}{cut}; source {node.src}, {_health(node)}"

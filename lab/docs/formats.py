@@ -21,7 +21,7 @@ from footprint import workload_table
 from footprint.classes import TrafficClass
 from footprint.codec import DecodeReason
 from footprint.declared import PlacementMode
-from footprint.models import LinkRates, NodeFootprint, PodFootprint
+from footprint.models import CapacitySource, LinkRates, NodeFootprint, PodFootprint, Uplink
 from lab.docs.tables import attribute_docs, comments, markdown
 from nodeagent.sources.base import LossKind
 
@@ -39,6 +39,8 @@ def wire_parts() -> dict[str, str]:
     return {
         "node": _fields(NodeFootprint),
         "pod": _fields(PodFootprint),
+        "uplink": _fields(Uplink),
+        "capacity-sources": _enum(CapacitySource),
         "rates": _fields(LinkRates),
         "classes": _enum(TrafficClass),
         "decode-reasons": _plain(DecodeReason),
@@ -115,6 +117,8 @@ def _fields(cls: type[Any]) -> str:
 def _absent(default: object) -> str:
     if default == ():
         return "none"
+    if default == "":
+        return "not known"
     if isinstance(default, LinkRates):
         return "0, 0"
     return f"{default:g}" if isinstance(default, float) else str(default)

@@ -143,15 +143,22 @@ def change(old: NodeFootprint, new: NodeFootprint, policy: WritePolicy) -> Chang
         return Change.URGENT_HELD
     if moved:
         return Change.ORDINARY
-    if (old.bad, old.src, old.cap) != (new.bad, new.src, new.cap):
+    if _words(old) != _words(new):
         return Change.ORDINARY
     if {pod.uid for pod in new.ended} - {pod.uid for pod in old.ended}:
         return Change.ORDINARY
-    rest = ((old.un, new.un), (old.host, new.host), (old.el, new.el))
+    links = zip(old.uplinks, new.uplinks, strict=True)  # the same ones, as their words are equal
+    rest = ((old.un, new.un), (old.host, new.host), (old.el, new.el), *((a.el, b.el) for a, b in links))
     moved = any(
         _moved(getattr(a, way), getattr(b, way), policy.deadband, floor) for a, b in rest for way in ("tx", "rx")
     )
     return Change.ORDINARY if moved else Change.NONE
+
+
+def _words(node: NodeFootprint) -> tuple[object, ...]:
+    """What counts whenever it changes."""
+    links = tuple((link.name, link.cap, link.by, link.full) for link in node.uplinks)
+    return node.bad, node.src, node.cap, node.up, node.by, node.full, links
 
 
 def _due(state: PublishState, found: Change, now: float, policy: WritePolicy, draw: float) -> bool:

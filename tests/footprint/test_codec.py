@@ -10,12 +10,16 @@ from hypothesis import strategies as st
 
 from footprint.classes import TrafficClass
 from footprint.codec import MAX_BYTES, DecodeReason, FootprintError, decode, encode, quantised
-from footprint.models import LinkRates, NodeFootprint, PodFootprint
+from footprint.models import MAX_UPLINKS, LinkRates, NodeFootprint, PodFootprint, Uplink
 from tests import fuzzing
 from tests.footprint.strategies import nodes
 from tests.fuzzing import mutations
 
 LINK = LinkRates(200e6, 200e6)
+LINKS = (
+    Uplink("eth0", LINK, "driver", used=LinkRates(1e6, 0)),
+    Uplink("eth1", LinkRates(1e9, 1e9), "assumed", 0.25, LINK, LINK, ("tx",)),
+)
 
 
 def pod(number: int, **values: object) -> PodFootprint:
@@ -104,6 +108,7 @@ def test_no_mutated_annotation_does_more_than_name_its_defect() -> None:
         encode(
             NodeFootprint(src="s", cap=LINK, pods=(pod(1), pod(2)), ended=(pod(3),), el=LINK, cut=1)
         ).text.encode(),
+        encode(NodeFootprint(src="s", cap=LINK, up="eth1", by="driver", uplinks=LINKS)).text.encode(),
     ]
     for raw, which in mutations("annotations", valid, 0.8):
         assert isinstance(outcome(raw), NodeFootprint | DecodeReason), which
@@ -141,6 +146,14 @@ def test_any_json_decodes_to_a_value_or_a_named_error(value: dict[str, object]) 
             DecodeReason.SHAPE,
             "cls",
         ),
+        ('{"src":"s","cap":{},"uplinks":[{"name":"e","cap":{"tx":-1}}]}', DecodeReason.SHAPE, "uplinks.0.cap.tx"),
+        ('{"src":"s","cap":{},"sure":1.5}', DecodeReason.SHAPE, "sure"),
+        ('{"src":"s","cap":{},"full":["\\u001b"]}', DecodeReason.SHAPE, "full"),
+        (
+            '{"src":"s","cap":{},"uplinks":[' + ",".join(['{"name":"e"}'] * (MAX_UPLINKS + 1)) + "]}",
+            DecodeReason.SHAPE,
+            "uplinks",
+        ),
         ('{"src":"s","cap":{},"v":2}', DecodeReason.VERSION, "version 2"),
         ('{"v":2,"something":"new"}', DecodeReason.VERSION, "version 2"),
         ('{"src":"s","cap":{},"x":"' + "y" * MAX_BYTES + '"}', DecodeReason.TOO_LARGE, "bytes"),
@@ -164,6 +177,32 @@ def test_the_wire_is_readable_and_leaves_out_what_absence_says() -> None:
         '{"cap":{"rx":200000000,"tx":200000000},'
         '"pods":[{"uid":"u","ns":"n","name":"p","wl":"Job/j","cls":"quiet"}],"src":"ctnetlink","v":1}'
     )
+
+
+def test_each_of_several_links_is_written_by_name_without_what_absence_says() -> None:
+    node = NodeFootprint(src="s", cap=LINK, up="eth0", by="driver", uplinks=LINKS[::-1])
+    text = encode(node).text
+    assert text == (
+        '{"by":"driver","cap":{"rx":200000000,"tx":200000000},"src":"s","up":"eth0","uplinks":['
+        '{"by":"driver","cap":{"rx":200000000,"tx":200000000},"name":"eth0","used":{"rx":0,"tx":1000000}},'
+        '{"by":"assumed","cap":{"rx":1000000000,"tx":1000000000},"el":{"rx":200000000,"tx":200000000},'
+        '"full":["tx"],"name":"eth1","sure":0.25,"used":{"rx":200000000,"tx":200000000}}],"v":1}'
+    )
+    assert decode(text).uplinks == LINKS
+
+
+def test_what_an_agent_of_before_wrote_says_nothing_of_where_its_capacity_came_from() -> None:
+    read = decode('{"cap":{"rx":200000000,"tx":200000000},"src":"ctnetlink","v":1}')
+    assert (read.up, read.by, read.sure, read.used, read.full, read.uplinks) == ("", "", 0.0, LinkRates(), (), ())
+
+
+def test_a_word_of_a_newer_agent_about_its_capacity_is_read() -> None:
+    assert decode('{"cap":{"tx":1},"by":"guessed:later","src":"s"}').by == "guessed:later"
+
+
+def test_a_capacity_too_small_to_be_one_is_not_known_on_any_link() -> None:
+    read = decode('{"cap":{},"src":"s","uplinks":[{"name":"a","cap":{"tx":0.1,"rx":5}},{"name":"b"}]}')
+    assert [link.cap for link in read.uplinks] == [LinkRates(0, 5), LinkRates()]
 
 
 @pytest.mark.parametrize("name", ["\x1b[2J", "a\nb", "[link=http://x]a[/link]", "a b", "\u202e", '"', "x" * 254])

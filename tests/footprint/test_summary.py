@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 
 from footprint.classes import TrafficClass
-from footprint.models import LinkRates, NodeFootprint, PodFootprint
+from footprint.models import LinkRates, NodeFootprint, PodFootprint, Uplink
 from footprint.summary import elephant_share, summary
 from tests.footprint.strategies import nodes
 
@@ -31,6 +31,17 @@ def test_an_unknown_capacity_is_said_and_shares_nothing() -> None:
     node = NodeFootprint(src="ctnetlink", cap=LinkRates(), el=LinkRates(162e6, 0))
     assert elephant_share(node) == 0
     assert "capacity not known" in summary(node)
+
+
+def test_of_several_links_the_busiest_is_named_and_so_are_a_capacity_that_is_assumed_and_a_full_link() -> None:
+    node = NodeFootprint(
+        src="ctnetlink", cap=LINK, el=LinkRates(162e6, 3e6), up="eth1", by="assumed", full=("tx",),
+        uplinks=(Uplink("eth0"), Uplink("eth1")),
+    )  # fmt: skip
+    assert summary(node) == (
+        "elephants 81% of link eth1, the busiest of 2 (162 Mbit/s of 200 Mbit/s assumed); pods: none measured; "
+        "source ctnetlink, link full in tx"
+    )
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from footprint.classes import TrafficClass
 from footprint.codec import decode, quantised
 from footprint.keys import NODE_ELEPHANT_SHARE, NODE_FOOTPRINT, NODE_SUMMARY
-from footprint.models import LinkRates, NodeFootprint, PodFootprint
+from footprint.models import LinkRates, NodeFootprint, PodFootprint, Uplink
 from nodeagent.publishing.decide import (
     BURST,
     Change,
@@ -36,6 +36,10 @@ def node(*pods: PodFootprint, **others: object) -> NodeFootprint:
 
 def elephants(rate: float, cap: LinkRates = LINK) -> NodeFootprint:
     return node(el=LinkRates(rate, 0), cap=cap)
+
+
+def links(rate: float) -> tuple[Uplink, ...]:
+    return Uplink("eth0"), Uplink("eth1", LINK, "driver", el=LinkRates(rate, 0))
 
 
 ELEPHANT = pod(cls=TrafficClass.ELEPHANT, tx=1e8, etx=1e8, el=1)
@@ -68,6 +72,12 @@ ELEPHANT = pod(cls=TrafficClass.ELEPHANT, tx=1e8, etx=1e8, el=1)
         (node(ended=(pod("gone"),)), node(), Change.NONE),  # retention that ran out
         (node(), node(un=LinkRates(5e7, 0)), Change.ORDINARY),
         (node(), node(local=1e9), Change.NONE),  # never uses the link
+        (node(up="eth0", by="driver"), node(up="eth1", by="driver"), Change.ORDINARY),
+        (node(), node(full=("tx",)), Change.ORDINARY),
+        (node(uplinks=links(0)), node(uplinks=links(5e7)), Change.ORDINARY),
+        (node(uplinks=links(5e7)), node(uplinks=links(5.5e7)), Change.NONE),
+        (node(uplinks=links(0)), node(), Change.ORDINARY),
+        (node(), node(used=LinkRates(1e8, 0)), Change.NONE),  # whoever carried it moved as well
     ],
 )
 def test_what_counts_as_a_change(old: NodeFootprint, new: NodeFootprint, expected: Change) -> None:
