@@ -8,35 +8,25 @@
 #ifndef TRAFFIC_FOOTPRINT_FLOWS_H
 #define TRAFFIC_FOOTPRINT_FLOWS_H
 
-#include "counting.h"
+#include "charging.h"
 #include "elephant.h"
 #include "kernel.h"
-#include "maps.h"
 
-#define ALREADY_THERE (-17) /* EEXIST */
-
-helper void signal(const struct event *event)
-{
-	if (bpf_ringbuf_output(MAP(MAP_EVENTS), (void *)event, sizeof(*event), 0))
-		count_stat(STAT_LOST_EVENT);
-}
-
-/* Enter an elephant that has begun. 0: another CPU has entered it. An older entry than the flow itself belongs to a
- * flow whose end was missed, and is replaced.
+/* Whether an entry belongs to the namespace that counts. The address of its struct net is remembered once its
+ * inode has been seen: from then on a foreign entry costs one comparison.
  */
-helper int enter(const struct event *event, const struct flow *flow)
+helper int is_ours(const struct entry *entry, const struct config *config)
 {
-	long refused = map_update(MAP(MAP_ELEPHANTS), &event->flow, event, BPF_NOEXIST);
+	u32 zero = 0;
+	u64 *known = map_lookup(MAP(MAP_NAMESPACE), &zero);
 
-	if (refused == ALREADY_THERE) {
-		const struct event *standing = map_lookup(MAP(MAP_ELEPHANTS), &event->flow);
-
-		if (standing && standing->time_ns >= flow->born_ns)
-			return 0;
-		refused = map_update(MAP(MAP_ELEPHANTS), &event->flow, event, BPF_ANY);
-	}
-	if (refused)
-		count_stat(STAT_LOST_ELEPHANT);
+	if (!known)
+		return 0;
+	if (*known)
+		return entry->net == *known;
+	if (!entry->net || inode_of(entry->net) != config->netns)
+		return 0;
+	*known = entry->net;
 	return 1;
 }
 
@@ -69,33 +59,6 @@ helper void turn(enum turn turn, const struct flow *flow, const struct entry *en
 		return;
 	}
 	tell(turn == TURN_BECAME ? EVENT_BECAME : EVENT_CEASED, (u64)entry->ct, flow, &tuples);
-}
-
-/* Charge bytes of one direction to the flow's owner, or owners. */
-helper void charge(const struct flow *flow, u32 direction, u64 packets, u64 bytes)
-{
-	struct counters *counters = counters_of(flow->charge[0]);
-
-	if (counters)
-		count_traffic(counters, flow, direction, packets, bytes);
-	if (!flow->charge[1])
-		return;
-	counters = counters_of(flow->charge[1]);
-	if (counters)
-		count_traffic(counters, flow, direction, packets, bytes);
-}
-
-helper void charge_birth(struct flow *flow)
-{
-	struct counters *counters;
-
-	if (flow->flags & (FLOW_LOCAL | FLOW_COUNTED | FLOW_OLD) || !is_conversation(flow->protocol))
-		return;
-	counters = counters_of(flow->charge[0]);
-	if (!counters)
-		return;
-	add(&counters->flows_born, 1);
-	flow->flags |= FLOW_COUNTED;
 }
 
 /* Look up who lives at the flow's ends, now. Returns -1 when the tuples could not be read. */
@@ -272,33 +235,6 @@ helper void settle_born(const struct entry *entry)
 			return;
 	}
 	settle(flow, entry, config);
-}
-
-helper void charge_end(const struct flow *flow, const struct config *config)
-{
-	u64 size = flow->bytes[ORIGINAL] + flow->bytes[REPLY];
-	u32 slot = flow->charge[0] & SLOT_MASK;
-	struct counters *counters;
-	struct histograms *histograms;
-
-	if (flow->flags & FLOW_LOCAL || !is_conversation(flow->protocol))
-		return;
-	counters = counters_of(flow->charge[0]);
-	if (!counters)
-		return;
-	if (flow->flags & FLOW_UNSIZED) {
-		add(&counters->flows_ended, 1); /* whether it was a mouse is not known */
-		return;
-	}
-	if (counters->tag != flow->charge[0])
-		slot = UNATTRIBUTED;
-	/* Before the counters, so that no reader finds an end that the histograms lack. */
-	histograms = map_lookup(MAP(MAP_HISTOGRAMS), &slot);
-	if (histograms)
-		count_end(histograms, size, bpf_ktime_get_ns() - flow->born_ns);
-	add(&counters->flows_ended, 1);
-	if (size < config->mouse_bytes)
-		add(&counters->mice_ended, 1);
 }
 
 /* A connection ends that is not in `flows`: it was idle since before the program was attached, or was evicted. */

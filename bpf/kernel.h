@@ -14,14 +14,12 @@
 #define TRAFFIC_FOOTPRINT_KERNEL_H
 
 #include "attribution.h"
+#include "maps.h"
 
 #define STATUS_CONFIRMED (1u << 3) /* IPS_CONFIRMED: in the table, and NATed */
 #define STATUS_TEMPLATE (1u << 11) /* IPS_TEMPLATE: a rule's pattern, no connection */
 #define SKB_CONNTRACK_MASK 7ul     /* NFCT_INFOMASK: the low bits of skb->_nfct say how */
 #define CTINFO_IS_REPLY 3          /* IP_CT_IS_REPLY: from here on, direction REPLY */
-
-/* By number: bcc replaces the helper it knows by name where the compiling process may not read /proc/kallsyms. */
-static long (*read_kernel)(void *to, u32 size, const void *from) = (void *)BPF_FUNC_probe_read_kernel;
 
 /* The n-th argument of the function that is hooked. */
 #define ARGUMENT(context, n) (*(const u64 *)((const char *)(context) + ARGUMENT_##n))

@@ -5,8 +5,8 @@
 #ifndef TRAFFIC_FOOTPRINT_MAPS_H
 #define TRAFFIC_FOOTPRINT_MAPS_H
 
+#include "attribution.h"
 #include "counting.h"
-#include "kernel.h"
 
 #define MAP_CONFIG 1
 #define MAP_FLOWS 2
@@ -27,6 +27,8 @@ static void *(*map_lookup)(void *map, const void *key) = (void *)BPF_FUNC_map_lo
 static long (*map_update)(void *map, const void *key, const void *value, u64 flags) =
 	(void *)BPF_FUNC_map_update_elem;
 static long (*map_delete)(void *map, const void *key) = (void *)BPF_FUNC_map_delete_elem;
+/* bcc replaces the helper it knows by name where the compiling process may not read /proc/kallsyms. */
+static long (*read_kernel)(void *to, u32 size, const void *from) = (void *)BPF_FUNC_probe_read_kernel;
 
 helper const struct config *the_config(void)
 {
@@ -63,24 +65,6 @@ helper u32 owner_of(const struct address *address)
 	if (tag)
 		return *tag;
 	return is_v4_loopback(address) ? HOST : 0;
-}
-
-/* Whether an entry belongs to the namespace that counts. The address of its struct net is remembered once its
- * inode has been seen: from then on a foreign entry costs one comparison.
- */
-helper int is_ours(const struct entry *entry, const struct config *config)
-{
-	u32 zero = 0;
-	u64 *known = map_lookup(MAP(MAP_NAMESPACE), &zero);
-
-	if (!known)
-		return 0;
-	if (*known)
-		return entry->net == *known;
-	if (!entry->net || inode_of(entry->net) != config->netns)
-		return 0;
-	*known = entry->net;
-	return 1;
 }
 
 #endif
