@@ -22,6 +22,9 @@ NODE_SUMMARY: Final = PREFIX + "summary"
 NODE_ELEPHANT_SHARE: Final = PREFIX + "elephant-share"
 """On a Node: integer 0-100, per cent of the link used by elephants in the busier direction."""
 
+NODE_LINK_CAPACITY: Final = PREFIX + "link-capacity"
+"""On a Node, from an operator, as annotation or label: what its links carry, such as ``10G``."""
+
 POD_CLASS: Final = PREFIX + "class"
 POD_EXPECTED_BANDWIDTH: Final = PREFIX + "expected-bandwidth"
 POD_PLACEMENT: Final = PREFIX + "placement"

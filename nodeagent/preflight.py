@@ -74,7 +74,9 @@ def _speed(link: Link | None) -> Finding:
     if link is None:
         return Finding("link speed", Presence.UNKNOWN, "the uplink is unknown", remedy, required=False)
     if not link.capacity.busier:
-        return Finding("link speed", Presence.NO, f"{link.interface} does not state one", remedy, required=False)
+        return Finding(
+            "link speed", Presence.NO, f"{link.interface} states none that can be believed", remedy, required=False
+        )
     return Finding("link speed", Presence.YES, format_rate(link.capacity.busier), required=False)
 
 

@@ -12,10 +12,9 @@ from pathlib import Path
 from typing import Final
 
 from footprint.models import LinkRates
-from footprint.units import MAX_RATE
+from nodeagent.node.capacity.driver import SYS_NET, believed_speed
 
 _PROC_NET: Final = Path("/proc/net")  # follows the process's network namespace
-_SYS_NET: Final = Path("/sys/class/net")
 _RTF_UP: Final = 0x1
 _RTF_REJECT: Final = 0x200
 _ETHERNET_HEADER: Final = 14
@@ -82,28 +81,16 @@ def _text(path: Path) -> str:
         return ""
 
 
-_SPEED_UNKNOWN: Final = (2**16 - 1, 2**32 - 1)
-"""SPEED_UNKNOWN of linux/ethtool.h, which is -1, as drivers hand it on in 16 and in 32 unsigned bits."""
-
-
-def interface_speed(interface: str, sys_net: Path = _SYS_NET) -> float:
-    """bit/s, 0 when the driver does not know: unreadable while the link is down, a sentinel, or beyond any NIC."""
-    text = _text(sys_net / interface / "speed").strip()
-    megabits = int(text) if text.lstrip("-").isascii() and text.lstrip("-").isdigit() and len(text) <= 20 else 0
-    speed = megabits * 1e6
-    return speed if 0 < speed <= MAX_RATE and megabits not in _SPEED_UNKNOWN else 0.0
-
-
 def read_counters(interface: str, proc_net: Path = _PROC_NET) -> LinkCounters | None:
     return parse_counters(_text(proc_net / "dev"), interface)
 
 
 def find_link(
-    uplink: str | None, capacity: float | None, *, proc_net: Path = _PROC_NET, sys_net: Path = _SYS_NET
+    uplink: str | None, capacity: float | None, *, proc_net: Path = _PROC_NET, sys_net: Path = SYS_NET
 ) -> Link:
     """The link as of now. Raises LinkError when ``uplink`` was named and does not exist."""
     interface = uplink or default_interface(_text(proc_net / "route"), _text(proc_net / "ipv6_route"))
     if uplink is not None and read_counters(uplink, proc_net) is None:
         raise LinkError(f"there is no interface {uplink} here")
-    speed = capacity if capacity is not None else interface_speed(interface, sys_net) if interface else 0.0
+    speed = capacity if capacity is not None else believed_speed(interface, sys_net) if interface else 0.0
     return Link(interface, LinkRates(speed, speed))

@@ -20,6 +20,7 @@ _TYPE: Final = 0x3FFF
 _NLMSG_ERROR: Final = 2
 _NLMSG_DONE: Final = 3
 _DUMP_REQUEST: Final = 0x301  # NLM_F_REQUEST | NLM_F_DUMP
+_ONE_REQUEST: Final = 0x1  # NLM_F_REQUEST
 _HEADER: Final = struct.Struct("=IHHII")  # nlmsghdr
 _ATTRIBUTE: Final = struct.Struct("=HH")
 _BUFFER: Final = 2**16
@@ -82,3 +83,15 @@ def dump(kind: int, request: bytes) -> list[bytes]:
             bodies, done = parse_dump(datagram, kind - _GET_TO_NEW)
             found += bodies
     return found
+
+
+def get(kind: int, request: bytes) -> bytes:
+    """What rtnetlink says of one object: the body of its answer to a GET of this kind. Raises OSError."""
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE) as route:
+        route.settimeout(_TIMEOUT)
+        route.bind((0, 0))
+        route.send(_HEADER.pack(_HEADER.size + len(request), kind, _ONE_REQUEST, 1, 0) + request)
+        bodies, _ = parse_dump(route.recv(_BUFFER), kind - _GET_TO_NEW)
+    if not bodies:
+        raise OSError(errno.ENODATA, "the kernel's answer is not about what was asked")
+    return bodies[0]

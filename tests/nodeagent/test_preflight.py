@@ -40,6 +40,8 @@ def sys(tmp_path: Path) -> Path:
     speed = tmp_path / "sys/class/net/eth0/speed"
     speed.parent.mkdir(parents=True)
     speed.write_text("10000\n")
+    (speed.parent / "device").mkdir()
+    (speed.parent / "device" / "driver").symlink_to("../../../bus/pci/drivers/ixgbe")
     return tmp_path / "sys"
 
 
@@ -145,6 +147,12 @@ def test_a_link_without_speed_asks_for_its_capacity(proc: Path, sys: Path, speed
     _, found = preflight.probe_uplink(None, proc=proc, sys=sys)
     assert found.answer is Presence.NO
     assert "--link-capacity" in found.remedy
+
+
+def test_a_speed_that_a_virtual_device_makes_up_is_none(proc: Path, sys: Path) -> None:
+    (sys / "class/net/eth0/device/driver").unlink()
+    _, found = preflight.probe_uplink(None, proc=proc, sys=sys)
+    assert (found.answer, found.detail) == (Presence.NO, "eth0 states none that can be believed")
 
 
 def test_without_a_default_route_the_uplink_must_be_named(proc: Path, sys: Path) -> None:

@@ -57,7 +57,8 @@ def machine(root: Path, speed: str | None) -> tuple[Path, Path]:
     proc.mkdir()
     (proc / "route").write_text(HEADER + route("eth0", 100))
     (proc / "dev").write_text(DEV)
-    (sys / "eth0").mkdir(parents=True)
+    (sys / "eth0" / "device").mkdir(parents=True)
+    (sys / "eth0" / "device" / "driver").symlink_to("../../../bus/pci/drivers/ixgbe")
     if speed is not None:
         (sys / "eth0" / "speed").write_text(speed)
     return proc, sys
