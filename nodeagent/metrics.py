@@ -91,7 +91,9 @@ class AgentCollector(Collector):
         yield flows
         carried = CounterMetricFamily(
             _PREFIX + "owner_bytes",
-            "IP bytes by owner (pod UID, host, unattributed): over the link (tx, rx), or node-internal (local).",
+            "IP bytes by owner (pod UID, host, unattributed, carrier): over the link (tx, rx), or node-internal "
+            "(local). "
+            "What carrier has is in other owners too: leave it out of sums.",
             labels=["owner", "direction"],
         )
         for owner, counters in (reading.owners if reading else {}).items():

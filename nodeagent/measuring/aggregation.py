@@ -19,7 +19,7 @@ from footprint.units import MAX_RATE
 from nodeagent.measuring.lifetimes import PodLife
 from nodeagent.measuring.rates import NOTHING, Interval, OwnerRates, Totals, link_bits
 from nodeagent.node.pods import LocalPod
-from nodeagent.sources.base import HOST, UNATTRIBUTED, Counters, LossKind, Reading
+from nodeagent.sources.base import CARRIER, HOST, UNATTRIBUTED, Counters, LossKind, Reading
 
 LOSS_MEMORY: Final = 60.0
 """Seconds that a loss stays among the reasons in ``bad``. A person has time to see it, and one overrun does not
@@ -57,7 +57,7 @@ class Aggregator:
         self.refused = 0
         """Samples refused because a counter went backwards, or time did."""
         self.link_bytes = 0
-        """Bytes counted over the link so far, all owners, both directions; for the coverage figure."""
+        """Bytes counted over the link so far, all owners but CARRIER, both directions; for the coverage figure."""
 
     def restore(self, ended: Iterable[PodFootprint], now: float) -> None:
         """Take over what an earlier process published of ended pods; their retention starts over at ``now``."""
@@ -115,10 +115,10 @@ class Aggregator:
         elephants = [(owner, flow) for flow in reading.elephants if not flow.local for owner in set(flow.owners)]
         flows = Counter(owner for owner, _ in elephants)
         lasting = {owner for owner, flow in elephants if flow.since <= began + _SAME_MOMENT}
-        for step in steps.values():
+        for owner, step in steps.items():
             if step is None:
                 self.refused += 1
-            else:
+            elif owner != CARRIER:
                 self.link_bytes += step.tx + step.rx
         for owner, rates in self._others.items():
             if (step := steps.get(owner, NOTHING)) is not None:

@@ -20,10 +20,11 @@ from nodeagent.measuring.coverage import Coverage
 from nodeagent.node.link import Link, LinkCounters, LinkError, read_counters
 from nodeagent.node.locality import locality, node_addresses
 from nodeagent.node.pods import LocalPod
+from nodeagent.node.tunnels import Tunnels, read_tunnels
 from nodeagent.sources.base import FlowSource, Reading
 
 REFRESH: Final = 30.0
-"""Seconds between reads of the node's own addresses and link, which change with CNI and failover only."""
+"""Seconds between reads of the node's own addresses, tunnels and link, which change with CNI and failover only."""
 
 _log = structlog.get_logger()
 
@@ -70,6 +71,7 @@ class Meter:
         self.coverage = Coverage()
         self._link = find_link()
         self._addresses: frozenset[bytes] = frozenset()
+        self._tunnels = Tunnels()
         self._refreshed_at = -math.inf
         self._pods: Mapping[str, LocalPod] = {}
 
@@ -90,7 +92,7 @@ class Meter:
         if not (self._known.changed() or refresh):
             return False
         self._pods = self._known.living_here(self._addresses)
-        self._source.set_locality(locality(self._pods.values(), self._addresses))
+        self._source.set_locality(locality(self._pods.values(), self._addresses, self._tunnels.carriers))
         return True
 
     def _refresh(self) -> None:
@@ -100,6 +102,17 @@ class Meter:
         except (OSError, LinkError) as error:
             _log.warning("cannot read addresses or link, keeping the previous ones", error=str(error))
             return
+        self._refresh_tunnels()
         if link != self._link:
             _log.info("link changed", uplink=link.interface, capacity=link.capacity.tx)
             self._link = link
+
+    def _refresh_tunnels(self) -> None:
+        try:
+            tunnels = read_tunnels()
+        except OSError as error:
+            _log.warning("cannot read tunnels, keeping the previous ones", error=str(error))
+            return
+        if tunnels != self._tunnels:
+            _log.info("tunnels changed", carriers=len(tunnels.carriers), programs=sorted(tunnels.programs))
+            self._tunnels = tunnels

@@ -14,7 +14,7 @@ from typing import Final
 
 from nodeagent.node.netlink import attributes, dump, parse_dump
 from nodeagent.node.pods import LocalPod
-from nodeagent.sources.base import Locality
+from nodeagent.sources.base import Carrier, Locality
 
 _RTM_NEWADDR: Final = 20
 _RTM_GETADDR: Final = 22
@@ -46,8 +46,10 @@ def node_addresses() -> frozenset[bytes]:
     return frozenset(_addresses(dump(_RTM_GETADDR, _IFADDRMSG.pack(socket.AF_UNSPEC, 0, 0, 0, 0))))
 
 
-def locality(pods: Iterable[LocalPod], node: frozenset[bytes]) -> Locality:
-    """Addresses of running pods by owner.
+def locality(
+    pods: Iterable[LocalPod], node: frozenset[bytes], carriers: frozenset[Carrier] = frozenset()
+) -> Locality:
+    """Addresses of running pods by owner. ``carriers``: the node's tunnels.
 
     Two pods may have one address for a moment: it was reused before the first pod's end was reported. The pod that
     started later has it. An address of the node is never a pod's.
@@ -56,4 +58,4 @@ def locality(pods: Iterable[LocalPod], node: frozenset[bytes]) -> Locality:
     for pod in sorted(pods, key=lambda pod: (pod.started, pod.uid)):
         if pod.measured:
             owners.update((address, pod.uid) for address in pod.addresses if address not in node)
-    return Locality(owners, node)
+    return Locality(owners, node, carriers)

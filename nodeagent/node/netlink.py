@@ -95,3 +95,26 @@ def get(kind: int, request: bytes) -> bytes:
     if not bodies:
         raise OSError(errno.ENODATA, "the kernel's answer is not about what was asked")
     return bodies[0]
+
+
+def attribute(kind: int, value: bytes) -> bytes:
+    """One attribute as it is sent."""
+    return _ATTRIBUTE.pack(_ATTRIBUTE.size + len(value), kind) + value + bytes(-len(value) % 4)
+
+
+def ask(protocol: int, kind: int, request: bytes, *, size: int, flags: int = 1) -> bytes:
+    """The body of the first answer to one request of a netlink protocol, of which only ``size`` bytes are taken.
+
+    Raises OSError, as for a protocol that the kernel lacks.
+    """
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, protocol) as asked:
+        asked.settimeout(_TIMEOUT)
+        asked.bind((0, 0))
+        asked.send(_HEADER.pack(_HEADER.size + len(request), kind, flags, 1, 0) + request)
+        answer = asked.recv(_HEADER.size + size)
+    if len(answer) < _HEADER.size + 4:
+        raise OSError(errno.EIO, "the kernel's answer is cut")
+    if _HEADER.unpack_from(answer)[1] == _NLMSG_ERROR:
+        code = -struct.unpack_from("=i", answer, _HEADER.size)[0]
+        raise OSError(code, os.strerror(code))
+    return answer[_HEADER.size :]

@@ -13,6 +13,8 @@ Semantics every source keeps:
 - A flow with both ends on this node (pods, or a pod and the node itself) never uses the link: its bytes are
   ``local_bytes`` of each owner and nothing else. It adds no births, ends, mice or histograms: health probes would
   make every pod look like a mouse. ICMP counts bytes only.
+- A flow of the node itself that one of ``Locality.carriers`` names belongs to CARRIER: what it carries is tracked
+  as flows of its own. It has bytes and nothing else: no birth, no end, never an elephant. A pod's flow is none.
 - A flow with no local owner belongs to HOST when one of its four addresses is the node's own, else to
   UNATTRIBUTED (forwarded traffic; or a pod not known yet: it moves to the pod once that is known, from then on).
   Direction ORIGINAL is transmit for both.
@@ -25,13 +27,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 HOST: Final = "host"
 """Owner of the node's own traffic, host-network pods included."""
 
 UNATTRIBUTED: Final = "unattributed"
 """Owner of traffic that belongs to no pod of this node and not to the node itself."""
+
+CARRIER: Final = "carrier"
+"""Owner of tunnels' outer flows. The bytes in them have owners already: no sum over the link has them."""
+
+NO_PODS: Final = frozenset({HOST, UNATTRIBUTED, CARRIER})
+"""Owners that are always there."""
 
 HISTOGRAM_BUCKETS: Final = 40
 """Bucket i counts values v with 2**(i-1) <= v < 2**i (bucket 0: v = 0); the last one takes everything larger."""
@@ -55,6 +63,19 @@ class FlowThresholds:
     """A flow that ends having carried less than this was a mouse."""
 
 
+class Carrier(NamedTuple):
+    """Which of the node's own flows are a tunnel's outer ones. Ports are 0 where the protocol has none."""
+
+    protocol: int
+    """IP protocol number."""
+    port: int = 0
+    """Of one end ..."""
+    here: bool = True
+    """... this node's, or the other's."""
+    remote: bytes = b""
+    """Packed address of the other end; empty: whoever it is."""
+
+
 @dataclass(frozen=True, slots=True)
 class Locality:
     """Addresses of this node and its pods, as of now. They are packed: 4 bytes for IPv4, 16 for IPv6."""
@@ -63,11 +84,12 @@ class Locality:
     """Address → pod UID, for running pods with an address of their own (not host-network pods)."""
     node: frozenset[bytes] = frozenset()
     """The node's own addresses, loopback included."""
+    carriers: frozenset[Carrier] = frozenset()
 
 
 @dataclass(slots=True)
 class Counters:
-    """Cumulative figures of one owner (a pod UID, HOST or UNATTRIBUTED) within an epoch."""
+    """Cumulative figures of one owner (a pod UID, HOST, UNATTRIBUTED or CARRIER) within an epoch."""
 
     tx_bytes: int = 0
     """IP bytes sent over the link, as conntrack counts them (IP header included, Ethernet not)."""

@@ -16,10 +16,9 @@ from typing import Any, Final
 import orjson
 
 from nodeagent.node.pods import LocalPod, decode_pod
-from nodeagent.sources.base import HOST, UNATTRIBUTED
+from nodeagent.sources.base import NO_PODS
 
 _FORM: Final = "write ADDRESS NAME, such as `10.244.1.7 shop/cart`"
-_RESERVED: Final = frozenset({HOST, UNATTRIBUTED})
 
 
 class PodsFileError(ValueError):
@@ -92,7 +91,7 @@ def _problem(name: str) -> str:
     """Why ``name`` cannot be shown; empty: it can."""
     if not name.isprintable():
         return f"the name {name[:60]!r} has characters that a terminal would obey"
-    if name in _RESERVED:
+    if name in NO_PODS:
         return f"{name!r} names this machine's own traffic or nobody's; choose another name"
     return ""
 

@@ -15,7 +15,7 @@ from footprint.classes import TrafficClass
 from footprint.models import LinkRates, NodeFootprint, PodFootprint
 from nodeagent.node.link import Link
 from nodeagent.node.pods import LocalPod
-from nodeagent.sources.base import Counters, Elephant, Reading
+from nodeagent.sources.base import CARRIER, Counters, Elephant, Reading
 
 _PROTOCOLS: Final = {
     1: "icmp",
@@ -109,10 +109,10 @@ def build(
     coverage: float | None,
     notes: tuple[str, ...] = (),
 ) -> View:
-    """``node`` has the pods and the totals, ``others`` the host and the unattributed in the same form; ``used``
-    None: the interface's counters give no rate."""
-    footprints = (*node.pods, *others.pods)
-    carried = sum((LinkRates(p.tx, p.rx) for p in footprints), LinkRates())
+    """``node`` has the pods and the totals, ``others`` host, unattributed and carrier in the same form; ``used``
+    None: the interface's counters give no rate. Where no tunnel carries anything there is no carrier."""
+    footprints = (*node.pods, *(f for f in others.pods if f.uid != CARRIER or CARRIER in reading.owners))
+    carried = sum((LinkRates(p.tx, p.rx) for p in footprints if p.uid != CARRIER), LinkRates())
     return View(
         time=time,
         source=node.src,

@@ -17,15 +17,18 @@ from nodeagent.measuring.link_meter import LinkMeter
 from nodeagent.measuring.meter import Meter
 from nodeagent.node.link import Link
 from nodeagent.node.pods import LocalPod
-from nodeagent.sources.base import HOST, UNATTRIBUTED, FlowSource
+from nodeagent.sources.base import CARRIER, HOST, UNATTRIBUTED, FlowSource
 from nodeagent.top.names import Named, NamedPods
 from nodeagent.top.notes import Warnings, hints
 from nodeagent.top.view import View, build
 
 _ANYWHERE: Final = (bytes(4),)
-"""An owner is measured when it has an address; these two have none of their own."""
+"""An owner is measured when it has an address; these have none of their own."""
 _OTHERS: Final[Mapping[str, LocalPod]] = MappingProxyType(
-    {name: LocalPod(uid=name, ns="", name=name, workload="", addresses=_ANYWHERE) for name in (HOST, UNATTRIBUTED)}
+    {
+        name: LocalPod(uid=name, ns="", name=name, workload="", addresses=_ANYWHERE)
+        for name in (HOST, UNATTRIBUTED, CARRIER)
+    }
 )
 
 

@@ -11,7 +11,7 @@ from collections.abc import Collection
 from dataclasses import replace
 from typing import Final
 
-from nodeagent.sources.base import HISTOGRAM_BUCKETS, HOST, UNATTRIBUTED, Counters
+from nodeagent.sources.base import CARRIER, HISTOGRAM_BUCKETS, NO_PODS, Counters
 from nodeagent.sources.ctnetlink.attribution import Attribution
 
 KEPT_READINGS: Final = 3
@@ -32,13 +32,14 @@ class Account:
 class Charge:
     """An attribution with its accounts. All flows of one attribution share one."""
 
-    __slots__ = ("accounts", "attribution", "local", "responder")
+    __slots__ = ("accounts", "attribution", "carrier", "local", "responder")
 
     def __init__(self, attribution: Attribution, accounts: tuple[Account, ...]) -> None:
         self.attribution = attribution
         self.accounts = accounts
         self.local = attribution.local
         self.responder = attribution.responder
+        self.carrier = attribution.owners == (CARRIER,)
 
     def add(self, orig: tuple[int, int], reply: tuple[int, int], *, elephant: bool) -> None:
         """Charge (packets, bytes) of both directions, not negative, to every owner."""
@@ -58,13 +59,13 @@ class Charge:
 
     def born(self) -> None:
         """Count that a flow over the link began. Flows inside the node do not count: health probes would make
-        every pod look busy with mice."""
-        if not self.local:
+        every pod look busy with mice. Neither do tunnels: what they carry does."""
+        if not (self.local or self.carrier):
             self.accounts[0].counters.flows_born += 1
 
     def ended(self, size: int | None, lifetime: float, mouse_bytes: int) -> None:
         """A flow over the link ended after ``lifetime`` seconds; ``size`` bytes, None when not counted."""
-        if self.local:
+        if self.local or self.carrier:
             return
         counters = self.accounts[0].counters
         counters.flows_ended += 1
@@ -110,7 +111,7 @@ class Accounts:
 
     @staticmethod
     def _is_gone(owner: str, account: Account, present: Collection[str]) -> bool:
-        if owner in present or owner in (HOST, UNATTRIBUTED) or account.flows:
+        if owner in present or owner in NO_PODS or account.flows:
             account.absent = 0
             return False
         account.absent += 1

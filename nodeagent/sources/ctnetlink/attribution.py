@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from nodeagent.sources.base import HOST, UNATTRIBUTED, Locality
+from nodeagent.sources.base import CARRIER, HOST, UNATTRIBUTED, Carrier, Locality
 from nodeagent.sources.tuples import FlowTuples
 
 Stamps = tuple[str | None, str | None]
@@ -49,14 +49,30 @@ def attribute(tuples: FlowTuples, locality: Locality, stamps: Stamps = UNSTAMPED
 
 def _without_pod(tuples: FlowTuples, locality: Locality) -> Attribution:
     from_node, to_node = _is_node(tuples.orig_src, locality), _is_node(tuples.reply_src, locality)
+    if from_node and to_node:
+        return Attribution((HOST,), local=True)
     if from_node or to_node:
-        return Attribution((HOST,), local=from_node and to_node, responder=not from_node)
+        owner = CARRIER if _is_carrier(tuples, locality, from_here=from_node) else HOST
+        return Attribution((owner,), responder=not from_node)
     if _is_node(tuples.reply_dst, locality):  # leaves under the node's address (masquerade): sent by the node
         return Attribution((HOST,))
     if _is_node(tuples.orig_dst, locality):  # came to the node's address, answered elsewhere (node port)
         return Attribution((HOST,), responder=True)
     # Forwarded, or of a pod that is not known yet. By convention, ORIGINAL counts as sent.
     return Attribution((UNATTRIBUTED,))
+
+
+def _is_carrier(tuples: FlowTuples, locality: Locality, *, from_here: bool) -> bool:
+    """Whether a tunnel of the node sent or received this; both ends are as they see themselves."""
+    there, port_there = tuples.reply_src, tuples.reply_src_port
+    port_here = tuples.orig_src_port
+    if not from_here:
+        there, port_there, port_here = tuples.orig_src, tuples.orig_src_port, port_there
+    return any(
+        Carrier(tuples.protocol, port, here, remote) in locality.carriers
+        for port, here in ((port_here, True), (port_there, False))
+        for remote in (b"", there)
+    )
 
 
 def _is_node(address: bytes, locality: Locality) -> bool:

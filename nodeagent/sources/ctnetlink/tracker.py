@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Final
 
-from nodeagent.sources.base import Counters, Elephant, FlowThresholds, Locality, LossKind
+from nodeagent.sources.base import CARRIER, HOST, Counters, Elephant, FlowThresholds, Locality, LossKind
 from nodeagent.sources.ctnetlink.accounts import Accounts
 from nodeagent.sources.ctnetlink.attribution import attribute
 from nodeagent.sources.ctnetlink.elephants import ElephantWatch
@@ -23,6 +23,8 @@ from nodeagent.sources.tuples import FlowTuples, format_endpoint, is_conversatio
 
 DEFAULT_LIMIT: Final = 500_000
 """Connections tracked at most; about 0.5 kB each."""
+
+_OF_THE_NODE: Final = frozenset({(HOST,), (CARRIER,)})
 
 _ABSENT_DUMPS: Final = 2
 """Complete dumps in a row that must lack a connection before it counts as ended without a notification. A dump may
@@ -137,13 +139,19 @@ class FlowTracker:
         """Attribute flows whose end has become a pod's address; owners already stamped stay."""
         before, self._locality = self._locality, locality
         arrived = {address for address, uid in locality.pods.items() if before.pods.get(address) != uid}
-        if not arrived and before.node == locality.node:
+        # A changed set of node addresses may move any flow between HOST and UNATTRIBUTED, one of tunnels between
+        # HOST and CARRIER.
+        every, carriers = before.node != locality.node, before.carriers != locality.carriers
+        if not (arrived or every or carriers):
             return
-        # A changed set of node addresses may move any flow between HOST and UNATTRIBUTED.
-        every = before.node != locality.node
         for flow in self._flows.values():
             initiator, responder = self._ends(flow.key)
-            if every or initiator in arrived or responder in arrived:
+            if (
+                every
+                or initiator in arrived
+                or responder in arrived
+                or (carriers and flow.charge.attribution.owners in _OF_THE_NODE)
+            ):
                 self._reattribute(flow)
 
     def counters(self) -> dict[str, Counters]:
@@ -224,7 +232,8 @@ class FlowTracker:
             self.lost[LossKind.UPDATES_FAILED] += 1
             self._rebase(flow, packets_orig, bytes_orig, packets_reply, bytes_reply)
             return
-        self._watch.moved(flow, bytes_orig, bytes_reply)
+        if not flow.charge.carrier:
+            self._watch.moved(flow, bytes_orig, bytes_reply)
         flow.charge.add(
             (max(packets_orig - flow.packets_orig, 0), orig),
             (max(packets_reply - flow.packets_reply, 0), reply),
@@ -262,6 +271,9 @@ class FlowTracker:
             after.hold()
             before.release()
             flow.charge = after
+            if after.carrier != before.carrier:
+                self._watch.forget(flow)
+                self._watch.rebased(flow)
 
     def _elephant(self, flow: TrackedFlow) -> Elephant | None:
         tuples, standing = self._parse(flow.key), flow.standing

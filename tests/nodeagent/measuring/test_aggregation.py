@@ -11,7 +11,7 @@ from footprint.codec import decode, encode, quantised
 from footprint.models import LinkRates, NodeFootprint, PodFootprint
 from nodeagent.measuring.aggregation import ENDED_LIMIT, ENDED_PER_WORKLOAD, LOSS_MEMORY, Aggregator
 from nodeagent.node.pods import LocalPod
-from nodeagent.sources.base import HOST, UNATTRIBUTED, Counters, Elephant, LossKind, Reading
+from nodeagent.sources.base import CARRIER, HOST, UNATTRIBUTED, Counters, Elephant, LossKind, Reading
 
 LINK = LinkRates(200e6, 200e6)
 MBIT = 125_000  # bytes
@@ -211,6 +211,19 @@ def test_elephants_of_host_and_unattributed_count_for_the_node() -> None:
     assert found.el.tx == pytest.approx(60e6)
     assert found.host.tx == pytest.approx(10e6)
     assert found.un.tx == pytest.approx(20e6)
+
+
+def test_what_tunnels_carry_is_in_no_sum() -> None:
+    node = Node()
+    node.read()
+    for _ in range(3):
+        node.send("u1", tx=MBIT)
+        node.send(CARRIER, tx=2 * MBIT)
+        found = node.after(1.0)
+    assert node.aggregator.link_bytes == 3 * MBIT
+    assert found is not None
+    assert (found.host, found.un, found.el) == (LinkRates(), LinkRates(), LinkRates())
+    assert [pod.uid for pod in found.pods] == ["u1"]
 
 
 def test_local_traffic_is_told_apart_and_no_elephant_of_the_link() -> None:

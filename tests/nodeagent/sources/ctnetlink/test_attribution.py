@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import pytest
 
-from nodeagent.sources.base import HOST, UNATTRIBUTED, Locality
+from nodeagent.sources.base import CARRIER, HOST, UNATTRIBUTED, Carrier, Locality
 from nodeagent.sources.ctnetlink.attribution import UNSTAMPED, Stamps, attribute
 from nodeagent.sources.tuples import FlowTuples, format_endpoint, is_conversation
 from tests.nodeagent.sources.ctnetlink.messages import packed
@@ -92,3 +92,58 @@ def test_endpoints_are_written_as_people_write_them() -> None:
     assert format_endpoint(packed("fd00::1"), 80) == "[fd00::1]:80"
     assert format_endpoint(packed("10.0.0.1"), 0) == "10.0.0.1"
     assert format_endpoint(packed("fd00::1"), 0) == "fd00::1"
+
+
+PEER, STRANGER = "192.0.2.2", "192.0.2.3"
+TUNNELS = frozenset(
+    {
+        Carrier(17, 8472, False, packed(PEER)), Carrier(17, 8472, True, packed(PEER)),  # VXLAN to a known machine
+        Carrier(17, 6081, False), Carrier(17, 6081, True),  # Geneve to any
+        Carrier(17, 51820), Carrier(4),  # WireGuard, IPIP
+    }
+)  # fmt: skip
+
+
+def sent(source: tuple[str, int], destination: tuple[str, int], protocol: int = 17) -> FlowTuples:
+    (src, port), (dst, dst_port) = source, destination
+    return FlowTuples(
+        protocol, packed(src), packed(dst), packed(dst), packed(src), port, dst_port, dst_port, port
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("flow", "owner"),
+    [
+        pytest.param(sent((NODE, 40000), (PEER, 8472)), CARRIER, id="VXLAN sent"),
+        pytest.param(sent((PEER, 40000), (NODE, 8472)), CARRIER, id="VXLAN received"),
+        pytest.param(sent((NODE, 40000), (STRANGER, 8472)), HOST, id="its port at another machine"),
+        pytest.param(sent((STRANGER, 40000), (NODE, 8472)), HOST, id="its port here, from another machine"),
+        pytest.param(sent((NODE, 8472), (PEER, 40000)), CARRIER, id="the port here is the kernel's"),
+        pytest.param(sent((PEER, 8472), (NODE, 40000)), CARRIER, id="the port there is the kernel's"),
+        pytest.param(sent((NODE, 40000), (PEER, 8472), protocol=6), HOST, id="its port by TCP"),
+        pytest.param(sent((NODE, 40000), (STRANGER, 6081)), CARRIER, id="a device that says no remote"),
+        pytest.param(sent((STRANGER, 40000), (NODE, 6081)), CARRIER, id="and from there"),
+        pytest.param(sent((NODE, 51820), (STRANGER, 33)), CARRIER, id="from WireGuard's port"),
+        pytest.param(sent((STRANGER, 33), (NODE, 51820)), CARRIER, id="to WireGuard's port"),
+        pytest.param(sent((NODE, 40000), (STRANGER, 51820)), HOST, id="to somebody else's WireGuard"),
+        pytest.param(sent((NODE, 0), (STRANGER, 0), protocol=4), CARRIER, id="IP in IP"),
+        pytest.param(sent((NODE, 40000), (STRANGER, 443)), HOST, id="QUIC"),
+        pytest.param(sent((NODE, 40000), (NODE, 6081)), HOST, id="inside the node"),
+        pytest.param(sent((POD_A, 40000), (PEER, 8472)), "a", id="a pod to the port of a tunnel"),
+        pytest.param(sent((POD_A, 0), (PEER, 0), protocol=4), "a", id="a pod with a tunnel of its own"),
+        pytest.param(sent((PEER, 40000), (POD_A, 8472)), "a", id="a pod that answers there"),
+        pytest.param(sent((POD_A, 40000), (NODE, 6081)), "a", id="a pod to its node's port"),
+        pytest.param(sent((STRANGER, 40000), (PEER, 6081)), UNATTRIBUTED, id="another's, passing through"),
+        pytest.param(
+            FlowTuples(17, packed("10.1.0.9"), packed(PEER), packed(PEER), packed(NODE), 9, 8472, 8472, 9), HOST,
+            id="a pod not known yet, under the node's address",
+        ),
+    ],
+)  # fmt: skip
+def test_only_the_nodes_own_flows_between_a_tunnels_ends_are_carriers(flow: FlowTuples, owner: str) -> None:
+    locality = Locality(LOCALITY.pods, LOCALITY.node, TUNNELS)
+    assert attribute(flow, locality).owners == (owner,)
+    if owner == CARRIER:
+        assert attribute(flow, locality).responder == (flow.orig_src != packed(NODE))
+        assert not attribute(flow, locality).local
+        assert attribute(flow, LOCALITY).owners == (HOST,)

@@ -1,0 +1,197 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What must hold whenever a tunnel carries pods' traffic, for every source that watches the node."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from typing import Final
+
+from nodeagent.sources.base import CARRIER, HOST, Elephant, FlowSource, FlowThresholds, Reading
+from tests.kernel.guest.measuring import PATIENCE, Owners, agreed, since
+from tests.kernel.guest.overlay import ELSEWHERE, OUTER_PORT, PEER, UID, Overlay
+from tests.kernel.guest.traffic import Connection, Stream, socket_in
+
+THRESHOLDS: Final = FlowThresholds(
+    elephant_bytes=2**20, elephant_rate=1e6, rate_window=0.4, exit_factor=0.5, exit_hold=1.0
+)
+MICE: Final = 30
+SENT, ANSWERED = 1_000_000, 150_000
+PORT: Final = 8000
+ENOUGH: Final = 3 * 2**20
+"""Bytes of all mice together, three times what makes an elephant."""
+
+
+class Watched:
+    """Begins with an empty connection table."""
+
+    def __init__(self, net: Overlay, sources: Mapping[str, FlowSource]) -> None:
+        self.net, self.sources = net, sources
+        for source in sources.values():
+            source.set_thresholds(THRESHOLDS)
+        self.set_carriers(known=True)
+        self.quiet()
+        net.flush()
+        self._truth = net.counted()
+        self._before = self.read()
+
+    def set_carriers(self, *, known: bool) -> None:
+        locality = self.net.locality()
+        for source in self.sources.values():
+            source.set_locality(locality if known else replace(locality, carriers=frozenset()))
+
+    def read(self) -> dict[str, Reading]:
+        return {name: source.read(time.monotonic()) for name, source in self.sources.items()}
+
+    def owners(self) -> Owners:
+        self.quiet()
+        return agreed({name: since(self._before[name], reading) for name, reading in self.read().items()})
+
+    def truth(self) -> dict[str, int]:
+        return {name: value - self._truth[name] for name, value in self.net.counted().items()}
+
+    def quiet(self) -> None:
+        before, still = self.net.devices(), 0
+        while still < 2:
+            time.sleep(0.1)
+            after = self.net.devices()
+            still = still + 1 if after == before else 0
+            before = after
+
+    def elephants_until(self, holds: Callable[[Reading], bool]) -> dict[str, list[Elephant]]:
+        """Every elephant of every source in the readings until ``holds`` for all. Fails when it never does."""
+        seen: dict[str, list[Elephant]] = {name: [] for name in self.sources}
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            readings = self.read()
+            for name, reading in readings.items():
+                seen[name] += reading.elephants
+            if all(holds(reading) for reading in readings.values()):
+                return seen
+            assert time.monotonic() < deadline, readings
+            time.sleep(0.2)
+
+
+def counts_once(watched: Watched, kind: str) -> None:
+    with connection(watched, kind) as pair:
+        pair.send(SENT)
+        pair.answer(ANSWERED)
+        owners, truth = watched.owners(), watched.truth()
+    assert set(owners) == {UID, CARRIER}, owners
+    pod, carrier = owners[UID], owners[CARRIER]
+    assert (pod.tx_bytes, pod.rx_bytes) == (truth["in_pod"], truth["out_pod"])
+    assert pod.tx_bytes > SENT
+    assert pod.flows_born == 1
+    # Every packet on the link was the tunnel's, and as many bytes as the rules saw.
+    assert (carrier.tx_bytes, carrier.rx_bytes) == (truth["out_uplink"], truth["in_uplink"])
+    assert pod.tx_bytes < carrier.tx_bytes < pod.tx_bytes * 1.3
+    assert (carrier.flows_born, carrier.flows_ended, sum(carrier.sizes), carrier.local_bytes) == (0, 0, 0, 0)
+
+
+def elephant_is_the_pods(watched: Watched, kind: str) -> None:
+    with Stream(connection(watched, kind), 1e6):
+        seen = watched.elephants_until(lambda reading: bool(reading.elephants))
+        time.sleep(2 * THRESHOLDS.rate_window)
+        for name, reading in watched.read().items():
+            seen[name] += reading.elephants
+    for name, elephants in seen.items():
+        assert {elephant.owners for elephant in elephants} == {(UID,)}, (name, elephants)
+        assert len({elephant.source for elephant in elephants}) == 1
+
+
+def mice_stay_mice(watched: Watched, kind: str) -> None:
+    """As they do not while nobody knows the tunnel: it is the host's elephant, until it is known."""
+    watched.set_carriers(known=False)
+    with mice(watched, kind):
+        watched.elephants_until(lambda reading: [e.owners for e in reading.elephants] == [(HOST,)])
+        watched.set_carriers(known=True)
+        watched.elephants_until(lambda reading: not reading.elephants)
+        before = watched.read()
+        seen = watched.elephants_until(lambda reading: _carried(reading) - _least(before) > ENOUGH)
+    for name, elephants in seen.items():
+        assert not elephants, (name, elephants)
+
+
+def hosts_elephant_stays_one(watched: Watched, kind: str) -> None:
+    """To the same machine, by UDP, beside a tunnel that carries something too."""
+    with connection(watched, kind) as pair, datagrams(watched.net.node, PEER, 9000):
+        pair.send(SENT)
+        watched.elephants_until(lambda reading: [e.owners for e in reading.elephants] == [(HOST,)])
+
+
+def pods_elephant_to_the_tunnels_port_stays_the_pods(watched: Watched, kind: str) -> None:
+    """Whoever sends to the port of a tunnel is not one."""
+    with datagrams(watched.net.pod, PEER, OUTER_PORT[kind]):
+        watched.elephants_until(lambda reading: [e.owners for e in reading.elephants] == [(UID,)])
+
+
+def hosts_elephant_to_another_port_of_a_tunnel_stays_one(watched: Watched, kind: str) -> None:
+    """The port of the tunnel at an address where no tunnel ends."""
+    with datagrams(watched.net.node, ELSEWHERE, OUTER_PORT[kind]):
+        watched.elephants_until(lambda reading: [e.owners for e in reading.elephants] == [(HOST,)])
+
+
+def connection(watched: Watched, kind: str) -> Connection:
+    far = watched.net.far_address(kind)
+    return Connection(watched.net.pod, watched.net.far, far, listen=far, port=PORT)
+
+
+@contextmanager
+def mice(watched: Watched, kind: str) -> Iterator[None]:
+    """Connections of which each carries little, and all together as much as an elephant, until the end."""
+    with ExitStack() as stack, running() as stopped:
+        pairs = [stack.enter_context(connection(watched, kind)) for _ in range(MICE)]
+
+        def send() -> None:
+            while not stopped.wait(0.05):
+                for pair in pairs:
+                    pair.send(2000)
+
+        worker = threading.Thread(target=send)
+        worker.start()
+        try:
+            yield
+        finally:
+            stopped.set()
+            worker.join()
+
+
+@contextmanager
+def datagrams(namespace: str, target: str, port: int) -> Iterator[None]:
+    """As fast as an elephant, until the end; nobody has to listen."""
+    with socket_in(namespace, target, 2) as caller, running() as stopped:
+
+        def send() -> None:
+            while not stopped.wait(0.02):
+                for _ in range(10):
+                    caller.sendto(b"x" * 1200, (target, port))
+
+        # A connected socket would report that nobody listens.
+        worker = threading.Thread(target=send)
+        worker.start()
+        try:
+            yield
+        finally:
+            stopped.set()
+            worker.join()
+
+
+@contextmanager
+def running() -> Iterator[threading.Event]:
+    stopped = threading.Event()
+    try:
+        yield stopped
+    finally:
+        stopped.set()
+
+
+def _carried(reading: Reading) -> int:
+    counters = reading.owners.get(CARRIER)
+    return counters.tx_bytes if counters is not None else 0
+
+
+def _least(readings: Mapping[str, Reading]) -> int:
+    return max(map(_carried, readings.values()))
