@@ -21,6 +21,7 @@ from prometheus_client.registry import Collector
 from footprint.classes import TrafficClass
 from footprint.models import NodeFootprint
 from nodeagent.sources.base import LossKind, Reading
+from nodeagent.sources.ebpf.compiling import cache
 
 _PREFIX: Final = "traffic_footprint_agent_"
 
@@ -76,6 +77,7 @@ class AgentCollector(Collector):
             yield CounterMetricFamily(_PREFIX + name, _HELP[name], value=value)
         for name, value in self._gauges().items():
             yield GaugeMetricFamily(_PREFIX + name, _HELP[name], value=value)
+        yield _of_builds()
         yield from self._of_reading(figures.reading)
         yield from self._of_footprint(figures.footprint)
         if figures.coverage is not None:
@@ -120,6 +122,17 @@ class AgentCollector(Collector):
             link.add_metric([what, "tx"], rates.tx)
             link.add_metric([what, "rx"], rates.rx)
         yield link
+
+
+def _of_builds() -> Metric:
+    built = CounterMetricFamily(
+        _PREFIX + "program_builds",
+        "Programs found as kept on the node, compiled, not kept, or refused though kept (and why).",
+        labels=["outcome"],
+    )
+    for outcome in cache.OUTCOMES:
+        built.add_metric([outcome], cache.counts[outcome])
+    return built
 
 
 _HELP: Final = {

@@ -1,31 +1,51 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``unload``: removes the programs that agents left in this machine's kernel for their successors.
+"""``unload``: removes what agents left on this machine for their successors.
 
-Enters: the folder of pins. Leaves: one line per program on stdout, failures on stderr, the exit status.
+That is programs in the kernel, and compiled programs in files. Enters: the folders of both. Leaves: one line for
+each on stdout, failures on stderr, the exit status.
 """
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from footprint.service import fail
+from nodeagent.sources.ebpf.compiling import cache
 from nodeagent.sources.ebpf.kernel import pins
 
+Outcome = tuple[list[Path], list[Path]]
+"""What is gone, and what could not be removed."""
 
-def unload(root: Path = pins.ROOT) -> int:
-    """Remove what agents left below ``root``; 0 when nothing is left, else 1.
+
+def unload(root: Path = pins.ROOT, kept: Path = cache.DIRECTORY) -> int:
+    """Remove what agents left below ``root`` and in ``kept``; 0 when nothing is left, else 1.
 
     An agent that runs goes on, and leaves nothing when it ends.
     """
-    try:
-        gone, left = pins.discard_all(root)
-    except OSError as error:
-        fail(f"{root} cannot be read: {error.strerror}", "run as root, with the machine's /sys/fs/bpf")
-    for path in gone:
-        print(f"unloaded {path}")
-    for path in left:
-        print(f"error: {path} cannot be removed; run as root, with the machine's /sys/fs/bpf", file=sys.stderr)
-    if not gone and not left:
+    found = (
+        ("unloaded", _removed(pins.discard_all, root, "/sys/fs/bpf"), "/sys/fs/bpf"),
+        ("removed", _removed(cache.discard_all, kept, str(kept)), str(kept)),
+    )
+    failed = False
+    for done, (gone, left), where in found:
+        for path in gone:
+            print(f"{done} {path}")
+        for path in left:
+            failed = True
+            print(f"error: {path} cannot be removed; {_remedy(where)}", file=sys.stderr)
+    if not failed and not any(gone for _, (gone, _), _ in found):
         print("nothing was left behind")
-    return 1 if left else 0
+    return 1 if failed else 0
+
+
+def _removed(discard: Callable[[Path], Outcome], folder: Path, where: str) -> Outcome:
+    try:
+        return discard(folder)
+    except OSError as error:
+        fail(f"{folder} cannot be read: {error.strerror}", _remedy(where))
+
+
+def _remedy(where: str) -> str:
+    return f"run as root, with the machine's {where}"

@@ -73,7 +73,7 @@ def agents(lab: Lab, built: dict[str, Image], tmp_path_factory: pytest.TempPathF
         scratch = place / node
         scratch.mkdir()
         command = pods.as_shipped(
-            image.rootfs, image.config, manifest, folders={"tmp": scratch}, api=FROM_NODES,
+            image.rootfs, image.config, manifest, folders={"tmp": scratch, "programs": scratch}, api=FROM_NODES,
             account=account(lab, programs.AGENT_ACCOUNT, place, node),
             fields={"spec.nodeName": node, "status.hostIP": node_v4(index)},
             arguments=lambda given: [*given, "--link-capacity=200M"],

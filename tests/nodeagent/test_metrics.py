@@ -1,10 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+from collections import Counter
+
+import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
 from nodeagent.metrics import AgentCollector, LoopState
 from nodeagent.sources.base import HOST, Counters, LossKind, Reading
+from nodeagent.sources.ebpf.compiling import cache
+from nodeagent.sources.ebpf.compiling.objects import Refusal
 
 
 def rendered(figures: LoopState) -> list[str]:
@@ -17,6 +22,15 @@ def test_every_kind_of_loss_is_there_from_the_start() -> None:
     lines = rendered(LoopState())
     for kind in LossKind:
         assert f'traffic_footprint_agent_losses_total{{kind="{kind.value}"}} 0.0' in lines
+
+
+def test_every_way_to_come_by_a_program_is_there_from_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cache, "counts", Counter({Refusal.DAMAGED.value: 1}))
+    lines = rendered(LoopState())
+    shown = {line for line in lines if line.startswith("traffic_footprint_agent_program_builds_total")}
+    assert len(shown) == len(cache.OUTCOMES)
+    assert 'traffic_footprint_agent_program_builds_total{outcome="damaged"} 1.0' in shown
+    assert 'traffic_footprint_agent_program_builds_total{outcome="found"} 0.0' in shown
 
 
 def test_bytes_are_shown_by_owner_and_direction() -> None:

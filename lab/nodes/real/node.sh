@@ -22,7 +22,8 @@ shift 3
 for procs; do echo $$ >"$procs"; done
 hostname "$name"
 mount --make-rshared /
-for folder in /var/lib/kubelet /var/lib/containerd /var/lib/cni /var/log/pods /var/log/containers; do
+for folder in /var/lib/kubelet /var/lib/containerd /var/lib/cni /var/lib/traffic-footprint /var/log/pods \
+    /var/log/containers; do
     mkdir -p "$folder" "$data$folder"
     mount --bind "$data$folder" "$folder"
 done

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Running hooks: build, load and attach in the best way that this kernel allows, or take over a predecessor's.
 
-Enters: ``Options``. Leaves: a ``Session``. Effects: a child process, maps, programs, pins. Raises EbpfUnavailable
-with the outcome of every attempt when none works.
+Enters: ``Options``. Leaves: a ``Session``. Effects: a child process unless the program was kept, maps, programs,
+pins. Raises EbpfUnavailable with the outcome of every attempt when none works.
 """
 
 from __future__ import annotations
@@ -16,7 +16,15 @@ from typing import Final
 import structlog
 
 from nodeagent.sources.ebpf import programs
-from nodeagent.sources.ebpf.compiling.build import Build, BuildRequest, build, fingerprint, sources
+from nodeagent.sources.ebpf.compiling import cache
+from nodeagent.sources.ebpf.compiling.build import (
+    Build,
+    BuildRequest,
+    build,
+    fingerprint,
+    refused_by_kernel,
+    sources,
+)
 from nodeagent.sources.ebpf.compiling.hooks import Mode
 from nodeagent.sources.ebpf.kernel import pins
 from nodeagent.sources.ebpf.kernel.maps import Maps, Sizes, specs
@@ -43,6 +51,9 @@ _SAME_IN_EVERY_MODE: Final = frozenset(
     }
 )
 
+_NOT_THE_PROGRAMS_FAULT: Final = frozenset({Cause.NO_PERMISSION, Cause.FORBIDDEN, Cause.LOCKED_DOWN})
+"""Refusals that a newly compiled program would meet too."""
+
 
 @dataclass(frozen=True, slots=True)
 class Options:
@@ -57,6 +68,8 @@ class Options:
     """Where maps and hooks outlive the agent; None: they do not."""
     compile_timeout: float | None = None
     """Seconds for one compilation; None: ``build.TIMEOUT``."""
+    kept: Path | None = cache.DIRECTORY
+    """Where compiled programs outlive the agent, if there is such a folder; None: they do not."""
 
 
 @dataclass(slots=True)
@@ -224,16 +237,25 @@ def pin(session: Session, options: Options) -> None:
 
 
 def _start_mode(mode: Mode, options: Options) -> Session:
-    without = set(options.without)
+    without, fresh = set(options.without), False
     maps = _create_maps(options.sizes)
     try:
         while True:
-            built = build(BuildRequest(mode, frozenset(without), timeout=options.compile_timeout))
+            request = BuildRequest(
+                mode, frozenset(without), timeout=options.compile_timeout, kept=options.kept, fresh=fresh
+            )
+            built = build(request)
             try:
                 running = programs.attach(built.plan, programs.load(built, maps.numbered()))
-            except FunctionRefused as refused:
-                _judge(mode, refused)
-                without.add(refused.function)
+            except FunctionRefused as error:
+                _judge(mode, error)
+                without.add(error.function)
+                continue
+            except EbpfUnavailable as unavailable:
+                if not built.kept or unavailable.problem.kind in _NOT_THE_PROGRAMS_FAULT:
+                    raise
+                refused_by_kernel(request, unavailable.problem.fact)
+                fresh = True
                 continue
             return Session(maps, running, mode.value, _functions(built))
     except BaseException:

@@ -41,7 +41,7 @@ def findings(
 ) -> tuple[Finding, ...]:
     """In the order in which they build on each other, with maps of ``sizes`` and so many seconds per compilation
     (None: the default). ``agent``: how the agent of this machine is started (None: as by default)."""
-    options = Options(sizes=sizes, pins=None, compile_timeout=compile_timeout)
+    options = Options(sizes=sizes, pins=None, compile_timeout=compile_timeout, kept=None)
     measured_by = loader.running(agent or Options())
     try:
         built = build(BuildRequest(Mode.KPROBE, timeout=compile_timeout))

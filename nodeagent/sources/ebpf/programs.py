@@ -135,12 +135,15 @@ def _module(plan: Plan) -> int:
 
 
 def _load_one(build: Build, hook: Hook, maps: Mapping[int, int], module: int) -> int:
-    code = relocated(build.code[hook.role], maps)
     name = f"tf_{hook.role}"
     try:
+        code = relocated(build.code[hook.role], maps)
         if build.plan.mode is Mode.FENTRY:
             return bpf.program_load(ProgramType.TRACING, code, name=name, attach=Attachment(hook.btf_id, module))
         return bpf.program_load(ProgramType.KPROBE, code, name=name)
+    except KeyError as error:
+        fact = f"the {hook.role} program uses a map {error} that there is not"
+        raise EbpfUnavailable(EbpfProblem(Cause.LOAD_REFUSED, fact)) from error
     except VerifierError as error:
         raise EbpfUnavailable(refusal(hook, error)) from error
     except OSError as error:

@@ -57,13 +57,15 @@ def net() -> Iterator[Network]:
 @pytest.fixture
 def scratch(tmp_path: Path) -> Path:
     """The container's /tmp, with the names of the pods."""
+    (tmp_path / "programs").mkdir()
     (tmp_path / "pods").write_text(f"{POD1_4} shop/backup\n{POD2_4} shop/cart\n")
     return tmp_path
 
 
 def as_shipped(image: Path, scratch: Path, *arguments: str) -> list[str]:
     return pods.as_shipped(
-        image, json.loads(os.environ[CONFIG]), pods.workload("nodeagent"), folders={"tmp": scratch},
+        image, json.loads(os.environ[CONFIG]), pods.workload("nodeagent"),
+        folders={"tmp": scratch, "programs": scratch / "programs"},
         fields={"spec.nodeName": "node", "status.hostIP": "127.0.0.1"}, arguments=lambda _: list(arguments),
     )  # fmt: skip
 

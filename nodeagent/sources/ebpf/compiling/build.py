@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Compile the program in a child process.
+"""Compile the program in a child process, or take what an earlier process compiled of the same.
 
 Enters: how the program is to attach, and which functions it cannot use. Leaves: a ``Build``, whose instructions
 refer to maps by number. Effects: one child process, isolated from the caller's folder and environment, which has
-ended afterwards. Raises EbpfUnavailable for every failure.
+ended afterwards; and files in the folder of kept programs (``cache``), if the request names one. Raises
+EbpfUnavailable for every failure.
 """
 
 from __future__ import annotations
@@ -11,19 +12,22 @@ from __future__ import annotations
 import base64
 import hashlib
 import os
+import platform
 import re
 import signal
 import subprocess
 import sys
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
 import orjson
 
-from nodeagent.sources.ebpf.btf.kernel import DIRECTORY
+from nodeagent.sources.ebpf.btf.kernel import DIRECTORY, VMLINUX
+from nodeagent.sources.ebpf.compiling import cache, objects
 from nodeagent.sources.ebpf.compiling.hooks import Hook, Mode, Plan, Role
+from nodeagent.sources.ebpf.compiling.objects import ObjectRefused, Refusal
 from nodeagent.sources.ebpf.problems import Cause, EbpfProblem, EbpfUnavailable
 
 TIMEOUT: Final = 120.0
@@ -44,6 +48,13 @@ _LITERAL: Final = re.compile(r'"(?:\\.|[^"\\\n])*"' r"|'(?:\\.|[^'\\\n])*'")
 _NOT_CODE: Final = re.compile(rf"{_LITERAL.pattern}|/\*.*?\*/|//[^\n]*", re.DOTALL)
 """Comments, and the literals that could be mistaken for some."""
 _SPACES: Final = re.compile(r"\s+")
+_PLANNERS: Final = (Path(__file__).parent, Path(__file__).parents[1] / "btf")
+"""What reads the kernel's types and decides what is compiled."""
+_MODULE: Final = "nf_conntrack"
+_INSTRUCTION: Final = 8
+"""Bytes."""
+_WORD: Final = re.compile(r"\w{0,128}", re.ASCII)
+"""A kernel's function or module; no module where conntrack is built in."""
 
 
 def sources() -> Path:
@@ -60,6 +71,8 @@ class Build:
     plan: Plan
     code: Mapping[str, bytes]
     """Instructions by role, or by the key asked for."""
+    kept: bool = False
+    """Taken from the folder of kept programs, and not compiled now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +91,18 @@ class BuildRequest:
     python: str = sys.executable
     timeout: float | None = None
     """Seconds; None: ``TIMEOUT``."""
+    kept: Path | None = None
+    """The folder of kept programs; None: always compile, and keep nothing."""
+    fresh: bool = False
+    """Compile, and replace what is kept."""
+
+    def asked(self) -> dict[str, Any]:
+        """What the compiling process is told, JSON-able."""
+        return {
+            "mode": self.mode.value, "without": sorted(self.without), "defines": dict(self.defines),
+            "sources": str(self.sources), "btf": str(self.btf),
+            "file": self.file, "functions": dict(self.functions),
+        }  # fmt: skip
 
 
 def fingerprint(directory: Path, file: str = PROGRAM) -> int:
@@ -108,17 +133,65 @@ def _spaced(line: str) -> Iterator[str]:
 
 
 def build(request: BuildRequest) -> Build:
-    """Compile in a child process. Raises EbpfUnavailable."""
-    asked = {
-        "mode": request.mode.value, "without": sorted(request.without), "defines": dict(request.defines),
-        "sources": str(request.sources), "btf": str(request.btf),
-        "file": request.file, "functions": dict(request.functions),
-    }  # fmt: skip
+    """Take the program that was kept, else compile it in a child process and keep it. Raises EbpfUnavailable."""
+    folder, name = request.kept, object_key(request) if request.kept is not None else None
+    if folder is not None and name is not None and not request.fresh:
+        content = cache.find(folder, name)
+        try:
+            if content is not None:
+                made = replace(_built(orjson.loads(content), request), kept=True)
+                cache.counts[cache.FOUND] += 1
+                return made
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            cache.refuse(folder, name, ObjectRefused(Refusal.MALFORMED, f"it is no program: {error!r:.200}"))
+    answer = _compiled(request)
+    made = _built(answer, request)
+    cache.counts[cache.COMPILED] += 1
+    if folder is not None and name is not None:
+        cache.keep(folder, name, orjson.dumps(answer))
+    return made
+
+
+def refused_by_kernel(request: BuildRequest, why: str) -> None:
+    """Say and count that the kernel did not take a kept program."""
+    if request.kept is not None and (name := object_key(request)) is not None:
+        cache.refuse(request.kept, name, ObjectRefused(Refusal.BY_KERNEL, why))
+
+
+def object_key(request: BuildRequest) -> bytes | None:
+    """32 bytes that change with everything that the compiler's answer depends on: the kernel and its types, the C
+    sources, what decides about hooks and offsets, and what is asked. None where the kernel publishes no types."""
+    kernel, module = request.btf / VMLINUX, request.btf / _MODULE
+    asked = {**request.asked(), "sources": "", "btf": ""}
+    try:
+        return objects.key(
+            [
+                *(word.encode() for word in (platform.machine(), platform.release(), platform.version())),
+                kernel.read_bytes(),
+                module.read_bytes() if module.exists() else b"",
+                *_texts(request.sources, "**/*.[ch]"),
+                *(part for folder in _PLANNERS for part in _texts(folder, "*.py")),
+                orjson.dumps(asked, option=orjson.OPT_SORT_KEYS),
+            ]
+        )
+    except OSError:
+        return None
+
+
+def _texts(folder: Path, pattern: str) -> Iterator[bytes]:
+    """Each file's place and content. Raises OSError."""
+    for path in sorted(folder.glob(pattern)):
+        yield path.relative_to(folder).as_posix().encode()
+        yield path.read_bytes()
+
+
+def _compiled(request: BuildRequest) -> dict[str, Any]:
+    """The compiling process's answer, which is no problem. Raises EbpfUnavailable."""
     command = [request.python, "-I", "-B", "-c", _CHILD, str(_PACKAGES)]
     limit = TIMEOUT if request.timeout is None else request.timeout
     try:
         done = subprocess.run(
-            command, input=orjson.dumps(asked), capture_output=True, timeout=limit, check=False, cwd="/",
+            command, input=orjson.dumps(request.asked()), capture_output=True, timeout=limit, check=False, cwd="/",
             env=_ENVIRONMENT,
         )  # fmt: skip
     except subprocess.TimeoutExpired as error:
@@ -131,14 +204,26 @@ def build(request: BuildRequest) -> Build:
         raise EbpfUnavailable(EbpfProblem(Cause.COMPILER_KILLED, fact))
     said = done.stderr.decode("utf-8", "replace")
     try:
-        answer = orjson.loads(done.stdout)
+        answer: dict[str, Any] = orjson.loads(done.stdout)
     except orjson.JSONDecodeError as error:
         fact = f"the compiling process ended with status {done.returncode}: {_first_error(said)}"
         raise EbpfUnavailable(EbpfProblem(Cause.COMPILE_FAILED, fact, said)) from error
     if "problem" in answer:
         raise EbpfUnavailable(_problem(answer["problem"], said))
-    code = {key: base64.b64decode(text) for key, text in answer["programs"].items()}
-    return Build(_plan(answer["plan"]), code)
+    return answer
+
+
+def _built(answer: dict[str, Any], request: BuildRequest) -> Build:
+    """Raises AttributeError, KeyError, TypeError or ValueError for an answer that no compiler gave to this
+    request."""
+    code = {key: base64.b64decode(text, validate=True) for key, text in answer["programs"].items()}
+    found = _plan(answer["plan"])
+    wanted = set(request.functions) or {hook.role.value for hook in found.hooks}
+    if found.mode is not request.mode or set(code) != wanted:
+        raise ValueError(f"{found.mode} with {sorted(code)}")
+    if not all(text and len(text) % _INSTRUCTION == 0 for text in code.values()):
+        raise ValueError("instructions that are cut short")
+    return Build(found, code)
 
 
 def _problem(found: dict[str, Any], said: str) -> EbpfProblem:
@@ -149,8 +234,21 @@ def _problem(found: dict[str, Any], said: str) -> EbpfProblem:
 
 
 def _plan(found: dict[str, Any]) -> Plan:
-    hooks = tuple(Hook(Role(h["role"]), h["function"], h["btf_id"]) for h in found["hooks"])
-    return Plan(Mode(found["mode"]), found["module"], hooks, found["defines"])
+    """Raises KeyError, TypeError or ValueError for what is no plan."""
+    hooks = tuple(Hook(Role(h["role"]), _word(h["function"]), _number(h["btf_id"])) for h in found["hooks"])
+    return Plan(Mode(found["mode"]), _word(found["module"]), hooks, found["defines"])
+
+
+def _word(found: object) -> str:
+    if not isinstance(found, str) or not _WORD.fullmatch(found):
+        raise ValueError(f"{found!r:.60} is no name")
+    return found
+
+
+def _number(found: object) -> int:
+    if not isinstance(found, int) or not 0 <= found < 2**31:
+        raise ValueError(f"{found!r:.60} is no type's number")
+    return found
 
 
 def _first_error(said: str) -> str:

@@ -14,6 +14,7 @@ import pytest
 
 from nodeagent.sources.base import HOST, Locality, LossKind
 from nodeagent.sources.ebpf import loader, preflight
+from nodeagent.sources.ebpf.compiling import cache
 from nodeagent.sources.ebpf.compiling.build import Build
 from nodeagent.sources.ebpf.compiling.hooks import Mode, Plan
 from nodeagent.sources.ebpf.kernel import bpf, maps
@@ -167,20 +168,38 @@ def test_unload_removes_what_was_left_in_every_namespace(
     monkeypatch.setattr(loader, "own_namespace", lambda: 77)
     there = left(options)
     assert options.pins is not None
-    assert unload(options.pins) == 0
+    assert unload(options.pins, options.pins / "none") == 0
     assert not options.pins.exists()
     assert {f"unloaded {here}", f"unloaded {there}"} <= set(capsys.readouterr().out.splitlines())
 
 
 def test_unload_with_nothing_to_do_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert unload(tmp_path / "none") == 0
+    assert unload(tmp_path / "none", tmp_path / "none") == 0
     assert capsys.readouterr().out == "nothing was left behind\n"
 
 
 def test_what_unload_cannot_remove_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "1" / "not a pin").mkdir(parents=True)
-    assert unload(tmp_path) == 1
+    assert unload(tmp_path, tmp_path / "none") == 1
     assert str(tmp_path / "1") in capsys.readouterr().err
+
+
+def test_unload_removes_compiled_programs_and_nothing_else_from_their_folder(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "somebody's").write_text("x")
+    cache.keep(tmp_path, bytes(32), b"content")
+    assert unload(tmp_path / "none", tmp_path) == 0
+    assert capsys.readouterr().out == f"removed {tmp_path / (bytes(32).hex() + '.object')}\n"
+    assert [path.name for path in tmp_path.iterdir()] == ["somebody's"]
+
+
+def test_a_compiled_program_that_unload_cannot_remove_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder := tmp_path / f"{bytes(32).hex()}.object").mkdir()
+    assert unload(tmp_path / "none", tmp_path) == 1
+    assert f"error: {folder} cannot be removed" in capsys.readouterr().err
 
 
 def test_who_measures_in_another_way_leaves_no_predecessors_program(options: Options) -> None:

@@ -5,9 +5,12 @@ from __future__ import annotations
 
 import errno
 import os
+import struct
 import tempfile
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -191,3 +194,57 @@ def _raising(number: int) -> Callable[[Path], int]:
         raise OSError(number, os.strerror(number))
 
     return refuse
+
+
+def kept_ones(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """What the loader builds was kept, unless it asks for a fresh one. Leaves whether it asked."""
+    asked: list[bool] = []
+    compiled = loader.build  # type: ignore[attr-defined]
+
+    def build(request: BuildRequest) -> Build:
+        asked.append(request.fresh)
+        made = compiled(request)
+        return made if request.fresh else replace(made, code=dict.fromkeys(made.code, b"\xff" * 8), kept=True)
+
+    monkeypatch.setattr(loader, "build", build)
+    return asked
+
+
+def test_a_kept_program_that_the_kernel_refuses_is_compiled_anew(
+    refusing: Kernel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, load = kept_ones(monkeypatch), bpf.program_load
+
+    def verified(kind: bpf.ProgramType, code: bytes, **options: Any) -> int:
+        if code == b"\xff" * 8:
+            raise VerifierError(errno.EINVAL, "unknown opcode ff")
+        return load(kind, code, **options)
+
+    monkeypatch.setattr(bpf, "program_load", verified)
+    session = started()
+    assert (session.mode, asked) == (Mode.FENTRY, [False, True])
+    session.close(keep=False)
+    assert refusing.attached
+
+
+def test_a_kept_program_is_not_compiled_anew_where_nothing_may_be_loaded(
+    refusing: Kernel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = kept_ones(monkeypatch)
+    refusing.refuse |= {"load TRACING": errno.EPERM, "load KPROBE": errno.EPERM}
+    with pytest.raises(EbpfUnavailable):
+        started()
+    assert asked == [False, False]  # one for each way to attach
+
+
+def test_a_program_that_names_a_map_that_there_is_not_is_refused(
+    refusing: Kernel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compiled = loader.build  # type: ignore[attr-defined]
+    unknown = struct.pack("=BBhi", 0x18, 1 << 4, 0, 99) + bytes(8)
+    monkeypatch.setattr(
+        loader, "build", lambda request: replace(made := compiled(request), code=dict.fromkeys(made.code, unknown))
+    )
+    with pytest.raises(EbpfUnavailable, match="map 99"):
+        started()
+    assert refusing.attached == []
