@@ -28,6 +28,7 @@ struct ends {
 	u32 destination;
 	u32 reply_source;
 	u32 reply_destination;
+	u32 carrier; /* 1: `carriers` has this flow of the node */
 };
 
 /* ::ffff:0:0/96 in network byte order on either kind of machine. */
@@ -64,6 +65,27 @@ helper u32 pod_in(u32 end)
 	return end == HOST ? 0 : end;
 }
 
+/* Only what the node itself exchanges with another machine can be a tunnel's. */
+helper int may_be_carrier(const struct ends *ends)
+{
+	return (ends->source == HOST && !ends->reply_source) || (!ends->source && ends->reply_source == HOST);
+}
+
+/* What `carriers` is asked for: by the port of this node's end (`here`) or of the other end, and for the other
+ * end's address or for whoever it is (`any`). Both ends are as they see themselves, whatever NAT lies between.
+ */
+helper void carrier_of(struct carrier *key, const struct tuples *tuples, const struct ends *ends, u8 here, int any)
+{
+	int from_here = ends->source == HOST;
+
+	key->remote = from_here ? tuples->reply_source : tuples->source;
+	if (any)
+		key->remote = (struct address){};
+	key->port = from_here == here ? tuples->source_port : tuples->reply_source_port;
+	key->protocol = tuples->protocol;
+	key->here = here;
+}
+
 /* Give the flow its owners. A stamp, once set, stays, so that a reused address adds nothing to another pod. Other
  * CPUs may charge by these words meanwhile: only what changes is written, each word once.
  */
@@ -86,7 +108,7 @@ helper void attribute(struct flow *flow, const struct ends *ends)
 		if (!initiator)
 			flags |= FLOW_FLIPPED;
 	} else if (from_here || to_here) {
-		owner = HOST;
+		owner = ends->carrier && from_here != to_here ? CARRIER : HOST;
 		if (!from_here)
 			flags |= FLOW_FLIPPED;
 	} else if (ends->reply_destination == HOST) {

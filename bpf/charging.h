@@ -55,6 +55,8 @@ helper void charge_birth(struct flow *flow)
 
 	if (flow->flags & (FLOW_LOCAL | FLOW_COUNTED | FLOW_OLD) || !is_conversation(flow->protocol))
 		return;
+	if (flow->charge[0] == CARRIER)
+		return;
 	counters = counters_of(flow->charge[0]);
 	if (!counters)
 		return;
@@ -69,7 +71,7 @@ helper void charge_end(const struct flow *flow, const struct config *config)
 	struct counters *counters;
 	struct histograms *histograms;
 
-	if (flow->flags & FLOW_LOCAL || !is_conversation(flow->protocol))
+	if (flow->flags & FLOW_LOCAL || flow->charge[0] == CARRIER || !is_conversation(flow->protocol))
 		return;
 	counters = counters_of(flow->charge[0]);
 	if (!counters)

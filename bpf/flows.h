@@ -8,6 +8,7 @@
 #ifndef TRAFFIC_FOOTPRINT_FLOWS_H
 #define TRAFFIC_FOOTPRINT_FLOWS_H
 
+#include "carriers.h"
 #include "charging.h"
 #include "elephant.h"
 #include "kernel.h"
@@ -77,8 +78,13 @@ helper int look_up_owners(struct flow *flow, const struct entry *entry, const st
 	ends.destination = owner_of(&tuples.destination);
 	ends.reply_source = owner_of(&tuples.reply_source);
 	ends.reply_destination = owner_of(&tuples.reply_destination);
+	ends.carrier = is_carrier(&tuples, &ends);
 	flow->protocol = tuples.protocol;
 	attribute(flow, &ends);
+	if (flow->charge[0] == CARRIER && flow->elephant) {
+		SHARED(flow->elephant) = 0; /* its tunnel was not known until now */
+		tell(EVENT_CEASED, (u64)entry->ct, flow, &tuples);
+	}
 	SHARED(flow->generation) = generation;
 	return 0;
 }
@@ -206,7 +212,8 @@ helper void account(const struct entry *entry, u32 direction, u32 packets, u32 b
 	turn(ceased, flow, entry);
 	/* Both directions may be counted at once, on two CPUs. */
 	add(&flow->bytes[direction], bytes);
-	turn(judge(flow, config), flow, entry);
+	if (flow->charge[0] != CARRIER)
+		turn(judge(flow, config), flow, entry);
 	if (flow->flags & FLOW_SETTLED)
 		charge(flow, direction, packets, bytes);
 	else

@@ -23,6 +23,7 @@ struct address {
 #define SLOT_MASK ((1u << SLOT_BITS) - 1)
 #define UNATTRIBUTED 0u
 #define HOST 1u
+#define CARRIER 2u /* tunnels' outer flows: what they carry has owners of its own */
 
 /* Bits of flow.flags. */
 #define FLOW_SETTLED (1u << 0) /* the tuples are final (after NAT), and the flow has owners */
@@ -110,6 +111,14 @@ struct seed {
 	u64 born_ns; /* monotonic */
 	u32 unsized; /* 1: the kernel did not count it, so `bytes` say nothing */
 	u32 reserved;
+};
+
+/* `carriers`: which of the node's own flows are a tunnel's. The value says nothing. */
+struct carrier {
+	struct address remote; /* the other end; all zero: whoever it is */
+	u16 port;              /* network byte order; 0 where the protocol has none */
+	u8 protocol;
+	u8 here; /* 1: the port is this node's, 0: the other end's */
 };
 
 #define EVENT_BECAME 1

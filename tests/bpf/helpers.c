@@ -24,6 +24,20 @@ void test_attribute(struct flow *flow, const struct ends *ends)
 	attribute(flow, ends);
 }
 
+void test_carrier_of(struct carrier *key, const struct tuples *tuples, const struct ends *ends, unsigned char here,
+		     int any);
+void test_carrier_of(struct carrier *key, const struct tuples *tuples, const struct ends *ends, unsigned char here,
+		     int any)
+{
+	carrier_of(key, tuples, ends, here, any);
+}
+
+int test_may_be_carrier(const struct ends *ends);
+int test_may_be_carrier(const struct ends *ends)
+{
+	return may_be_carrier(ends);
+}
+
 int test_is_v4_loopback(const struct address *address);
 int test_is_v4_loopback(const struct address *address)
 {

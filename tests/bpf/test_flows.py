@@ -16,14 +16,14 @@ from contextlib import closing
 import pytest
 
 from lab.bench.bpf.synthetic import FOREIGN, NAMESPACE, Synthetic, What
-from nodeagent.sources.base import FlowThresholds
+from nodeagent.sources.base import Carrier, FlowThresholds
 from nodeagent.sources.ebpf.btf.kernel import DIRECTORY, VMLINUX
 from nodeagent.sources.ebpf.compiling.hooks import Mode
 from nodeagent.sources.ebpf.kernel import bpf
 from nodeagent.sources.ebpf.kernel.layout import EVENT_BECAME, EVENT_CEASED, Config, ElephantEvent, Seed
 from nodeagent.sources.ebpf.kernel.maps import Sizes
 from nodeagent.sources.ebpf.kernel.ring import RingBuffer
-from nodeagent.sources.ebpf.values import configure, endpoint, seed_key, wide
+from nodeagent.sources.ebpf.values import carrier_key, configure, endpoint, seed_key, wide
 from nodeagent.sources.tuples import FlowTuples
 
 pytestmark = [
@@ -464,3 +464,76 @@ def test_nothing_counts_before_the_configuration_is_there(node: Node) -> None:
     node.synthetic.connect(0, POD, PEER)
     node.packet(1000)
     assert node.stat("FLOWS_MET") == 0
+
+
+TUNNEL = Carrier(17, 8472, False, PEER)
+
+
+@pytest.fixture
+def tunnels(node: Node) -> Node:
+    """The pod's slot is not the carriers' here."""
+    node.maps.give_slot(2, 2)
+    for address, tag in ((POD, OTHER), (NODE, 1)):
+        node.maps.write_address(wide(address), tag)
+    node.maps.write_carrier(carrier_key(TUNNEL))
+    return node
+
+
+@pytest.mark.parametrize("sent", [True, False])
+def test_a_tunnel_has_bytes_and_nothing_else(tunnels: Node, sent: bool) -> None:
+    tunnels.maps.write_carrier(carrier_key(TUNNEL._replace(here=True)))
+    ends = (NODE, PEER) if sent else (PEER, NODE)
+    tunnels.synthetic.connect(0, *ends, ports=(40_000, 8472), protocol=17, confirmed=False)
+    tunnels.packet(60)
+    tunnels.birth()
+    for _ in range(12):
+        tunnels.packet(MIB)
+    assert list(tunnels.maps.elephants()) == []
+    tunnels.death()
+    way = "tx" if sent else "rx"
+    assert tunnels.counted(2) == {f"{way}_bytes": 12 * MIB + 60, f"{way}_packets": 13}
+    assert tunnels.sizes(2) == {}
+    assert tunnels.counted(1) == tunnels.counted(3) == {}
+
+
+@pytest.mark.parametrize(
+    ("source", "peer", "port", "owner"),
+    [(POD, PEER, 8472, 3), (NODE, NEIGHBOUR, 8472, 1), (NODE, PEER, 8473, 1)],
+    ids=["a pod's", "to another machine", "to another port"],
+)
+def test_what_is_no_tunnel_stays_its_owners_elephant(
+    tunnels: Node, source: bytes, peer: bytes, port: int, owner: int
+) -> None:
+    tunnels.maps.forget_address(wide(NEIGHBOUR))
+    tunnels.synthetic.connect(0, source, peer, ports=(40_000, port), protocol=17, confirmed=False)
+    tunnels.packet(60)
+    tunnels.birth()
+    for _ in range(12):
+        tunnels.packet(MIB)
+    assert len(list(tunnels.maps.elephants())) == 1
+    assert tunnels.counted(2) == {}
+    assert tunnels.counted(owner)["tx_bytes"] == 12 * MIB + 60
+
+
+def test_a_tunnel_that_becomes_known_is_the_hosts_elephant_no_longer(tunnels: Node) -> None:
+    tunnels.maps.forget_carrier(carrier_key(TUNNEL))
+    tunnels.synthetic.connect(0, NODE, PEER, ports=(40_000, 8472), protocol=17)
+    for _ in range(12):
+        tunnels.packet(MIB)
+    assert len(list(tunnels.maps.elephants())) == 1
+    tunnels.maps.write_carrier(carrier_key(TUNNEL))
+    tunnels.configure(generation=2)
+    with closing(RingBuffer(tunnels.maps.fds["events"], RING)) as ring:
+        began = list(ring.records())
+        tunnels.packet(MIB)
+        (ceased,) = map(ElephantEvent.from_buffer_copy, ring.records())
+    assert (len(began), ceased.kind) == (1, EVENT_CEASED)
+    for _ in range(12):
+        tunnels.packet(MIB)
+    assert list(tunnels.maps.elephants()) == []
+    assert tunnels.counted(1)["tx_bytes"] == 12 * MIB
+    assert tunnels.counted(2) == {"tx_bytes": 13 * MIB, "tx_packets": 13}
+    tunnels.maps.forget_carrier(carrier_key(TUNNEL))
+    tunnels.configure(generation=3)
+    tunnels.packet(MIB)
+    assert tunnels.counted(1)["tx_bytes"] == 13 * MIB

@@ -63,12 +63,13 @@ def constants() -> dict[str, int]:
 
 
 def test_constants_are_the_headers() -> None:
-    others = {"SLOT_MASK", "UNATTRIBUTED_TAG", "HOST_TAG", "HISTOGRAM_BUCKETS"}
+    others = {"SLOT_MASK", "UNATTRIBUTED_TAG", "HOST_TAG", "CARRIER_TAG", "HISTOGRAM_BUCKETS"}
     names = {name for name in vars(layout) if name.isupper() and isinstance(getattr(layout, name), int)} - others
     known = constants()
     assert {name: known[name] for name in names} == {name: getattr(layout, name) for name in names}
     assert names > {"ORIGINAL", "SLOT_BITS", "FLOW_OLD", "EVENT_CEASED"}
-    assert (known["UNATTRIBUTED"], known["HOST"]) == (layout.UNATTRIBUTED_TAG, layout.HOST_TAG)
+    tags = (layout.UNATTRIBUTED_TAG, layout.HOST_TAG, layout.CARRIER_TAG)
+    assert (known["UNATTRIBUTED"], known["HOST"], known["CARRIER"]) == tags
     assert known["BUCKETS"] == HISTOGRAM_BUCKETS
 
 

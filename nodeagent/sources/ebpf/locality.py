@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The pods of this node in the kernel's maps: addresses to tags, owners to slots.
+"""The pods and tunnels of this node in the kernel's maps: addresses to tags, owners to slots, carriers.
 
 Enters: a ``Locality``. Leaves: the smallest set of map updates. Guarantees: a slot is zeroed before an address
 points to it. An address that the full maps refuse is counted. Its pod stays unattributed until an entry is free.
@@ -7,11 +7,11 @@ points to it. An address that the full maps refuse is counted. Its pod stays una
 
 from __future__ import annotations
 
-from nodeagent.sources.base import Locality
+from nodeagent.sources.base import Carrier, Locality
 from nodeagent.sources.ebpf.kernel.layout import HOST_TAG
 from nodeagent.sources.ebpf.kernel.maps import Maps
 from nodeagent.sources.ebpf.owners import FIRST_POD_SLOT, OwnerTable
-from nodeagent.sources.ebpf.values import wide
+from nodeagent.sources.ebpf.values import carrier_key, wide
 
 
 class LocalityTables:
@@ -22,8 +22,9 @@ class LocalityTables:
         self._addresses: dict[bytes, int] = {}
         self._without_slot: set[str] = set()
         self._without_room: set[bytes] = set()
+        self._carriers: set[bytes] = set()
         self.refused = 0
-        """Pods and addresses for which there was no room; each counts once until it has room or leaves."""
+        """Pods, addresses and carriers without room; each counts once until it has room or leaves."""
 
     def adopt(self) -> None:
         """Take over a predecessor's entries. Raises ValueError when they contradict each other."""
@@ -34,9 +35,11 @@ class LocalityTables:
                 found.append((number, owner.tag, owner.uid.decode("utf-8", "replace"), bool(owner.present)))
         self._owners.restore(found)
         self._addresses = self._maps.addresses()
+        self._carriers = self._maps.carriers()
 
     def change(self, locality: Locality) -> bool:
-        """Update the maps; whether any address appeared, or has another owner now."""
+        """Update the maps; whether flows have to be judged anew: an address appeared or has another owner now, or
+        the carriers differ."""
         self._leave(locality)
         tags = {uid: self._tag(uid) for uid in dict.fromkeys(locality.pods.values())}
         refused = {uid for uid, tag in tags.items() if tag is None}
@@ -47,9 +50,9 @@ class LocalityTables:
         for address in self._addresses.keys() - wanted.keys():
             self._maps.forget_address(address)
             del self._addresses[address]
-        self._without_room.intersection_update(wanted)
+        self._without_room.intersection_update({*wanted, *map(carrier_key, locality.carriers)})
         appeared = {address: tag for address, tag in wanted.items() if self._addresses.get(address) != tag}
-        told = False
+        told = self._change_carriers(locality.carriers)
         for address, tag in appeared.items():
             try:
                 self._maps.write_address(address, tag)
@@ -61,6 +64,24 @@ class LocalityTables:
             self._without_room.discard(address)
             told = True
         return told
+
+    def _change_carriers(self, carriers: frozenset[Carrier]) -> bool:
+        wanted = set(map(carrier_key, carriers))
+        gone = self._carriers - wanted
+        for key in gone:
+            self._maps.forget_carrier(key)
+        written = set()
+        for key in wanted - self._carriers:
+            try:
+                self._maps.write_carrier(key)
+            except OSError:
+                self.refused += key not in self._without_room
+                self._without_room.add(key)
+                continue
+            written.add(key)
+        self._without_room -= gone | written
+        self._carriers = self._carriers - gone | written
+        return bool(gone or written)
 
     def _leave(self, locality: Locality) -> None:
         living = set(locality.pods.values())

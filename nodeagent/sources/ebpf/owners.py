@@ -12,10 +12,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from nodeagent.sources.base import HOST, UNATTRIBUTED, Counters
-from nodeagent.sources.ebpf.kernel.layout import HOST_TAG, SLOT_BITS, SLOT_MASK, UNATTRIBUTED_TAG
+from nodeagent.sources.base import CARRIER, HOST, UNATTRIBUTED, Counters
+from nodeagent.sources.ebpf.kernel.layout import CARRIER_TAG, HOST_TAG, SLOT_BITS, SLOT_MASK, UNATTRIBUTED_TAG
 
-FIRST_POD_SLOT: Final = 2
+FIRST_POD_SLOT: Final = 3
 _GENERATIONS: Final = 1 << (32 - SLOT_BITS)
 
 
@@ -43,11 +43,12 @@ class Slot:
 
 
 class OwnerTable:
-    """Owners by slot. HOST and UNATTRIBUTED have theirs from the start."""
+    """Owners by slot. HOST, UNATTRIBUTED and CARRIER have theirs from the start."""
 
     def __init__(self, slots: int) -> None:
         self._limit = slots
-        fixed = (Slot(UNATTRIBUTED_TAG, UNATTRIBUTED_TAG, UNATTRIBUTED), Slot(HOST_TAG, HOST_TAG, HOST))
+        names = {UNATTRIBUTED_TAG: UNATTRIBUTED, HOST_TAG: HOST, CARRIER_TAG: CARRIER}
+        fixed = [Slot(tag, tag, name) for tag, name in names.items()]
         self._by_uid: dict[str, Slot] = {slot.uid: slot for slot in fixed}
         self._by_number: dict[int, Slot] = {slot.number: slot for slot in fixed}
         self._fresh = FIRST_POD_SLOT

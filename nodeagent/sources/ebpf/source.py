@@ -28,7 +28,7 @@ from nodeagent.sources.base import (
 )
 from nodeagent.sources.ebpf import loader
 from nodeagent.sources.ebpf.elephants import ElephantView
-from nodeagent.sources.ebpf.kernel.layout import Config, ElephantEvent, FlowEntry
+from nodeagent.sources.ebpf.kernel.layout import CARRIER_TAG, Config, ElephantEvent, FlowEntry
 from nodeagent.sources.ebpf.kernel.maps import buckets, counted, less
 from nodeagent.sources.ebpf.kernel.ring import RingBuffer
 from nodeagent.sources.ebpf.loader import Options, Session
@@ -275,7 +275,8 @@ class EbpfSource:
         for event in session.maps.elephants():
             flow = session.maps.flow(event.flow)
             # Evicted (its next packet enters it again), or another flow has its address now.
-            if flow is None or not flow.elephant:
+            # Or its tunnel became known while another processor found it one.
+            if flow is None or not flow.elephant or flow.charge[0] == CARRIER_TAG:
                 session.maps.forget_elephant(event.flow)
             else:
                 found.append((event, flow))

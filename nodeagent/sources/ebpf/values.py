@@ -6,8 +6,8 @@ from __future__ import annotations
 import socket
 from typing import Final
 
-from nodeagent.sources.base import FlowThresholds
-from nodeagent.sources.ebpf.kernel.layout import Address, Config, SeedKey
+from nodeagent.sources.base import Carrier, FlowThresholds
+from nodeagent.sources.ebpf.kernel.layout import Address, CarrierKey, Config, SeedKey
 from nodeagent.sources.tuples import FlowTuples, format_endpoint
 
 _V4_MAPPED: Final = bytes(10) + b"\xff\xff"
@@ -52,3 +52,10 @@ def seed_key(tuples: FlowTuples) -> SeedKey:
         destination_port=socket.htons(tuples.orig_dst_port),
         protocol=tuples.protocol,
     )
+
+
+def carrier_key(carrier: Carrier) -> bytes:
+    """A carrier as the kernel looks for it."""
+    remote = wide(carrier.remote) if carrier.remote else bytes(16)
+    port = socket.htons(carrier.port)
+    return bytes(CarrierKey(Address.from_buffer_copy(remote), port, carrier.protocol, carrier.here))

@@ -15,6 +15,7 @@ SLOT_BITS: Final = 12
 SLOT_MASK: Final = (1 << SLOT_BITS) - 1
 UNATTRIBUTED_TAG: Final = 0
 HOST_TAG: Final = 1
+CARRIER_TAG: Final = 2
 ORIGINAL, REPLY = 0, 1
 
 FLOW_SETTLED: Final = 1 << 0
@@ -89,12 +90,16 @@ class ElephantEvent(ctypes.Structure):
     )  # fmt: skip
 
 
+class CarrierKey(ctypes.Structure):
+    _fields_ = (("remote", Address), ("port", _u16), ("protocol", _u8), ("here", _u8))
+
+
 class Owner(ctypes.Structure):
     _fields_ = (("tag", _u32), ("present", _u32), ("uid", ctypes.c_char * 120))
 
 
 MIRRORS: Final[dict[str, type[ctypes.Structure]]] = {
     "address": Address, "flow": FlowEntry, "counters": SlotCounters, "histograms": Histograms, "config": Config,
-    "seed_key": SeedKey, "seed": Seed, "event": ElephantEvent, "owner": Owner,
+    "seed_key": SeedKey, "seed": Seed, "event": ElephantEvent, "owner": Owner, "carrier": CarrierKey,
 }  # fmt: skip
 """Every struct of bpf/state.h by its C name."""

@@ -26,6 +26,7 @@ from nodeagent.sources.ebpf.kernel.layout import (
     STATS,
     UNATTRIBUTED_TAG,
     Address,
+    CarrierKey,
     Config,
     ElephantEvent,
     FlowEntry,
@@ -77,14 +78,16 @@ class Sizes:
     """Connections that already existed; memory is used for those that did."""
     elephants: int = 8_192
     """Elephants at once."""
+    carriers: int = 8_192
+    """Ends of tunnels, two for each other machine."""
     event_bytes: int = 256 * 1024
     """A power of two and whole pages; an elephant's begin or end takes 80 bytes."""
 
 
 def specs(sizes: Sizes) -> tuple[MapSpec, ...]:
     """Every map, in the order of its number. Raises ValueError for more slots than a tag can name."""
-    if not 2 < sizes.slots <= SLOT_MASK + 1:
-        raise ValueError(f"{sizes.slots} slots; use 3 to {SLOT_MASK + 1}")
+    if not 3 < sizes.slots <= SLOT_MASK + 1:
+        raise ValueError(f"{sizes.slots} slots; use 4 to {SLOT_MASK + 1}")
     size = ctypes.sizeof
     return (
         MapSpec(1, "config", MapType.ARRAY, 4, size(Config), 1),
@@ -98,6 +101,7 @@ def specs(sizes: Sizes) -> tuple[MapSpec, ...]:
         MapSpec(9, "elephants", MapType.HASH, POINTER, size(ElephantEvent), sizes.elephants, bpf.F_NO_PREALLOC),
         MapSpec(10, "namespace", MapType.ARRAY, 4, 8, 1),
         MapSpec(11, "owners", MapType.ARRAY, 4, size(Owner), sizes.slots),
+        MapSpec(12, "carriers", MapType.HASH, size(CarrierKey), 4, sizes.carriers, bpf.F_NO_PREALLOC),
     )  # fmt: skip
 
 
@@ -223,6 +227,16 @@ class Maps:
 
     def forget_address(self, address: bytes) -> None:
         bpf.map_delete(self.fds["addresses"], address)
+
+    def carriers(self) -> set[bytes]:
+        """The keys, each a CarrierKey."""
+        return set(self._keys("carriers", ctypes.sizeof(CarrierKey)))
+
+    def write_carrier(self, key: bytes) -> None:
+        bpf.map_update(self.fds["carriers"], key, b"\1\0\0\0")
+
+    def forget_carrier(self, key: bytes) -> None:
+        bpf.map_delete(self.fds["carriers"], key)
 
     def write_seed(self, key: SeedKey, seed: Seed) -> None:
         bpf.map_update(self.fds["seeds"], bytes(key), bytes(seed))

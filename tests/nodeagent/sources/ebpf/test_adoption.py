@@ -28,7 +28,7 @@ from nodeagent.unload import unload
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="a bpf file system needs root")
 
-SIZES = Sizes(flows=64, addresses=8, slots=5, seeds=8, elephants=8, event_bytes=4096)
+SIZES = Sizes(flows=64, addresses=8, slots=6, seeds=8, elephants=8, event_bytes=4096)
 ROLES = ("account", "birth", "death")
 FUNCTIONS = ("nf_ct_acct_add", "__nf_conntrack_hash_insert", "nf_conntrack_free")
 A = b"\x0a\0\0\1"

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nodeagent.sources.base import HOST, UNATTRIBUTED
-from nodeagent.sources.ebpf.kernel.layout import HOST_TAG, SLOT_MASK, UNATTRIBUTED_TAG
+from nodeagent.sources.base import CARRIER, HOST, UNATTRIBUTED
+from nodeagent.sources.ebpf.kernel.layout import CARRIER_TAG, HOST_TAG, SLOT_MASK, UNATTRIBUTED_TAG
 from nodeagent.sources.ebpf.owners import OwnerTable, Slot
 
 
@@ -18,9 +18,10 @@ def arrive(table: OwnerTable, uid: str) -> Slot:
     return found[0]
 
 
-def test_host_and_unattributed_have_their_tags_from_the_start() -> None:
+def test_owners_that_are_no_pods_have_their_tags_from_the_start() -> None:
     table = OwnerTable(8)
-    assert (table.uid_of(HOST_TAG), table.uid_of(UNATTRIBUTED_TAG)) == (HOST, UNATTRIBUTED)
+    tags = (HOST_TAG, UNATTRIBUTED_TAG, CARRIER_TAG)
+    assert tuple(map(table.uid_of, tags)) == (HOST, UNATTRIBUTED, CARRIER)
     assert table.leave(HOST) is None
 
 
@@ -32,7 +33,7 @@ def test_a_pod_that_returns_finds_its_slot() -> None:
 
 
 def test_a_slot_serves_another_pod_only_when_none_is_fresh_and_then_with_another_tag() -> None:
-    table = OwnerTable(4)
+    table = OwnerTable(5)
     a, b = arrive(table, "a"), arrive(table, "b")
     old = a.tag
     table.leave("a")
@@ -44,7 +45,7 @@ def test_a_slot_serves_another_pod_only_when_none_is_fresh_and_then_with_another
 
 
 def test_the_pod_that_left_first_gives_its_slot_first() -> None:
-    table = OwnerTable(4)
+    table = OwnerTable(5)
     a, b = arrive(table, "a").number, arrive(table, "b").number
     table.leave("b")
     table.leave("a")
@@ -52,17 +53,17 @@ def test_the_pod_that_left_first_gives_its_slot_first() -> None:
 
 
 def test_without_a_slot_to_spare_a_pod_is_refused() -> None:
-    table = OwnerTable(3)
+    table = OwnerTable(4)
     arrive(table, "a")
     assert table.arrive("b") is None
 
 
 def test_a_predecessors_slots_are_taken_over() -> None:
     table = OwnerTable(8)
-    table.restore([(2, 1 << 12 | 2, "a", True), (3, 5 << 12 | 3, "b", False)])
-    assert (table.uid_of(1 << 12 | 2), table.uid_of(5 << 12 | 3)) == ("a", "b")
-    assert arrive(table, "c").number == 4
-    assert table.arrive("b") == (Slot(3, 5 << 12 | 3, "b"), False)
+    table.restore([(3, 1 << 12 | 3, "a", True), (4, 5 << 12 | 4, "b", False)])
+    assert (table.uid_of(1 << 12 | 3), table.uid_of(5 << 12 | 4)) == ("a", "b")
+    assert arrive(table, "c").number == 5
+    assert table.arrive("b") == (Slot(4, 5 << 12 | 4, "b"), False)
 
 
 @pytest.mark.parametrize("found", [(0, 0, "a", True), (99, 1 << 12 | 99, "a", True), (3, 1 << 12 | 2, "a", True),

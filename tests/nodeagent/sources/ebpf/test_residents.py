@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from nodeagent.sources.base import Locality
+from nodeagent.sources.base import Carrier, Locality
 from nodeagent.sources.ebpf.kernel import bpf
 from nodeagent.sources.ebpf.kernel.maps import Maps, Sizes, stored
 from nodeagent.sources.ebpf.locality import LocalityTables
 from nodeagent.sources.ebpf.owners import OwnerTable
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="creating maps needs root")
-SIZES = Sizes(flows=64, addresses=4, slots=4, seeds=8, elephants=8, event_bytes=4096)
+SIZES = Sizes(flows=64, addresses=4, slots=5, seeds=8, elephants=8, event_bytes=4096, carriers=2)
 
 
 def address(last: int) -> bytes:
@@ -51,6 +51,21 @@ def test_an_address_without_room_is_counted_once_and_is_no_reason_to_look_again(
     assert residents.refused == 2
     assert not residents.change(crowded)
     assert residents.refused == 2
+
+
+@needs_root
+def test_carriers_come_and_go_and_those_without_room_are_counted_once(residents: LocalityTables) -> None:
+    three = frozenset(Carrier(17, port) for port in (1, 2, 3))
+    assert residents.change(Locality(carriers=three))
+    assert residents.refused == 1
+    assert not residents.change(Locality(carriers=three))
+    assert residents.refused == 1
+    assert residents.change(Locality(carriers=frozenset({Carrier(17, 3)})))
+    assert len(residents._maps.carriers()) == 1
+    assert residents.change(Locality())
+    assert residents._maps.carriers() == set()
+    assert not residents.change(Locality())
+    assert residents.refused == 1
 
 
 def test_a_name_of_any_length_can_be_kept() -> None:

@@ -24,7 +24,7 @@ from nodeagent.sources.ebpf.source import KEPT_READINGS, EbpfSource
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="creating maps needs root")
 
 A, B = b"\x0a\0\0\1", b"\x0a\0\0\2"
-SIZES = Sizes(flows=64, addresses=8, slots=5, seeds=8, elephants=8, event_bytes=4096)
+SIZES = Sizes(flows=64, addresses=8, slots=6, seeds=8, elephants=8, event_bytes=4096)
 
 
 class Unhooked:
