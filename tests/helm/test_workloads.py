@@ -11,6 +11,7 @@ import pytest
 from nodeagent.metrics import stuck_after
 from nodeagent.sources.ctnetlink.kernel import NODE_SYSCTLS, writable_paths
 from nodeagent.sources.ctnetlink.source import ACCOUNTING, TIMESTAMPS
+from nodeagent.sources.ebpf.compiling import cache
 from nodeagent.sources.ebpf.compiling.build import TIMEOUT
 from nodeagent.sources.ebpf.compiling.hooks import Mode
 from nodeagent.sources.ebpf.kernel import pins
@@ -40,9 +41,9 @@ def test_the_agent_has_four_capabilities_and_nothing_else_of_the_node() -> None:
     assert context["readOnlyRootFilesystem"] is True
     assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
     paths = {v["hostPath"]["path"] for v in spec["volumes"] if "hostPath" in v}
-    assert paths == {"/sys/fs/bpf", "/proc/sys/net/netfilter"}
+    assert paths == {"/sys/fs/bpf", str(cache.DIRECTORY), "/proc/sys/net/netfilter"}
     mounts = {m["mountPath"] for m in agent["volumeMounts"]}
-    assert mounts == {str(pins.ROOT.parent), str(NODE_SYSCTLS / "netfilter"), "/tmp"}  # noqa: S108 - an emptyDir
+    assert mounts == {str(pins.ROOT.parent), str(cache.DIRECTORY), str(NODE_SYSCTLS / "netfilter"), "/tmp"}  # noqa: S108 - an emptyDir
 
 
 def test_without_ebpf_the_agent_needs_one_capability() -> None:
@@ -71,8 +72,20 @@ def test_the_switches_that_ctnetlink_may_turn_are_where_the_chart_mounts_them() 
 
 def test_with_ebpf_alone_nothing_of_the_nodes_sysctls_is_mounted() -> None:
     spec = pod_spec(one(rendered({"nodeagent": {"settings": {"source": "ebpf"}}}), "DaemonSet"))
-    assert {v["hostPath"]["path"] for v in spec["volumes"] if "hostPath" in v} == {"/sys/fs/bpf"}
+    assert host_paths(spec) == {"/sys/fs/bpf", str(cache.DIRECTORY)}
     assert "node-sysctls" not in {m["name"] for m in spec["containers"][0]["volumeMounts"]}
+
+
+@pytest.mark.parametrize("values", [{"keptPrograms": {"enabled": False}}, {"settings": {"source": "ctnetlink"}}])
+def test_where_no_program_is_to_be_kept_its_folder_is_not_mounted(values: dict[str, Any]) -> None:
+    spec = pod_spec(one(rendered({"nodeagent": values}), "DaemonSet"))
+    assert str(cache.DIRECTORY) not in host_paths(spec)
+    [agent] = spec["containers"]
+    assert {mount["name"] for mount in agent["volumeMounts"]} <= {volume["name"] for volume in spec["volumes"]}
+
+
+def host_paths(spec: dict[str, Any]) -> set[str]:
+    return {volume["hostPath"]["path"] for volume in spec["volumes"] if "hostPath" in volume}
 
 
 def test_every_other_pod_passes_the_restricted_pod_security_level() -> None:
