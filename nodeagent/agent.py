@@ -118,7 +118,13 @@ class Agent:
         figures = self.figures
         figures.readings += 1
         figures.refused = self._meter.aggregator.refused
-        figures.reading, figures.coverage, figures.beat_at = found.reading, self._meter.coverage.ratio, now
+        figures.corrected = self._meter.links.truth.corrected
+        figures.uplink_coverage = self._meter.links.coverage.ratios
+        figures.reading, figures.coverage, figures.beat_at = (
+            found.reading,
+            self._meter.links.coverage.all.ratio,
+            now,
+        )
         if found.footprint is not None:
             figures.footprint = found.footprint
             if self._synced.is_set():  # before that, all traffic would be unattributed

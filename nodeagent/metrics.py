@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Histogram, ProcessCollector
@@ -44,6 +44,9 @@ class LoopState:
     reading: Reading | None = None
     footprint: NodeFootprint | None = None
     coverage: float | None = None
+    uplink_coverage: Mapping[str, float] = field(default_factory=dict)
+    corrected: int = 0
+    """Readings after which figures were scaled down to what the links carried."""
     elephants_begun: int = 0
 
     def alive(self, poll_interval: float) -> bool:
@@ -71,6 +74,7 @@ class AgentCollector(Collector):
             "poll_overruns": figures.overruns,
             "samples_refused": figures.refused,
             "elephants_begun": figures.elephants_begun,
+            "readings_corrected": figures.corrected,
             **self._counters(),
         }
         for name, value in counts.items():
@@ -82,6 +86,15 @@ class AgentCollector(Collector):
         yield from self._of_footprint(figures.footprint)
         if figures.coverage is not None:
             yield GaugeMetricFamily(_PREFIX + "coverage_ratio", _HELP["coverage_ratio"], value=figures.coverage)
+
+        several = GaugeMetricFamily(
+            _PREFIX + "uplink_coverage_ratio",
+            "The same of each uplink, an estimate: what is no elephant is booked on the default route's.",
+            labels=["uplink"],
+        )
+        for name, ratio in figures.uplink_coverage.items():
+            several.add_metric([name], ratio)
+        yield several
 
     def _of_reading(self, reading: Reading | None) -> Iterator[Metric]:
         lost = CounterMetricFamily(_PREFIX + "losses", "Measurements known to be missing.", labels=["kind"])
@@ -114,14 +127,30 @@ class AgentCollector(Collector):
         if footprint is None:
             return
         link = GaugeMetricFamily(
-            _PREFIX + "link_bits_per_second", "Link traffic and capacity.", labels=["what", "direction"]
+            _PREFIX + "link_bits_per_second",
+            "Traffic and capacity of the link, of several the one whose elephants use most of it.",
+            labels=["what", "direction"],
         )
         parts = {"capacity": footprint.cap, "elephants": footprint.el, "host": footprint.host,
-                 "unattributed": footprint.un}  # fmt: skip
+                 "unattributed": footprint.un, "carried": footprint.used}  # fmt: skip
         for what, rates in parts.items():
             link.add_metric([what, "tx"], rates.tx)
             link.add_metric([what, "rx"], rates.rx)
         yield link
+        yield _of_uplinks(footprint)
+
+
+def _of_uplinks(footprint: NodeFootprint) -> Metric:
+    uplinks = GaugeMetricFamily(
+        _PREFIX + "uplink_bits_per_second",
+        "The same of each uplink, where the node has several.",
+        labels=["uplink", "what", "direction"],
+    )
+    for link in footprint.uplinks:
+        for what, rates in (("capacity", link.cap), ("elephants", link.el), ("carried", link.used)):
+            uplinks.add_metric([link.name, what, "tx"], rates.tx)
+            uplinks.add_metric([link.name, what, "rx"], rates.rx)
+    return uplinks
 
 
 def _of_builds() -> Metric:
@@ -140,6 +169,7 @@ _HELP: Final = {
     "poll_overruns": "Polls left out because the one before took too long.",
     "samples_refused": "Samples refused because a counter or the time went backwards.",
     "elephants_begun": "Flows that became elephants.",
+    "readings_corrected": "Readings whose figures were scaled down, because they exceeded what the links carried.",
     "node_writes": "Writes of the Node that succeeded.",
     "node_write_failures": "Writes of the Node that failed and were tried again.",
     "lease_renewals": "Heartbeats.",
@@ -151,7 +181,7 @@ _HELP: Final = {
     "watch_relists": "Times the pods were listed anew.",
     "pods_undecodable": "Pod objects passed over because they could not be read.",
     "write_pending_seconds": "For how long a write has waited; 0 when none does.",
-    "coverage_ratio": "Bytes counted over bytes the uplink carried, over the last minute.",
+    "coverage_ratio": "Bytes counted over bytes the uplinks carried, over the last minute.",
 }
 
 

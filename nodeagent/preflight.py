@@ -18,6 +18,7 @@ import orjson
 
 from footprint.units import format_rate
 from nodeagent.node.link import Link, LinkError, find_link
+from nodeagent.node.uplinks.finding import named
 from nodeagent.settings import PreflightSettings
 from nodeagent.sources.ctnetlink import preflight as ctnetlink
 from nodeagent.sources.ctnetlink.kernel import PROC
@@ -57,15 +58,18 @@ def ready(findings: Iterable[Finding]) -> bool:
 
 def probe_uplink(uplink: str | None, *, proc: Path = PROC, sys: Path = SYS) -> tuple[Finding, Finding]:
     """The uplink (the one named, or the default route's) and whether it states its speed; neither is required."""
-    named = "correct --uplink NAME, or leave it out to take the default route's"
+    wrong = "correct --uplink NAME, or leave it out to take those that the kernel's routes use"
+    names = named(uplink)
     try:
-        link = find_link(uplink, None, proc_net=proc / "net", sys_net=sys / "class/net")
+        link, *_ = [
+            find_link(name, None, proc_net=proc / "net", sys_net=sys / "class/net") for name in names or (None,)
+        ]
     except LinkError as error:
-        return Finding("uplink", Presence.NO, str(error), named, required=False), _speed(None)
+        return Finding("uplink", Presence.NO, str(error), wrong, required=False), _speed(None)
     if link.interface is None:
         missing = Finding("uplink", Presence.NO, "no default route", "name it with --uplink NAME", required=False)
         return missing, _speed(None)
-    shown = link.interface if uplink else f"{link.interface} (default route)"
+    shown = ", ".join(names) or f"{link.interface} (default route)"
     return Finding("uplink", Presence.YES, shown, required=False), _speed(link)
 
 

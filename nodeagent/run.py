@@ -28,8 +28,9 @@ from nodeagent.agent import Agent
 from nodeagent.measuring.aggregation import Aggregator
 from nodeagent.metrics import AgentCollector, LoopState, new_registry
 from nodeagent.metrics_port import MetricsPort
-from nodeagent.node.link import Link, LinkError, find_link
+from nodeagent.node.link import Link, LinkError
 from nodeagent.node.pods import LocalPod, PodStore, decode_pod, pods_path, pods_query
+from nodeagent.node.uplinks.finding import find_uplinks
 from nodeagent.publishing.decide import WritePolicy
 from nodeagent.publishing.events import EventReporter
 from nodeagent.publishing.handover import Handover, is_followed
@@ -66,7 +67,7 @@ def run(settings: AgentSettings) -> int:
         poll_interval=settings.poll_interval,
     )  # fmt: skip
     _log.info(
-        "measuring", node=settings.node_name, source=source.name, uplink=link.interface,
+        "measuring", node=settings.node_name, source=source.name, uplinks=[one.interface for one in link.all],
         capacity=link.capacity.tx, poll_interval=settings.poll_interval,
         metrics_port=server.port if server else 0,
     )  # fmt: skip
@@ -160,7 +161,7 @@ def _connect(settings: AgentSettings) -> ApiClient:
 
 
 def _look_for_link(settings: AgentSettings) -> Link:
-    return find_link(settings.uplink, settings.link_capacity)
+    return find_uplinks(settings.uplink, settings.link_capacity)
 
 
 def _first_link(settings: AgentSettings) -> Link:

@@ -60,7 +60,7 @@ _CONFIG: Final = SettingsConfigDict(
     use_attribute_docstrings=True,
     extra="ignore",
 )
-Interface = Annotated[str, Field(pattern=r"^[^/\s:]{1,15}$")]
+Interfaces = Annotated[str, Field(pattern=r"^[^/\s:,]{1,15}(,[^/\s:,]{1,15}){0,15}$")]
 CompileTimeout = Annotated[float, _seconds(1, 3600)]
 
 
@@ -69,8 +69,9 @@ class MeasuringSettings(BaseSettings):
 
     model_config = SettingsConfigDict(**_CONFIG)
 
-    uplink: Interface | None = None
-    """Interface whose link is shared. Absent: the one that carries the default route."""
+    uplink: Interfaces | None = None
+    """Interfaces whose links are shared, separated by commas, such as eth0,eth1. Absent: those by which the
+    kernel's routes leave the node, whatever table they are in."""
 
     link_capacity: Bandwidth | None = None
     """Link capacity per direction, bit/s, such as 200M or 10G. Absent: the interface's speed. Virtual machines
@@ -161,8 +162,9 @@ class PreflightSettings(BaseSettings):
     output: Literal["text", "json"] = "text"
     """text for people, json for programs."""
 
-    uplink: Interface | None = None
-    """Interface whose link is shared. Absent: the one that carries the default route."""
+    uplink: Interfaces | None = None
+    """Interfaces whose links are shared, separated by commas, such as eth0,eth1. Absent: those by which the
+    kernel's routes leave the node, whatever table they are in."""
 
     compile_timeout: CompileTimeout = TIMEOUT
     """Seconds that compiling the eBPF program may take for one way to attach it."""

@@ -28,7 +28,15 @@ from nodeagent.metrics_port import new_refusals
 _KUBECONFIG: Final = """{apiVersion: v1, kind: Config, current-context: c, users: [{name: u, user: {token: t}}],
 contexts: [{name: c, context: {cluster: k, user: u}}],
 clusters: [{name: k, cluster: {server: "http://127.0.0.1:1"}}]}"""
-_OF_THE_LOOP: Final = ("readings", "poll_overruns", "samples_refused", "elephants_begun", "coverage_ratio")
+_OF_THE_LOOP: Final = (
+    "readings",
+    "poll_overruns",
+    "samples_refused",
+    "elephants_begun",
+    "coverage_ratio",
+    "readings_corrected",
+    "uplink_coverage_ratio",
+)
 _PROCESS: Final = ("process_", "python_")
 
 

@@ -9,15 +9,15 @@ across epochs, or from counters that went backwards (counted in ``refused``).
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from footprint.classes import DEFAULT_THRESHOLDS, ClassThresholds
 from footprint.models import LinkRates, NodeFootprint, PodFootprint
 from footprint.units import MAX_RATE
 from nodeagent.measuring.lifetimes import PodLife
-from nodeagent.measuring.rates import NOTHING, Interval, OwnerRates, Totals, link_bits
+from nodeagent.measuring.rates import NOTHING, Interval, LinkBits, OwnerRates, Totals, link_bits
 from nodeagent.node.pods import LocalPod
 from nodeagent.sources.base import CARRIER, HOST, UNATTRIBUTED, Counters, LossKind, Reading
 
@@ -39,6 +39,33 @@ class _Ended:
     footprint: PodFootprint
 
 
+class Counted(NamedTuple):
+    """Bytes counted over the link, before any correction. Cumulative, like the sum of a link's own counters."""
+
+    tx: int = 0
+    """Of all owners but UNATTRIBUTED, and CARRIER, whose bytes others have already."""
+    rx: int = 0
+    unattributed: int = 0
+    """Both directions: which is sent and which received is convention alone (``nodeagent.sources.base``)."""
+    etx: int = 0
+    """The part of ``tx`` that elephants carried."""
+    erx: int = 0
+
+    @property
+    def all(self) -> int:
+        return self.tx + self.rx + self.unattributed
+
+
+class Scale(NamedTuple):
+    """Part of what was counted that is believed, per direction."""
+
+    tx: float = 1.0
+    rx: float = 1.0
+
+
+AS_COUNTED: Final = Scale()
+
+
 class Aggregator:
     """State between readings; see the module."""
 
@@ -56,22 +83,35 @@ class Aggregator:
         self._intervals = 0
         self.refused = 0
         """Samples refused because a counter went backwards, or time did."""
-        self.link_bytes = 0
-        """Bytes counted over the link so far, all owners but CARRIER, both directions; for the coverage figure."""
+        self.counted = Counted()
+        self.sampled: float | None = None
+        """Seconds of the last interval; None when the last reading gave no rates."""
+        self.restarted = False
+        """An owner's means began anew in the last interval: an elephant began or ended."""
 
     def restore(self, ended: Iterable[PodFootprint], now: float) -> None:
         """Take over what an earlier process published of ended pods; their retention starts over at ``now``."""
         self._ended = _bounded([_Ended(now, footprint) for footprint in ended])
 
     def advance(
-        self, reading: Reading, pods: Mapping[str, LocalPod], capacity: LinkRates, *, bad: tuple[str, ...] = ()
+        self,
+        reading: Reading,
+        pods: Mapping[str, LocalPod],
+        capacity: LinkRates,
+        *,
+        bad: tuple[str, ...] = (),
+        scale: Scale = AS_COUNTED,
     ) -> NodeFootprint | None:
-        """Add one reading. ``pods``: those known now, by UID. ``bad``: more reasons for the footprint."""
+        """Add one reading. ``pods``: those known now, by UID. ``bad``: more reasons for the footprint. ``scale``:
+        how much of it is believed."""
         self._note_losses(reading)
-        seconds = self._seconds_since_previous(reading)
+        self.sampled = seconds = self._seconds_since_previous(reading)
         steps = self._steps(reading.owners)
         if seconds is not None:
-            self._sample(reading, steps, pods, Interval.of(seconds))
+            self._count(steps)
+            before = {owner for owner, rates in self._rates() if rates.carrying}
+            self._sample(reading, _scaled(steps, scale), pods, Interval.of(seconds))
+            self.restarted = before != {owner for owner, rates in self._rates() if rates.carrying}
         self._settle(pods, reading.taken_at)
         return self._footprint(reading.taken_at, capacity, bad) if self._intervals >= _INTERVALS else None
 
@@ -104,6 +144,28 @@ class Aggregator:
             steps[owner] = totals.since(known[1] if known is not None else NOTHING)
         return steps
 
+    def _count(self, steps: Mapping[str, Totals | None]) -> None:
+        tx, rx, unattributed, etx, erx = self.counted
+        for owner, step in steps.items():
+            if step is None:
+                self.refused += 1
+            elif owner == CARRIER:
+                continue
+            elif owner == UNATTRIBUTED:
+                unattributed += step.tx + step.rx
+            else:
+                tx, rx, etx, erx = tx + step.tx, rx + step.rx, etx + step.etx, erx + step.erx
+        self.counted = Counted(tx, rx, unattributed, etx, erx)
+
+    def _rates(self) -> Iterator[tuple[str, OwnerRates]]:
+        yield from self._others.items()
+        for uid, life in self._lives.items():
+            yield uid, life.rates
+
+    def rates_with_elephants(self) -> dict[str, LinkBits]:
+        """bit/s of each owner that has elephants."""
+        return {owner: rates.link for owner, rates in self._rates() if rates.link.etx or rates.link.erx}
+
     def _sample(
         self,
         reading: Reading,
@@ -115,11 +177,6 @@ class Aggregator:
         elephants = [(owner, flow) for flow in reading.elephants if not flow.local for owner in set(flow.owners)]
         flows = Counter(owner for owner, _ in elephants)
         lasting = {owner for owner, flow in elephants if flow.since <= began + _SAME_MOMENT}
-        for owner, step in steps.items():
-            if step is None:
-                self.refused += 1
-            elif owner != CARRIER:
-                self.link_bytes += step.tx + step.rx
         for owner, rates in self._others.items():
             if (step := steps.get(owner, NOTHING)) is not None:
                 bits = link_bits(step, interval.seconds)
@@ -170,7 +227,7 @@ class Aggregator:
     def _elephants(self) -> LinkRates:
         """bit/s of all owners together."""
         tx = rx = 0.0
-        for rates in (*self._others.values(), *(life.rates for life in self._lives.values())):
+        for _, rates in self._rates():
             tx += rates.link.etx
             rx += rates.link.erx
         return LinkRates(min(tx, MAX_RATE), min(rx, MAX_RATE))
@@ -183,6 +240,20 @@ class Aggregator:
         """
         pods = sum(life.rates.local for life in self._lives.values())
         return min(pods / 2 + self._others[HOST].local, MAX_RATE)
+
+
+def _scaled(steps: dict[str, Totals | None], scale: Scale) -> dict[str, Totals | None]:
+    """``steps`` with as many bytes over the link as are believed."""
+    if scale == AS_COUNTED:
+        return steps
+    tx, rx = scale
+
+    def scaled(step: Totals) -> Totals:
+        return step._replace(
+            tx=round(step.tx * tx), rx=round(step.rx * rx), etx=round(step.etx * tx), erx=round(step.erx * rx)
+        )
+
+    return {owner: None if step is None else scaled(step) for owner, step in steps.items()}
 
 
 def _all(rates: OwnerRates) -> LinkRates:

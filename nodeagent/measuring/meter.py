@@ -8,6 +8,7 @@ Guarantees: what cannot be refreshed keeps its last value and is logged; the cal
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final, Protocol
@@ -16,15 +17,23 @@ import structlog
 
 from footprint.models import NodeFootprint
 from nodeagent.measuring.aggregation import Aggregator
-from nodeagent.measuring.coverage import Coverage
-from nodeagent.node.link import Link, LinkCounters, LinkError, read_counters
+from nodeagent.measuring.links import Links
+from nodeagent.measuring.shares import BookedFlow
+from nodeagent.node.link import Link, LinkError, read_counters_of
 from nodeagent.node.locality import locality, node_addresses
 from nodeagent.node.pods import LocalPod
 from nodeagent.node.tunnels import Tunnels, read_tunnels
+from nodeagent.node.uplinks.paths import Paths
+from nodeagent.node.uplinks.watch import Watch
 from nodeagent.sources.base import FlowSource, Reading
 
 REFRESH: Final = 30.0
-"""Seconds between reads of the node's own addresses, tunnels and link, which change with CNI and failover only."""
+"""Seconds between reads of the node's own addresses, tunnels and links, which change with CNI and failover
+only."""
+_AT_LEAST: Final = 2.0
+"""Seconds between two such reads that changed routes bring about: a router's may change all the time ..."""
+_COST: Final = 50.0
+"""... or, if that is more, so many times what the last one took."""
 
 _log = structlog.get_logger()
 
@@ -51,8 +60,6 @@ class Measurement:
     pods_refreshed: bool
     """Whether the source got the pods again before this reading."""
     link: Link
-    counters: LinkCounters | None
-    """The link's own; None when the link is not known."""
 
 
 class Meter:
@@ -68,34 +75,55 @@ class Meter:
     ) -> None:
         self._source, self._known, self._find_link = source, pods, find_link
         self.aggregator = aggregator
-        self.coverage = Coverage()
+        self.links = Links()
         self._link = find_link()
+        self._paths, self._watch = Paths(), Watch()
         self._addresses: frozenset[bytes] = frozenset()
         self._tunnels = Tunnels()
         self._refreshed_at = -math.inf
+        self._pause = _AT_LEAST
         self._pods: Mapping[str, LocalPod] = {}
 
     def measure(self, now: float) -> Measurement:
         """Read at monotonic ``now``. Raises SourceUnavailable."""
         refreshed = self._set_locality(now)
         reading = self._source.read(now)
-        counters = read_counters(self._link.interface) if self._link.interface else None
-        footprint = self.aggregator.advance(reading, self._pods, self._link.capacity, bad=self.coverage.reasons)
-        self.coverage.advance(self.aggregator.link_bytes, counters, reading.taken_at)
-        return Measurement(reading, footprint, self._pods, refreshed, self._link, counters)
+        counters = read_counters_of(self._link.all)
+        owners, links = self.aggregator, self.links
+        footprint = owners.advance(reading, self._pods, self._link.capacity, scale=links.truth.scale)
+        links.advance(self._link, counters, owners, self._booked(reading), reading.taken_at)
+        told = links.told(footprint) if footprint is not None else None
+        return Measurement(reading, told, self._pods, refreshed, self._link)
+
+    def _booked(self, reading: Reading) -> list[BookedFlow]:
+        """The elephants of each owner with their uplinks."""
+        self._paths.begin()
+        flows = [(flow, self._paths.of(flow)) for flow in reading.elephants if not flow.local]
+        return [
+            BookedFlow(owner, uplink, flow.rate) for flow, uplink in flows for owner in dict.fromkeys(flow.owners)
+        ]
 
     def _set_locality(self, now: float) -> bool:
-        refresh = now - self._refreshed_at >= REFRESH
+        since = now - self._refreshed_at
+        refresh = since >= REFRESH or (since >= self._pause and self._routes_changed())
         if refresh:
             self._refreshed_at = now
             self._refresh()
         if not (self._known.changed() or refresh):
             return False
         self._pods = self._known.living_here(self._addresses)
-        self._source.set_locality(locality(self._pods.values(), self._addresses, self._tunnels.carriers))
+        found = locality(self._pods.values(), self._addresses, self._tunnels.carriers)
+        self._source.set_locality(found)
+        self._paths.update(self._link, self._addresses, found.pods)
         return True
 
+    def _routes_changed(self) -> bool:
+        names = {name for link in self._link.all for name in (link.interface, *link.carriers)}
+        known = self._link.known.by_name
+        return self._watch.changed({known[name].index for name in names if name in known})
+
     def _refresh(self) -> None:
+        began = time.perf_counter()
         try:
             self._addresses = node_addresses()
             link = self._find_link()
@@ -104,8 +132,9 @@ class Meter:
             return
         self._refresh_tunnels()
         if link != self._link:
-            _log.info("link changed", uplink=link.interface, capacity=link.capacity.tx)
-            self._link = link
+            _log.info("links changed", uplinks=[one.interface for one in link.all], capacity=link.capacity.tx)
+        self._link = link
+        self._pause = max(_AT_LEAST, _COST * (time.perf_counter() - began))
 
     def _refresh_tunnels(self) -> None:
         try:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The link that the node's pods share: which interface, what capacity, how many bytes it carried.
+"""The links that the node's pods share: which interfaces, what capacity, how many bytes they carried.
 
 Enters: the kernel's route tables, interface speed and counters, an operator's override. Leaves: a ``Link`` and
 cumulative ``LinkCounters``. An unknown capacity is 0 and said so; it is never guessed.
@@ -7,12 +7,14 @@ cumulative ``LinkCounters``. An unknown capacity is 0 and said so; it is never g
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 from footprint.models import LinkRates
 from nodeagent.node.capacity.driver import SYS_NET, believed_speed
+from nodeagent.node.uplinks.interfaces import Interfaces
 
 _PROC_NET: Final = Path("/proc/net")  # follows the process's network namespace
 _RTF_UP: Final = 0x1
@@ -30,6 +32,22 @@ class Link:
     """None: there is no default route and none was named."""
     capacity: LinkRates
     """bit/s per direction; 0 means not known."""
+    carriers: tuple[str, ...] = ()
+    """Interfaces that carry what this one sends (``uplinks.interfaces.carriers``)."""
+    counted_by: tuple[str, ...] = ()
+    """Interfaces whose counters together tell what it carried; itself when empty."""
+    ethernet: bool = True
+    others: tuple[Link, ...] = ()
+    """The node's further uplinks: this one is the default route's."""
+    known: Interfaces = field(default_factory=Interfaces, compare=False, repr=False)
+    """All interfaces of the node when the links were found."""
+    elsewhere: frozenset[str] = frozenset()
+    """Uplinks that the operator did not name."""
+
+    @property
+    def all(self) -> tuple[Link, ...]:
+        """This one and the others; none where no interface is known."""
+        return tuple(link for link in (self, *self.others) if link.interface is not None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,16 +79,32 @@ def default_interface(route: str, ipv6_route: str) -> str | None:
     return min(found)[1] if found else None
 
 
-def parse_counters(dev: str, interface: str) -> LinkCounters | None:
+def read_counters_of(links: Collection[Link], proc_net: Path = _PROC_NET) -> dict[str, LinkCounters]:
+    """Counters of the links by name; a link is absent when an interface that counts for it is gone."""
+    if not links:
+        return {}
+    dev = _text(proc_net / "dev")
+    found = {}
+    for link in links:
+        by = link.counted_by or (link.interface or "",)
+        counters = [parse_counters(dev, name, ethernet=link.ethernet) for name in by]
+        if link.interface and None not in counters:
+            known = [one for one in counters if one is not None]
+            found[link.interface] = LinkCounters(
+                sum(one.tx_bytes for one in known), sum(one.rx_bytes for one in known)
+            )
+    return found
+
+
+def parse_counters(dev: str, interface: str, *, ethernet: bool = True) -> LinkCounters | None:
     """Counters of ``interface`` from the text of /proc/net/dev; None when it is not there."""
+    header = _ETHERNET_HEADER if ethernet else 0
     for line in dev.splitlines():
         name, colon, figures = line.partition(":")
         # A node has an interface for every pod: only the one is taken apart.
         if colon and name.strip() == interface and len(fields := figures.split()) >= 10:
             rx_bytes, rx_packets, tx_bytes, tx_packets = (int(fields[i]) for i in (0, 1, 8, 9))
-            return LinkCounters(
-                max(tx_bytes - _ETHERNET_HEADER * tx_packets, 0), max(rx_bytes - _ETHERNET_HEADER * rx_packets, 0)
-            )
+            return LinkCounters(max(tx_bytes - header * tx_packets, 0), max(rx_bytes - header * rx_packets, 0))
     return None
 
 

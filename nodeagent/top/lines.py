@@ -2,7 +2,7 @@
 """A view as text lines that can be appended and searched, and as one JSON object; pure.
 
 Every line of text begins with the time and with what it is about (``link``, ``elephant``, ``owner``, ``lost``,
-``note``), so that it stands alone.
+``note``, ``uplink``), so that it stands alone.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from footprint.models import LinkRates
+from footprint.models import LinkRates, Uplink
 from nodeagent.top import formatting
 from nodeagent.top.view import ElephantRow, OwnerRow, View
 
@@ -54,6 +54,8 @@ def losses(view: View) -> str:
 def text_lines(view: View, known_notes: tuple[str, ...] = ()) -> Iterator[str]:
     """Owners without traffic and notes that were shown before are left out."""
     yield f"{view.time} {', '.join((link(view), *use(view), health(view)))}"
+    for one in view.uplinks:
+        yield f"{view.time} uplink {_uplink(one)}"
     for flow in view.elephants:
         yield f"{view.time} elephant {_elephant(flow)}"
     for owner in view.owners:
@@ -64,6 +66,14 @@ def text_lines(view: View, known_notes: tuple[str, ...] = ()) -> Iterator[str]:
     for note in view.notes:
         if note not in known_notes:
             yield f"{view.time} note {note}"
+
+
+def _uplink(link: Uplink) -> str:
+    capacity = formatting.pair(link.cap) if link.cap.busier else "not known"
+    return (
+        f"{link.name}: carries {formatting.pair(link.used)}, elephants {formatting.pair(link.el)}, "
+        f"capacity {capacity}"
+    )
 
 
 def _elephant(flow: ElephantRow) -> str:
@@ -99,6 +109,7 @@ def as_json(view: View) -> dict[str, Any]:
             "coverage": None if view.coverage is None else round(view.coverage, 4),
             "local": round(view.local),
         },
+        **({"uplinks": [_uplink_json(one) for one in view.uplinks]} if view.uplinks else {}),
         "elephants": [_elephant_json(flow) for flow in view.elephants],
         "owners": [_owner_json(row) for row in view.owners],
         "lost": dict(view.lost),
@@ -108,6 +119,15 @@ def as_json(view: View) -> dict[str, Any]:
 
 def _rates(rates: LinkRates) -> dict[str, int]:
     return {"tx": round(rates.tx), "rx": round(rates.rx)}
+
+
+def _uplink_json(link: Uplink) -> dict[str, Any]:
+    return {
+        "interface": link.name,
+        "capacity": _rates(link.cap) if link.cap.busier else None,
+        "used": _rates(link.used),
+        "elephants": _rates(link.el),
+    }
 
 
 def _elephant_json(flow: ElephantRow) -> dict[str, Any]:

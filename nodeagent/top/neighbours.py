@@ -16,43 +16,28 @@ import socket
 import struct
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import Final
 
 from nodeagent.node.link import LinkError
 from nodeagent.node.netlink import attributes, dump
 from nodeagent.node.pods import LocalPod
+from nodeagent.node.uplinks.interfaces import Interface
+from nodeagent.node.uplinks.kernel import read_interfaces
 from nodeagent.top.pods_file import PodsFileError, Resident
 
 EVERY: Final = 2.0
-_RTM_GETLINK, _RTM_GETROUTE, _RTM_GETNEIGH = 18, 26, 30
-_IFINFOMSG: Final = struct.Struct("=BBHiII")
+_RTM_GETROUTE, _RTM_GETNEIGH = 26, 30
 _NDMSG: Final = struct.Struct("=BBHiHBB")
 _RTMSG: Final = struct.Struct("=BBBBBBBBI")
-_IFLA_IFNAME, _IFLA_MASTER, _IFLA_LINKINFO, _IFLA_INFO_KIND = 3, 10, 18, 1
 _NDA_DST: Final = 1
 _RTA_DST, _RTA_OIF, _RTA_GATEWAY = 1, 4, 5
 _RTN_UNICAST: Final = 1
-_ETHERNET: Final = 1
 _THERE: Final = 0x02 | 0x04 | 0x08 | 0x10 | 0x80  # reachable, stale, delay, probe, permanent
 _BITS: Final = {socket.AF_INET: 32, socket.AF_INET6: 128}
 
 
-@dataclass(frozen=True, slots=True)
-class Interface:
-    """What tells where an interface leads."""
-
-    index: int
-    name: str
-    kind: str = ""
-    """As ``ip -d link`` names it; empty for hardware."""
-    ethernet: bool = True
-    master: int = 0
-    """Index of the bridge or bond it is a port of; 0: of none."""
-
-
-def inward(interfaces: Iterable[Interface], uplink: str) -> frozenset[int]:
+def inward(interfaces: Iterable[Interface], uplinks: Collection[str]) -> frozenset[int]:
     """Indices of the interfaces that lead to this machine's own guests only."""
     known = tuple(interfaces)
     ports: dict[int, list[Interface]] = {}
@@ -61,11 +46,11 @@ def inward(interfaces: Iterable[Interface], uplink: str) -> frozenset[int]:
             ports.setdefault(interface.master, []).append(interface)
 
     def leads_in(interface: Interface) -> bool:
-        if interface.name == uplink:
+        if interface.name in uplinks:
             return False
         if interface.kind == "bridge":
             below = ports.get(interface.index, [])
-            return bool(below) and all(_is_guests(port) and port.name != uplink for port in below)
+            return bool(below) and all(_is_guests(port) and port.name not in uplinks for port in below)
         return not interface.master and _is_guests(interface)
 
     return frozenset(interface.index for interface in known if leads_in(interface))
@@ -75,9 +60,9 @@ def _is_guests(interface: Interface) -> bool:
     return interface.kind == "veth" or (interface.kind == "tun" and interface.ethernet)
 
 
-def guests(uplink: str) -> tuple[LocalPod, ...]:
+def guests(uplinks: Collection[str]) -> tuple[LocalPod, ...]:
     """All owners on this machine now, by address. Raises OSError."""
-    where = inward(_interfaces(), uplink)
+    where = inward(_interfaces(), uplinks)
     found = {address for index, address in (*_neighbours(), *_host_routes()) if index in where}
     return tuple(_named(address) for address in sorted(found) if _is_a_hosts(address))
 
@@ -87,12 +72,12 @@ class Neighbours:
 
     def __init__(
         self,
-        uplink: Callable[[], str | None],
+        uplinks: Callable[[], Collection[str]],
         *,
-        find: Callable[[str], tuple[LocalPod, ...]] = guests,
+        find: Callable[[Collection[str]], tuple[LocalPod, ...]] = guests,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._uplink, self._find, self._clock = uplink, find, clock
+        self._uplinks, self._find, self._clock = uplinks, find, clock
         self._due = -math.inf
         self.residents: tuple[Resident, ...] = ()
 
@@ -102,12 +87,12 @@ class Neighbours:
             return False
         self._due = self._clock() + EVERY
         try:
-            uplink = self._uplink()
-            if uplink is None:
+            uplinks = self._uplinks()
+            if not uplinks:
                 raise PodsFileError(
                     "--addresses leaves out hosts behind the uplink, but that is unknown: name it with --uplink"
                 )
-            before, self.residents = self.residents, tuple(Resident(pod) for pod in self._find(uplink))
+            before, self.residents = self.residents, tuple(Resident(pod) for pod in self._find(uplinks))
         except (OSError, LinkError) as error:
             raise PodsFileError(f"cannot read the neighbours: {error}") from error
         return before != self.residents
@@ -123,17 +108,8 @@ def _is_a_hosts(address: bytes) -> bool:
     return not (parsed.is_link_local or parsed.is_multicast or parsed.is_loopback or parsed.is_unspecified)
 
 
-def _interfaces() -> Iterator[Interface]:
-    for body in dump(_RTM_GETLINK, _IFINFOMSG.pack(socket.AF_UNSPEC, 0, 0, 0, 0, 0)):
-        _, _, hardware, index, _, _ = _IFINFOMSG.unpack_from(body)
-        values = attributes(body[_IFINFOMSG.size :])
-        yield Interface(
-            index=index,
-            name=_text(values.get(_IFLA_IFNAME)),
-            kind=_text(attributes(values.get(_IFLA_LINKINFO, b"")).get(_IFLA_INFO_KIND)),
-            ethernet=hardware == _ETHERNET,
-            master=int.from_bytes(values.get(_IFLA_MASTER, b""), sys.byteorder),
-        )
+def _interfaces() -> Collection[Interface]:
+    return read_interfaces().by_index.values()
 
 
 def _neighbours() -> Iterator[tuple[int, bytes]]:
@@ -151,7 +127,3 @@ def _host_routes() -> Iterator[tuple[int, bytes]]:
         direct = _RTA_DST in values and _RTA_OIF in values and _RTA_GATEWAY not in values
         if kind == _RTN_UNICAST and length == _BITS.get(family) and direct:
             yield int.from_bytes(values[_RTA_OIF], sys.byteorder), values[_RTA_DST]
-
-
-def _text(value: bytes | None) -> str:
-    return (value or b"").rstrip(b"\0").decode("utf-8", "replace")

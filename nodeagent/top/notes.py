@@ -59,7 +59,9 @@ def formatted(event: Mapping[str, Any]) -> str:
     return " ".join("".join(c if c.isprintable() else " " for c in text).split())
 
 
-def hints(reading: Reading, *, interface: str | None, capacity: LinkRates, low_coverage: bool) -> tuple[str, ...]:
+def hints(
+    reading: Reading, *, interface: str | None, capacity: LinkRates, low_coverage: bool, too_much: bool
+) -> tuple[str, ...]:
     """Reasons not to trust these figures; pure."""
     said = []
     if reading.flows == 0:
@@ -75,6 +77,11 @@ def hints(reading: Reading, *, interface: str | None, capacity: LinkRates, low_c
         said.append(
             "conntrack sees less than half of what the link carries: other traffic bypasses it "
             "(flowtables, eBPF datapaths, notrack rules)"
+        )
+    if too_much:
+        said.append(
+            "more was counted than the links carried, so figures are scaled down to what they carried: traffic "
+            "leaves by an interface that --uplink does not name, stays on this machine, or is counted twice"
         )
     if reading.lost.get(LossKind.NO_COUNTERS):
         said.append("connections older than byte accounting have no counters: they show once they are made anew")

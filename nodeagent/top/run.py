@@ -20,7 +20,8 @@ from rich.console import Console
 from footprint.classes import ClassThresholds
 from footprint.service import fail, stop_on_signals
 from nodeagent.measuring.pacing import next_due
-from nodeagent.node.link import LinkError, find_link
+from nodeagent.node.link import Link, LinkError
+from nodeagent.node.uplinks.finding import find_uplinks
 from nodeagent.settings import TopSettings
 from nodeagent.sources.base import FlowSource, SourceUnavailable
 from nodeagent.sources.select import open_source
@@ -45,7 +46,7 @@ def run(settings: TopSettings) -> int:
     source = _open(settings)
     try:
         viewer = Viewer(
-            source, named=named, find_link=lambda: find_link(settings.uplink, settings.link_capacity),
+            source, named=named, find_link=lambda: _find(settings),
             thresholds=ClassThresholds(elephant_rate=settings.elephant_rate), warnings=warnings,
         )  # fmt: skip
         return _until_done(viewer, settings, stop)
@@ -61,8 +62,12 @@ def run(settings: TopSettings) -> int:
 def _named(settings: TopSettings) -> Named | None:
     """Raises PodsFileError."""
     if settings.addresses:
-        return Neighbours(lambda: find_link(settings.uplink, settings.link_capacity).interface)
+        return Neighbours(lambda: frozenset(link.interface or "" for link in _find(settings).all))
     return PodsFile(settings.pods) if settings.pods else None
+
+
+def _find(settings: TopSettings) -> Link:
+    return find_uplinks(settings.uplink, settings.link_capacity)
 
 
 def _open(settings: TopSettings) -> FlowSource:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from footprint.classes import TrafficClass
-from footprint.models import LinkRates, NodeFootprint, PodFootprint
+from footprint.models import LinkRates, NodeFootprint, PodFootprint, Uplink
 from nodeagent.node.link import Link
 from nodeagent.node.pods import LocalPod
 from nodeagent.sources.base import CARRIER, Counters, Elephant, Reading
@@ -86,6 +86,8 @@ class View:
     """Bytes that conntrack counted over bytes that the interface carried."""
     elephants: tuple[ElephantRow, ...] = ()
     owners: tuple[OwnerRow, ...] = ()
+    uplinks: tuple[Uplink, ...] = ()
+    """Every link, where this machine has more than one. Then the view's own is the one that elephants use most."""
     lost: Mapping[str, int] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
@@ -118,14 +120,15 @@ def build(
         source=node.src,
         epoch=reading.epoch,
         flows=reading.flows,
-        interface=link.interface,
-        capacity=link.capacity,
+        interface=node.up or link.interface,
+        capacity=node.cap if node.up else link.capacity,
         used=carried if used is None else used,
         by_elephants=node.el,
         local=node.local,
         coverage=coverage,
         elephants=tuple(_elephant(flow, pods, reading.taken_at) for flow in _fastest_first(reading.elephants)),
         owners=_owners(footprints, reading, pods),
+        uplinks=node.uplinks,
         lost={kind.value: count for kind, count in reading.lost.items() if count},
         notes=notes,
     )

@@ -13,7 +13,6 @@ from typing import Final
 
 from footprint.classes import ClassThresholds
 from nodeagent.measuring.aggregation import Aggregator
-from nodeagent.measuring.link_meter import LinkMeter
 from nodeagent.measuring.meter import Meter
 from nodeagent.node.link import Link
 from nodeagent.node.pods import LocalPod
@@ -49,19 +48,21 @@ class Viewer:
         self._meter = Meter(source, pods=NamedPods(named, warnings), aggregator=node, find_link=find_link)
         # In the form of pods, so that they have elephants, flows, mice and a class as well.
         self._others = Aggregator(source.name, retention=0, thresholds=thresholds)
-        self._link_meter = LinkMeter()
 
     def tick(self, now: float) -> View | None:
         """One reading at monotonic ``now``; None while there are too few for a rate. Raises SourceUnavailable."""
-        found, coverage = self._meter.measure(now), self._meter.coverage
+        found, links = self._meter.measure(now), self._meter.links
         reading, link = found.reading, found.link
         others = self._others.advance(reading, _OTHERS, link.capacity)
-        used = self._link_meter.advance(link.interface, found.counters, reading.taken_at)
         if found.footprint is None or others is None:
             return None
-        notes = hints(reading, interface=link.interface, capacity=link.capacity, low_coverage=coverage.low)
+        notes = hints(
+            reading, interface=link.interface, capacity=link.capacity, low_coverage=links.coverage.low,
+            too_much=links.truth.too_much,
+        )  # fmt: skip
         return build(
             time=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"), reading=reading, node=found.footprint,
-            others=others, pods=found.pods, link=link, used=used, coverage=coverage.ratio,
+            others=others, pods=found.pods, link=link,
+            used=found.footprint.used if links.measured else None, coverage=links.coverage.all.ratio,
             notes=(*self._warnings.texts, *notes),
         )  # fmt: skip

@@ -64,8 +64,11 @@ def shortcut(net: Network, flag: str) -> Iterator[None]:
 def coverage(before: tuple[int, LinkCounters], after: tuple[int, LinkCounters]) -> Coverage:
     """The figure after half a minute in which all this was counted and carried."""
     found = Coverage()
-    found.advance(*before, 0.0)
-    found.advance(*after, 31.0)
+    counted, carried = (
+        after[0] - before[0],
+        (after[1].tx_bytes + after[1].rx_bytes) - (before[1].tx_bytes + before[1].rx_bytes),
+    )
+    found.advance(counted * 8 / 31, carried * 8 / 31, 31.0)
     return found
 
 

@@ -139,14 +139,14 @@ def test_an_owner_that_was_left_out_adds_only_what_it_is_shown_with_again() -> N
     node.read()
     node.send("u1", tx=10**9)
     node.idle(2)
-    counted = node.aggregator.link_bytes
+    counted = node.aggregator.counted.all
     assert counted == 10**9
     del node.owners["u1"]  # it left, and nothing was counted for it for a while
     node.known = pods()
     node.idle(2)
     node.send("u1", tx=100)
     node.idle(2)
-    assert node.aggregator.link_bytes == counted + 100
+    assert node.aggregator.counted.all == counted + 100
 
 
 @pytest.mark.parametrize("pace", [[1.0], [0.4, 1.6], [0.2, 0.3, 2.5]], ids=["regular", "uneven", "ragged"])
@@ -220,7 +220,7 @@ def test_what_tunnels_carry_is_in_no_sum() -> None:
         node.send("u1", tx=MBIT)
         node.send(CARRIER, tx=2 * MBIT)
         found = node.after(1.0)
-    assert node.aggregator.link_bytes == 3 * MBIT
+    assert node.aggregator.counted.all == 3 * MBIT
     assert found is not None
     assert (found.host, found.un, found.el) == (LinkRates(), LinkRates(), LinkRates())
     assert [pod.uid for pod in found.pods] == ["u1"]

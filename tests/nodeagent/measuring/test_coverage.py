@@ -1,20 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
-from nodeagent.measuring.coverage import LOW_COVERAGE, Coverage
-from nodeagent.node.link import LinkCounters
+from nodeagent.measuring.coverage import LOW_COVERAGE, Coverage, Coverages
 
 
 class Wire:
     """An interface that carries bytes of which conntrack counts a part."""
 
     def __init__(self) -> None:
-        self.coverage, self.now, self.counted, self.carried = Coverage(), 10.0, 0, 0
-        self.tick(0, 0)
+        self.coverage = Coverage()
 
-    def tick(self, counted: int, carried: int, link: bool = True) -> None:
-        self.now, self.counted, self.carried = self.now + 1, self.counted + counted, self.carried + carried
-        self.coverage.advance(self.counted, LinkCounters(self.carried, 0) if link else None, self.now)
+    def tick(self, counted: int, carried: int) -> None:
+        self.coverage.advance(counted * 8, carried * 8, 1.0)
 
     def run(self, seconds: int, counted: int, carried: int) -> None:
         for _ in range(seconds):
@@ -46,12 +43,28 @@ def test_an_idle_link_tells_nothing() -> None:
     assert wire.coverage.reasons == ()
 
 
-def test_counters_that_start_over_or_vanish_are_passed_over() -> None:
+def test_more_that_is_counted_than_carried_stays_visible() -> None:
     wire = Wire()
-    wire.run(60, 10**6, 10**6)
-    wire.carried = 0
-    wire.tick(10**6, 0)
-    wire.tick(10**6, 10**6, link=False)
-    wire.run(3, 10**6, 10**6)
+    wire.run(60, 2 * 10**6, 10**6)
     assert wire.coverage.ratio is not None
-    assert abs(wire.coverage.ratio - 1) < 1e-9
+    assert abs(wire.coverage.ratio - 2) < 1e-9
+
+
+def several(seconds: int, counted: dict[str, float], carried: dict[str, float]) -> Coverages:
+    found = Coverages()
+    for _ in range(seconds):
+        found.advance(counted, carried, 1.0)
+    return found
+
+
+def test_a_second_uplink_that_conntrack_does_not_see_is_a_reason_though_most_of_all_traffic_is_seen() -> None:
+    found = several(60, {"eth0": 80e6, "eth1": 0}, {"eth0": 80e6, "eth1": 40e6})
+    assert not found.all.low
+    assert found.reasons == (LOW_COVERAGE,)
+    assert found.ratios == {"eth0": 1.0, "eth1": 0.0}
+
+
+def test_mice_that_are_booked_on_another_uplink_are_none() -> None:
+    found = several(60, {"eth0": 120e6, "eth1": 0}, {"eth0": 80e6, "eth1": 40e6})
+    assert found.reasons == ()
+    assert several(60, {"eth0": 110e6, "eth1": 0}, {"eth0": 80e6, "eth1": 40e6}).reasons == ()

@@ -7,8 +7,9 @@ import pytest
 
 from nodeagent.node.link import LinkError
 from nodeagent.node.pods import LocalPod
+from nodeagent.node.uplinks.interfaces import Interface
 from nodeagent.top import neighbours
-from nodeagent.top.neighbours import EVERY, Interface, Neighbours, inward
+from nodeagent.top.neighbours import EVERY, Neighbours, inward
 from nodeagent.top.pods_file import PodsFileError
 
 UPLINK = Interface(1, "eth0")
@@ -31,11 +32,11 @@ UPLINK = Interface(1, "eth0")
     ],
 )  # fmt: skip
 def test_where_only_guests_live(interfaces: list[Interface], leads_in: set[int]) -> None:
-    assert inward([UPLINK, *interfaces], "eth0") == leads_in
+    assert inward([UPLINK, *interfaces], {"eth0"}) == leads_in
 
 
 def test_the_uplink_leads_out_whatever_it_is() -> None:
-    assert inward([Interface(1, "eth0", "veth"), Interface(2, "veth1", "veth")], "eth0") == {2}
+    assert inward([Interface(1, "eth0", "veth"), Interface(2, "veth1", "veth")], {"eth0"}) == {2}
 
 
 class Clock:
@@ -48,7 +49,7 @@ class Clock:
 
 def test_a_look_is_taken_now_and_then_and_tells_of_changes() -> None:
     here, clock = [LocalPod("10.0.0.1", "", "10.0.0.1", "")], Clock()
-    named = Neighbours(lambda: "eth0", find=lambda _: tuple(here), clock=clock)
+    named = Neighbours(lambda: {"eth0"}, find=lambda _: tuple(here), clock=clock)
     assert named.changed()
     assert [resident.pod.name for resident in named.residents] == ["10.0.0.1"]
     here.clear()
@@ -60,18 +61,18 @@ def test_a_look_is_taken_now_and_then_and_tells_of_changes() -> None:
 
 def test_without_an_uplink_nobody_is_named_and_the_flag_is() -> None:
     with pytest.raises(PodsFileError, match="--uplink"):
-        Neighbours(lambda: None, find=lambda _: pytest.fail("nobody must be named")).changed()
+        Neighbours(lambda: (), find=lambda _: pytest.fail("nobody must be named")).changed()
 
 
 def test_what_cannot_be_read_leaves_those_known_before() -> None:
     clock, answers = Clock(), ["eth0"]
 
-    def uplink() -> str:
+    def uplinks() -> set[str]:
         if not answers:
             raise LinkError("no such interface")
-        return answers.pop()
+        return {answers.pop()}
 
-    named = Neighbours(uplink, find=lambda _: (LocalPod("a", "", "a", ""),), clock=clock)
+    named = Neighbours(uplinks, find=lambda _: (LocalPod("a", "", "a", ""),), clock=clock)
     assert named.changed()
     clock.now = EVERY
     with pytest.raises(PodsFileError, match="no such interface"):
@@ -87,4 +88,4 @@ def test_only_addresses_of_hosts_are_owners(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(
         neighbours, "_host_routes", lambda: [(2, bytes((10, 0, 0, 7))), (2, bytes((224, 0, 0, 1)))]
     )
-    assert [pod.name for pod in neighbours.guests("eth0")] == ["10.0.0.1", "10.0.0.7", "fd00::2"]
+    assert [pod.name for pod in neighbours.guests({"eth0"})] == ["10.0.0.1", "10.0.0.7", "fd00::2"]

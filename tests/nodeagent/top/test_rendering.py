@@ -201,11 +201,19 @@ def test_quantities_are_formatted_for_people(shown: str, expected: str) -> None:
         ({"interface": None}, "--uplink"),
         ({"capacity": LinkRates()}, "--link-capacity"),
         ({"low_coverage": True}, "bypasses"),
+        ({"too_much": True}, "scaled down"),
         ({"lost": {LossKind.NO_COUNTERS: 1}}, "older than byte accounting"),
     ],
 )
 def test_what_makes_figures_doubtful_is_said_with_its_remedy(changes: dict[str, Any], told: str) -> None:
-    said = {"flows": 1, "lost": {}, "interface": "eth0", "capacity": LinkRates(1.0, 1.0), "low_coverage": False}
+    said = {
+        "flows": 1,
+        "lost": {},
+        "interface": "eth0",
+        "capacity": LinkRates(1.0, 1.0),
+        "low_coverage": False,
+        "too_much": False,
+    }
 
     def told_of(values: dict[str, Any]) -> tuple[str, ...]:
         reading = Reading(taken_at=1.0, epoch=1, owners={}, flows=values.pop("flows"), lost=values.pop("lost"))

@@ -1,0 +1,164 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The node's uplinks from reading to reading: what each carries, what elephants carry on it, which is the worst.
+
+Enters: the links, their counters, the owners' figures, the uplink of each elephant. Leaves: a footprint that tells
+of them. Guarantees: no clock and no I/O. On the wire elephants of a link never exceed what it carried, and ``el``
+never exceeds ``used``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Final
+
+from footprint.models import MAX_UPLINKS, LinkRates, NodeFootprint, Uplink
+from nodeagent.measuring.aggregation import Aggregator, Counted
+from nodeagent.measuring.coverage import Coverages
+from nodeagent.measuring.link_meter import LinkMeter
+from nodeagent.measuring.shares import BookedFlow, oriented, shared
+from nodeagent.measuring.truth import Truth
+from nodeagent.node.link import Link, LinkCounters
+from nodeagent.sources.base import UNATTRIBUTED
+
+_NOTHING: Final = LinkRates()
+_WORSE: Final = 0.05
+"""By how much more of another link elephants must use before that one is told of as the node's."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Carried:
+    """bit/s of one uplink."""
+
+    now: LinkRates | None = None
+    """In the last interval; None when its counters give no rate."""
+    smoothed: LinkRates | None = None
+    most: LinkRates = _NOTHING
+
+
+class Links:
+    """State between readings; see the module."""
+
+    def __init__(self) -> None:
+        self.coverage, self.truth = Coverages(), Truth()
+        self._meters: dict[str, LinkMeter] = {}
+        self._counted = Counted()
+        self._link = Link(None, LinkRates())
+        self._carried: dict[str, _Carried] = {}
+        self._elephants: dict[str | None, LinkRates] = {}
+        self._worst = ""
+
+    def advance(
+        self,
+        link: Link,
+        counters: Mapping[str, LinkCounters],
+        owners: Aggregator,
+        flows: Iterable[BookedFlow],
+        now: float,
+    ) -> None:
+        """One reading at monotonic ``now``, which ``owners`` has taken already."""
+        before, self._link = self._link, link
+        if _names(before) != _names(link):
+            self.truth.restart()
+        self._measure(link, counters, now, anew=owners.restarted)
+        self._share(owners, flows)
+        counted, self._counted = self._counted, owners.counted
+        if owners.sampled is not None:
+            self._compare(counted, owners.counted, owners.sampled)
+
+    def told(self, footprint: NodeFootprint) -> NodeFootprint:
+        """``footprint`` with what is known of the links."""
+        bad = tuple(sorted({*footprint.bad, *self.coverage.reasons, *self.truth.reasons}))
+        links = [self._uplink(link) for link in self._link.all[:MAX_UPLINKS]]
+        if not links:
+            return replace(footprint, bad=bad)
+        worst = self._choose(links)
+        return replace(
+            footprint, bad=bad, up=worst.name, cap=worst.cap, by=worst.by, sure=worst.sure, used=worst.used,
+            el=worst.el, full=worst.full,
+            uplinks=tuple(sorted(links, key=lambda link: link.name)) if len(links) > 1 else (),
+        )  # fmt: skip
+
+    @property
+    def measured(self) -> bool:
+        """Whether the links' own counters give rates."""
+        return any(one.smoothed is not None for one in self._carried.values())
+
+    def _measure(self, link: Link, counters: Mapping[str, LinkCounters], now: float, *, anew: bool) -> None:
+        self._meters = {name: self._meters.get(name) or LinkMeter() for name in _names(link)}
+        self._carried = {}
+        for name, meter in self._meters.items():
+            smoothed = meter.advance(name, counters.get(name), now, anew=anew)
+            self._carried[name] = _Carried(meter.sample, smoothed, meter.most)
+
+    def _share(self, owners: Aggregator, flows: Iterable[BookedFlow]) -> None:
+        rates = owners.rates_with_elephants()
+        carried = {name: one.smoothed for name, one in self._carried.items() if one.smoothed is not None}
+        nobody = rates.get(UNATTRIBUTED)
+        if nobody is not None and len(carried) == len(self._carried) > 0:
+            room = sum((one.most for one in self._carried.values()), LinkRates())
+            rates[UNATTRIBUTED] = oriented(nobody, room)
+        self._elephants = shared(rates, flows, carried, self._link.interface)
+
+    def _compare(self, before: Counted, after: Counted, seconds: float) -> None:
+        """What was counted in the last interval, with what the interfaces carried."""
+        samples = {name: one.now for name, one in self._carried.items() if one.now is not None}
+        if not samples or len(samples) < len(self._carried):
+            self.truth.restart()
+            return
+        tx, rx, nobody, etx, erx = (
+            max(new - old, 0) * 8 / seconds for new, old in zip(after, before, strict=True)
+        )
+        elsewhere = self._elsewhere
+        counted = LinkRates(max(tx - etx * elsewhere.tx, 0.0), max(rx - erx * elsewhere.rx, 0.0))
+        self.truth.advance(counted, nobody, sum(samples.values(), LinkRates()), seconds)
+        self.coverage.advance(
+            self._booked(counted.tx + counted.rx + nobody),
+            {name: one.tx + one.rx for name, one in samples.items()},
+            seconds,
+        )
+
+    @property
+    def _elsewhere(self) -> LinkRates:
+        """The part of elephants, 0-1, that uses none of the links. What they carry may be scaled, the part is
+        not."""
+        whole, elsewhere = sum(self._elephants.values(), LinkRates()), self._elephants.get(None, LinkRates())
+        return LinkRates(
+            elsewhere.tx / whole.tx if whole.tx > 0 else 0.0, elsewhere.rx / whole.rx if whole.rx > 0 else 0.0
+        )
+
+    def _booked(self, counted: float) -> dict[str, float]:
+        """bit/s by uplink: elephants where they are, all else by the default route's."""
+        found = {name: el.tx + el.rx for name, el in self._elephants.items() if name is not None}
+        home = self._link.interface or ""
+        others = sum(rate for name, rate in found.items() if name != home)
+        return {**found, home: max(counted - others, 0.0)}
+
+    def _uplink(self, link: Link) -> Uplink:
+        name = link.interface or ""
+        carried = self._carried.get(name, _Carried())
+        el = self._elephants.get(name, LinkRates())
+        if carried.smoothed is None:  # its counters give no rate: nothing to hold it against
+            return Uplink(name, link.capacity, el=el)
+        el = LinkRates(min(el.tx, carried.most.tx), min(el.rx, carried.most.rx))
+        used = LinkRates(max(carried.smoothed.tx, el.tx), max(carried.smoothed.rx, el.rx))
+        return Uplink(name, link.capacity, used=used, el=el)
+
+    def _choose(self, links: list[Uplink]) -> Uplink:
+        """The link whose elephants use most of it; the one chosen before unless another is clearly worse; the
+        default route's while there are none."""
+        home = next((link for link in links if link.name == self._worst), links[0])
+        worst = max(links, key=_burden)
+        share, rate = _burden(worst)
+        if share > _burden(home)[0] + _WORSE or (not any(_burden(home)) and rate > 0):
+            home = worst
+        self._worst = home.name if any(_burden(home)) else ""
+        return home if self._worst else links[0]
+
+
+def _burden(link: Uplink) -> tuple[float, float]:
+    return link.elephant_utilisation or 0.0, link.el.busier
+
+
+def _names(link: Link) -> tuple[str, ...]:
+    return tuple(one.interface for one in link.all if one.interface is not None)
