@@ -22,6 +22,7 @@ from nodeagent.measuring.aggregation import Aggregator
 from nodeagent.measuring.meter import Meter
 from nodeagent.measuring.pacing import Pace
 from nodeagent.metrics import LoopState
+from nodeagent.node.capacity.links import LinkCapacities
 from nodeagent.node.link import Link
 from nodeagent.node.pods import LocalPod, PodSnapshot, PodStore
 from nodeagent.publishing.decide import Change, PublishState, WritePolicy, change, decide
@@ -67,6 +68,7 @@ class Agent:
         aggregator: Aggregator,
         policy: WritePolicy,
         find_link: Callable[[], Link],
+        capacities: LinkCapacities | None = None,
         figures: LoopState,
         durations: Histogram,
         poll_interval: float,
@@ -76,7 +78,9 @@ class Agent:
         self._writer, self._reporter = writer, reporter
         self._policy, self._interval = policy, poll_interval
         self.figures, self._durations, self._clock = figures, durations, clock
-        self._meter = Meter(source, pods=_StoredPods(store), aggregator=aggregator, find_link=find_link)
+        self._meter = Meter(
+            source, pods=_StoredPods(store), aggregator=aggregator, find_link=find_link, capacities=capacities
+        )
         self._state = PublishState()
         self._draw = random.random()  # noqa: S311 - spreads load, guards nothing
         self._flows: dict[_FlowKey, Elephant] = {}

@@ -19,7 +19,7 @@ from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamil
 from prometheus_client.registry import Collector
 
 from footprint.classes import TrafficClass
-from footprint.models import NodeFootprint
+from footprint.models import CapacitySource, NodeFootprint, Uplink
 from nodeagent.sources.base import LossKind, Reading
 from nodeagent.sources.ebpf.compiling import cache
 
@@ -138,6 +138,7 @@ class AgentCollector(Collector):
             link.add_metric([what, "rx"], rates.rx)
         yield link
         yield _of_uplinks(footprint)
+        yield from _of_capacity(footprint)
 
 
 def _of_uplinks(footprint: NodeFootprint) -> Metric:
@@ -164,6 +165,29 @@ def _of_builds() -> Metric:
     return built
 
 
+def _of_capacity(footprint: NodeFootprint) -> Iterator[Metric]:
+    """Of each uplink."""
+    only = Uplink(footprint.up, footprint.cap, footprint.by, footprint.sure, full=footprint.full)
+    full = GaugeMetricFamily(
+        _PREFIX + "link_full", "1 while an uplink is saturated in a direction.", labels=["uplink", "direction"]
+    )
+    source = GaugeMetricFamily(
+        _PREFIX + "link_capacity_source",
+        "1 for where an uplink's capacity comes from.",
+        labels=["uplink", "source"],
+    )
+    sure = GaugeMetricFamily(
+        _PREFIX + "link_capacity_confidence", "Of an estimated capacity, 0 to 1.", labels=["uplink"]
+    )
+    for link in footprint.uplinks or (only,):
+        for direction in ("tx", "rx"):
+            full.add_metric([link.name, direction], direction in link.full)
+        for known in CapacitySource:
+            source.add_metric([link.name, known.value], link.by == known)
+        sure.add_metric([link.name], link.sure)
+    yield from (full, source, sure)
+
+
 _HELP: Final = {
     "readings": "Readings taken from the flow source.",
     "poll_overruns": "Polls left out because the one before took too long.",
@@ -180,6 +204,8 @@ _HELP: Final = {
     "watch_errors": "Failures of the pod watch.",
     "watch_relists": "Times the pods were listed anew.",
     "pods_undecodable": "Pod objects passed over because they could not be read.",
+    "link_capacity_problems": "Annotations and labels about the Node's links that were not understood.",
+    "node_read_failures": "Reads of this Node's annotations and labels that failed.",
     "write_pending_seconds": "For how long a write has waited; 0 when none does.",
     "coverage_ratio": "Bytes counted over bytes the uplinks carried, over the last minute.",
 }

@@ -11,6 +11,8 @@ from __future__ import annotations
 import gc
 import threading
 import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final
 
@@ -22,12 +24,14 @@ from footprint.cluster.client import ApiError, ClusterConfigError, connect, requ
 from footprint.cluster.reflector import Reflector
 from footprint.codec import FootprintError, decode
 from footprint.keys import NODE_FOOTPRINT
-from footprint.models import PodFootprint
+from footprint.models import NodeFootprint, PodFootprint
 from footprint.service import configure_logging, fail, stop_on_signals
 from nodeagent.agent import Agent
 from nodeagent.measuring.aggregation import Aggregator
 from nodeagent.metrics import AgentCollector, LoopState, new_registry
 from nodeagent.metrics_port import MetricsPort
+from nodeagent.node.capacity.links import LinkCapacities
+from nodeagent.node.capacity.stated import parse_table
 from nodeagent.node.link import Link, LinkError
 from nodeagent.node.pods import LocalPod, PodStore, decode_pod, pods_path, pods_query
 from nodeagent.node.uplinks.finding import find_uplinks
@@ -35,7 +39,15 @@ from nodeagent.publishing.decide import WritePolicy
 from nodeagent.publishing.events import EventReporter
 from nodeagent.publishing.handover import Handover, is_followed
 from nodeagent.publishing.heartbeat import Heartbeat
-from nodeagent.publishing.node_writer import LAST_TIMEOUT, NodeProblemError, NodeWriter, node_path, read_node
+from nodeagent.publishing.node_metadata import NodeMetadata
+from nodeagent.publishing.node_writer import (
+    LAST_TIMEOUT,
+    NodeProblemError,
+    NodeWriter,
+    node_path,
+    read_metadata,
+    read_node,
+)
 from nodeagent.settings import PROGRAM, AgentSettings
 from nodeagent.sources.base import FlowSource, SourceUnavailable
 from nodeagent.sources.select import open_source
@@ -55,16 +67,16 @@ def run(settings: AgentSettings) -> int:
     figures = LoopState()
     registry, durations = new_registry()
     server = _serve(settings, registry, figures)
-    taught = _check_node(api, settings.node_name)
+    earlier = _check_node(api, settings.node_name)
     source = _open_source(settings)
     figures.source = source.name
-    threads = _Threads(settings, api, figures)
+    threads = _Threads(settings, api, figures, earlier, link)
     registry.register(threads.collector())
     agent = Agent(
         source=source, store=threads.store, synced=threads.pods.synced, writer=threads.writer,
-        reporter=threads.reporter, aggregator=_aggregator(settings, source.name, taught), policy=_policy(settings),
-        find_link=partial(_look_for_link, settings), figures=figures, durations=durations,
-        poll_interval=settings.poll_interval,
+        reporter=threads.reporter, aggregator=_aggregator(settings, source.name, earlier.ended),
+        policy=_policy(settings), find_link=partial(_look_for_link, settings), capacities=threads.capacities,
+        figures=figures, durations=durations, poll_interval=settings.poll_interval,
     )  # fmt: skip
     _log.info(
         "measuring", node=settings.node_name, source=source.name, uplinks=[one.interface for one in link.all],
@@ -99,8 +111,12 @@ def _measure(agent: Agent, source: FlowSource, handover: Handover | None, stop: 
 class _Threads:
     """What talks to the API server beside the measuring loop, each in a thread of its own."""
 
-    def __init__(self, settings: AgentSettings, api: ApiClient, figures: LoopState) -> None:
+    def __init__(
+        self, settings: AgentSettings, api: ApiClient, figures: LoopState, earlier: _Earlier, link: Link
+    ) -> None:
         node = settings.node_name
+        self.metadata = NodeMetadata(partial(read_metadata, api, node), earlier.metadata)
+        self.capacities = _capacities(settings, self.metadata, earlier.footprint, link)
         self._figures = figures
         self.store = PodStore()
         self.pods: Reflector[LocalPod] = Reflector(
@@ -121,6 +137,7 @@ class _Threads:
         self.pods.start(stop)
         self.writer.start()
         self.reporter.start()
+        self.metadata.start(stop)
         self._heart.start(self.writer.published, stop)
 
     def collector(self) -> AgentCollector:
@@ -141,7 +158,35 @@ class _Threads:
             "watch_errors": self.pods.errors,
             "watch_relists": self.pods.relists,
             "pods_undecodable": self.pods.undecodable,
+            "link_capacity_problems": self.capacities.problems,
+            "node_read_failures": self.metadata.errors,
         }
+
+
+@dataclass(frozen=True, slots=True)
+class _Earlier:
+    """What the Node said when this agent began."""
+
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    footprint: NodeFootprint | None = None
+    """An earlier agent's."""
+
+    @property
+    def ended(self) -> tuple[PodFootprint, ...]:
+        return self.footprint.ended if self.footprint else ()
+
+
+def _capacities(
+    settings: AgentSettings, node: NodeMetadata, before: NodeFootprint | None, link: Link
+) -> LinkCapacities:
+    """With what an earlier agent had learned."""
+    found = LinkCapacities(
+        flag=settings.link_capacity, table=parse_table(settings.link_capacity_by_instance_type),
+        assumed=settings.link_capacity_assumed or None, node=node.current,
+    )  # fmt: skip
+    if before is not None:
+        found.restore(link.interface or "", before)
+    return found
 
 
 def _aggregator(settings: AgentSettings, source: str, taught: tuple[PodFootprint, ...]) -> Aggregator:
@@ -175,8 +220,8 @@ def _first_link(settings: AgentSettings) -> Link:
         )
     if link.capacity.busier == 0:
         _log.warning(
-            "link capacity unknown, so the elephant share is 0 and placement ignores this link; "
-            "state it with --link-capacity, such as --link-capacity 10G",
+            "no driver states the link's capacity: where nobody states it, it is learned when the link is full; "
+            "state it with the Node's annotation traffic-footprint.io/link-capacity, or with --link-capacity 10G",
             uplink=link.interface,
         )
     return link
@@ -199,21 +244,23 @@ def _serve(settings: AgentSettings, registry: Any, figures: LoopState) -> Metric
         )
 
 
-def _check_node(api: ApiClient, node: str) -> tuple[PodFootprint, ...]:
-    """Ended pods that an earlier agent published.
+def _check_node(api: ApiClient, node: str) -> _Earlier:
+    """What the Node states, and what an earlier agent published on it.
 
     Ends the program when the Node does not exist. An API server that does not respond only delays publishing.
     """
+    metadata: Mapping[str, Any] = {}
     try:
-        annotations = read_node(api, node)["metadata"].get("annotations") or {}
-        return decode(annotations[NODE_FOOTPRINT]).ended if NODE_FOOTPRINT in annotations else ()
+        metadata = read_node(api, node)["metadata"]
+        annotations = metadata.get("annotations") or {}
+        return _Earlier(metadata, decode(annotations[NODE_FOOTPRINT]) if NODE_FOOTPRINT in annotations else None)
     except NodeProblemError as error:
         fail(str(error), error.remedy)
     except ApiError as error:
         _log.warning("Node not read, measuring starts without it", node=node, error=str(error))
     except FootprintError as error:
         _log.warning("an earlier agent's annotation cannot be read, replacing it", error=str(error))
-    return ()
+    return _Earlier(metadata)
 
 
 def _open_source(settings: AgentSettings) -> FlowSource:

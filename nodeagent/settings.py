@@ -11,7 +11,7 @@ import re
 from pathlib import Path
 from typing import Annotated, Final, Literal, Self
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from pydantic_settings import BaseSettings, CliImplicitFlag, SettingsConfigDict
 
 from footprint.keys import DEFAULT_NAMESPACE
@@ -19,6 +19,7 @@ from footprint.service import LogFormat
 from footprint.settings import ENV_PREFIX, read
 from footprint.staleness import LEASE_RENEW_SECONDS
 from footprint.units import MAX_RATE, parse_bandwidth
+from nodeagent.node.capacity.stated import parse_table
 from nodeagent.sources.base import FlowThresholds
 from nodeagent.sources.ebpf.compiling.build import TIMEOUT
 
@@ -43,6 +44,15 @@ def _rate(value: object) -> object:
 
 def _size(value: object) -> object:
     return parse_size(value) if isinstance(value, str) else value
+
+
+def _rate_or_none(value: object) -> object:
+    return 0.0 if isinstance(value, str) and value.strip() == "0" else _rate(value)
+
+
+def _table(text: str) -> str:
+    parse_table(text)
+    return text
 
 
 Bandwidth = Annotated[float, BeforeValidator(_rate), Field(gt=0, le=MAX_RATE)]
@@ -74,8 +84,9 @@ class MeasuringSettings(BaseSettings):
     kernel's routes leave the node, whatever table they are in."""
 
     link_capacity: Bandwidth | None = None
-    """Link capacity per direction, bit/s, such as 200M or 10G. Absent: the interface's speed. Virtual machines
-    often do not know it, and it does not include a cloud provider's limit."""
+    """Link capacity per direction, bit/s, such as 200M or 10G, of every uplink. Absent: from the first that knows.
+    That is the Node's annotation or label traffic-footprint.io/link-capacity, a provisioner's label, the table by
+    instance type, a driver that can be believed, and what the link itself showed."""
 
     source: Literal["auto", "ebpf", "ctnetlink"] = "auto"
     """Measuring source. auto: the first of the list that the preflight finds usable."""
@@ -119,6 +130,14 @@ class AgentSettings(MeasuringSettings):
 
     namespace: Annotated[str, Field(pattern=_DNS_NAME)] = DEFAULT_NAMESPACE
     """Namespace of the heartbeat Leases: the release's, so that one Role covers them."""
+
+    link_capacity_by_instance_type: Annotated[str, AfterValidator(_table), Field(max_length=2**15)] = ""
+    """Link capacities by the Node's label node.kubernetes.io/instance-type, such as m5.large=750M,m5.*=10G. The
+    first pattern that fits counts. No provider's list is built in, because such lists grow old."""
+
+    link_capacity_assumed: Annotated[float, BeforeValidator(_rate_or_none), Field(ge=0, le=MAX_RATE)] = 1e9
+    """Link capacity while nothing else tells it, bit/s. 0: it is then not known. Common cloud machines keep up
+    about 1G. A capacity that is assumed moves scores and never filters, so that a wrong one costs little."""
 
     write_interval: Annotated[float, _seconds(1, 3600)] = 10.0
     """Seconds between writes of the Node, on average. The API server sends each one to every watcher of Nodes."""

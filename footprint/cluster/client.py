@@ -20,6 +20,8 @@ from kubernetes.client.rest import RESTResponse
 from footprint.cluster.tls import trust_as_kubectl
 
 MERGE_PATCH: Final = "application/merge-patch+json"
+METADATA_ONLY: Final = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json"
+"""``accept`` of a request for an object's metadata: a Node's list of images is longer than all else of it."""
 REQUEST_TIMEOUT: Final = (3.0, 10.0)
 """Seconds to connect and to wait for an answer."""
 
@@ -112,10 +114,11 @@ def open_stream(
     query: Mapping[str, str] | None = None,
     body: Any = None,
     content_type: str = "application/json",
+    accept: str = "application/json",
     timeout: tuple[float, float] = REQUEST_TIMEOUT,
 ) -> RESTResponse:
     """Send a request and return the response with its body unread. Raises ApiError for anything but 2xx."""
-    headers = {"Accept": "application/json"}
+    headers = {"Accept": accept}
     if body is not None:
         headers["Content-Type"] = content_type
     try:
@@ -139,10 +142,13 @@ def request(
     query: Mapping[str, str] | None = None,
     body: Any = None,
     content_type: str = "application/json",
+    accept: str = "application/json",
     timeout: tuple[float, float] = REQUEST_TIMEOUT,
 ) -> dict[str, Any]:
     """Send a request and return the JSON object of the answer. Raises ApiError."""
-    response = open_stream(api, method, path, query=query, body=body, content_type=content_type, timeout=timeout)
+    response = open_stream(
+        api, method, path, query=query, body=body, content_type=content_type, accept=accept, timeout=timeout
+    )
     try:
         answer = orjson.loads(response.read())
     except (urllib3.exceptions.HTTPError, OSError) as error:

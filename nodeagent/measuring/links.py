@@ -18,10 +18,12 @@ from nodeagent.measuring.coverage import Coverages
 from nodeagent.measuring.link_meter import LinkMeter
 from nodeagent.measuring.shares import BookedFlow, oriented, shared
 from nodeagent.measuring.truth import Truth
+from nodeagent.node.capacity.links import LinkState
 from nodeagent.node.link import Link, LinkCounters
 from nodeagent.sources.base import UNATTRIBUTED
 
 _NOTHING: Final = LinkRates()
+_NO_STATES: Final[Mapping[str, LinkState]] = {}
 _WORSE: Final = 0.05
 """By how much more of another link elephants must use before that one is told of as the node's."""
 
@@ -66,10 +68,13 @@ class Links:
         if owners.sampled is not None:
             self._compare(counted, owners.counted, owners.sampled)
 
-    def told(self, footprint: NodeFootprint) -> NodeFootprint:
-        """``footprint`` with what is known of the links."""
+    def told(self, footprint: NodeFootprint, states: Mapping[str, LinkState] = _NO_STATES) -> NodeFootprint:
+        """``footprint`` with what is known of the links. ``states``: of those whose capacity is followed."""
         bad = tuple(sorted({*footprint.bad, *self.coverage.reasons, *self.truth.reasons}))
-        links = [self._uplink(link) for link in self._link.all[:MAX_UPLINKS]]
+        links = [
+            _with_state(self._uplink(link), states.get(link.interface or ""))
+            for link in self._link.all[:MAX_UPLINKS]
+        ]
         if not links:
             return replace(footprint, bad=bad)
         worst = self._choose(links)
@@ -83,6 +88,10 @@ class Links:
     def measured(self) -> bool:
         """Whether the links' own counters give rates."""
         return any(one.smoothed is not None for one in self._carried.values())
+
+    def elephants(self, name: str) -> LinkRates:
+        """bit/s of the elephants on the link ``name``, as of the last reading."""
+        return self._elephants.get(name, _NOTHING)
 
     def _measure(self, link: Link, counters: Mapping[str, LinkCounters], now: float, *, anew: bool) -> None:
         self._meters = {name: self._meters.get(name) or LinkMeter() for name in _names(link)}
@@ -154,6 +163,13 @@ class Links:
             home = worst
         self._worst = home.name if any(_burden(home)) else ""
         return home if self._worst else links[0]
+
+
+def _with_state(link: Uplink, state: LinkState | None) -> Uplink:
+    if state is None:
+        return link
+    found = state.capacity
+    return replace(link, cap=found.rates, by=found.by, sure=found.sure, full=state.full)
 
 
 def _burden(link: Uplink) -> tuple[float, float]:

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import math
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
 import structlog
@@ -19,6 +20,7 @@ from footprint.models import NodeFootprint
 from nodeagent.measuring.aggregation import Aggregator
 from nodeagent.measuring.links import Links
 from nodeagent.measuring.shares import BookedFlow
+from nodeagent.node.capacity.links import LinkCapacities, LinkState, Load
 from nodeagent.node.link import Link, LinkError, read_counters_of
 from nodeagent.node.locality import locality, node_addresses
 from nodeagent.node.pods import LocalPod
@@ -72,8 +74,10 @@ class Meter:
         pods: KnownPods,
         aggregator: Aggregator,
         find_link: Callable[[], Link],
+        capacities: LinkCapacities | None = None,
     ) -> None:
         self._source, self._known, self._find_link = source, pods, find_link
+        self._capacities = capacities
         self.aggregator = aggregator
         self.links = Links()
         self._link = find_link()
@@ -91,9 +95,25 @@ class Meter:
         counters = read_counters_of(self._link.all)
         owners, links = self.aggregator, self.links
         footprint = owners.advance(reading, self._pods, self._link.capacity, scale=links.truth.scale)
-        links.advance(self._link, counters, owners, self._booked(reading), reading.taken_at)
-        told = links.told(footprint) if footprint is not None else None
+        flows = self._booked(reading)
+        links.advance(self._link, counters, owners, flows, reading.taken_at)
+        states = self._states(flows, now)
+        told = links.told(footprint, states) if footprint is not None else None
+        if told is not None and self._capacities is not None and self._capacities.reasons:
+            told = replace(told, bad=tuple(sorted({*told.bad, *self._capacities.reasons})))
         return Measurement(reading, told, self._pods, refreshed, self._link)
+
+    def _states(self, flows: list[BookedFlow], now: float) -> Mapping[str, LinkState]:
+        """What each uplink can carry, and whether it is full; nothing where nobody follows that."""
+        if self._capacities is None:
+            return {}
+        count = Counter(flow.uplink for flow in flows)
+        loads = {
+            link.interface: Load(self.links.elephants(link.interface), count[link.interface], link.carriers)
+            for link in self._link.all
+            if link.interface is not None
+        }
+        return self._capacities.advance(loads, now)
 
     def _booked(self, reading: Reading) -> list[BookedFlow]:
         """The elephants of each owner with their uplinks."""

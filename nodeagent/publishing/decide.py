@@ -26,7 +26,7 @@ from typing import Any, Final
 from footprint.classes import DEFAULT_THRESHOLDS, TrafficClass
 from footprint.codec import encode
 from footprint.keys import NODE_ELEPHANT_SHARE, NODE_FOOTPRINT, NODE_SUMMARY
-from footprint.models import NodeFootprint, PodFootprint
+from footprint.models import CapacitySource, LinkRates, NodeFootprint, PodFootprint, Uplink
 from footprint.summary import elephant_share, summary
 from footprint.token_bucket import TokenBucket
 
@@ -37,6 +37,10 @@ WRITE_INTERVAL: Final = 10.0
 FULL_BUDGET: Final = TokenBucket(BURST, WRITE_INTERVAL)
 JITTER: Final = 0.2
 """Part of the interval, random for each ordinary write."""
+LEARNED: Final = (CapacitySource.ESTIMATED, CapacitySource.ASSUMED)
+"""Capacities that move a little all the time."""
+SURE_STEP: Final = 0.2
+"""Change of an estimate's confidence that is written."""
 SETTLED: Final = 5
 """Points by which the elephant share may still move between two decisions and count as settled."""
 SETTLING: Final = 3.0
@@ -125,6 +129,8 @@ def _pod_moved(old: PodFootprint, new: PodFootprint, policy: WritePolicy, floor:
 
 
 def _urgent(old: NodeFootprint, new: NodeFootprint, policy: WritePolicy) -> bool:
+    if set(new.full) - set(old.full) and new.el.busier >= policy.elephant_rate:
+        return True
     if new.cap.busier == 0:
         present, was = (max(node.el.tx, node.el.rx) >= policy.elephant_rate for node in (new, old))
         return present is not was
@@ -143,7 +149,7 @@ def change(old: NodeFootprint, new: NodeFootprint, policy: WritePolicy) -> Chang
         return Change.URGENT_HELD
     if moved:
         return Change.ORDINARY
-    if _words(old) != _words(new):
+    if _words(old) != _words(new) or _learned_moved(old, new, policy):
         return Change.ORDINARY
     if {pod.uid for pod in new.ended} - {pod.uid for pod in old.ended}:
         return Change.ORDINARY
@@ -156,9 +162,28 @@ def change(old: NodeFootprint, new: NodeFootprint, policy: WritePolicy) -> Chang
 
 
 def _words(node: NodeFootprint) -> tuple[object, ...]:
-    """What counts whenever it changes."""
-    links = tuple((link.name, link.cap, link.by, link.full) for link in node.uplinks)
-    return node.bad, node.src, node.cap, node.up, node.by, node.full, links
+    """What counts whenever it changes. A capacity does where somebody or a driver states it."""
+    links = tuple((link.name, _stated(link), link.by, link.full) for link in node.uplinks)
+    return node.bad, node.src, _stated(node), node.up, node.by, node.full, links
+
+
+def _stated(link: NodeFootprint | Uplink) -> LinkRates | None:
+    return None if link.by in LEARNED else link.cap
+
+
+def _learned_moved(old: NodeFootprint, new: NodeFootprint, policy: WritePolicy) -> bool:
+    """Whether an estimated capacity moved by more than the deadband, or its confidence by a good part."""
+    links: list[tuple[NodeFootprint, NodeFootprint] | tuple[Uplink, Uplink]]
+    links = [(old, new), *zip(old.uplinks, new.uplinks, strict=True)]
+    return any(
+        abs(after.sure - before.sure) >= SURE_STEP
+        or any(
+            _moved(getattr(before.cap, way), getattr(after.cap, way), policy.deadband, policy.rate_floor)
+            for way in ("tx", "rx")
+        )
+        for before, after in links
+        if after.by in LEARNED
+    )
 
 
 def _due(state: PublishState, found: Change, now: float, policy: WritePolicy, draw: float) -> bool:

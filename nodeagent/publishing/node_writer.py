@@ -16,7 +16,7 @@ from typing import Any, Final
 import structlog
 from kubernetes.client import ApiClient
 
-from footprint.cluster.client import MERGE_PATCH, ApiError, request
+from footprint.cluster.client import MERGE_PATCH, METADATA_ONLY, ApiError, request
 from footprint.cluster.reflector import backoff
 from footprint.keys import FIELD_MANAGER
 from footprint.models import NodeFootprint
@@ -74,6 +74,13 @@ def read_node(api: ApiClient, node: str) -> dict[str, Any]:
                 "grant the agent's service account 'get' and 'patch' on 'nodes' with a ClusterRole",
             ) from error
         raise
+
+
+def read_metadata(api: ApiClient, node: str) -> dict[str, Any]:
+    """The Node's metadata, from the API server's cache. Raises ApiError."""
+    answer = request(api, "GET", node_path(node), query={"resourceVersion": "0"}, accept=METADATA_ONLY)
+    metadata = answer.get("metadata")
+    return metadata if isinstance(metadata, dict) else {}
 
 
 class NodeWriter:

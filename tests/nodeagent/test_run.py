@@ -81,7 +81,7 @@ def test_what_an_earlier_agent_published_is_used_where_it_can_be_read_and_missed
 
     api: Any = object()
     monkeypatch.setattr(kubernetes_writer, "request", request)
-    assert [pod.uid for pod in program._check_node(api, "n1")] == taught
+    assert [pod.uid for pod in program._check_node(api, "n1").ended] == taught
 
 
 def test_a_node_that_does_not_exist_ends_the_start(
@@ -115,7 +115,7 @@ def test_a_server_that_cannot_be_trusted_delays_publishing_and_does_not_end_the_
             connection.close()
 
         threading.Thread(target=hang_up, daemon=True).start()
-        assert program._check_node(api, "n1") == ()
+        assert program._check_node(api, "n1").footprint is None
     assert "Traceback" not in capsys.readouterr().err
 
 

@@ -17,7 +17,7 @@ import structlog
 from footprint.models import CapacitySource, LinkRates, NodeFootprint
 from nodeagent.node.capacity import signals
 from nodeagent.node.capacity.direction import Direction
-from nodeagent.node.capacity.driver import SYS_NET, Carriers, carriers
+from nodeagent.node.capacity.driver import SYS_NET
 from nodeagent.node.capacity.resolve import NO_RATES, NOT_KNOWN, Capacity, Claims, resolve
 from nodeagent.node.capacity.saturation import IDLE
 from nodeagent.node.capacity.stated import Statement, TypeRule, by_instance_type, by_node
@@ -51,6 +51,8 @@ class Load:
     elephants: LinkRates = NO_RATES
     """bit/s."""
     flows: int = 0
+    carriers: tuple[str, ...] = ()
+    """Devices below the link that carry what it sends, such as a bond's members."""
 
 
 class _Link:
@@ -58,13 +60,16 @@ class _Link:
         self.tx, self.rx = Direction(), Direction()
         self.anatomy: signals.Anatomy | None = None
         self.looked_at: float | None = None
+        self.carriers: tuple[str, ...] = ()
         self.last: signals.Signals | None = None
 
-    def read(self, name: str, load: Load, now: float, sys_net: Path, below: Carriers) -> None:
+    def read(self, name: str, load: Load, now: float, sys_net: Path) -> None:
         """Raises OSError."""
-        if self.looked_at is None or now - self.looked_at >= REFRESH:
-            self.looked_at = now
-            self.anatomy = signals.anatomy(name, sys_net, below)
+        if self.looked_at is None or now - self.looked_at >= REFRESH or load.carriers != self.carriers:
+            if load.carriers != self.carriers:
+                self.last = None
+            self.looked_at, self.carriers = now, load.carriers
+            self.anatomy = signals.anatomy(name, load.carriers, sys_net)
         if self.anatomy is None or (self.last is not None and 0 <= now - self.last.at < LEAST_STEP):
             return
         found = signals.read(self.anatomy, now)
@@ -96,10 +101,9 @@ class LinkCapacities:
         assumed: float | None = None,
         node: Callable[[], Mapping[str, Any]] = dict,
         sys_net: Path = SYS_NET,
-        below: Carriers = carriers,
     ) -> None:
         self._flag, self._table, self._assumed, self._node = flag, tuple(table), assumed, node
-        self._sys_net, self._below = sys_net, below
+        self._sys_net = sys_net
         self._links: dict[str, _Link] = {}
         self._metadata: Mapping[str, Any] | None = None
         self._by_node, self._by_type = Statement({}), Statement({})
@@ -129,7 +133,7 @@ class LinkCapacities:
     def _advance(self, name: str, load: Load, now: float) -> LinkState:
         link = self._links.setdefault(name, _Link())
         try:
-            link.read(name, load, now, self._sys_net, self._below)
+            link.read(name, load, now, self._sys_net)
         except OSError as error:
             if link.last is not None:
                 _log.warning("link cannot be read", uplink=name, error=str(error))

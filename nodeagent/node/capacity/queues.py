@@ -8,7 +8,8 @@ Guarantees: an answer that is cut short, and a kernel that refuses, are OSError 
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, replace
 from typing import Final
 
 from nodeagent.node.netlink import attributes, dump, get
@@ -54,6 +55,8 @@ class Queue:
     """Bytes waiting now."""
     drops: int
     """Cumulative packets."""
+    paced: bool = False
+    """It, or one of those below it, holds packets back on a free link."""
 
 
 def parse_stats(body: bytes) -> LinkStats | None:
@@ -68,16 +71,12 @@ def parse_stats(body: bytes) -> LinkStats | None:
     )  # fmt: skip
 
 
-def parse_queue(body: bytes) -> tuple[int, Queue] | None:
-    """Interface index and queue from the body of RTM_NEWQDISC; None when it is cut short."""
-    if len(body) < _QDISC.size:
-        return None
-    index = _QDISC.unpack_from(body)[1]
+def parse_queue(body: bytes) -> Queue:
+    """From the body of RTM_NEWQDISC; what is cut short is nothing."""
     found = attributes(body[_QDISC.size :])
     raw = attributes(found.get(_TCA_STATS2, b"")).get(_TCA_STATS_QUEUE, b"")
     packets, backlog, drops, _ = _QUEUE.unpack_from(raw) if len(raw) >= _QUEUE.size else (0, 0, 0, 0)
-    kind = found.get(_TCA_KIND, b"").split(b"\0", 1)[0].decode("ascii", "replace")
-    return index, Queue(kind, packets, backlog, drops)
+    return Queue(found.get(_TCA_KIND, b"").split(b"\0", 1)[0].decode("ascii", "replace"), packets, backlog, drops)
 
 
 def read_stats(index: int) -> LinkStats | None:
@@ -85,16 +84,20 @@ def read_stats(index: int) -> LinkStats | None:
     return parse_stats(get(_RTM_GETLINK, _LINK.pack(0, 0, index, 0, 0)))
 
 
-def read_queue(index: int) -> Queue | None:
-    """The root queue; None for an interface without one, such as a virtual device."""
-    try:
-        found = parse_queue(get(_RTM_GETQDISC, _QDISC.pack(0, index, 0, _ROOT, 0)))
-    except OSError:
-        return None
-    return found[1] if found is not None else None
+def read_queues(indexes: Collection[int]) -> dict[int, Queue]:
+    """The root queues of the interfaces ``indexes``, as far as they have any. Raises OSError.
 
-
-def paces(index: int) -> bool:
-    """Whether a queue of the interface, at whatever depth, holds packets back on a free link. Raises OSError."""
-    queues = map(parse_queue, dump(_RTM_GETQDISC, _QDISC.pack(0, index, 0, 0, 0)))
-    return any(found is not None and found[0] == index and found[1].kind in PACING for found in queues)
+    The kernel lists those of all interfaces, of which a node has one for every pod. Asking for one alone is no
+    cheaper way: kernels then tell everybody who listens to changes of queues.
+    """
+    found: dict[int, Queue] = {}
+    paced: set[int] = set()
+    for body in dump(_RTM_GETQDISC, _QDISC.pack(0, 0, 0, 0, 0)):
+        if len(body) < _QDISC.size or (index := _QDISC.unpack_from(body)[1]) not in indexes:
+            continue
+        queue = parse_queue(body)
+        if queue.kind in PACING:
+            paced.add(index)
+        if _QDISC.unpack_from(body)[3] == _ROOT:
+            found[index] = queue
+    return {index: replace(queue, paced=index in paced) for index, queue in found.items()}

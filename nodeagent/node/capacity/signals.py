@@ -14,15 +14,14 @@ from pathlib import Path
 from typing import Final
 
 from nodeagent.node.capacity import ethtool
-from nodeagent.node.capacity.driver import SYS_NET, Carriers, believed_speed, carriers, driver
-from nodeagent.node.capacity.queues import LinkStats, paces, read_queue, read_stats
+from nodeagent.node.capacity.driver import SYS_NET, believed_speed
+from nodeagent.node.capacity.queues import LinkStats, read_queues, read_stats
 from nodeagent.node.capacity.saturation import STANDING
 
 ALLOWANCES: Final = {"bw_out_allowance_exceeded": "tx", "bw_in_allowance_exceeded": "rx"}
 """Counters of AWS's adapter (ENA): packets held back because the instance used up its bandwidth in a direction."""
 _ETHERNET_HEADER: Final = 14
-_DEEPEST: Final = 4
-_MOST: Final = 16
+MOST: Final = 16
 """Devices whose queues are read for one uplink."""
 
 
@@ -31,8 +30,6 @@ class Device:
     """Something that queues: the uplink, or a device below it."""
 
     index: int
-    paced: bool
-    """Packets may wait on it for their own time."""
     allowances: Mapping[str, int] = field(default_factory=dict)
     """Place of each of ALLOWANCES among the driver's counters."""
 
@@ -73,12 +70,12 @@ class Step:
     rx_busy: bool
 
 
-def anatomy(name: str, sys_net: Path = SYS_NET, below: Carriers = carriers) -> Anatomy:
-    """Raises OSError when there is no such interface."""
+def anatomy(name: str, carriers: tuple[str, ...] = (), sys_net: Path = SYS_NET) -> Anatomy:
+    """Of ``name`` and the devices that carry for it. Raises OSError when there is no such interface."""
     index = socket.if_nametoindex(name)
-    speed = believed_speed(name, sys_net, below) if _same(name, index, sys_net) else 0.0
-    queueing = [name, *_hardware(below(name, sys_net), sys_net, below, _DEEPEST)][:_MOST]
-    return Anatomy(name, index, speed, {each: _device(each) for each in dict.fromkeys(queueing)})
+    speed = believed_speed(name, sys_net) if _same(name, index, sys_net) else 0.0
+    devices = dict.fromkeys((name, *carriers[: MOST - 1]))
+    return Anatomy(name, index, speed, {each: _device(each) for each in devices})
 
 
 def _same(name: str, index: int, sys_net: Path) -> bool:
@@ -89,19 +86,10 @@ def _same(name: str, index: int, sys_net: Path) -> bool:
         return False
 
 
-def _hardware(names: tuple[str, ...], sys_net: Path, below: Carriers, depth: int) -> list[str]:
-    """Those of ``names``, and below them, that have a driver: a bridge's other ports are pods."""
-    found: list[str] = []
-    for name in names[:_MOST] if depth else ():
-        lower = below(name, sys_net)
-        found += _hardware(lower, sys_net, below, depth - 1) if lower else [name] if driver(name, sys_net) else []
-    return found
-
-
 def _device(name: str) -> Device:
     index = socket.if_nametoindex(name)
     places = {counter: place for place, counter in enumerate(ethtool.names(name)) if counter in ALLOWANCES}
-    return Device(index, paces(index), places)
+    return Device(index, places)
 
 
 def read(link: Anatomy, now: float) -> Signals:
@@ -109,12 +97,13 @@ def read(link: Anatomy, now: float) -> Signals:
     own, waiting, held = read_stats(link.index), 0, {"tx": 0, "rx": 0}
     if own is None:
         raise OSError(f"{link.name} has no counters")
+    queues = read_queues({device.index for device in link.devices.values()})
     for name, device in link.devices.items():
         stats = own if device.index == link.index else read_stats(device.index)
-        queue = read_queue(device.index)
+        queue = queues.get(device.index)
         held["tx"] += stats.tx_drops if stats else 0
         held["rx"] += stats.rx_drops if stats else 0
-        if queue is not None and not device.paced:
+        if queue is not None and not queue.paced:
             waiting += queue.backlog
             held["tx"] += queue.drops
         for counter, count in ethtool.values(name, device.allowances).items():

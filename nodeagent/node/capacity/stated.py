@@ -91,6 +91,11 @@ def parse_rule(text: str) -> TypeRule:
     return TypeRule(pattern, parse_bandwidth(rate))
 
 
+def parse_table(text: str) -> tuple[TypeRule, ...]:
+    """``m5.large=750M,m5.*=10G``. Raises ValueError, which names the row."""
+    return tuple(parse_rule(row) for row in text.split(",")) if text.strip() else ()
+
+
 def by_node(metadata: Mapping[str, Any]) -> Statement:
     """What annotation, label and provisioner's label of a Node state; the first of them that is understood."""
     annotations, labels = _texts(metadata, "annotations"), _texts(metadata, "labels")

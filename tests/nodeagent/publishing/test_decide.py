@@ -38,6 +38,17 @@ def elephants(rate: float, cap: LinkRates = LINK) -> NodeFootprint:
     return node(el=LinkRates(rate, 0), cap=cap)
 
 
+BULK = LinkRates(1e8, 0)
+
+
+def learned(rate: float, sure: float = 0.9, by: str = "estimated") -> NodeFootprint:
+    return node(cap=LinkRates(rate, rate), by=by, sure=sure)
+
+
+def learnt(rate: float) -> Uplink:
+    return Uplink("eth0", LinkRates(rate, rate), "estimated", 0.9)
+
+
 def links(rate: float) -> tuple[Uplink, ...]:
     return Uplink("eth0"), Uplink("eth1", LINK, "driver", el=LinkRates(rate, 0))
 
@@ -74,6 +85,16 @@ ELEPHANT = pod(cls=TrafficClass.ELEPHANT, tx=1e8, etx=1e8, el=1)
         (node(), node(local=1e9), Change.NONE),  # never uses the link
         (node(up="eth0", by="driver"), node(up="eth1", by="driver"), Change.ORDINARY),
         (node(), node(full=("tx",)), Change.ORDINARY),
+        (node(el=BULK), node(el=BULK, full=("tx",)), Change.URGENT_HELD),  # as urgent as the share itself
+        (node(el=BULK, full=("tx",)), node(el=BULK), Change.ORDINARY),
+        (learned(1e9), learned(1.19e9), Change.NONE),  # within 20 % of the larger
+        (learned(1e9), learned(1.3e9), Change.ORDINARY),
+        (learned(1e9, 0.5), learned(1e9, 0.6), Change.NONE),
+        (learned(1e9, 0.5), learned(1e9, 0.75), Change.ORDINARY),
+        (learned(1e9, by="assumed"), learned(1e9), Change.ORDINARY),
+        (node(by="stated"), node(by="stated", cap=LinkRates(210e6, 210e6)), Change.ORDINARY),
+        (node(uplinks=(learnt(1e9),)), node(uplinks=(learnt(1.1e9),)), Change.NONE),
+        (node(uplinks=(learnt(1e9),)), node(uplinks=(learnt(2e9),)), Change.ORDINARY),
         (node(uplinks=links(0)), node(uplinks=links(5e7)), Change.ORDINARY),
         (node(uplinks=links(5e7)), node(uplinks=links(5.5e7)), Change.NONE),
         (node(uplinks=links(0)), node(), Change.ORDINARY),
