@@ -1,0 +1,232 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Several uplinks with real packets: each is told of by what its own rules counted.
+
+Time is the test's: a second passes when it says so, and by then all of its packets have arrived.
+"""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Final
+
+import pytest
+
+from footprint.models import LinkRates, NodeFootprint, Uplink
+from lab.network import netns
+from nodeagent.measuring.aggregation import Aggregator
+from nodeagent.measuring.meter import Meter
+from nodeagent.measuring.rates import RATE_TAU, Mean
+from nodeagent.node.link import Link
+from nodeagent.node.pods import LocalPod
+from nodeagent.node.uplinks.finding import find_uplinks
+from nodeagent.node.uplinks.kernel import MOST_ROUTES, read_interfaces, read_routes, read_tables
+from nodeagent.sources.base import FlowThresholds
+from nodeagent.sources.ctnetlink import CtnetlinkSource
+from tests.nodeagent.node.uplinks.network import POD1, POD2, SERVER, STORAGE, Network, network
+from tests.nodeagent.sources.ctnetlink.network import TcpPair
+
+pytestmark = pytest.mark.netns
+
+BYTES: Final = 3_000_000
+"""A second's: 24 Mbit/s."""
+TRUE: Final = 0.02
+"""Largest difference from what the node's rules counted."""
+
+
+@pytest.fixture
+def net() -> Iterator[Network]:
+    with network() as made:
+        yield made
+
+
+class Pods:
+    """The two pods."""
+
+    def __init__(self) -> None:
+        self._told = False
+
+    def changed(self) -> bool:
+        before, self._told = self._told, True
+        return not before
+
+    def living_here(self, _: frozenset[bytes]) -> Mapping[str, LocalPod]:
+        addresses = {"u1": POD1, "u2": POD2}
+        return {
+            uid: LocalPod(uid, "shop", uid, "Job/j", addresses=(socket.inet_aton(address),))
+            for uid, address in addresses.items()
+        }
+
+
+class Measuring:
+    """The agent's own way from packets to a footprint, beside the rules' counters smoothed alike."""
+
+    def __init__(self, net: Network, uplink: str | None) -> None:
+        self.net, self.now = net, time.monotonic()
+        thresholds = FlowThresholds(elephant_bytes=1_000_000, elephant_rate=4e6)
+        self.source = CtnetlinkSource(thresholds)
+        with netns.entered(net.node):
+            self.source.open()
+            self.meter = Meter(
+                self.source, pods=Pods(), aggregator=Aggregator("ctnetlink"), find_link=lambda: self.find(uplink)
+            )
+        self.before = net.counted()
+        self.truth: dict[str, Mean] = {}
+        self.told: NodeFootprint | None = None
+
+    @staticmethod
+    def find(uplink: str | None) -> Link:
+        return find_uplinks(uplink, 1e9)
+
+    def second(self, *pairs: TcpPair) -> None:
+        """Every pair carries ``BYTES``, and a reading is taken."""
+        for pair in pairs:
+            pair.send(BYTES)
+        self._settled()
+        self.now += 1.0
+        with netns.entered(self.net.node):
+            self.told = self.meter.measure(self.now).footprint
+        counted = self.net.counted()
+        for name, size in counted.items():
+            self.truth.setdefault(name, Mean(RATE_TAU)).add((size - self.before[name]) * 8.0, 1.0)
+        self.before = counted
+
+    def _settled(self) -> None:
+        before = self.net.counted()
+        while True:
+            time.sleep(0.06)  # longer than TCP delays an acknowledgement
+            after = self.net.counted()
+            if after == before:
+                return
+            before = after
+
+    def run(self, seconds: int, *pairs: TcpPair) -> NodeFootprint:
+        for _ in range(seconds):
+            self.second(*pairs)
+        assert self.told is not None
+        return self.told
+
+    def carried(self, name: str) -> LinkRates:
+        """bit/s, by the rules."""
+        return LinkRates(self.truth[f"out_{name}"].value, self.truth[f"in_{name}"].value)
+
+
+@contextmanager
+def measuring(net: Network, uplink: str | None = None) -> Iterator[Measuring]:
+    made = Measuring(net, uplink)
+    try:
+        yield made
+    finally:
+        made.source.close()
+
+
+def by_name(told: NodeFootprint) -> dict[str, Uplink]:
+    return {link.name: link for link in told.uplinks}
+
+
+def is_true(said: LinkRates, truth: LinkRates) -> None:
+    assert said.tx == pytest.approx(truth.tx, rel=TRUE)
+    assert said.rx == pytest.approx(truth.rx, rel=TRUE)
+
+
+def is_quiet(link: Uplink) -> None:
+    assert link.el == LinkRates()
+    assert link.used.busier < 2e4, "neighbour discovery alone"
+
+
+def test_a_pod_that_is_routed_by_its_address_is_booked_on_the_interface_it_leaves_by(net: Network) -> None:
+    net.ip(net.node, f"rule add from {POD1} lookup 22\nroute add default via 172.31.78.2 table 22")
+    net.ip(net.world, f"route add {POD1}/32 via 172.31.78.1")
+    with TcpPair(net.pod1, net.world, SERVER, listen=SERVER) as pair, measuring(net) as watched:
+        told = watched.run(12, pair)
+        links = by_name(told)
+        assert list(links) == ["eth0", "eth1", "san0"]
+        is_true(links["eth1"].el, watched.carried("eth1"))
+        is_true(links["eth1"].used, watched.carried("eth1"))
+        is_quiet(links["eth0"])
+        is_quiet(links["san0"])
+        assert (told.up, told.el, told.bad) == ("eth1", links["eth1"].el, ())
+
+
+def test_each_of_two_pods_is_booked_on_its_own_uplink(net: Network) -> None:
+    with (
+        TcpPair(net.pod1, net.world, STORAGE, listen=STORAGE) as stored,
+        TcpPair(net.pod2, net.world, SERVER, listen=SERVER) as served,
+        measuring(net) as watched,
+    ):
+        net.ip(net.world, f"route add {POD1}/32 via 172.31.79.1")
+        links = by_name(watched.run(12, stored, served))
+        is_true(links["san0"].el, watched.carried("san0"))
+        is_true(links["eth0"].el, watched.carried("eth0"))
+        assert "eth1" not in links, "no route leaves by it"
+
+
+def test_one_pod_with_elephants_on_two_uplinks_is_shared_between_them(net: Network) -> None:
+    with (
+        TcpPair(net.pod1, net.world, STORAGE, listen=STORAGE) as stored,
+        TcpPair(net.pod1, net.world, SERVER, listen=SERVER) as served,
+        measuring(net) as watched,
+    ):
+        for _ in range(12):
+            served.send(2 * BYTES)
+            watched.second(stored)
+        assert watched.told is not None
+        links = by_name(watched.told)
+        for name in ("san0", "eth0"):  # acknowledgements of both come back by the default route
+            assert links[name].el.tx == pytest.approx(watched.carried(name).tx, rel=TRUE)
+
+
+def test_a_failover_of_the_default_route_is_noticed_within_seconds(net: Network) -> None:
+    with TcpPair(net.pod1, net.world, SERVER, listen=SERVER) as pair, measuring(net) as watched:
+        assert watched.run(8, pair).up == "eth0"
+        net.ip(net.node, "route replace default via 172.31.78.2")
+        net.ip(net.world, "route replace 10.99.0.0/16 via 172.31.78.1")
+        told = watched.run(12, pair)
+        assert told.up == "eth1"
+        assert told.bad == ()
+        assert watched.meter.links.truth.corrected == 0
+        # eth0 has no route but its own network's any more, as a pod's interface has.
+        links = by_name(told)
+        assert set(links) == {"eth1", "san0"}
+        is_true(links["eth1"].el, watched.carried("eth1"))
+
+
+def test_a_named_uplink_is_told_of_alone_and_nothing_that_leaves_elsewhere_is_booked_on_it(net: Network) -> None:
+    net.ip(net.node, f"rule add from {POD1} lookup 22\nroute add default via 172.31.78.2 table 22")
+    net.ip(net.world, f"route add {POD1}/32 via 172.31.78.1")
+    with TcpPair(net.pod1, net.world, SERVER, listen=SERVER) as pair, measuring(net, "eth0") as watched:
+        told = watched.run(12, pair)
+        assert (told.up, told.uplinks, told.el) == ("eth0", (), LinkRates())
+    with TcpPair(net.pod1, net.world, SERVER, listen=SERVER) as pair, measuring(net, "eth0,eth1") as watched:
+        told = watched.run(12, pair)
+        assert list(by_name(told)) == ["eth0", "eth1"]
+        is_true(told.el, watched.carried("eth1"))
+
+
+def test_what_never_leaves_by_the_uplink_is_not_said_of_it(net: Network) -> None:
+    """A guest that nobody knows of lives on the node: connection tracking cannot tell that it does."""
+    net.ip(net.node, "link add guest type veth peer name inside netns " + net.world)
+    net.ip(net.node, "addr add 10.88.0.1/24 dev guest\nlink set guest up")
+    net.ip(net.world, "addr add 10.88.0.2/24 dev inside noprefixroute\nlink set inside up")
+    net.ip(net.world, f"route add {POD1}/32 via 10.88.0.1 dev inside onlink")
+    with TcpPair(net.pod1, net.world, "10.88.0.2", listen="10.88.0.2") as pair, measuring(net, "eth0") as watched:
+        told = watched.run(20, pair)
+        assert told.el.busier < 1e5
+
+
+def test_many_routes_and_interfaces_are_read_as_far_as_the_bound_and_the_uplinks_are_found(net: Network) -> None:
+    routes = "\n".join(f"route add 10.{100 + (n >> 14)}.{n >> 6 & 255}.{(n & 63) << 2}/30 via 172.31.77.2"
+                       for n in range(MOST_ROUTES + 500))  # fmt: skip
+    devices = "\n".join(f"link add d{n} type veth peer name e{n}" for n in range(150))
+    net.ip(net.node, routes + "\n" + devices + "\nrule add from 10.99.1.2 lookup 1022")
+    net.ip(net.node, "route add default via 172.31.78.2 table 1022")
+    with netns.entered(net.node):
+        known = read_interfaces()
+        found = read_routes(read_tables(known))
+        link = find_uplinks(None, None)
+    assert len(known.by_index) > 300
+    assert found.cut
+    assert len(found.main) <= 2 * MOST_ROUTES
+    assert [one.interface for one in link.all][:2] == ["eth0", "eth1"]
