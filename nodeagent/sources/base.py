@@ -18,6 +18,8 @@ Semantics every source keeps:
 - A flow with no local owner belongs to HOST when one of its four addresses is the node's own, else to
   UNATTRIBUTED (forwarded traffic; or a pod not known yet: it moves to the pod once that is known, from then on).
   Direction ORIGINAL is transmit for both.
+- A connection that crosses several conntrack zones of the node counts once: one zone's entry counts, and the
+  others are its shadows while it lives. When it ends and another goes on, that one counts on from there.
 - A flow keeps the owner's UID of its first attribution. So a reused address adds nothing to another pod.
 - A reading is immutable. It may share an idle owner's object with the reading before.
 """

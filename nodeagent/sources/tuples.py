@@ -26,6 +26,8 @@ class FlowTuples(NamedTuple):
     orig_dst_port: int = 0
     reply_src_port: int = 0
     reply_dst_port: int = 0
+    zone: int = 0
+    """Tells apart the conntrack zones in which one connection is; 0: the default one."""
 
 
 def is_conversation(protocol: int) -> bool:

@@ -32,7 +32,7 @@ class Account:
 class Charge:
     """An attribution with its accounts. All flows of one attribution share one."""
 
-    __slots__ = ("accounts", "attribution", "carrier", "local", "responder")
+    __slots__ = ("accounts", "attribution", "carrier", "has_pod", "local", "responder")
 
     def __init__(self, attribution: Attribution, accounts: tuple[Account, ...]) -> None:
         self.attribution = attribution
@@ -40,6 +40,7 @@ class Charge:
         self.local = attribution.local
         self.responder = attribution.responder
         self.carrier = attribution.owners == (CARRIER,)
+        self.has_pod = any(attribution.stamps)
 
     def add(self, orig: tuple[int, int], reply: tuple[int, int], *, elephant: bool) -> None:
         """Charge (packets, bytes) of both directions, not negative, to every owner."""

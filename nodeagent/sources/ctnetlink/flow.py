@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from nodeagent.sources.ctnetlink.accounts import Charge
 
 
@@ -21,8 +23,9 @@ class TrackedFlow:
     """Mutable and slotted, because a node may have hundreds of thousands."""
 
     __slots__ = (
-        "base_orig", "base_reply", "bytes_orig", "bytes_reply", "charge", "conversation", "generation", "ident",
-        "key", "packets_orig", "packets_reply", "seen_at", "standing", "window",
+        "base_orig", "base_reply", "bytes_orig", "bytes_reply", "charge", "conversation", "first", "generation",
+        "ident", "key", "others", "packets_orig", "packets_reply", "rebased", "seen_at", "shadow", "standing",
+        "window", "zone",
     )  # fmt: skip
 
     def __init__(
@@ -49,3 +52,12 @@ class TrackedFlow:
         self.packets_orig = self.bytes_orig = self.packets_reply = self.bytes_reply = 0
         self.base_orig = self.base_reply = 0
         self.standing: Standing | None = None
+        self.zone = 0
+        self.shadow = False
+        """Another zone's entry of the same connection counts, or did when this one ended."""
+        self.first: TrackedFlow | None = None
+        """That entry, while it lives ..."""
+        self.others: Sequence[TrackedFlow] = ()
+        """... and for that one, its shadows."""
+        self.rebased = False
+        """It counts from its next sample on, for its shadow's part is counted."""

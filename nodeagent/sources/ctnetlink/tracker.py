@@ -19,6 +19,7 @@ from nodeagent.sources.ctnetlink.attribution import attribute
 from nodeagent.sources.ctnetlink.elephants import ElephantWatch
 from nodeagent.sources.ctnetlink.flow import TrackedFlow
 from nodeagent.sources.ctnetlink.samples import NO_COUNTERS, Ending, Sample
+from nodeagent.sources.ctnetlink.zones import ZoneBook
 from nodeagent.sources.tuples import FlowTuples, format_endpoint, is_conversation
 
 DEFAULT_LIMIT: Final = 500_000
@@ -53,6 +54,9 @@ class FlowTracker:
         self._watch = ElephantWatch(thresholds, now)
         self._replaced: dict[tuple[bytes, int], TrackedFlow] = {}
         self._ended: set[tuple[bytes, int]] = set()
+        self._zones = ZoneBook(parse)
+        self._fresh: dict[tuple[bytes, int], Sample] = {}
+        """Of this reading, while there are several zones: entered once all are known, those of pods first."""
         self._generation = self._seen = 0
         self._seeding = True
         self._seed_partial = False
@@ -69,6 +73,7 @@ class FlowTracker:
 
         ``complete`` is False when the dump may have missed some connections.
         """
+        self._enter_fresh()
         self._seeding = False
         self._seed_partial = self._refused or not complete
         self._ended.clear()
@@ -83,12 +88,15 @@ class FlowTracker:
 
     def observe(self, samples: Iterable[Sample]) -> None:
         """Entries of the current dump."""
-        get, generation, seen = self._flows.get, self._generation, 0
+        get, generation, seen, zoned = self._flows.get, self._generation, 0, self._zones.active
         for sample in samples:
             key, ident, packets_orig, bytes_orig, packets_reply, bytes_reply = sample
             flow = get(key)
             if flow is None or flow.ident != ident:
-                self._enter(flow, sample)
+                if zoned and len(self._fresh) < self._limit:
+                    self._fresh[key, ident] = sample
+                else:
+                    self._enter(flow, sample)
                 continue
             if flow.generation != generation:
                 flow.generation = generation
@@ -117,10 +125,12 @@ class FlowTracker:
 
     def finish(self, *, complete: bool) -> None:
         """The reading's dump and endings are in. ``complete`` is False when the dump may have missed entries."""
+        self._enter_fresh()
         for flow in self._replaced.values():
             self._end(flow, None)
         self._replaced.clear()
         self._ended.clear()
+        self._zones.forget()
         if not complete:
             # An incomplete dump proves no absence: every flow counts as seen.
             self._generation -= 1
@@ -168,9 +178,7 @@ class FlowTracker:
         key, ident = sample[0], sample[1]
         if (key, ident) in self._ended:
             return  # the kernel notified us just before it removed the entry
-        if known is not None:
-            # Its ending may still come, with the final counters.
-            self._replaced[(key, known.ident)] = self._flows.pop(key)
+        self._supersede(known, sample)
         if len(self._flows) >= self._limit:
             self.lost[LossKind.FLOWS_EVICTED] += 1
             self._refused = True
@@ -186,7 +194,25 @@ class FlowTracker:
             return
         self._begin(flow, sample)
 
-    def _new_flow(self, sample: Sample) -> TrackedFlow | None:
+    def _enter_fresh(self) -> None:
+        pods = self._locality.pods
+        fresh, self._fresh = self._fresh, {}
+        entering = []
+        for sample in sorted(fresh.values(), key=lambda sample: pods.keys().isdisjoint(self._ends(sample[0]))):
+            known = self._flows.get(sample[0])
+            if known is None or known.ident != sample[1]:
+                self._supersede(known, sample)
+                entering.append((known, sample))
+        for known, sample in entering:  # after all that they replace have left: none takes over from another
+            self._enter(known, sample)
+
+    def _supersede(self, known: TrackedFlow | None, sample: Sample) -> None:
+        """Another connection uses the tuples of ``known``, whose ending may still come, with final counters."""
+        if known is not None and sample[:2] not in self._ended and self._flows.pop(known.key, None) is not None:
+            self._replaced[(known.key, known.ident)] = known
+            self._zones.leave(known)
+
+    def _new_flow(self, sample: Sample, *, ended: bool = False) -> TrackedFlow | None:
         tuples = self._parse(sample[0])
         if tuples is None:
             self.lost[LossKind.MALFORMED] += 1
@@ -195,13 +221,17 @@ class FlowTracker:
             self.lost[LossKind.NO_COUNTERS] += 1
         charge = self._accounts.charge(attribute(tuples, self._locality))
         charge.hold()
-        return TrackedFlow(
+        flow = TrackedFlow(
             sample[0], sample[1], charge, conversation=is_conversation(tuples.protocol),
             now=self._now, generation=self._generation, window=self._watch.window,
         )  # fmt: skip
+        if tuples.zone and not self._zones.active:
+            self._zones.activate(self._flows.values())
+        self._zones.enter(flow, tuples, ended=ended)
+        return flow
 
     def _begin(self, flow: TrackedFlow, sample: Sample) -> None:
-        if flow.conversation:
+        if flow.conversation and not (flow.shadow or flow.rebased):
             flow.charge.born()
         if sample[3] == NO_COUNTERS or sample[5] == NO_COUNTERS:
             self._rebase(flow, *sample[2:])
@@ -215,7 +245,7 @@ class FlowTracker:
         if self._seed_partial:  # perhaps an old one without room in the table: its bytes are not this epoch's
             self.lost[LossKind.FLOWS_EVICTED] += 1
             return None
-        flow = self._new_flow(sample)
+        flow = self._new_flow(sample, ended=True)
         if flow is not None:
             # It began somewhere between the two readings; the middle is the best estimate.
             flow.seen_at = (self._previous + self._now) / 2
@@ -226,6 +256,10 @@ class FlowTracker:
         self, flow: TrackedFlow, packets_orig: int, bytes_orig: int, packets_reply: int, bytes_reply: int
     ) -> None:
         """Charge what was added since the last sample."""
+        if flow.shadow or flow.rebased:
+            flow.rebased = False
+            self._rebase(flow, packets_orig, bytes_orig, packets_reply, bytes_reply)
+            return
         orig, reply = bytes_orig - flow.bytes_orig, bytes_reply - flow.bytes_reply
         if orig < 0 or reply < 0 or flow.bytes_orig < 0 or flow.bytes_reply < 0:
             # A program reset the counters, or accounting was just switched on: count from here.
@@ -252,7 +286,8 @@ class FlowTracker:
 
     def _end(self, flow: TrackedFlow, lifetime: float | None) -> None:
         self._watch.forget(flow)
-        if flow.conversation:
+        self._zones.leave(flow)
+        if flow.conversation and not flow.shadow:
             counted = flow.bytes_orig >= 0 and flow.bytes_reply >= 0
             flow.charge.ended(
                 flow.bytes_orig + flow.bytes_reply if counted else None,
@@ -277,7 +312,7 @@ class FlowTracker:
 
     def _elephant(self, flow: TrackedFlow) -> Elephant | None:
         tuples, standing = self._parse(flow.key), flow.standing
-        if tuples is None or standing is None:
+        if tuples is None or standing is None or flow.shadow:
             return None
         return Elephant(
             owners=flow.charge.attribution.owners,

@@ -37,6 +37,8 @@ CT_GET: Final = _SUBSYSTEM | 1
 CT_DELETE: Final = _SUBSYSTEM | 2
 
 _TUPLE_ORIG, _TUPLE_REPLY = 1, 2
+_TUPLE_ZONE = 3
+"""Inside a tuple."""
 _COUNTERS_ORIG, _COUNTERS_REPLY, _ID, _ZONE, _TIMESTAMP = 9, 10, 12, 18, 20
 _TYPE_MASK: Final = 0x3FFF  # without NLA_F_NESTED and NLA_F_NET_BYTEORDER
 
@@ -288,6 +290,8 @@ class _Tuple(NamedTuple):
     protocol: int
     src_port: int
     dst_port: int
+    zone: int
+    """Of one direction alone."""
 
 
 def parse_key(key: bytes) -> FlowTuples | None:
@@ -298,16 +302,22 @@ def parse_key(key: bytes) -> FlowTuples | None:
     orig, reply = _parse_tuple(key, *nests[_TUPLE_ORIG]), _parse_tuple(key, *nests[_TUPLE_REPLY])
     if orig is None or reply is None or orig.protocol != reply.protocol:
         return None
+    zone = 0
+    if _ZONE in nests and nests[_ZONE][1] - nests[_ZONE][0] == 2:
+        zone = _U16.unpack_from(key, nests[_ZONE][0])[0]
     return FlowTuples(
         orig.protocol, orig.src, orig.dst, reply.src, reply.dst,
-        orig.src_port, orig.dst_port, reply.src_port, reply.dst_port,
+        orig.src_port, orig.dst_port, reply.src_port, reply.dst_port, zone | orig.zone << 16 | reply.zone << 32,
     )  # fmt: skip
 
 
 def _parse_tuple(key: bytes, start: int, end: int) -> _Tuple | None:
     addresses: dict[int, bytes] = {}
-    protocol, ports = -1, {2: 0, 3: 0}
+    protocol, ports, zone = -1, {2: 0, 3: 0}, 0
     for kind, at, length in _attributes(key, start, end):
+        if kind == _TUPLE_ZONE and length == 2:
+            zone = _U16.unpack_from(key, at)[0]
+            continue
         for inner, payload, size in _attributes(key, at, at + length):
             if kind == 1 and (inner, size) in ((1, 4), (2, 4), (3, 16), (4, 16)):
                 addresses[inner] = key[payload : payload + size]
@@ -318,7 +328,7 @@ def _parse_tuple(key: bytes, start: int, end: int) -> _Tuple | None:
     pair = (addresses.get(1), addresses.get(2)) if 1 in addresses else (addresses.get(3), addresses.get(4))
     if pair[0] is None or pair[1] is None or protocol < 0:
         return None
-    return _Tuple(pair[0], pair[1], protocol, ports[2], ports[3])
+    return _Tuple(pair[0], pair[1], protocol, ports[2], ports[3], zone)
 
 
 def ends_of(key: bytes) -> tuple[bytes, bytes]:

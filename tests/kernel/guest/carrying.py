@@ -8,9 +8,9 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
-from typing import Final
+from typing import Final, Generic, Protocol, TypeVar
 
-from nodeagent.sources.base import CARRIER, HOST, Elephant, FlowSource, FlowThresholds, Reading
+from nodeagent.sources.base import CARRIER, HOST, Elephant, FlowSource, FlowThresholds, Locality, Reading
 from tests.kernel.guest.measuring import PATIENCE, Owners, agreed, since
 from tests.kernel.guest.overlay import ELSEWHERE, OUTER_PORT, PEER, UID, Overlay
 from tests.kernel.guest.traffic import Connection, Stream, socket_in
@@ -25,10 +25,22 @@ ENOUGH: Final = 3 * 2**20
 """Bytes of all mice together, three times what makes an elephant."""
 
 
-class Watched:
-    """Begins with an empty connection table."""
+class Watching(Protocol):
+    """A node that is watched."""
 
-    def __init__(self, net: Overlay, sources: Mapping[str, FlowSource]) -> None:
+    def locality(self) -> Locality: ...
+    def counted(self) -> dict[str, int]: ...
+    def devices(self) -> str: ...
+    def flush(self) -> None: ...
+
+
+Net = TypeVar("Net", bound=Watching)
+
+
+class Watched(Generic[Net]):
+    """Begins with an empty connection table. ``before``: the readings of that moment."""
+
+    def __init__(self, net: Net, sources: Mapping[str, FlowSource]) -> None:
         self.net, self.sources = net, sources
         for source in sources.values():
             source.set_thresholds(THRESHOLDS)
@@ -36,7 +48,7 @@ class Watched:
         self.quiet()
         net.flush()
         self._truth = net.counted()
-        self._before = self.read()
+        self.before = self.read()
 
     def set_carriers(self, *, known: bool) -> None:
         locality = self.net.locality()
@@ -48,7 +60,7 @@ class Watched:
 
     def owners(self) -> Owners:
         self.quiet()
-        return agreed({name: since(self._before[name], reading) for name, reading in self.read().items()})
+        return agreed({name: since(self.before[name], reading) for name, reading in self.read().items()})
 
     def truth(self) -> dict[str, int]:
         return {name: value - self._truth[name] for name, value in self.net.counted().items()}
@@ -75,7 +87,7 @@ class Watched:
             time.sleep(0.2)
 
 
-def counts_once(watched: Watched, kind: str) -> None:
+def counts_once(watched: Watched[Overlay], kind: str) -> None:
     with connection(watched, kind) as pair:
         pair.send(SENT)
         pair.answer(ANSWERED)
@@ -91,7 +103,7 @@ def counts_once(watched: Watched, kind: str) -> None:
     assert (carrier.flows_born, carrier.flows_ended, sum(carrier.sizes), carrier.local_bytes) == (0, 0, 0, 0)
 
 
-def elephant_is_the_pods(watched: Watched, kind: str) -> None:
+def elephant_is_the_pods(watched: Watched[Overlay], kind: str) -> None:
     with Stream(connection(watched, kind), 1e6):
         seen = watched.elephants_until(lambda reading: bool(reading.elephants))
         time.sleep(2 * THRESHOLDS.rate_window)
@@ -102,7 +114,7 @@ def elephant_is_the_pods(watched: Watched, kind: str) -> None:
         assert len({elephant.source for elephant in elephants}) == 1
 
 
-def mice_stay_mice(watched: Watched, kind: str) -> None:
+def mice_stay_mice(watched: Watched[Overlay], kind: str) -> None:
     """As they do not while nobody knows the tunnel: it is the host's elephant, until it is known."""
     watched.set_carriers(known=False)
     with mice(watched, kind):
@@ -115,32 +127,32 @@ def mice_stay_mice(watched: Watched, kind: str) -> None:
         assert not elephants, (name, elephants)
 
 
-def hosts_elephant_stays_one(watched: Watched, kind: str) -> None:
+def hosts_elephant_stays_one(watched: Watched[Overlay], kind: str) -> None:
     """To the same machine, by UDP, beside a tunnel that carries something too."""
     with connection(watched, kind) as pair, datagrams(watched.net.node, PEER, 9000):
         pair.send(SENT)
         watched.elephants_until(lambda reading: [e.owners for e in reading.elephants] == [(HOST,)])
 
 
-def pods_elephant_to_the_tunnels_port_stays_the_pods(watched: Watched, kind: str) -> None:
+def pods_elephant_to_the_tunnels_port_stays_the_pods(watched: Watched[Overlay], kind: str) -> None:
     """Whoever sends to the port of a tunnel is not one."""
     with datagrams(watched.net.pod, PEER, OUTER_PORT[kind]):
         watched.elephants_until(lambda reading: [e.owners for e in reading.elephants] == [(UID,)])
 
 
-def hosts_elephant_to_another_port_of_a_tunnel_stays_one(watched: Watched, kind: str) -> None:
+def hosts_elephant_to_another_port_of_a_tunnel_stays_one(watched: Watched[Overlay], kind: str) -> None:
     """The port of the tunnel at an address where no tunnel ends."""
     with datagrams(watched.net.node, ELSEWHERE, OUTER_PORT[kind]):
         watched.elephants_until(lambda reading: [e.owners for e in reading.elephants] == [(HOST,)])
 
 
-def connection(watched: Watched, kind: str) -> Connection:
+def connection(watched: Watched[Overlay], kind: str) -> Connection:
     far = watched.net.far_address(kind)
     return Connection(watched.net.pod, watched.net.far, far, listen=far, port=PORT)
 
 
 @contextmanager
-def mice(watched: Watched, kind: str) -> Iterator[None]:
+def mice(watched: Watched[Overlay], kind: str) -> Iterator[None]:
     """Connections of which each carries little, and all together as much as an elephant, until the end."""
     with ExitStack() as stack, running() as stopped:
         pairs = [stack.enter_context(connection(watched, kind)) for _ in range(MICE)]

@@ -8,46 +8,47 @@ from collections.abc import Iterator
 import pytest
 
 from tests.kernel.guest import carrying
-from tests.kernel.guest.carrying import Watched
-from tests.kernel.guest.overlay import KINDS, ONE_FLOW, overlay
+from tests.kernel.guest.overlay import KINDS, ONE_FLOW, Overlay, overlay
 from tests.kernel.guest.sources import SOURCES, opened
+
+OverlayWatched = carrying.Watched[Overlay]
 
 
 @pytest.fixture(scope="module")
-def all_tunnels() -> Iterator[Watched]:
+def all_tunnels() -> Iterator[OverlayWatched]:
     with overlay() as net, opened(SOURCES, net.node, carrying.THRESHOLDS, net.locality()) as sources:
-        yield Watched(net, sources)
+        yield carrying.Watched(net, sources)
 
 
 @pytest.fixture
-def watched(all_tunnels: Watched) -> Watched:
-    return Watched(all_tunnels.net, all_tunnels.sources)
+def watched(all_tunnels: OverlayWatched) -> OverlayWatched:
+    return carrying.Watched(all_tunnels.net, all_tunnels.sources)
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_what_a_tunnel_carries_counts_once(watched: Watched, kind: str) -> None:
+def test_what_a_tunnel_carries_counts_once(watched: OverlayWatched, kind: str) -> None:
     carrying.counts_once(watched, kind)
 
 
 @pytest.mark.parametrize("kind", ["geneve", "wireguard"])
-def test_a_transfer_in_a_tunnel_is_one_elephant_the_pods(watched: Watched, kind: str) -> None:
+def test_a_transfer_in_a_tunnel_is_one_elephant_the_pods(watched: OverlayWatched, kind: str) -> None:
     carrying.elephant_is_the_pods(watched, kind)
 
 
 @pytest.mark.parametrize("kind", ONE_FLOW)
-def test_many_mice_in_one_tunnel_are_no_elephant_once_it_is_known(watched: Watched, kind: str) -> None:
+def test_many_mice_in_one_tunnel_are_no_elephant_once_it_is_known(watched: OverlayWatched, kind: str) -> None:
     carrying.mice_stay_mice(watched, kind)
 
 
-def test_the_hosts_own_elephant_beside_a_tunnel_stays_one(watched: Watched) -> None:
+def test_the_hosts_own_elephant_beside_a_tunnel_stays_one(watched: OverlayWatched) -> None:
     carrying.hosts_elephant_stays_one(watched, "wireguard")
 
 
 @pytest.mark.parametrize("kind", ["geneve", "wireguard"])
-def test_a_pod_cannot_hide_by_sending_to_a_tunnels_port(watched: Watched, kind: str) -> None:
+def test_a_pod_cannot_hide_by_sending_to_a_tunnels_port(watched: OverlayWatched, kind: str) -> None:
     carrying.pods_elephant_to_the_tunnels_port_stays_the_pods(watched, kind)
 
 
 @pytest.mark.parametrize("kind", ["geneve", "wireguard"])
-def test_a_tunnels_port_at_another_machine_is_no_tunnel(watched: Watched, kind: str) -> None:
+def test_a_tunnels_port_at_another_machine_is_no_tunnel(watched: OverlayWatched, kind: str) -> None:
     carrying.hosts_elephant_to_another_port_of_a_tunnel_stays_one(watched, kind)

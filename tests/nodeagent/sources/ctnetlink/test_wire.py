@@ -204,3 +204,12 @@ def test_the_kernels_usual_entries_take_the_fast_way(entry: bytes) -> None:
     decoder = Decoder()
     decode(decoder, entry)
     assert decoder._shapes.keys() == {int.from_bytes(entry[:4], sys.byteorder)}
+
+
+def test_zones_are_told_apart() -> None:
+    plain = parse_key(made.key("10.0.0.1", "198.51.100.7"))
+    zoned = parse_key(made.key("10.0.0.1", "198.51.100.7", zone=7))
+    assert plain is not None
+    assert zoned is not None
+    assert (plain.zone, zoned.zone) == (0, 7)
+    assert zoned._replace(zone=0) == plain
