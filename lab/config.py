@@ -22,6 +22,8 @@ class LabConfig:
     """How many; they are called node1, node2, ..."""
     link: str = "200M"
     """Capacity of each node's uplink per direction, bit/s with a suffix."""
+    link_stated: bool = True
+    """Tell the agents what the links carry. Without it they have to find out."""
     extender: bool = True
     """Start the extender, and name it in kube-scheduler's configuration."""
     agents: bool = True

@@ -24,12 +24,12 @@ EXTENDER_URL: Final = f"http://127.0.0.1:{EXTENDER_PORT}"
 UPLINK: Final = "eth0"
 
 
-def agent(node: NodeSpec, kubeconfig: Path, extra: Sequence[str]) -> list[str]:
-    """The node agent of ``node``."""
+def agent(node: NodeSpec, kubeconfig: Path, extra: Sequence[str], *, stated: bool = True) -> list[str]:
+    """The node agent of ``node``. ``stated``: it is told what its link carries."""
     return [
         console_script("traffic-footprint-nodeagent"), "run",
         "--node-name", node.name, "--kubeconfig", str(kubeconfig), "--namespace", NAMESPACE,
-        "--uplink", UPLINK, "--link-capacity", node.link,
+        "--uplink", UPLINK, *(["--link-capacity", node.link] if stated else []),
         # Where the machine's kernel allows hooks, every node's agent would hang a program of its own on the one
         # kernel that plays all nodes; where it does not, each would find that out by compiling one.
         "--source", "ctnetlink", *extra,

@@ -17,7 +17,7 @@ from rich.table import Table
 from footprint.classes import TrafficClass
 from footprint.cluster import paths
 from footprint.keys import DEFAULT_NAMESPACE
-from footprint.models import PodFootprint
+from footprint.models import CapacitySource, NodeFootprint, PodFootprint
 from footprint.summary import elephant_share
 from footprint.units import format_rate
 from plugin.connection import PROGRAM, ConnectionSettings
@@ -29,6 +29,7 @@ class NodesSettings(ConnectionSettings):
     """Shows each node's link, the classes of its pods, the agent's source and health, and its heartbeat.
 
     ELEPHANTS is the share of the link, in percent of OF LINK, that elephant flows use in the busier direction.
+    OF LINK says where the capacity comes from: stated, the driver, estimated (and how sure), or assumed.
     """
 
     model_config = SettingsConfigDict(cli_prog_name=f"{PROGRAM} nodes")
@@ -87,9 +88,22 @@ def _node_row(node: Published, lease: str) -> list[str]:
     found = node.footprint
     if found is None:
         return [node.name, "-", "-", "-", "-", node.problem, lease]
-    capacity = format_rate(found.cap.busier) if found.cap.busier else "capacity unknown"
+    capacity = _capacity(found)
     share = f"{elephant_share(found)} %" if found.cap.busier else "?"
-    return [node.name, share, capacity, _classes(found.pods), found.src, ", ".join(found.bad) or "ok", lease]
+    return [node.name, share, capacity, _classes(found.pods), found.src, _health(found), lease]
+
+
+def _capacity(found: NodeFootprint) -> str:
+    """Of the link, and where it comes from."""
+    if not found.cap.busier:
+        return "capacity unknown"
+    by = f"{found.by} {found.sure:.0%}" if found.by == CapacitySource.ESTIMATED else found.by
+    return f"{format_rate(found.cap.busier)} {by}".strip()
+
+
+def _health(found: NodeFootprint) -> str:
+    full = [f"link full in {' and '.join(found.full)}"] if found.full else []
+    return ", ".join([*full, *found.bad]) or "ok"
 
 
 def nodes_table(nodes: Iterable[Published], ages: Mapping[str, str]) -> Table:

@@ -9,6 +9,7 @@ docs/explanation/cost-model.md has a worked example.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Final
 
@@ -91,6 +92,17 @@ class PlacementCost:
     @property
     def total(self) -> float:
         return self.waiting + self.harm + self.slowdown + self.first_mouse
+
+
+def capacity_now(capacity: float, elephants: float, *, full: bool) -> float:
+    """What a direction can carry now, bit/s, 0 for not known: of a full one the elephants there use SATURATED.
+
+    Its own queue says so, whatever ``capacity`` is said to be. A full direction without elephants is another's
+    concern: mice pass through a queue, and no placement of elephants made it.
+    """
+    if not full or elephants <= 0:
+        return capacity
+    return min(capacity or math.inf, elephants / SATURATED)
 
 
 def waiting(u: float) -> float:

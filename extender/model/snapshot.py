@@ -13,15 +13,21 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Final
 
-from extender.model.cost import LinkLoad, waiting
+from extender.model.cost import LinkLoad, capacity_now, waiting
 from extender.model.demand import DEFAULT_ELEPHANT_RATE, Demand, mice_weight, predict
 from extender.model.ledger import HOLD_SECONDS, NEVER, NOTHING_EXPECTED, BoundPod, ExpectedLoad, expected_load
 from extender.model.pods import PodInfo, WorkloadKey
 from extender.model.trafficfootprint import Record
 from footprint.declared import PlacementMode
-from footprint.models import LinkRates, NodeFootprint
+from footprint.keys import NODE_LINK_CAPACITY
+from footprint.models import CapacitySource, LinkRates, NodeFootprint
 from footprint.staleness import Freshness, LastRenewal, freshness
 from footprint.units import format_rate
+
+FIRM: Final = 0.5
+"""Confidence from which an estimated capacity filters. Below it, it moves scores alone, as an assumed one does."""
+_DIRECTIONS: Final = ("tx", "rx")
+_STATE_IT: Final = f"annotate the Node with {NODE_LINK_CAPACITY}, such as 10G"
 
 REMEMBERED_CHANGES: Final = 256
 """Versions that a reader may lag behind and still learn what changed: seconds, in the busiest cluster."""
@@ -59,10 +65,29 @@ class NodeView:
     """``elephants use 81 percent of the link (3 pods, 162 Mbit/s of 200 Mbit/s)``."""
     changes_at: float = NEVER
     """Own monotonic seconds when the view changes through time alone."""
+    capacity_by: str = ""
+    """Where the link's capacity comes from; empty: the agent does not say."""
+    sure: float = 0.0
+    """Of an estimated capacity, 0-1."""
+    full: tuple[str, ...] = ()
+    """Directions in which the link is saturated while elephants use it."""
+    guessed: tuple[str, ...] = ()
+    """Directions whose capacity is assumed, or estimated with little confidence: they count in scores alone."""
 
     @property
     def known(self) -> bool:
         return self.state is NodeState.KNOWN
+
+    @property
+    def firm(self) -> LinkLoad:
+        """The link as the filter sees it, without capacities that are guessed."""
+        if not self.guessed:
+            return self.link
+        return replace(
+            self.link,
+            cap_tx=0.0 if "tx" in self.guessed else self.link.cap_tx,
+            cap_rx=0.0 if "rx" in self.guessed else self.link.cap_rx,
+        )
 
     def judged_like(self, other: NodeView | None) -> bool:
         """Filter and score say the same of both views. An assumed pod that is then seen bound changes nothing."""
@@ -70,6 +95,7 @@ class NodeView:
             other is not None
             and self.state is other.state
             and self.link == other.link
+            and self.guessed == other.guessed
             and self.mouse_pods == other.mouse_pods
         )
 
@@ -160,21 +186,24 @@ class Snapshot:
 EMPTY: Final = Snapshot()
 
 
-def describe_load(link: LinkLoad) -> str:
-    """The elephants of the busier direction, as people read it.
+def describe_load(link: LinkLoad, by: str = "", full: Collection[str] = ()) -> str:
+    """The elephants of the busier direction, as people read it. ``by``: where its capacity comes from.
 
     In words: kube-scheduler runs reasons through a format string, which makes ``81 % of`` ``81 %!o(MISSING)f``.
     """
-    used, capacity = (link.tx, link.cap_tx) if link.u_tx >= link.u_rx else (link.rx, link.cap_rx)
+    used, capacity, way = (link.tx, link.cap_tx, "tx") if link.u_tx >= link.u_rx else (link.rx, link.cap_rx, "rx")
     who = f"{link.elephants} pod{'' if link.elephants == 1 else 's'}" if link.elephants else "no pod's own"
+    if way in full:
+        return f"the link is full with elephants ({who}, {format_rate(used)})"
+    told = f" {by}" if by in (CapacitySource.ESTIMATED, CapacitySource.ASSUMED) else ""
     return (
         f"elephants use {round(100 * min(link.utilisation, 1.0))} percent of the link "
-        f"({who}, {format_rate(min(used, capacity))} of {format_rate(capacity)})"
+        f"({who}, {format_rate(min(used, capacity))} of {format_rate(capacity)}{told})"
     )
 
 
-def _link(node: NodeFootprint, facts: NodeFacts, ledger: ExpectedLoad) -> tuple[LinkLoad, int]:
-    """The loaded link, and how many pods with mice live on it."""
+def _link(node: NodeFootprint, facts: NodeFacts, ledger: ExpectedLoad) -> tuple[LinkLoad, int, tuple[str, ...]]:
+    """The loaded link, how many pods with mice live on it, and its directions that are full with elephants."""
     ended = LinkRates()
     if facts.gone:
         for pod in node.pods:
@@ -183,10 +212,24 @@ def _link(node: NodeFootprint, facts: NodeFacts, ledger: ExpectedLoad) -> tuple[
         there = RunningPodSums.of(node, facts.gone)
     else:
         there = facts.residents or RunningPodSums.of(node)
-    tx = max(0.0, node.el.tx - ended.tx) + ledger.tx
-    rx = max(0.0, node.el.rx - ended.rx) + ledger.rx
+    tx, rx = max(0.0, node.el.tx - ended.tx), max(0.0, node.el.rx - ended.rx)
+    full = _full(node, LinkRates(tx, rx))
+    cap_tx = capacity_now(node.cap.tx, tx, full="tx" in full)
+    cap_rx = capacity_now(node.cap.rx, rx, full="rx" in full)
     elephants, mice = there.elephants + ledger.elephants, there.mice + ledger.mice
-    return LinkLoad(node.cap.tx, node.cap.rx, tx, rx, elephants, mice), there.mouse_pods + ledger.mouse_pods
+    link = LinkLoad(cap_tx, cap_rx, tx + ledger.tx, rx + ledger.rx, elephants, mice)
+    return link, there.mouse_pods + ledger.mouse_pods, full
+
+
+def _full(node: NodeFootprint, elephants: LinkRates) -> tuple[str, ...]:
+    """Directions that are saturated while ``elephants`` use them."""
+    return tuple(way for way in _DIRECTIONS if way in node.full and getattr(elephants, way) > 0)
+
+
+def _guessed(node: NodeFootprint, full: Collection[str]) -> tuple[str, ...]:
+    """See NodeView. A direction that is full is measured, whatever its capacity is said to be."""
+    unsure = node.by == CapacitySource.ASSUMED or (node.by == CapacitySource.ESTIMATED and node.sure < FIRM)
+    return tuple(way for way in _DIRECTIONS if way not in full) if unsure else ()
 
 
 def _unknown(facts: NodeFacts, state: NodeState, detail: str, until: float = NEVER) -> NodeView:
@@ -206,13 +249,14 @@ def view_node(facts: NodeFacts, now: float, stale_after: float, hold: float = HO
     if fresh is Freshness.STALE:
         return _unknown(facts, NodeState.STALE, f"its agent has not renewed its Lease for {stale_after:g} s")
     stale_at = facts.heartbeat.seen_at + stale_after
-    if node.cap.busier <= 0:
-        return _unknown(facts, NodeState.NO_CAPACITY, "set the agent's --link-capacity", stale_at)
     ledger = expected_load(node, facts.bound, now, hold)
-    link, mouse_pods = _link(node, facts, ledger)
+    link, mouse_pods, full = _link(node, facts, ledger)
+    if max(link.cap_tx, link.cap_rx) <= 0:
+        return _unknown(facts, NodeState.NO_CAPACITY, _STATE_IT, stale_at)
     return NodeView(
         facts.name, NodeState.KNOWN, "", link, mouse_pods, ledger, link.utilisation, waiting(link.utilisation),
-        describe_load(link), min(stale_at, ledger.until),
+        describe_load(link, node.by, full), min(stale_at, ledger.until), node.by, node.sure, full,
+        _guessed(node, full),
     )  # fmt: skip
 
 

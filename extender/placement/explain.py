@@ -42,7 +42,16 @@ def _node(demand: Demand, view: NodeView, scarce: bool) -> dict[str, Any]:
     return {
         "state": view.state.value,
         "load": view.load,
-        "link": {**asdict(link), "u_tx": link.u_tx, "u_rx": link.u_rx, "waiting": view.waiting},
+        "link": {
+            **asdict(link),
+            "u_tx": link.u_tx,
+            "u_rx": link.u_rx,
+            "waiting": view.waiting,
+            "capacity_by": view.capacity_by,
+            "sure": view.sure,
+            "full": list(view.full),
+            "guessed": list(view.guessed),
+        },
         "predicted_pods": view.ledger.pods,
         "cost": _cost(cost) if cost else None,
         "unsuitable": judged.reason,

@@ -69,6 +69,12 @@ class ExplainedLink(_Said):
     u_tx: float
     u_rx: float
     waiting: float
+    capacity_by: str = Field(description="Where the capacity comes from; empty: the agent does not say.")
+    sure: float = Field(description="Confidence in an estimated capacity, 0-1.")
+    full: list[str] = Field(
+        description="Directions that are saturated with elephants. What these carry is 0.9 of the capacity there."
+    )
+    guessed: list[str] = Field(description="Directions whose capacity moves scores and never filters.")
 
 
 class ExplainedCost(_Said):

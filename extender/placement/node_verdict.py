@@ -46,7 +46,7 @@ UNKNOWN: Final = Judgement(False)
 
 
 def _too_little_free(demand: Demand, view: NodeView) -> str | None:
-    link = view.link
+    link = view.firm
     for wanted, used, capacity in ((demand.tx, link.tx, link.cap_tx), (demand.rx, link.rx, link.cap_rx)):
         if wanted <= 0 or capacity <= 0 or used <= 0:
             continue
@@ -57,7 +57,7 @@ def _too_little_free(demand: Demand, view: NodeView) -> str | None:
 
 
 def _mice_would_wait(demand: Demand, view: NodeView) -> str | None:
-    link = view.link
+    link = view.firm
     if link.mice <= 0:
         return None
     after = utilisation_with(link, demand.tx, demand.rx)
@@ -68,10 +68,10 @@ def _mice_would_wait(demand: Demand, view: NodeView) -> str | None:
 
 
 def unsuitable(demand: Demand, view: NodeView) -> str | None:
-    """Why ``view`` does not suit ``demand``, or None when it does or nothing is known."""
+    """Why ``view`` does not suit ``demand``, or None when it does or nothing firm is known."""
     if not view.known or demand.neutral:
         return None
-    if demand.suffers and view.utilisation >= MOUSE_LIMIT:
+    if demand.suffers and view.firm.utilisation >= MOUSE_LIMIT:
         return view.load
     if not demand.hurts:
         return None

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -9,10 +10,11 @@ import pytest
 from rich.console import Console
 from rich.table import Table
 
+from footprint.codec import encode
 from footprint.keys import lease_name
 from plugin.published import lease_ages, published
 from plugin.tables import nodes_table, pods_table
-from tests.extender.builders import M, annotation, elephant, mouse, node_json
+from tests.extender.builders import M, annotation, elephant, footprint, mouse, node_json
 
 NOW = datetime(2026, 1, 1, 12, 0, 30, tzinfo=UTC)
 
@@ -45,6 +47,26 @@ def test_a_node_without_a_footprint_says_why(text: str | None, problem: str) -> 
 
 def test_a_node_of_unknown_capacity_shows_no_share() -> None:
     assert "capacity unknown" in lines(nodes_table([published(node_json("a", annotation(cap=0.0)))], {}))[1]
+
+
+@pytest.mark.parametrize(
+    ("said", "link", "health"),
+    [
+        ({"by": "stated"}, "200 Mbit/s stated", "ok"),
+        ({"by": "estimated", "sure": 0.91, "full": ("tx",)}, "200 Mbit/s estimated 91%", "link full in tx"),
+        (
+            {"by": "assumed", "full": ("tx", "rx"), "bad": ("x",)},
+            "200 Mbit/s assumed",
+            "link full in tx and rx, x",
+        ),
+    ],
+)
+def test_a_node_shows_where_its_capacity_comes_from_and_that_its_link_is_full(
+    said: dict[str, Any], link: str, health: str
+) -> None:
+    text = encode(replace(footprint(mouse("m")), **said)).text
+    row = lines(nodes_table([published(node_json("a", text))], {}))[1]
+    assert (row[2], row[5]) == (link, health)
 
 
 def test_pods_can_be_limited_to_a_namespace() -> None:
