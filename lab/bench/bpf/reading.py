@@ -22,12 +22,12 @@ import structlog
 from lab.bench.agent.loop import unconnected
 from lab.bench.figures import spread
 from nodeagent.sources.base import Locality
-from nodeagent.sources.ebpf import EbpfSource
 from nodeagent.sources.ebpf.kernel import bpf
 from nodeagent.sources.ebpf.kernel.layout import EVENT_BECAME, ElephantEvent, FlowEntry, Histograms, SlotCounters
 from nodeagent.sources.ebpf.kernel.maps import Maps
 from nodeagent.sources.ebpf.loader import Options, Session
 from nodeagent.sources.ebpf.programs import Programs
+from nodeagent.sources.ebpf.source import EbpfSource
 
 _INTERVAL: Final = 1.0
 """Seconds between readings: the default."""

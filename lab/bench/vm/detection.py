@@ -44,9 +44,9 @@ from nodeagent.agent import Agent
 from nodeagent.publishing.decide import WritePolicy
 from nodeagent.sources.base import FlowSource, FlowThresholds
 from nodeagent.sources.ctnetlink import CtnetlinkSource
-from nodeagent.sources.ebpf import EbpfSource
 from nodeagent.sources.ebpf.kernel.layout import EVENT_BECAME, ORIGINAL, REPLY
 from nodeagent.sources.ebpf.loader import Options
+from nodeagent.sources.ebpf.source import EbpfSource
 from nodeagent.sources.select import Factory
 
 _PACE: Final = 2_000_000

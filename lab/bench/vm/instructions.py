@@ -27,11 +27,12 @@ from lab.errors import LabError
 from lab.kernelvm import vm
 from lab.kernelvm.kernels import by_name
 from lab.network import netns
-from nodeagent.sources.ebpf import EbpfSource, programs
+from nodeagent.sources.ebpf import programs
 from nodeagent.sources.ebpf.compiling.build import Build, BuildRequest, build
 from nodeagent.sources.ebpf.compiling.hooks import Mode, Role
 from nodeagent.sources.ebpf.loader import Options
 from nodeagent.sources.ebpf.programs import Programs
+from nodeagent.sources.ebpf.source import EbpfSource
 
 _EMPTY: Final = bytes([0xB7, 0, 0, 0, 0, 0, 0, 0, 0x95, 0, 0, 0, 0, 0, 0, 0])
 """r0 = 0; exit."""

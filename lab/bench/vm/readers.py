@@ -33,8 +33,8 @@ from lab.bench.vm.node import BenchNode, pod_address
 from lab.network import netns
 from nodeagent.sources.base import FlowSource, LossKind
 from nodeagent.sources.ctnetlink import CtnetlinkSource
-from nodeagent.sources.ebpf import EbpfSource
 from nodeagent.sources.ebpf.loader import Options
+from nodeagent.sources.ebpf.source import EbpfSource
 
 _COUNT: Final = Path("/proc/sys/net/netfilter/nf_conntrack_count")
 _PATIENCE: Final = 180.0

@@ -30,9 +30,9 @@ from lab.bench.vm.node import BenchNode, pod_address
 from lab.network import netns
 from nodeagent.sources.base import FlowSource
 from nodeagent.sources.ctnetlink import CtnetlinkSource
-from nodeagent.sources.ebpf import EbpfSource
 from nodeagent.sources.ebpf.compiling.hooks import Mode
 from nodeagent.sources.ebpf.loader import Options
+from nodeagent.sources.ebpf.source import EbpfSource
 
 _BEFORE: Final = 1
 """Seconds that iperf3 leaves out, while the connection speeds up."""

@@ -17,8 +17,8 @@ from typing import Any
 import structlog
 
 from nodeagent.sources.base import FlowSource, SourceUnavailable
-from nodeagent.sources.ebpf import EbpfSource
 from nodeagent.sources.ebpf.kernel import pins
+from nodeagent.sources.ebpf.source import EbpfSource
 from tests.kernel.guest import builds
 from tests.kernel.guest.measuring import LENIENT
 from tests.kernel.guest.network import LOCALITY

@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 import pytest
 
 from nodeagent.sources.base import Counters, FlowThresholds, Reading
-from nodeagent.sources.ebpf import EbpfSource
 from nodeagent.sources.ebpf.kernel.layout import EVENT_BECAME, ElephantEvent
+from nodeagent.sources.ebpf.source import EbpfSource
 from nodeagent.sources.ebpf.values import endpoint
 from tests.kernel.guest.measuring import LENIENT, PATIENCE, THRESHOLDS, ElephantLog, Measuring, Owners
 from tests.kernel.guest.network import (

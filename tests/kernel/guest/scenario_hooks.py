@@ -16,11 +16,11 @@ import pytest
 
 from lab.network import netns
 from nodeagent.sources.base import FlowSource, FlowThresholds, LossKind
-from nodeagent.sources.ebpf import EbpfSource
 from nodeagent.sources.ebpf.compiling.hooks import Mode
 from nodeagent.sources.ebpf.kernel.layout import ElephantEvent
 from nodeagent.sources.ebpf.kernel.maps import Sizes
 from nodeagent.sources.ebpf.loader import Options
+from nodeagent.sources.ebpf.source import EbpfSource
 from tests.kernel.guest.measuring import THRESHOLDS, Measuring
 from tests.kernel.guest.network import (
     FORBIDDEN,

@@ -12,10 +12,10 @@ from typing import Final
 from lab.network import netns
 from nodeagent.sources.base import FlowSource, FlowThresholds, Locality
 from nodeagent.sources.ctnetlink import CtnetlinkSource
-from nodeagent.sources.ebpf import EbpfSource
 from nodeagent.sources.ebpf.compiling.hooks import Mode
 from nodeagent.sources.ebpf.kernel.maps import Sizes
 from nodeagent.sources.ebpf.loader import Options
+from nodeagent.sources.ebpf.source import EbpfSource
 
 CTNETLINK: Final = "ctnetlink"
 MODES: Final[Mapping[str, Mode]] = MappingProxyType({f"ebpf-{mode}": mode for mode in Mode})

@@ -19,10 +19,11 @@ import structlog
 
 from nodeagent.sources.base import FlowSource, SourceUnavailable
 from nodeagent.sources.ctnetlink import CtnetlinkSource
-from nodeagent.sources.ebpf import EbpfSource, preflight
+from nodeagent.sources.ebpf import preflight
 from nodeagent.sources.ebpf.compiling.build import Build
 from nodeagent.sources.ebpf.kernel.maps import Sizes
 from nodeagent.sources.ebpf.loader import Options
+from nodeagent.sources.ebpf.source import EbpfSource
 from nodeagent.sources.select import AUTO, Factory, choose
 from tests.kernel.guest import builds
 from tests.kernel.guest.measuring import THRESHOLDS
