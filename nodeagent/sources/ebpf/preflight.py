@@ -3,15 +3,18 @@
 
 Leaves: findings for the agent's preflight. None is required, for another source can measure. Guarantees: never
 raises; what was attached for the trial is detached again. Where an agent measures with a pinned program, nothing
-is attached: to attach to the same functions would change the kernel's code under the program that is asked
-about.
+is compiled and attached. Compiling would take memory from the container of the agent that is asked about, and
+attaching to the same functions would change the kernel's code under its program.
 """
 
 from __future__ import annotations
 
 import platform
 from collections.abc import Iterable
+from contextlib import ExitStack, suppress
 from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Final
 
 from nodeagent.sources.ebpf import loader
@@ -27,6 +30,7 @@ TRIAL: Final = Sizes(flows=1024, addresses=64, slots=16, seeds=16, elephants=16,
 
 _TYPES: Final = "kernel types (BTF) of conntrack"
 _COMPILER: Final = "bcc"
+_SCRATCH: Final = "traffic-footprint-preflight-"
 _UNTRIED: Final = "not tried, because of what is missing above"
 
 
@@ -41,10 +45,20 @@ def findings(
 ) -> tuple[Finding, ...]:
     """In the order in which they build on each other, with maps of ``sizes`` and so many seconds per compilation
     (None: the default). ``agent``: how the agent of this machine is started (None: as by default)."""
-    options = Options(sizes=sizes, pins=None, compile_timeout=compile_timeout, kept=None)
     measured_by = loader.running(agent or Options())
+    if measured_by is not None:
+        return _beside(*measured_by)
+    with ExitStack() as stack:
+        kept: Path | None = None  # where there is no place for files, each trial compiles
+        with suppress(OSError):
+            kept = Path(stack.enter_context(TemporaryDirectory(prefix=_SCRATCH, ignore_cleanup_errors=True)))
+        return _tried(Options(sizes=sizes, pins=None, compile_timeout=compile_timeout, kept=kept))
+
+
+def _tried(options: Options) -> tuple[Finding, ...]:
+    """Compiles once for each way to attach: what the first finding compiled serves the others."""
     try:
-        built = build(BuildRequest(Mode.KPROBE, timeout=compile_timeout))
+        built = build(BuildRequest(Mode.KPROBE, timeout=options.compile_timeout, kept=options.kept))
     except EbpfUnavailable as unavailable:
         return (*_not_built(unavailable.problem), *(_untried(mode) for mode in Mode))
     names = ", ".join(hook.function for hook in built.plan.hooks)
@@ -52,7 +66,7 @@ def findings(
     return (
         Finding(_TYPES, Presence.YES, f"{names} ({where})", required=False),
         Finding(_COMPILER, Presence.YES, "compiles the program", required=False),
-        *(_attached(mode, options) if measured_by is None else _beside(mode, *measured_by) for mode in Mode),
+        *(_attached(mode, options) for mode in Mode),
     )
 
 
@@ -62,16 +76,23 @@ def measures(found: Iterable[Finding]) -> bool:
     return any(finding.capability in names and finding.answer is Presence.YES for finding in found)
 
 
-def _beside(mode: Mode, running: str, functions: Iterable[str]) -> Finding:
-    if mode == running:
-        return Finding(
-            _name(mode), Presence.YES, f"an agent measures so here now, attached to {', '.join(functions)}",
-            required=False,
-        )  # fmt: skip
-    return Finding(
-        _name(mode), Presence.UNKNOWN, f"not tried beside an agent that measures by {running}",
-        "end the agent, then run the preflight again", required=False,
-    )  # fmt: skip
+def _beside(running: str, functions: tuple[str, ...]) -> tuple[Finding, ...]:
+    """What is known without a trial of an agent that measures by the mode ``running``."""
+    names = ", ".join(functions)
+    untried = f"not tried beside an agent that measures by {running}"
+    alone = "end the agent, then run the preflight again"
+    return (
+        Finding(_TYPES, Presence.YES, names, required=False),
+        Finding(_COMPILER, Presence.UNKNOWN, untried, alone, required=False),
+        *(
+            Finding(
+                _name(mode), Presence.YES, f"an agent measures so here now, attached to {names}", required=False
+            )
+            if mode == running
+            else Finding(_name(mode), Presence.UNKNOWN, untried, alone, required=False)
+            for mode in Mode
+        ),
+    )
 
 
 def _not_built(problem: EbpfProblem) -> tuple[Finding, Finding]:

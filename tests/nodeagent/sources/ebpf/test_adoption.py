@@ -15,7 +15,7 @@ import pytest
 from nodeagent.sources.base import HOST, Locality, LossKind
 from nodeagent.sources.ebpf import loader, preflight
 from nodeagent.sources.ebpf.compiling import cache
-from nodeagent.sources.ebpf.compiling.build import Build
+from nodeagent.sources.ebpf.compiling.build import Build, BuildRequest
 from nodeagent.sources.ebpf.compiling.hooks import Mode, Plan
 from nodeagent.sources.ebpf.kernel import bpf, maps
 from nodeagent.sources.ebpf.kernel.layout import STATS, SlotCounters
@@ -214,19 +214,45 @@ def test_the_preflight_beside_an_agent_attaches_nothing_and_leaves_its_program(
     running = opened(options)
     here, before = _pins(options), _stat(running)
 
-    def attach(_options: Options) -> Session:
-        raise AssertionError("a trial would change the code of functions that the agent hooks")
+    def attach(_: object) -> Session:
+        raise AssertionError("a trial would take the agent's memory, and change the code that it hooks")
 
     monkeypatch.setattr(loader, "start", attach)
-    plan = Plan(Mode.KPROBE, "", (), {})
-    monkeypatch.setattr(preflight, "build", lambda _request: Build(plan, {}))
+    monkeypatch.setattr(preflight, "build", attach)
     found = {finding.capability: finding for finding in preflight.findings(agent=options)}
     by_kprobe, by_fentry = (found[f"eBPF on conntrack by {mode}"] for mode in (Mode.KPROBE, Mode.FENTRY))
     assert (by_kprobe.answer, by_fentry.answer) == (Presence.YES, Presence.UNKNOWN)
     assert by_kprobe.detail == f"an agent measures so here now, attached to {', '.join(FUNCTIONS)}"
+    assert [found[name].answer for name in ("bcc", "kernel types (BTF) of conntrack")] == [
+        Presence.UNKNOWN, Presence.YES,
+    ]  # fmt: skip
     assert preflight.measures(found.values())
     assert (_pins(options), _stat(running)) == (here, before)
     running.close()
+
+
+@pytest.mark.parametrize("writable", [True, False])
+def test_a_preflights_trials_share_what_one_of_them_compiled_and_leave_no_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, writable: bool
+) -> None:
+    folders: list[Path | None] = []
+
+    def compiled(request: BuildRequest) -> Build:
+        folders.append(request.kept)
+        return Build(Plan(request.mode, "", (), {}), {})
+
+    def begun(options: Options) -> Session:
+        folders.append(options.kept)
+        raise OSError("this is all that is asked")
+
+    monkeypatch.setattr(preflight, "build", compiled)
+    monkeypatch.setattr(loader, "start", begun)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path if writable else tmp_path / "none"))
+    preflight.findings(agent=Options(pins=None))
+    assert len(folders) == 3
+    assert (folders[0] is not None) is writable
+    assert len(set(folders)) == 1
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("left_by", ["nobody", "another build"])
