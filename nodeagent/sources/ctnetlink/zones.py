@@ -33,8 +33,10 @@ class ZoneBook:
     def __init__(self, parse: Callable[[bytes], FlowTuples | None]) -> None:
         self._parse = parse
         self._firsts: dict[bytes, TrackedFlow] = {}
-        self._lately: dict[bytes, int] = {}
-        self._before: dict[bytes, int] = {}
+        self._lately: dict[bytes, set[int]] = {}
+        """The zones in which such a flow ended, in this reading ..."""
+        self._before: dict[bytes, set[int]] = {}
+        """... and in the one before."""
         self.active = False
 
     def activate(self, flows: Iterable[TrackedFlow]) -> None:
@@ -55,12 +57,12 @@ class ZoneBook:
             if first is not None and _is_another(first, flow):
                 self._join(first, flow, names)
                 return
-        if ended and any(
-            zone != flow.zone for book in (self._lately, self._before) for zone in _zones(book, names)
-        ):
-            flow.shadow = True
-            return
-        self._register(flow, names)
+        gone = self._zones_left(names)
+        if gone and flow.zone not in gone:
+            # Another zone's entry has just ended, and counted what this one carried until now.
+            flow.rebased, flow.conversation, flow.shadow = True, False, ended
+        if not flow.shadow:
+            self._register(flow, names)
 
     def leave(self, flow: TrackedFlow) -> None:
         """A flow ends. Another entry of its connection that goes on counts from its next sample on."""
@@ -72,8 +74,8 @@ class ZoneBook:
             for name in self._names_of(member) or ():
                 if self._firsts.get(name) is first:
                     del self._firsts[name]
-                    if first is flow:
-                        self._lately[name] = flow.zone
+                if member is flow:
+                    self._lately.setdefault(name, set()).add(flow.zone)
         left = [member for member in members if member is not flow]
         flow.first, flow.others = None, []
         self._lead(left)
@@ -114,6 +116,10 @@ class ZoneBook:
         for name in names:
             self._firsts.setdefault(name, flow)
 
+    def _zones_left(self, names: tuple[bytes, ...]) -> set[int]:
+        """Where entries of such a connection ended lately."""
+        return {zone for book in (self._lately, self._before) for name in names for zone in book.get(name, ())}
+
     def _names_of(self, flow: TrackedFlow) -> tuple[bytes, ...] | None:
         tuples = self._parse(flow.key)
         return None if tuples is None else _names(tuples)
@@ -124,14 +130,17 @@ def _is_another(first: TrackedFlow, flow: TrackedFlow) -> bool:
     return len(members) < MOST and all(member.zone != flow.zone for member in members)
 
 
-def _zones(book: dict[bytes, int], names: tuple[bytes, ...]) -> list[int]:
-    return [book[name] for name in names if name in book]
-
-
 def _names(tuples: FlowTuples) -> tuple[bytes, ...]:
-    """How a packet of the initiator enters the zone, and how it leaves it; one where nothing is translated."""
-    ports = _PORTS.pack(tuples.protocol, tuples.orig_src_port, tuples.orig_dst_port)
-    entered = ports + tuples.orig_src + tuples.orig_dst
-    ports = _PORTS.pack(tuples.protocol, tuples.reply_dst_port, tuples.reply_src_port)
-    left = ports + tuples.reply_dst + tuples.reply_src
+    """How a packet enters the zone, and how it leaves it; one where nothing is translated.
+
+    Without a direction: a zone that lost its entry takes an answer for the connection's first packet.
+    """
+    entered = _name(tuples.protocol, tuples.orig_src, tuples.orig_src_port, tuples.orig_dst, tuples.orig_dst_port)
+    left = _name(tuples.protocol, tuples.reply_dst, tuples.reply_dst_port, tuples.reply_src, tuples.reply_src_port)
     return (entered,) if entered == left else (entered, left)
+
+
+def _name(protocol: int, one: bytes, port: int, other: bytes, other_port: int) -> bytes:
+    if (one, port) > (other, other_port):
+        one, port, other, other_port = other, other_port, one, port
+    return _PORTS.pack(protocol, port, other_port) + one + other

@@ -21,6 +21,8 @@ THRESHOLDS: Final = FlowThresholds(
 MICE: Final = 30
 SENT, ANSWERED = 1_000_000, 150_000
 PORT: Final = 8000
+MOUTHFUL: Final = 8000
+"""Bytes that a mouse sends at a time."""
 ENOUGH: Final = 3 * 2**20
 """Bytes of all mice together, three times what makes an elephant."""
 
@@ -160,7 +162,9 @@ def mice(watched: Watched[Overlay], kind: str) -> Iterator[None]:
         def send() -> None:
             while not stopped.wait(0.05):
                 for pair in pairs:
-                    pair.send(2000)
+                    left = pair.client.send(b"x" * MOUTHFUL)
+                    while left:
+                        left -= len(pair.server.recv(left))
 
         worker = threading.Thread(target=send)
         worker.start()

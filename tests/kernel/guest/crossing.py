@@ -49,6 +49,7 @@ def what_goes_on_counts_on(watched: Watched[Zoned], way: str) -> None:
     """The entry of each zone is removed once, while the connection goes on; the next packet makes a new one."""
     with connection(watched, way) as pair:
         pair.send(SENT)
+        watched.read()
         for zone in ("0", "1"):
             watched.net.flush("-D", "--zone", zone, "-p", "tcp")
             pair.send(1000)

@@ -57,6 +57,14 @@ def test_three_zones_with_a_translation_in_the_middle_count_once(order: tuple[in
         assert found["uid"].tx_bytes == 200
 
 
+def test_an_entry_that_an_answer_began_is_the_same_connections() -> None:
+    tracker = new_tracker(HERE)
+    read(tracker, 1, [sample(PLAIN, 1000, 100, ident=1)])
+    answered = sample(key(OUT, POD, (80, 40000), zone=1), 70, 700, ident=2)
+    found = read(tracker, 2, [sample(PLAIN, 1700, 170, ident=1), answered])["uid"]
+    assert (found.tx_bytes, found.rx_bytes, found.flows_born) == (1700, 170, 1)
+
+
 def test_the_same_tuples_in_one_zone_are_two_connections() -> None:
     tracker = new_tracker(HERE)
     flows = [key(POD, OUT, zone=1), key(POD, SERVICE, responder=OUT, zone=1)]
@@ -86,6 +94,16 @@ def test_a_short_connection_that_is_seen_by_its_ends_alone_counts_once() -> None
     read(tracker, 1, before=[Ending(sample(flows[0], 100, 10, ident=1), None)])
     found = read(tracker, 2, before=[Ending(sample(flows[1], 100, 10, ident=2), None)])["uid"]
     assert (found.tx_bytes, found.flows_born, found.flows_ended) == (100, 1, 1)
+
+
+def test_what_goes_on_after_the_other_ended_unseen_begins_with_its_next_sample() -> None:
+    tracker = new_tracker(HERE, existing=[sample(key("203.0.113.1", OUT, zone=9), ident=99)])
+    flows = PAIRS["service in the first"]
+    ended = Ending(sample(flows[0], 1000, 10, ident=1), None)
+    found = read(tracker, 1, [sample(flows[1], 1100, 10, ident=2)], before=[ended])["uid"]
+    assert (found.tx_bytes, found.flows_born, found.flows_ended) == (1000, 1, 1)
+    found = read(tracker, 2, [sample(flows[1], 1500, 10, ident=2)])["uid"]
+    assert (found.tx_bytes, found.flows_born) == (1400, 1)
 
 
 def test_a_connection_that_uses_the_tuples_again_counts_again() -> None:
