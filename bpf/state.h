@@ -94,6 +94,7 @@ struct config {
 	u32 generation;     /* changes whenever an address appears */
 	u32 seeded;         /* connections that already existed have been written to `seeds` */
 	u32 fingerprint;    /* of the program and its maps: another one cannot take them over */
+	u64 salt;           /* of the keys, where those are hashes */
 };
 
 /* `seeds`: a connection's ORIGINAL tuple -> what it carried before it was first seen. */

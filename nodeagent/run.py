@@ -266,7 +266,11 @@ def _check_node(api: ApiClient, node: str) -> _Earlier:
 def _open_source(settings: AgentSettings) -> FlowSource:
     try:
         return open_source(
-            settings.source, settings.flow_thresholds(), compile_timeout=settings.compile_timeout, outlive=True
+            settings.source,
+            settings.flow_thresholds(),
+            compile_timeout=settings.compile_timeout,
+            outlive=True,
+            cgroup=settings.cgroup_root,
         )
     except SourceUnavailable as error:
         fail(str(error))

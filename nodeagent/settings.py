@@ -55,6 +55,10 @@ def _table(text: str) -> str:
     return text
 
 
+def _path(value: object) -> object:
+    return None if value == "" else value  # "" is not the current folder, as it is to Path
+
+
 Bandwidth = Annotated[float, BeforeValidator(_rate), Field(gt=0, le=MAX_RATE)]
 Size = Annotated[int, BeforeValidator(_size), Field(ge=0, le=2**50)]
 
@@ -88,8 +92,12 @@ class MeasuringSettings(BaseSettings):
     That is the Node's annotation or label traffic-footprint.io/link-capacity, a provisioner's label, the table by
     instance type, a driver that can be believed, and what the link itself showed."""
 
-    source: Literal["auto", "ebpf", "ctnetlink"] = "auto"
-    """Measuring source. auto: the first of the list that the preflight finds usable."""
+    source: Literal["auto", "ebpf", "ctnetlink", "ebpf-cgroup"] = "auto"
+    """Measuring source. auto: the first of the list that the preflight finds usable. ebpf-cgroup counts at
+    sockets, for networks whose packets conntrack does not see."""
+
+    cgroup_root: Annotated[Path | None, BeforeValidator(_path)] = None
+    """Folder of the cgroup2 tree whose sockets ebpf-cgroup counts. Absent: the machine's root."""
 
     poll_interval: Annotated[float, _seconds(0.1, 60)] = 1.0
     """Seconds between readings."""

@@ -10,12 +10,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
 import structlog
 
 from nodeagent.sources.base import FlowSource, FlowThresholds, Locality, SourceUnavailable
+from nodeagent.sources.cgroup import CgroupSource
+from nodeagent.sources.cgroup import loader as cgroup_loader
 from nodeagent.sources.ctnetlink import CtnetlinkSource
 from nodeagent.sources.ebpf import loader
 from nodeagent.sources.ebpf.loader import Options
@@ -25,8 +28,11 @@ AUTO: Final = "auto"
 
 Factory = Callable[[FlowThresholds, Locality], FlowSource]
 
-SOURCES: Final[Mapping[str, Factory]] = MappingProxyType({"ebpf": EbpfSource, "ctnetlink": CtnetlinkSource})
-"""In order of preference: the kernel's own sums before a dump of all its connections."""
+SOURCES: Final[Mapping[str, Factory]] = MappingProxyType(
+    {EbpfSource.name: EbpfSource, CtnetlinkSource.name: CtnetlinkSource, CgroupSource.name: CgroupSource}
+)
+"""In order of preference: the kernel's own sums before a dump of all its connections. Conntrack sees forwarded
+traffic too, so counting at sockets comes last."""
 
 _log = structlog.get_logger(__name__)
 
@@ -65,23 +71,41 @@ def choose(
 
 
 def open_source(
-    source: str, thresholds: FlowThresholds, *, compile_timeout: float | None = None, outlive: bool = False
+    source: str,
+    thresholds: FlowThresholds,
+    *,
+    compile_timeout: float | None = None,
+    outlive: bool = False,
+    cgroup: Path | None = None,
 ) -> FlowSource:
     """``choose`` with this machine's sources. Raises SourceUnavailable.
 
     ``outlive``: a program may outlive the process. What a predecessor left is taken over then, or unloaded when
     another source measures. Otherwise a predecessor's program is left alone. ``compile_timeout``: seconds.
+    ``cgroup``: whose sockets are counted, where sockets are (None: the machine's root).
     """
     options = Options(compile_timeout=compile_timeout)
     if not outlive:
         options = replace(options, pins=None)
-    opened = choose(source, thresholds, sources=with_options(options))
-    if outlive and not opened.pinned:
-        loader.disown(options)
+    opened = choose(source, thresholds, sources=with_options(options, cgroup))
+    if outlive:
+        _disown_others(opened, options)
     return opened
 
 
-def with_options(options: Options) -> dict[str, Factory]:
+def _disown_others(opened: FlowSource, options: Options) -> None:
+    """Unload what a predecessor left, unless ``opened`` has taken it over."""
+    at_sockets = isinstance(opened, CgroupSource)
+    if at_sockets or not opened.pinned:
+        loader.disown(options)
+    if not at_sockets or not opened.pinned:
+        cgroup_loader.disown(options)
+
+
+def with_options(options: Options, cgroup: Path | None = None) -> dict[str, Factory]:
     """The sources, eBPF with these options."""
-    made: dict[str, Factory] = {EbpfSource.name: partial(EbpfSource, options=options)}
+    made: dict[str, Factory] = {
+        EbpfSource.name: partial(EbpfSource, options=options),
+        CgroupSource.name: partial(CgroupSource, options=options, cgroup=cgroup),
+    }
     return {name: made.get(name, factory) for name, factory in SOURCES.items()}

@@ -74,7 +74,11 @@ def _open(settings: TopSettings) -> FlowSource:
     try:
         # Nothing outlives this process: an agent on the same machine keeps its own program.
         return open_source(
-            settings.source, settings.flow_thresholds(), compile_timeout=settings.compile_timeout, outlive=False
+            settings.source,
+            settings.flow_thresholds(),
+            compile_timeout=settings.compile_timeout,
+            outlive=False,
+            cgroup=settings.cgroup_root,
         )
     except SourceUnavailable as error:
         fail(str(error))

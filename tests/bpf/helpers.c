@@ -5,6 +5,7 @@
 #include "attribution.h"
 #include "counting.h"
 #include "elephant.h"
+#include "endpoints.h"
 
 unsigned long long test_bit_length(unsigned long long value);
 unsigned long long test_bit_length(unsigned long long value)
@@ -74,6 +75,38 @@ void test_count_end(struct histograms *histograms, unsigned long long size, unsi
 void test_count_end(struct histograms *histograms, unsigned long long size, unsigned long long lifetime_ns)
 {
 	count_end(histograms, size, lifetime_ns);
+}
+
+unsigned long long test_key_of(unsigned long long salt, const struct endpoints *ends);
+unsigned long long test_key_of(unsigned long long salt, const struct endpoints *ends)
+{
+	return key_of(salt, ends);
+}
+
+unsigned long long test_note_key(unsigned long long salt, const struct address *address, unsigned short port,
+				 unsigned char protocol);
+unsigned long long test_note_key(unsigned long long salt, const struct address *address, unsigned short port,
+				 unsigned char protocol)
+{
+	return note_key(salt, address, port, protocol);
+}
+
+void test_attribute_end(struct flow *flow, unsigned int mine, unsigned int other);
+void test_attribute_end(struct flow *flow, unsigned int mine, unsigned int other)
+{
+	attribute_end(flow, mine, other);
+}
+
+int test_has_changed_hands(const struct flow *flow, unsigned int mine);
+int test_has_changed_hands(const struct flow *flow, unsigned int mine)
+{
+	return has_changed_hands(flow, mine);
+}
+
+int test_called_from_afar(unsigned short local_port, unsigned short remote_port);
+int test_called_from_afar(unsigned short local_port, unsigned short remote_port)
+{
+	return called_from_afar(local_port, remote_port);
 }
 
 /* Struct, field, offset, size; the field is empty for the struct as a whole. */

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.timeout(1800)  # the first test may build Helm
 VALUES: dict[str, Any] = yaml.safe_load((CHART / "values.yaml").read_text())
 SCHEMA: dict[str, Any] = json.loads((CHART / "values.schema.json").read_text())
 
-CHARTS_OWN = {
+CHARTS_OWN: dict[type[BaseModel], set[str]] = {
     AgentSettings: {"node_name", "kubeconfig", "namespace"},
     Settings: {"kubeconfig", "namespace", "tls_cert", "tls_key", "client_ca", "state"},
 }

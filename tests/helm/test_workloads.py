@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from nodeagent.metrics import stuck_after
+from nodeagent.sources.cgroup.root import MOUNTED
 from nodeagent.sources.ctnetlink.kernel import NODE_SYSCTLS, writable_paths
 from nodeagent.sources.ctnetlink.source import ACCOUNTING, TIMESTAMPS
 from nodeagent.sources.ebpf.compiling import cache
@@ -41,9 +42,13 @@ def test_the_agent_has_four_capabilities_and_nothing_else_of_the_node() -> None:
     assert context["readOnlyRootFilesystem"] is True
     assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
     paths = {v["hostPath"]["path"] for v in spec["volumes"] if "hostPath" in v}
-    assert paths == {"/sys/fs/bpf", str(cache.DIRECTORY), "/proc/sys/net/netfilter"}
+    assert paths == {"/sys/fs/bpf", "/sys/fs/cgroup", str(cache.DIRECTORY), "/proc/sys/net/netfilter"}
     mounts = {m["mountPath"] for m in agent["volumeMounts"]}
-    assert mounts == {str(pins.ROOT.parent), str(cache.DIRECTORY), str(NODE_SYSCTLS / "netfilter"), "/tmp"}  # noqa: S108 - an emptyDir
+    assert mounts == {
+        str(pins.ROOT.parent), str(cache.DIRECTORY), str(MOUNTED), str(NODE_SYSCTLS / "netfilter"),
+        "/tmp",  # noqa: S108 - an emptyDir
+    }  # fmt: skip
+    assert [m["name"] for m in agent["volumeMounts"] if m.get("readOnly")] == ["cgroup"]
 
 
 def test_without_ebpf_the_agent_needs_one_capability() -> None:
@@ -86,6 +91,23 @@ def test_where_no_program_is_to_be_kept_its_folder_is_not_mounted(values: dict[s
 
 def host_paths(spec: dict[str, Any]) -> set[str]:
     return {volume["hostPath"]["path"] for volume in spec["volumes"] if "hostPath" in volume}
+
+
+@pytest.mark.parametrize(
+    ("source", "mounted"),
+    [(None, True), ("auto", True), ("ebpf-cgroup", True), ("ebpf", False), ("ctnetlink", False)],
+)
+def test_the_nodes_cgroups_are_mounted_read_only_where_sockets_may_be_counted(
+    source: str | None, *, mounted: bool
+) -> None:
+    for switched in (True, False):
+        values = {"nodeagent": {"settings": {"source": source}, "cgroup": {"enabled": switched}}}
+        spec = pod_spec(one(rendered(values), "DaemonSet"))
+        volumes = [v["hostPath"] for v in spec["volumes"] if v["name"] == "cgroup"]
+        mounts = [m for m in spec["containers"][0]["volumeMounts"] if m["name"] == "cgroup"]
+        there = mounted and switched
+        assert volumes == ([{"path": "/sys/fs/cgroup", "type": "Directory"}] if there else [])
+        assert mounts == ([{"name": "cgroup", "mountPath": str(MOUNTED), "readOnly": True}] if there else [])
 
 
 def test_every_other_pod_passes_the_restricted_pod_security_level() -> None:

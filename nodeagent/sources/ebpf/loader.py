@@ -51,7 +51,7 @@ _SAME_IN_EVERY_MODE: Final = frozenset(
     }
 )
 
-_NOT_THE_PROGRAMS_FAULT: Final = frozenset({Cause.NO_PERMISSION, Cause.FORBIDDEN, Cause.LOCKED_DOWN})
+NOT_THE_PROGRAMS_FAULT: Final = frozenset({Cause.NO_PERMISSION, Cause.FORBIDDEN, Cause.LOCKED_DOWN})
 """Refusals that a newly compiled program would meet too."""
 
 
@@ -252,7 +252,7 @@ def _start_mode(mode: Mode, options: Options) -> Session:
                 without.add(error.function)
                 continue
             except EbpfUnavailable as unavailable:
-                if not built.kept or unavailable.problem.kind in _NOT_THE_PROGRAMS_FAULT:
+                if not built.kept or unavailable.problem.kind in NOT_THE_PROGRAMS_FAULT:
                     raise
                 refused_by_kernel(request, unavailable.problem.fact)
                 fresh = True

@@ -33,6 +33,8 @@ class Cause(StrEnum):
     VERIFIER = "verifier-rejection"
     LOAD_REFUSED = "load-refused"
     ATTACH_REFUSED = "attach-refused"
+    NO_CGROUP = "no-cgroup"
+    CGROUP_TAKEN = "cgroup-taken"
 
 
 REMEDY: Final[dict[Cause, str]] = {
@@ -56,6 +58,8 @@ REMEDY: Final[dict[Cause, str]] = {
     Cause.VERIFIER: "report the kernel's version and this line; meanwhile use --source ctnetlink",
     Cause.LOAD_REFUSED: "see `dmesg`; meanwhile use --source ctnetlink",
     Cause.ATTACH_REFUSED: "run a kernel with CONFIG_KPROBES=y, or with CONFIG_DYNAMIC_FTRACE_WITH_DIRECT_CALLS=y",
+    Cause.NO_CGROUP: "mount the machine's cgroup2 file system into the container, and name it with --cgroup-root",
+    Cause.CGROUP_TAKEN: "have that program attached with BPF_F_ALLOW_MULTI, or use another --source",
 }
 """What mends each."""
 

@@ -60,9 +60,14 @@ _ENTRIES: Final = Path("/proc/sys/net/netfilter/nf_conntrack_count")
 
 class EbpfSource:
     """A program on conntrack's functions. ``keep`` leaves it attached at close, for a successor to take over.
-    Without pins it ends with this process."""
+    Without pins it ends with this process.
+
+    A program that counts elsewhere differs in how it is started (``_adopt``, ``_start``, ``_pin``) and in what it
+    must know before it counts (``_release``)."""
 
     name = "ebpf"
+    watched = "conntrack"
+    """Where its hooks are, as the log says it."""
 
     def __init__(
         self,
@@ -90,7 +95,7 @@ class EbpfSource:
     def open(self) -> None:
         """Take over a predecessor's program, or start one. Raises SourceUnavailable."""
         self.close()
-        session = loader.adopt(self._options)
+        session = self._adopt()
         if session is not None:
             try:
                 self._reset()
@@ -164,7 +169,7 @@ class EbpfSource:
         return self._session is not None and self._session.pinned is not None
 
     def _start_fresh(self) -> None:
-        session = loader.start(self._options)
+        session = self._start()
         try:
             self._reset()
             self._begin(session)
@@ -175,6 +180,16 @@ class EbpfSource:
                     f"ebpf: the maps cannot be written ({error.strerror}); nothing is measured; restart the agent"
                 ) from error
             raise
+        self._pin(session)
+
+    def _adopt(self) -> Session | None:
+        return loader.adopt(self._options)
+
+    def _start(self) -> Session:
+        """Raises EbpfUnavailable."""
+        return loader.start(self._options)
+
+    def _pin(self, session: Session) -> None:
         loader.pin(session, self._options)
 
     def _begin(self, session: Session) -> None:
@@ -199,14 +214,15 @@ class EbpfSource:
         if session.adopted:
             self._write_config(generation=config.generation + 1)
         else:
-            self._seed(session)
+            self._release(session)
         self.name = f"ebpf-{session.mode}"
         _log.info(
-            "measuring with eBPF on conntrack", mode=session.mode, epoch=self._epoch,
+            f"measuring with eBPF on {self.watched}", mode=session.mode, epoch=self._epoch,
             functions=list(session.functions), adopted=session.adopted,
         )  # fmt: skip
 
-    def _seed(self, session: Session) -> None:
+    def _release(self, session: Session) -> None:
+        """Let a fresh program count, told of what was there before it."""
         seeder = Seeder(session.maps)
         seeder.dump()
         self._config.fingerprint = loader.identity(self._options.sizes)
@@ -230,7 +246,7 @@ class EbpfSource:
         elephants = self._view.advance(self._standing(session), self._owners.uid_of, now)
         return Reading(
             taken_at=now, epoch=self._epoch, owners=owners, elephants=elephants,
-            lost=self._losses(session), flows=_entries(),
+            lost=self._losses(session), flows=self._flows(session),
         )  # fmt: skip
 
     def _count(self, session: Session) -> None:
@@ -306,6 +322,12 @@ class EbpfSource:
         lost[LossKind.HOOKS_MISSED] = max(session.programs.misses(), stats["STAT_LOST_END"])
         return lost
 
+    def _flows(self, session: Session) -> int:  # noqa: ARG002 - another program counts its own map
+        """Flows tracked now."""
+        with suppress(OSError, ValueError):
+            return int(_ENTRIES.read_text())
+        return 0
+
     def _never_called(self, session: Session) -> bool:
         """Whether the compiler inlined the accounting function: connections begin without a run of it.
 
@@ -339,9 +361,3 @@ class EbpfSource:
         self._refused_seeds = self._unsized_seeds = self._evicted = 0
         self._config = Config()
         self._view = ElephantView(self._thresholds)
-
-
-def _entries() -> int:
-    with suppress(OSError, ValueError):
-        return int(_ENTRIES.read_text())
-    return 0

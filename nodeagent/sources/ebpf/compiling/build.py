@@ -20,7 +20,7 @@ import sys
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import orjson
 
@@ -87,6 +87,8 @@ class BuildRequest:
     file: str = PROGRAM
     functions: Mapping[str, str] = field(default_factory=dict)
     """Key → function to take from the file; none: each hook's."""
+    at: Literal["conntrack", "sockets"] = "conntrack"
+    """Whose offsets the file is compiled with. At sockets no function is hooked: the plan has no hooks then."""
     btf: Path = DIRECTORY
     python: str = sys.executable
     timeout: float | None = None
@@ -101,7 +103,7 @@ class BuildRequest:
         return {
             "mode": self.mode.value, "without": sorted(self.without), "defines": dict(self.defines),
             "sources": str(self.sources), "btf": str(self.btf),
-            "file": self.file, "functions": dict(self.functions),
+            "file": self.file, "functions": dict(self.functions), "at": self.at,
         }  # fmt: skip
 
 

@@ -21,6 +21,7 @@ import orjson
 
 from nodeagent.sources.ebpf.btf import BtfError
 from nodeagent.sources.ebpf.btf.kernel import load_kernel, load_module
+from nodeagent.sources.ebpf.compiling import sockets
 from nodeagent.sources.ebpf.compiling.hooks import Mode, Plan, plan
 from nodeagent.sources.ebpf.problems import Cause, EbpfProblem, EbpfUnavailable
 
@@ -43,20 +44,24 @@ def main() -> int:
 
 
 def _build(request: dict[str, Any]) -> dict[str, Any]:
-    directory = Path(request["btf"])
     try:
-        kernel = load_kernel(directory)
-        module = load_module(_CONNTRACK, kernel, directory)
+        chosen = _plan(request, Path(request["btf"]))
     except BtfError as error:
         raise EbpfUnavailable(EbpfProblem(Cause.NO_BTF, str(error))) from error
-    if module is None and _LOADABLE.exists():
-        raise EbpfUnavailable(EbpfProblem(Cause.NO_BTF, f"the module {_CONNTRACK} has no type information"))
-    chosen = plan(
-        kernel, module, mode=Mode(request["mode"]), machine=platform.machine(), without=request["without"]
-    )
     functions = request["functions"] or {hook.role.value: f"footprint_{hook.role}" for hook in chosen.hooks}
     source = Path(request["sources"]) / request["file"]
     return {"plan": asdict(chosen), "programs": _compile(source, functions, chosen, request["defines"])}
+
+
+def _plan(request: dict[str, Any], directory: Path) -> Plan:
+    """Raises BtfError when the kernel's types cannot be read, EbpfUnavailable when they lack something."""
+    kernel, mode = load_kernel(directory), Mode(request["mode"])
+    if request["at"] == "sockets":
+        return sockets.plan(kernel, mode=mode)
+    module = load_module(_CONNTRACK, kernel, directory)
+    if module is None and _LOADABLE.exists():
+        raise EbpfUnavailable(EbpfProblem(Cause.NO_BTF, f"the module {_CONNTRACK} has no type information"))
+    return plan(kernel, module, mode=mode, machine=platform.machine(), without=request["without"])
 
 
 def _compile(source: Path, functions: dict[str, str], chosen: Plan, extra: dict[str, str]) -> dict[str, str]:

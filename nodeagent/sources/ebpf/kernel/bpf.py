@@ -31,11 +31,15 @@ class MapType(IntEnum):
 class ProgramType(IntEnum):
     KPROBE = 2
     SCHED_CLS = 3
+    CGROUP_SKB = 8
+    RAW_TRACEPOINT = 17
     TRACING = 26
 
 
 class AttachType(IntEnum):
     NONE = 0
+    CGROUP_INGRESS = 0
+    CGROUP_EGRESS = 1
     TRACE_FENTRY = 24
     PERF_EVENT = 41
 
@@ -51,6 +55,7 @@ class _Command(IntEnum):
     OBJ_GET = 7
     PROG_RUN = 10
     OBJ_INFO = 15
+    PROG_QUERY = 16
     RAW_TRACEPOINT_OPEN = 17
     BTF_FD_BY_ID = 19
     BTF_NEXT_ID = 23
@@ -163,6 +168,38 @@ def map_lookup_batch(fd: int, count: int, *, key_size: int, value_size: int) -> 
     return values.raw
 
 
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Entries of a hash map, one after the other."""
+
+    keys: bytes
+    values: bytes
+    following: bytes | None
+    """Where the next chunk begins; None: this was the last one."""
+
+
+def map_walk(fd: int, begin: bytes | None, count: int, *, key_size: int, value_size: int) -> Chunk:
+    """About ``count`` entries of a hash map from ``begin`` (None: from its beginning). They do not count as used,
+    so the walk changes nothing in what an LRU map gives up first. ENOSPC: ``count`` is too small for one bucket.
+    """
+    start = _buffer(4, begin) if begin is not None else None
+    following, keys, values = _buffer(4), _buffer(key_size * count), _buffer(value_size * count)
+    attr = _buffer(56, struct.pack(
+        "=QQQQIIQQ", _address(start) if start is not None else 0, _address(following), _address(keys),
+        _address(values), count, fd, 0, 0,
+    ))  # fmt: skip
+    last = False
+    try:
+        _system_call(_BPF, _Command.MAP_LOOKUP_BATCH, _address(attr), 56)
+    except FileNotFoundError:  # no more after these, which it has written all the same
+        last = True
+    found = struct.unpack_from("=I", attr, 32)[0]
+    return Chunk(
+        bytes(memoryview(keys)[: found * key_size]), bytes(memoryview(values)[: found * value_size]),
+        None if last else following.raw,
+    )  # fmt: skip
+
+
 def map_update(fd: int, key: bytes, value: bytes, flags: int = ANY) -> None:
     key_buffer = _buffer(len(key), key)
     value_buffer = _buffer(len(value), value)
@@ -200,10 +237,15 @@ class Attachment:
 
 
 def program_load(
-    kind: ProgramType, instructions: bytes, *, name: str = "", attach: Attachment | None = None
+    kind: ProgramType,
+    instructions: bytes,
+    *,
+    name: str = "",
+    attach: Attachment | None = None,
+    attach_type: AttachType = AttachType.NONE,
 ) -> int:
     """A loaded program's descriptor. Raises VerifierError when the verifier refuses it."""
-    attach_type = AttachType.TRACE_FENTRY if kind is ProgramType.TRACING else AttachType.NONE
+    attach_type = AttachType.TRACE_FENTRY if kind is ProgramType.TRACING else attach_type
     code = ctypes.create_string_buffer(instructions, len(instructions))
     license_text = ctypes.create_string_buffer(_LICENSE)
 
@@ -232,6 +274,37 @@ def program_load(
 def attach_fentry(program: int) -> int:
     """A link's descriptor: closing the last one detaches."""
     return _bpf(_Command.RAW_TRACEPOINT_OPEN, struct.pack("=QI4x", 0, program))[0]
+
+
+def attach_raw_tracepoint(program: int, tracepoint: str) -> int:
+    """A link's descriptor: closing the last one detaches."""
+    name = ctypes.create_string_buffer(tracepoint.encode())
+    return _bpf(_Command.RAW_TRACEPOINT_OPEN, struct.pack("=QI4x", _address(name), program))[0]
+
+
+def attach_cgroup(program: int, cgroup: int, attach_type: AttachType) -> int:
+    """A link beside all others at the cgroup (a descriptor of its directory). EPERM also where somebody has it, or
+    one above, for himself."""
+    return _bpf(_Command.LINK_CREATE, struct.pack("=IIII48x", program, cgroup, attach_type, 0))[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Attached:
+    """What is attached at a cgroup itself."""
+
+    flags: int
+    """0 with a program: the exclusive kind, which suffers no other."""
+    programs: tuple[int, ...]
+    """Ids."""
+
+
+def query_cgroup(cgroup: int, attach_type: AttachType, most: int = 64) -> Attached:
+    """Who is at the cgroup. Needs CAP_NET_ADMIN; ENOSPC for more than ``most``."""
+    ids = _buffer(4 * most)
+    attr = struct.pack("=IIIIQIIQ", cgroup, attach_type, 0, 0, _address(ids), most, 0, 0)
+    _, left = _bpf(_Command.PROG_QUERY, attr)
+    flags, count = struct.unpack_from("=I", left, 12)[0], struct.unpack_from("=I", left, 24)[0]
+    return Attached(flags, struct.unpack_from(f"={min(count, most)}I", ids.raw))
 
 
 def attach_perf_event(program: int, event: int) -> int:

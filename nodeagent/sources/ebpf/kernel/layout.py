@@ -67,7 +67,7 @@ class Config(ctypes.Structure):
     _fields_ = (
         ("elephant_bytes", _u64), ("window_bytes", _u64), ("exit_bytes", _u64), ("mouse_bytes", _u64),
         ("window", _u32), ("exit_hold", _u32), ("netns", _u32), ("generation", _u32), ("seeded", _u32),
-        ("fingerprint", _u32),
+        ("fingerprint", _u32), ("salt", _u64),
     )  # fmt: skip
 
 

@@ -82,6 +82,8 @@ class Sizes:
     """Ends of tunnels, two for each other machine."""
     event_bytes: int = 256 * 1024
     """A power of two and whole pages; an elephant's begin or end takes 80 bytes."""
+    notes: int = 0
+    """Notes between the two ends of connections on this node; 0 where connections are seen as one: no such map."""
 
 
 def specs(sizes: Sizes) -> tuple[MapSpec, ...]:
@@ -89,6 +91,7 @@ def specs(sizes: Sizes) -> tuple[MapSpec, ...]:
     if not 3 < sizes.slots <= SLOT_MASK + 1:
         raise ValueError(f"{sizes.slots} slots; use 4 to {SLOT_MASK + 1}")
     size = ctypes.sizeof
+    notes = (MapSpec(13, "notes", MapType.LRU_HASH, 8, 8, sizes.notes),) if sizes.notes else ()
     return (
         MapSpec(1, "config", MapType.ARRAY, 4, size(Config), 1),
         MapSpec(2, "flows", MapType.LRU_HASH, POINTER, size(FlowEntry), sizes.flows),
@@ -102,6 +105,7 @@ def specs(sizes: Sizes) -> tuple[MapSpec, ...]:
         MapSpec(10, "namespace", MapType.ARRAY, 4, 8, 1),
         MapSpec(11, "owners", MapType.ARRAY, 4, size(Owner), sizes.slots),
         MapSpec(12, "carriers", MapType.HASH, size(CarrierKey), 4, sizes.carriers, bpf.F_NO_PREALLOC),
+        *notes,
     )  # fmt: skip
 
 
