@@ -153,7 +153,7 @@ class NodeFootprint:
     """Health of the source: empty when healthy, else short reasons such as ``events-lost``."""
     up: Name = ""
     """Interface that ``cap``, ``by``, ``sure``, ``used`` and ``full`` describe: the only uplink, or of several the
-    one whose elephants use most of it. ``el`` is then of that one too."""
+    one whose elephants use most of it. ``el`` is then of that one too, and of other uplinks on the same wire."""
     by: Name = ""
     """Where ``cap`` came from: ``stated``, ``driver``, ``estimated`` or ``assumed``."""
     sure: Share = 0.0

@@ -4,6 +4,9 @@
 Enters: the links, their counters, the owners' figures, the uplink of each elephant. Leaves: a footprint that tells
 of them. Guarantees: no clock and no I/O. On the wire elephants of a link never exceed what it carried, and ``el``
 never exceeds ``used``.
+
+Two VLANs of one bond share a wire. Each is told of by what it carries itself. The node's figures are those of all
+links on the worst wire, for that is what another elephant would meet.
 """
 
 from __future__ import annotations
@@ -77,7 +80,7 @@ class Links:
         ]
         if not links:
             return replace(footprint, bad=bad)
-        worst = self._choose(links)
+        worst = self._choose(self._on_wires(links))
         return replace(
             footprint, bad=bad, up=worst.name, cap=worst.cap, by=worst.by, sure=worst.sure, used=worst.used,
             el=worst.el, full=worst.full,
@@ -120,12 +123,19 @@ class Links:
         )
         elsewhere = self._elsewhere
         counted = LinkRates(max(tx - etx * elsewhere.tx, 0.0), max(rx - erx * elsewhere.rx, 0.0))
+        samples = {name: one for name, one in samples.items() if self._counts_for(name) == name}
         self.truth.advance(counted, nobody, sum(samples.values(), LinkRates()), seconds)
         self.coverage.advance(
             self._booked(counted.tx + counted.rx + nobody),
             {name: one.tx + one.rx for name, one in samples.items()},
             seconds,
         )
+
+    def _counts_for(self, name: str) -> str:
+        """The uplink whose counters hold what ``name`` carries: of a VLAN its parent, where that is one as
+        well."""
+        link = next(link for link in self._link.all if link.interface == name)
+        return next((carrier for carrier in link.carriers if carrier in self._carried), name)
 
     @property
     def _elsewhere(self) -> LinkRates:
@@ -138,8 +148,12 @@ class Links:
 
     def _booked(self, counted: float) -> dict[str, float]:
         """bit/s by uplink: elephants where they are, all else by the default route's."""
-        found = {name: el.tx + el.rx for name, el in self._elephants.items() if name is not None}
-        home = self._link.interface or ""
+        found: dict[str, float] = {}
+        for name, el in self._elephants.items():
+            if name in self._carried and name is not None:
+                at = self._counts_for(name)
+                found[at] = found.get(at, 0.0) + el.tx + el.rx
+        home = self._counts_for(self._link.interface or "")
         others = sum(rate for name, rate in found.items() if name != home)
         return {**found, home: max(counted - others, 0.0)}
 
@@ -152,6 +166,20 @@ class Links:
         el = LinkRates(min(el.tx, carried.most.tx), min(el.rx, carried.most.rx))
         used = LinkRates(max(carried.smoothed.tx, el.tx), max(carried.smoothed.rx, el.rx))
         return Uplink(name, link.capacity, used=used, el=el)
+
+    def _on_wires(self, links: list[Uplink]) -> list[Uplink]:
+        """Each link with what all links on its wire carry."""
+        wires = {link.interface: set(link.carriers or (link.interface,)) for link in self._link.all}
+        return [self._whole_wire(link, [o for o in links if wires[link.name] & wires[o.name]]) for link in links]
+
+    def _whole_wire(self, link: Uplink, together: list[Uplink]) -> Uplink:
+        if len(together) == 1:
+            return link
+        counting = [other for other in together if self._counts_for(other.name) == other.name]
+        el = sum((other.el for other in together), LinkRates())
+        used = sum((other.used for other in counting), LinkRates())
+        used = LinkRates(max(used.tx, link.used.tx), max(used.rx, link.used.rx))
+        return replace(link, el=LinkRates(min(el.tx, used.tx), min(el.rx, used.rx)), used=used)
 
     def _choose(self, links: list[Uplink]) -> Uplink:
         """The link whose elephants use most of it; the one chosen before unless another is clearly worse; the

@@ -203,3 +203,29 @@ def test_without_an_interface_there_is_nothing_to_hold_figures_against() -> None
     told = Node(link=Link(None, LinkRates())).run(20, {"u": (40e6, 0)}, {})
     assert (told.up, told.bad, told.used) == ("", (), LinkRates())
     assert told.el.tx == pytest.approx(40e6, rel=0.01)
+
+
+VLAN5 = Link("bond0.5", LinkRates(1e8, 1e8), carriers=("eth0",))
+VLAN6 = Link("bond0.6", LinkRates(1e8, 1e8), carriers=("eth0",))
+
+
+def test_vlans_of_one_wire_are_told_of_each_and_the_node_by_the_wire() -> None:
+    node = Node(link=Link("bond0.5", LinkRates(1e8, 1e8), carriers=("eth0",), others=(VLAN6,)))
+    carried = {"bond0.5": (0.0, 0.0), "bond0.6": (61e6, 1e6)}
+    told = node.run(30, {"u": (60e6, 1e6)}, carried, uplink="bond0.6")
+    vlan5, vlan6 = told.uplinks
+    assert vlan5.el.tx == 0
+    assert vlan6.el.tx == pytest.approx(60e6, rel=0.01)
+    assert told.el.tx == pytest.approx(60e6, rel=0.01), "whichever is told of, the wire is that much in use"
+    assert told.used.tx == pytest.approx(61e6, rel=0.01)
+
+
+def test_a_vlan_and_its_parent_are_not_counted_twice() -> None:
+    parent = Link("eth0", LinkRates(1e8, 1e8), carriers=("eth0",))
+    node = Node(link=Link("bond0.5", LinkRates(1e8, 1e8), carriers=("eth0",), others=(parent,)))
+    carried = {"bond0.5": (60e6, 1e6), "eth0": (61e6, 1e6)}
+    told = node.run(60, {"u": (59e6, 1e6)}, carried, uplink="bond0.5")
+    assert told.bad == ()
+    assert node.links.coverage.all.ratio == pytest.approx(60 / 62, rel=0.01)
+    assert told.used.tx == pytest.approx(61e6, rel=0.01)
+    assert told.el.tx == pytest.approx(59e6, rel=0.01)

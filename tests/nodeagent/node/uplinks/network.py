@@ -28,11 +28,13 @@ STORAGE: Final = "10.55.0.1"
 UPLINKS: Final = (("eth0", "172.31.77"), ("eth1", "172.31.78"), ("san0", "172.31.79"))
 PODS: Final = (("pod1", "10.99.1"), ("pod2", "10.99.2"))
 
+COUNTED: Final = (*(name for name, _ in UPLINKS), "vlan5", "bond0")
+"""Interfaces whose packets are counted, if there are such."""
 _COUNTED: Final = "\n".join(
-    f'counter out_{name} {{ }}\ncounter in_{name} {{ }}' for name, _ in UPLINKS
+    f'counter out_{name} {{ }}\ncounter in_{name} {{ }}' for name in COUNTED
 )  # fmt: skip
-_OUT: Final = "\n".join(f'oifname "{name}" counter name out_{name}' for name, _ in UPLINKS)
-_IN: Final = "\n".join(f'iifname "{name}" counter name in_{name}' for name, _ in UPLINKS)
+_OUT: Final = "\n".join(f'oifname "{name}" counter name out_{name}' for name in COUNTED)
+_IN: Final = "\n".join(f'iifname "{name}" counter name in_{name}' for name in COUNTED)
 RULES: Final = f"""
 table inet lab {{
 {_COUNTED}

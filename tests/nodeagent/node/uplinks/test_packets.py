@@ -1,139 +1,27 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Several uplinks with real packets: each is told of by what its own rules counted.
-
-Time is the test's: a second passes when it says so, and by then all of its packets have arrived.
-"""
+"""Several uplinks with real packets: each is told of by what its own rules counted."""
 
 from __future__ import annotations
 
-import socket
-import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from typing import Final
+from collections.abc import Iterator
 
 import pytest
 
-from footprint.models import LinkRates, NodeFootprint, Uplink
+from footprint.models import LinkRates
 from lab.network import netns
-from nodeagent.measuring.aggregation import Aggregator
-from nodeagent.measuring.meter import Meter
-from nodeagent.measuring.rates import RATE_TAU, Mean
-from nodeagent.node.link import Link
-from nodeagent.node.pods import LocalPod
 from nodeagent.node.uplinks.finding import find_uplinks
 from nodeagent.node.uplinks.kernel import MOST_ROUTES, read_interfaces, read_routes, read_tables
-from nodeagent.sources.base import FlowThresholds
-from nodeagent.sources.ctnetlink import CtnetlinkSource
-from tests.nodeagent.node.uplinks.network import POD1, POD2, SERVER, STORAGE, Network, network
+from tests.nodeagent.node.uplinks.measuring import BYTES, TRUE, by_name, is_quiet, is_true, measuring
+from tests.nodeagent.node.uplinks.network import POD1, SERVER, STORAGE, Network, network
 from tests.nodeagent.sources.ctnetlink.network import TcpPair
 
 pytestmark = pytest.mark.netns
-
-BYTES: Final = 3_000_000
-"""A second's: 24 Mbit/s."""
-TRUE: Final = 0.02
-"""Largest difference from what the node's rules counted."""
 
 
 @pytest.fixture
 def net() -> Iterator[Network]:
     with network() as made:
         yield made
-
-
-class Pods:
-    """The two pods."""
-
-    def __init__(self) -> None:
-        self._told = False
-
-    def changed(self) -> bool:
-        before, self._told = self._told, True
-        return not before
-
-    def living_here(self, _: frozenset[bytes]) -> Mapping[str, LocalPod]:
-        addresses = {"u1": POD1, "u2": POD2}
-        return {
-            uid: LocalPod(uid, "shop", uid, "Job/j", addresses=(socket.inet_aton(address),))
-            for uid, address in addresses.items()
-        }
-
-
-class Measuring:
-    """The agent's own way from packets to a footprint, beside the rules' counters smoothed alike."""
-
-    def __init__(self, net: Network, uplink: str | None) -> None:
-        self.net, self.now = net, time.monotonic()
-        thresholds = FlowThresholds(elephant_bytes=1_000_000, elephant_rate=4e6)
-        self.source = CtnetlinkSource(thresholds)
-        with netns.entered(net.node):
-            self.source.open()
-            self.meter = Meter(
-                self.source, pods=Pods(), aggregator=Aggregator("ctnetlink"), find_link=lambda: self.find(uplink)
-            )
-        self.before = net.counted()
-        self.truth: dict[str, Mean] = {}
-        self.told: NodeFootprint | None = None
-
-    @staticmethod
-    def find(uplink: str | None) -> Link:
-        return find_uplinks(uplink, 1e9)
-
-    def second(self, *pairs: TcpPair) -> None:
-        """Every pair carries ``BYTES``, and a reading is taken."""
-        for pair in pairs:
-            pair.send(BYTES)
-        self._settled()
-        self.now += 1.0
-        with netns.entered(self.net.node):
-            self.told = self.meter.measure(self.now).footprint
-        counted = self.net.counted()
-        for name, size in counted.items():
-            self.truth.setdefault(name, Mean(RATE_TAU)).add((size - self.before[name]) * 8.0, 1.0)
-        self.before = counted
-
-    def _settled(self) -> None:
-        before = self.net.counted()
-        while True:
-            time.sleep(0.06)  # longer than TCP delays an acknowledgement
-            after = self.net.counted()
-            if after == before:
-                return
-            before = after
-
-    def run(self, seconds: int, *pairs: TcpPair) -> NodeFootprint:
-        for _ in range(seconds):
-            self.second(*pairs)
-        assert self.told is not None
-        return self.told
-
-    def carried(self, name: str) -> LinkRates:
-        """bit/s, by the rules."""
-        return LinkRates(self.truth[f"out_{name}"].value, self.truth[f"in_{name}"].value)
-
-
-@contextmanager
-def measuring(net: Network, uplink: str | None = None) -> Iterator[Measuring]:
-    made = Measuring(net, uplink)
-    try:
-        yield made
-    finally:
-        made.source.close()
-
-
-def by_name(told: NodeFootprint) -> dict[str, Uplink]:
-    return {link.name: link for link in told.uplinks}
-
-
-def is_true(said: LinkRates, truth: LinkRates) -> None:
-    assert said.tx == pytest.approx(truth.tx, rel=TRUE)
-    assert said.rx == pytest.approx(truth.rx, rel=TRUE)
-
-
-def is_quiet(link: Uplink) -> None:
-    assert link.el == LinkRates()
-    assert link.used.busier < 2e4, "neighbour discovery alone"
 
 
 def test_a_pod_that_is_routed_by_its_address_is_booked_on_the_interface_it_leaves_by(net: Network) -> None:
