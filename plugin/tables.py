@@ -17,7 +17,7 @@ from rich.table import Table
 from footprint.classes import TrafficClass
 from footprint.cluster import paths
 from footprint.keys import DEFAULT_NAMESPACE
-from footprint.models import CapacitySource, NodeFootprint, PodFootprint
+from footprint.models import CapacitySource, NodeFootprint, PodFootprint, Uplink
 from footprint.summary import elephant_share
 from footprint.units import format_rate
 from plugin.connection import PROGRAM, ConnectionSettings
@@ -28,7 +28,8 @@ from plugin.terminal import show, table
 class NodesSettings(ConnectionSettings):
     """Shows each node's link, the classes of its pods, the agent's source and health, and its heartbeat.
 
-    ELEPHANTS is the share of the link, in percent of OF LINK, that elephant flows use in the busier direction.
+    ELEPHANTS is the share of the link, in percent of OF LINK, that elephant flows use in the busier direction. A
+    node with several uplinks has a line for each below its own, which is that of the one whose elephants use most.
     OF LINK says where the capacity comes from: stated, the driver, estimated (and how sure), or assumed.
     """
 
@@ -93,7 +94,7 @@ def _node_row(node: Published, lease: str) -> list[str]:
     return [node.name, share, capacity, _classes(found.pods), found.src, _health(found), lease]
 
 
-def _capacity(found: NodeFootprint) -> str:
+def _capacity(found: NodeFootprint | Uplink) -> str:
     """Of the link, and where it comes from."""
     if not found.cap.busier:
         return "capacity unknown"
@@ -106,10 +107,23 @@ def _health(found: NodeFootprint) -> str:
     return ", ".join([*full, *found.bad]) or "ok"
 
 
+def _uplink_row(link: Uplink) -> list[str]:
+    share = "?" if link.elephant_utilisation is None else f"{round(100 * link.elephant_utilisation)} %"
+    full = f"full in {' and '.join(link.full)}" if link.full else ""
+    return [f"└ {link.name}", share, _capacity(link), "", "", full, ""]
+
+
 def nodes_table(nodes: Iterable[Published], ages: Mapping[str, str]) -> Table:
-    """One row for each node."""
+    """One row for each node, and below it one for each of its uplinks where there are several."""
     head = ("NODE", "ELEPHANTS", "OF LINK", "PODS", "SOURCE", "HEALTH", "LEASE")
-    return table(head, (_node_row(node, ages.get(node.name, "none")) for node in nodes))
+    return table(head, (
+        row
+        for node in nodes
+        for row in (
+            _node_row(node, ages.get(node.name, "none")),
+            *map(_uplink_row, node.footprint.uplinks if node.footprint else ()),
+        )
+    ))  # fmt: skip
 
 
 def _pod_row(pod: PodFootprint, node: str) -> list[str]:

@@ -12,6 +12,7 @@ from rich.table import Table
 
 from footprint.codec import encode
 from footprint.keys import lease_name
+from footprint.models import LinkRates, NodeFootprint, Uplink
 from plugin.published import lease_ages, published
 from plugin.tables import nodes_table, pods_table
 from tests.extender.builders import M, annotation, elephant, footprint, mouse, node_json
@@ -34,6 +35,22 @@ def test_nodes_show_their_link_their_pods_and_their_source() -> None:
     nodes = [published(node_json("a", annotation(elephant("e", tx=150 * M), mouse("m"), mouse("n"))))]
     row = lines(nodes_table(nodes, {"a": "12 s ago"}))[1]
     assert row == ["a", "75 %", "200 Mbit/s", "1 elephant, 2 mouse", "ctnetlink", "ok", "12 s ago"]
+
+
+def test_a_node_with_several_uplinks_shows_each_below() -> None:
+    links = (
+        Uplink("eth0", LinkRates(1e9, 1e9), el=LinkRates(0, 1e7)),
+        Uplink("eth1", LinkRates(2e8, 2e8), el=LinkRates(1.5e8, 0), full=("tx",)), Uplink("eth2"),
+    )  # fmt: skip
+    several = NodeFootprint("ctnetlink", LinkRates(2e8, 2e8), el=LinkRates(1.5e8, 0), up="eth1", uplinks=links)
+    rows = lines(nodes_table([published(node_json("a", encode(several).text))], {}))
+    assert [row[0] for row in rows[1:]] == ["a", "└ eth0", "└ eth1", "└ eth2"]
+    assert rows[1][:3] == ["a", "75 %", "200 Mbit/s"]
+    assert rows[2:] == [
+        ["└ eth0", "1 %", "1 Gbit/s"],
+        ["└ eth1", "75 %", "200 Mbit/s", "full in tx"],
+        ["└ eth2", "?", "capacity unknown"],
+    ]
 
 
 @pytest.mark.parametrize(
