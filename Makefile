@@ -93,8 +93,9 @@ vm: packages $(STAMP)  ## a shell in such a machine: make vm KERNEL=6.12
 	@lab/setup/packages.sh kernelvm
 	$(BIN)/python -m lab.kernelvm shell --kernel $(KERNEL)
 
+# CAPACITY=unknown: nobody tells the agents what links carry.
 demo: setup  ## the same workload twice, default scheduler and with the extender; writes demo-report/
-	$(BIN)/python -m lab.demo
+	$(BIN)/python -m lab.demo $(if $(filter unknown,$(CAPACITY)),--no-capacity)
 
 # NODES=real: nodes with kubelet, containerd and kube-proxy. Their first build takes 9 minutes more on two cores.
 lab: setup $(if $(filter real,$(NODES)),images)  ## a cluster on this machine until Ctrl-C (NODES=real: real nodes)

@@ -187,7 +187,10 @@ class Lab:
 
     def start_agent(self, node: str, *, env: Mapping[str, str] | None = None) -> Process:
         """Start the agent of ``node``; returns at once (it publishes when it has measured)."""
-        argv = programs.agent(self._nodes[node], self._agent_kubeconfigs[node], self.config.agent_args)
+        argv = programs.agent(
+            self._nodes[node], self._agent_kubeconfigs[node], self.config.agent_args,
+            stated=self.config.link_stated,
+        )  # fmt: skip
         return self.spawn_in(node, argv, name=f"{_AGENT_PREFIX}{node}", env=env)
 
     def stop_agent(self, node: str, sig: int = signal.SIGTERM) -> int:

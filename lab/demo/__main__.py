@@ -37,6 +37,10 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--output", type=Path, default=Path("demo-report"), help="folder of the report (default: %(default)s)"
     )
+    parser.add_argument(
+        "--no-capacity", action="store_true",
+        help="tell no agent what its link carries: it assumes 1G, and learns from the link's queue",
+    )  # fmt: skip
     parser.add_argument("--keep-logs", type=Path, help="folder for everything the two labs logged")
     return parser.parse_args(argv)
 
@@ -74,7 +78,15 @@ def main(argv: list[str] | None = None) -> int:
             for extender in (False, True):
                 console.rule("with Traffic Footprint" if extender else "default scheduler", align="left")
                 say = lambda text: console.print(text, highlight=False, markup=False)  # noqa: E731
-                reports.append(run(scenario, extender=extender, say=say, keep=options.keep_logs))
+                reports.append(
+                    run(
+                        scenario,
+                        extender=extender,
+                        say=say,
+                        keep=options.keep_logs,
+                        link_stated=not options.no_capacity,
+                    )
+                )
     except (LabError, ApiError) as error:
         fail(str(error))
     except KeyboardInterrupt:

@@ -86,13 +86,18 @@ def _servers(lab: Lab) -> None:
     lab.spawn_in("outside", argv("mouse_server", "--port", str(MOUSE_PORT)), name="mouse-server")
 
 
-def run(scenario: Scenario, *, extender: bool, say: Say, keep: Path | None = None) -> RunReport:
+def run(
+    scenario: Scenario, *, extender: bool, say: Say, keep: Path | None = None, link_stated: bool = True
+) -> RunReport:
     """One run in a lab of its own: the scenario with the default scheduler, or with ours wired in.
 
-    Agents run in both, so that both pay for them and report what they wrote.
+    Agents run in both, so that both pay for them and report what they wrote. Without ``link_stated`` nobody tells
+    them what links carry.
     """
     name = "extender" if extender else "default"
-    config = LabConfig(nodes=scenario.nodes, extender=extender, keep_dir=keep / name if keep else None)
+    config = LabConfig(
+        nodes=scenario.nodes, extender=extender, link_stated=link_stated, keep_dir=keep / name if keep else None
+    )
     arrivals = timeline(scenario, mouse, elephant)
     began = time.monotonic()
     with Lab(config) as lab:

@@ -103,6 +103,14 @@ WRONG: list[tuple[dict[str, Any], str]] = [
         {"nodeagent": {"settings": {"linkCapacity": "fast"}}},
         "at '/nodeagent/settings/linkCapacity': 'fast' does not",
     ),
+    (
+        {"nodeagent": {"settings": {"linkCapacityByInstanceType": "m5.*"}}},
+        "at '/nodeagent/settings/linkCapacityByInstanceType': 'm5.*' does not",
+    ),
+    (
+        {"nodeagent": {"settings": {"linkCapacityAssumed": "some"}}},
+        "at '/nodeagent/settings/linkCapacityAssumed'",
+    ),
     ({"nodeagent": {"settings": {"elephantBytes": "10 miles"}}}, "at '/nodeagent/settings/elephantBytes'"),
     ({"nodeagent": {"settings": {"source": "tcpdump"}}}, "at '/nodeagent/settings/source': value must be one of"),
     ({"nodeagent": {"settings": {"pollInterval": 0}}}, "at '/nodeagent/settings/pollInterval': minimum"),
@@ -217,6 +225,8 @@ ODD: list[dict[str, Any]] = [
         "nodeagent": {"podLabels": None, "affinity": None},
         "scheduler": {"podAnnotations": None},
     },
+    {"nodeagent": {"settings": {"linkCapacityByInstanceType": "m5.large=750M, m5.*=10G"}}},
+    {"nodeagent": {"settings": {"linkCapacityAssumed": 0}}},
     {"networkPolicy": {"enabled": True}},
     {
         "networkPolicy": {"enabled": True},

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from footprint.commands import BadSettingError
+from nodeagent.node.capacity.stated import parse_table
 from nodeagent.settings import AgentSettings, parse, parse_preflight, parse_size
 
 NODE = ["--node-name", "n1"]
@@ -39,6 +40,18 @@ def test_quantities_are_read_with_their_suffixes() -> None:
     assert settings.flow_thresholds().elephant_rate == 5e6
 
 
+def test_a_capacity_is_assumed_unless_that_is_switched_off() -> None:
+    assert parse(NODE).link_capacity_assumed == 1e9
+    assert parse([*NODE, "--link-capacity-assumed", "10G"]).link_capacity_assumed == 1e10
+    assert parse([*NODE, "--link-capacity-assumed", "0"]).link_capacity_assumed == 0
+
+
+def test_the_table_by_instance_type_keeps_its_order() -> None:
+    settings = parse([*NODE, "--link-capacity-by-instance-type", "m5.large=750M, m5.*=10G"])
+    rows = parse_table(settings.link_capacity_by_instance_type)
+    assert [(row.pattern, row.rate) for row in rows] == [("m5.large", 750e6), ("m5.*", 1e10)]
+
+
 def test_the_rate_window_is_never_shorter_than_the_poll_interval() -> None:
     assert parse([*NODE, "--poll-interval", "5"]).flow_thresholds().rate_window == 5
     assert parse([*NODE, "--poll-interval", "0.2"]).flow_thresholds().rate_window == 1
@@ -51,6 +64,9 @@ def test_the_rate_window_is_never_shorter_than_the_poll_interval() -> None:
         (["--node-name", "A_B"], "--node-name"),
         ([*NODE, "--link-capacity", "200X"], "--link-capacity"),
         ([*NODE, "--link-capacity", "0"], "--link-capacity"),
+        ([*NODE, "--link-capacity-assumed", "some"], "--link-capacity-assumed"),
+        ([*NODE, "--link-capacity-by-instance-type", "m5.*"], "--link-capacity-by-instance-type"),
+        ([*NODE, "--link-capacity-by-instance-type", "m5.*=10G,"], "--link-capacity-by-instance-type"),
         ([*NODE, "--elephant-bytes", "10 whales"], "--elephant-bytes"),
         ([*NODE, "--poll-interval", "nan"], "--poll-interval"),
         ([*NODE, "--poll-interval", "0"], "--poll-interval"),
