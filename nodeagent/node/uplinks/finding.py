@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 from typing import Final
 
 import structlog
@@ -33,9 +34,9 @@ def find_uplinks(
 ) -> Link:
     """The uplinks as of now, the default route's first. ``one`` finds a single link by its interface's name."""
     known = read_interfaces()
-    routes = read_routes(read_tables(known))
+    routes = read_routes(read_tables(known), (index for index, one in known.by_index.items() if not one.kind))
     if routes.cut:
-        _log.info("more routes than are read, an uplink that only the rest uses must be named with --uplink")
+        _say_cut()
     found = uplinks(known, routes, node_addresses())
     wanted = named(text)
     # The default route's of those named, else the first one named: what cannot be told apart is booked there.
@@ -45,6 +46,12 @@ def find_uplinks(
     links = [describe(one(name, capacity), known) for name in chosen]
     elsewhere = frozenset(found) - frozenset(chosen)
     return replace(links[0], others=tuple(links[1:]), known=known, elsewhere=elsewhere)
+
+
+@cache
+def _say_cut() -> None:
+    """Once: it stays so."""
+    _log.info("more routes than are read: a virtual interface that only the rest use must be named with --uplink")
 
 
 def describe(link: Link, known: Interfaces) -> Link:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 import socket
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
@@ -18,13 +18,16 @@ from typing import Final
 
 from nodeagent.node.netlink import parse_dump
 from nodeagent.node.uplinks.interfaces import IFINFOMSG, Interfaces, parse_interface
-from nodeagent.node.uplinks.routes import RTA_TABLE, RTMSG, VRF, Route, parse_route, parse_rule
+from nodeagent.node.uplinks.routes import RTA_OIF, RTA_TABLE, RTMSG, VRF, Route, parse_route, parse_rule
 
 MOST_INTERFACES: Final = 8192
 MOST_TABLES: Final = 256
 MOST_ROUTES: Final = 10_000
 """Of one table and family. The kernel lists short prefixes first where it lists by prefix, the default before
 all."""
+
+MOST_CARDS: Final = 16
+"""Interfaces that are looked for by themselves."""
 
 _RTM_GETLINK, _RTM_GETROUTE, _RTM_GETRULE = 18, 26, 34
 _MAIN: Final = 254
@@ -79,22 +82,32 @@ def _of_vrfs(interfaces: Interfaces) -> Iterator[int]:
     return islice(tables, MOST_TABLES)
 
 
-def read_routes(tables: frozenset[int]) -> Routes:
-    """Ways to other machines in ``tables``. Raises OSError."""
+def read_routes(tables: frozenset[int], cards: Iterable[int] = ()) -> Routes:
+    """Ways to other machines in ``tables``. ``cards``: indices of interfaces for which one route is looked for
+    where a table has more than are taken. Raises OSError."""
     found: dict[bool, list[Route]] = {True: [], False: []}
-    cut = False
+    cut: list[tuple[int, socket.AddressFamily]] = []
     for table in sorted(tables):
         for family in (socket.AF_INET, socket.AF_INET6):
             for number, body in enumerate(_routes(table, family)):
                 if number >= MOST_ROUTES:
-                    cut = True
+                    cut.append((table, family))
                     break
                 found[table == _MAIN] += parse_route(body)
-    return Routes(tuple(found[True]), tuple(found[False]), cut)
+    seen = {route.interface for routes in found.values() for route in routes}
+    for card in islice((card for card in cards if card not in seen), MOST_CARDS if cut else 0):
+        for table, family in cut:
+            found[table == _MAIN] += islice(_by_card(table, family, card), 1)
+    return Routes(tuple(found[True]), tuple(found[False]), bool(cut))
 
 
-def _routes(table: int, family: int) -> Iterator[bytes]:
-    named = struct.pack("=HHI", 8, RTA_TABLE, table)
+def _by_card(table: int, family: int, card: int) -> Iterator[Route]:
+    for body in _routes(table, family, struct.pack("=HHI", 8, RTA_OIF, card)):
+        yield from parse_route(body)
+
+
+def _routes(table: int, family: int, chosen: bytes = b"") -> Iterator[bytes]:
+    named = struct.pack("=HHI", 8, RTA_TABLE, table) + chosen
     request = RTMSG.pack(family, 0, 0, 0, table if table < 256 else 0, 0, 0, 0, 0) + named
     try:
         yield from _dump(_RTM_GETROUTE, request, strict=True)

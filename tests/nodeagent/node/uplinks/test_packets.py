@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -11,6 +13,7 @@ from footprint.models import LinkRates
 from lab.network import netns
 from nodeagent.node.uplinks.finding import find_uplinks
 from nodeagent.node.uplinks.kernel import MOST_ROUTES, read_interfaces, read_routes, read_tables
+from nodeagent.node.uplinks.lookup import Lookups, packed
 from tests.nodeagent.node.uplinks.measuring import BYTES, TRUE, by_name, is_quiet, is_true, measuring
 from tests.nodeagent.node.uplinks.network import POD1, SERVER, STORAGE, Network, network
 from tests.nodeagent.sources.ctnetlink.network import TcpPair
@@ -114,7 +117,43 @@ def test_many_routes_and_interfaces_are_read_as_far_as_the_bound_and_the_uplinks
         known = read_interfaces()
         found = read_routes(read_tables(known))
         link = find_uplinks(None, None)
+        card = known.by_name["eth1"].index
+        assert not any(route.interface == card for route in found.main)
+        by_card = read_routes(frozenset({254}), [card])
+    assert any(route.interface == card for route in by_card.main), "its own network's route, behind all others"
     assert len(known.by_index) > 300
     assert found.cut
     assert len(found.main) <= 2 * MOST_ROUTES
     assert [one.interface for one in link.all][:2] == ["eth0", "eth1"]
+
+
+def test_the_kernel_answers_for_both_families_by_rules_and_by_where_a_packet_comes_in(net: Network) -> None:
+    net.ip(
+        net.node,
+        f"""rule add from {POD1} lookup 22
+        route add default via 172.31.78.2 table 22
+        addr add fd99:1::1/64 dev pod1 nodad
+        addr add fd77::1/64 dev eth0 nodad
+        addr add fd78::1/64 dev eth1 nodad
+        route add default via fd77::2 dev eth0
+        route add default via fd78::2 dev eth1 table 22
+        route add blackhole 203.0.113.0/24""",
+    )
+    with netns.entered(net.node):
+        subprocess.run(["ip", "-6", "rule", "add", "from", "fd99:1::2", "lookup", "22"], check=True)
+        Path("/proc/sys/net/ipv6/conf/all/forwarding").write_text("1")
+        known, kernel = read_interfaces(), Lookups()
+
+        def way(destination: str, source: str = "", incoming: str = "") -> str | None:
+            index = known.by_name[incoming].index if incoming else 0
+            hop = kernel.way(packed(destination), packed(source), index)
+            return known.by_index[hop.interface].name if hop else None
+
+        assert way(SERVER) == way(SERVER, "10.99.2.2", "pod2") == way(SERVER, "172.31.78.1") == "eth0"
+        assert way(SERVER, POD1, "pod1") == "eth1"
+        assert way(SERVER, POD1) is None, "not an address of the node, and it came in by nothing"
+        assert way("203.0.113.7") is None
+        assert way(POD1) == way("fd99:1::2") == "pod1"
+        assert way("2001:db8::7") == way("2001:db8::7", "fd99:1::9", "pod1") == "eth0"
+        assert way("2001:db8::7", "fd99:1::2", "pod1") == "eth1"
+        kernel.close()
