@@ -6,6 +6,7 @@ from collections import Counter
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
+from footprint.models import LinkRates, NodeFootprint, Uplink
 from nodeagent.metrics import AgentCollector, LoopState
 from nodeagent.sources.base import HOST, Counters, LossKind, Reading
 from nodeagent.sources.ebpf.compiling import cache
@@ -42,3 +43,15 @@ def test_bytes_are_shown_by_owner_and_direction() -> None:
     assert f'{prefix}{{direction="local",owner="uid-1"}} 5.0' in lines
     assert f'{prefix}{{direction="rx",owner="host"}} 9.0' in lines
     assert 'traffic_footprint_agent_losses_total{kind="events-overrun"} 2.0' in lines
+
+
+def test_each_of_several_uplinks_is_shown_beside_the_one_that_the_node_is_told_of_by() -> None:
+    links = (Uplink("eth0", used=LinkRates(1e6, 0)), Uplink("eth1", LinkRates(1e9, 1e9), el=LinkRates(5e8, 0)))
+    node = NodeFootprint("s", LinkRates(1e9, 1e9), el=LinkRates(5e8, 0), used=LinkRates(6e8, 0), uplinks=links)
+    lines = rendered(LoopState(footprint=node, uplink_coverage={"eth1": 0.25}, corrected=7))
+    prefix = "traffic_footprint_agent_"
+    assert f'{prefix}link_bits_per_second{{direction="tx",what="carried"}} 6e+08' in lines
+    assert f'{prefix}uplink_bits_per_second{{direction="tx",uplink="eth1",what="elephants"}} 5e+08' in lines
+    assert f'{prefix}uplink_bits_per_second{{direction="tx",uplink="eth0",what="carried"}} 1e+06' in lines
+    assert f'{prefix}uplink_coverage_ratio{{uplink="eth1"}} 0.25' in lines
+    assert f"{prefix}readings_corrected_total 7.0" in lines

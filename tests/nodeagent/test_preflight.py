@@ -162,6 +162,15 @@ def test_without_a_default_route_the_uplink_must_be_named(proc: Path, sys: Path)
     assert "--uplink" in uplink.remedy
 
 
+def test_each_of_several_named_interfaces_must_be_there(proc: Path, sys: Path) -> None:
+    (proc / "net/dev").write_text("Inter-\n face\n  eth0: 1 1 0 0 0 0 0 0 1 1 0 0 0 0 0 0\n")
+    uplink, _ = preflight.probe_uplink("eth0,eth7", proc=proc, sys=sys)
+    assert uplink.answer is Presence.NO
+    assert "eth7" in uplink.detail
+    uplink, _ = preflight.probe_uplink("eth0", proc=proc, sys=sys)
+    assert (uplink.answer, uplink.detail) == (Presence.YES, "eth0")
+
+
 def test_an_interface_that_is_not_there_is_named(proc: Path, sys: Path) -> None:
     uplink, _ = preflight.probe_uplink("eth7", proc=proc, sys=sys)
     assert uplink.answer is Presence.NO

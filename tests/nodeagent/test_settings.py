@@ -52,6 +52,10 @@ def test_the_table_by_instance_type_keeps_its_order() -> None:
     assert [(row.pattern, row.rate) for row in rows] == [("m5.large", 750e6), ("m5.*", 1e10)]
 
 
+def test_several_uplinks_are_separated_by_commas() -> None:
+    assert parse([*NODE, "--uplink", "eth0,bond0.7"]).uplink == "eth0,bond0.7"
+
+
 def test_the_rate_window_is_never_shorter_than_the_poll_interval() -> None:
     assert parse([*NODE, "--poll-interval", "5"]).flow_thresholds().rate_window == 5
     assert parse([*NODE, "--poll-interval", "0.2"]).flow_thresholds().rate_window == 1
@@ -74,6 +78,8 @@ def test_the_rate_window_is_never_shorter_than_the_poll_interval() -> None:
         ([*NODE, "--metrics-port", "99999"], "--metrics-port"),
         ([*NODE, "--source", "magic"], "--source"),
         ([*NODE, "--uplink", "../x"], "--uplink"),
+        ([*NODE, "--uplink", "eth0,,eth1"], "--uplink"),
+        ([*NODE, "--uplink", ",".join(f"eth{n}" for n in range(17))], "--uplink"),
         ([*NODE, "--log-level", "loud"], "--log-level"),
         ([*NODE, "--bogus"], "--bogus"),
         (["--node-name"], "--node-name"),
