@@ -7,7 +7,11 @@ import socket
 import struct
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from nodeagent.node.uplinks.interfaces import parse_interface
+from nodeagent.node.uplinks.lookup import parse_answer
 from nodeagent.node.uplinks.routes import RTMSG, VRF, Route, default_interface, parse_route, parse_rule
 from nodeagent.node.uplinks.watch import matters
 from tests.nodeagent.node.uplinks.test_interfaces import attribute, body, number
@@ -102,3 +106,21 @@ def report(kind: int, message: bytes) -> bytes:
 )
 def test_what_is_more_than_a_pods_coming_and_going(datagram: bytes, expected: bool) -> None:
     assert matters(datagram, {2}) is expected
+
+
+@given(st.binary(max_size=200))
+def test_no_bytes_of_the_kernel_crash_a_reader(raw: bytes) -> None:
+    parse_interface(raw)
+    list(parse_route(raw))
+    parse_rule(raw)
+    matters(raw, {1})
+    if len(raw) >= 16:
+        parse_answer(raw)
+
+
+@given(st.binary(max_size=120))
+def test_no_attributes_of_a_route_or_an_interface_crash_a_reader(raw: bytes) -> None:
+    list(parse_route(route(raw)))
+    list(parse_route(route(attribute(9, raw))))
+    parse_interface(body(raw, attribute(18, raw)))
+    parse_answer(report(24, route(raw)))
