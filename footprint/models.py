@@ -94,9 +94,24 @@ MAX_UPLINKS: Final = 16
 """Links of one node in its footprint."""
 
 
-def _elephant_utilisation(el: LinkRates, cap: LinkRates) -> float | None:
-    shares = [min(used / capacity, 1.0) for used, capacity in ((el.tx, cap.tx), (el.rx, cap.rx)) if capacity > 0]
-    return max(shares) if shares else None
+FULL_SHARE: Final = 0.9
+"""Least share of a link that its elephants use while it is full. TCP's elephants take what a link gives. Headers
+and averaging hide the rest, so 90 % measured means that they want more."""
+
+
+def direction_share(el: float, cap: float, *, full: bool) -> float | None:
+    """Elephants' share of one direction, 0-1; None when the capacity is not known, and no queue says that they
+    fill it."""
+    share = min(el / cap, 1.0) if cap > 0 else None
+    return max(share or 0.0, FULL_SHARE) if full and el > 0 else share
+
+
+def _elephant_utilisation(el: LinkRates, cap: LinkRates, full: tuple[str, ...]) -> float | None:
+    ways = (
+        direction_share(el.tx, cap.tx, full="tx" in full),
+        direction_share(el.rx, cap.rx, full="rx" in full),
+    )
+    return max((share for share in ways if share is not None), default=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +138,7 @@ class Uplink:
     @property
     def elephant_utilisation(self) -> float | None:
         """As of the node."""
-        return _elephant_utilisation(self.el, self.cap)
+        return _elephant_utilisation(self.el, self.cap, self.full)
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,4 +184,4 @@ class NodeFootprint:
     @property
     def elephant_utilisation(self) -> float | None:
         """Elephants' share of the link in the busier direction, 0-1; None when the capacity is not known."""
-        return _elephant_utilisation(self.el, self.cap)
+        return _elephant_utilisation(self.el, self.cap, self.full)

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from footprint.classes import TrafficClass
-from footprint.models import CapacitySource, NodeFootprint
+from footprint.models import CapacitySource, NodeFootprint, direction_share
 from footprint.units import format_rate
 
 _LISTED = (TrafficClass.ELEPHANT, TrafficClass.MIXED, TrafficClass.MOUSE, TrafficClass.QUIET, TrafficClass.UNKNOWN)
@@ -16,6 +16,20 @@ def elephant_share(node: NodeFootprint) -> int:
 
 
 _UNSURE = (CapacitySource.ESTIMATED, CapacitySource.ASSUMED)
+
+
+_Way = tuple[float, float, bool]
+"""Elephants and capacity of a direction, and whether it is full."""
+
+
+def _ways(node: NodeFootprint) -> tuple[_Way, _Way]:
+    return (node.el.tx, node.cap.tx, "tx" in node.full), (node.el.rx, node.cap.rx, "rx" in node.full)
+
+
+def _share(way: _Way) -> tuple[float, float]:
+    """The busier of two directions; without capacities, the one that carries more."""
+    el, cap, full = way
+    return direction_share(el, cap, full=full) or 0.0, el
 
 
 def _which(node: NodeFootprint) -> str:
@@ -33,13 +47,14 @@ def summary(node: NodeFootprint) -> str:
     """
     counts = {cls: sum(pod.cls is cls for pod in node.pods) for cls in _LISTED}
     pods = ", ".join(f"{count} {cls}" for cls, count in counts.items() if count) or "none measured"
-    tx_busier = node.el.tx * (node.cap.rx or 1) >= node.el.rx * (node.cap.tx or 1)
-    used, capacity = (node.el.tx, node.cap.tx) if tx_busier else (node.el.rx, node.cap.rx)
-    by = f" {node.by}" if node.by in _UNSURE else ""
-    link = (
-        f"elephants {elephant_share(node)}% of {_which(node)} ({format_rate(used)} of {format_rate(capacity)}{by})"
-        if capacity
-        else f"elephants {format_rate(used)} ({_which(node)} capacity not known)"
-    )
+    used, capacity, full = max(_ways(node), key=_share)
+    if full and used:
+        link = f"elephants {elephant_share(node)}% of {_which(node)} ({format_rate(used)}, full)"
+    elif capacity:
+        by = f" {node.by}" if node.by in _UNSURE else ""
+        of = f"{format_rate(used)} of {format_rate(capacity)}{by}"
+        link = f"elephants {elephant_share(node)}% of {_which(node)} ({of})"
+    else:
+        link = f"elephants {format_rate(used)} ({_which(node)} capacity not known)"
     cut = f" ({node.cut} left out)" if node.cut else ""
     return f"{link}; pods: {pods}{cut}; source {node.src}, {_health(node)}"

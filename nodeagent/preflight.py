@@ -16,6 +16,7 @@ from typing import Final
 
 import orjson
 
+from footprint.keys import NODE_LINK_CAPACITY
 from footprint.units import format_rate
 from nodeagent.node.link import Link, LinkError, find_link
 from nodeagent.node.uplinks.finding import named
@@ -74,7 +75,10 @@ def probe_uplink(uplink: str | None, *, proc: Path = PROC, sys: Path = SYS) -> t
 
 
 def _speed(link: Link | None) -> Finding:
-    remedy = "set --link-capacity, such as 10G"
+    remedy = (
+        f"state it with --link-capacity, such as 10G, or with the Node's annotation {NODE_LINK_CAPACITY}; "
+        "else it is learned when the link is full"
+    )
     if link is None:
         return Finding("link speed", Presence.UNKNOWN, "the uplink is unknown", remedy, required=False)
     if not link.capacity.busier:

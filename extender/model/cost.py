@@ -13,9 +13,10 @@ import math
 from dataclasses import dataclass
 from typing import Final
 
-SATURATED: Final = 0.9
-"""Elephant share from which a link counts as full. TCP's elephants take what a link gives. Headers and averaging
-hide the rest, so 90 % measured means that they want more."""
+from footprint.models import FULL_SHARE
+
+SATURATED: Final = FULL_SHARE
+"""Elephant share from which a link counts as full."""
 
 CEILING: Final = 0.95
 """Utilisation above which waiting grows no further, because a FIFO is finite. W(0.95) = 19."""

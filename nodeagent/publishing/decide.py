@@ -129,9 +129,7 @@ def _pod_moved(old: PodFootprint, new: PodFootprint, policy: WritePolicy, floor:
 
 
 def _urgent(old: NodeFootprint, new: NodeFootprint, policy: WritePolicy) -> bool:
-    if set(new.full) - set(old.full) and new.el.busier >= policy.elephant_rate:
-        return True
-    if new.cap.busier == 0:
+    if new.elephant_utilisation is None:
         present, was = (max(node.el.tx, node.el.rx) >= policy.elephant_rate for node in (new, old))
         return present is not was
     return abs(elephant_share(new) - elephant_share(old)) > policy.share_points

@@ -39,9 +39,27 @@ def test_of_several_links_the_busiest_is_named_and_so_are_a_capacity_that_is_ass
         uplinks=(Uplink("eth0"), Uplink("eth1")),
     )  # fmt: skip
     assert summary(node) == (
-        "elephants 81% of link eth1, the busiest of 2 (162 Mbit/s of 200 Mbit/s assumed); pods: none measured; "
+        "elephants 90% of link eth1, the busiest of 2 (162 Mbit/s, full); pods: none measured; "
         "source ctnetlink, link full in tx"
     )
+
+
+@pytest.mark.parametrize(
+    ("full", "share", "said"),
+    [
+        ((), 16, "(162 Mbit/s of 1 Gbit/s assumed)"),
+        (("tx",), 90, "(162 Mbit/s, full)"),
+        (("rx",), 16, "(162 Mbit/s of 1 Gbit/s assumed)"),  # full of something else
+    ],
+)
+def test_elephants_on_a_full_link_use_nine_tenths_of_it_whatever_is_assumed(
+    full: tuple[str, ...], share: int, said: str
+) -> None:
+    cap = LinkRates(1e9, 1e9)
+    node = NodeFootprint(src="t", cap=cap, el=LinkRates(162e6, 0), up="eth0", by="assumed", full=full)
+    assert elephant_share(node) == share
+    assert said in summary(node)
+    assert elephant_share(NodeFootprint(src="t", cap=LinkRates(), el=LinkRates(1e6, 0), full=("tx",))) == 90
 
 
 @pytest.mark.parametrize(

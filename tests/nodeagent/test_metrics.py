@@ -55,3 +55,26 @@ def test_each_of_several_uplinks_is_shown_beside_the_one_that_the_node_is_told_o
     assert f'{prefix}uplink_bits_per_second{{direction="tx",uplink="eth0",what="carried"}} 1e+06' in lines
     assert f'{prefix}uplink_coverage_ratio{{uplink="eth1"}} 0.25' in lines
     assert f"{prefix}readings_corrected_total 7.0" in lines
+
+
+def of_link(footprint: NodeFootprint) -> set[str]:
+    prefix = "traffic_footprint_agent_link_"
+    names = (f"{prefix}full", f"{prefix}capacity_source", f"{prefix}capacity_confidence")
+    lines = rendered(LoopState(footprint=footprint))
+    return {line.removeprefix(prefix) for line in lines if line.startswith(names) and not line.endswith(" 0.0")}
+
+
+def test_a_links_capacity_source_and_fullness_are_shown_also_of_each_of_several() -> None:
+    cap = LinkRates(1e9, 1e9)
+    one = NodeFootprint("t", cap, up="eth0", by="estimated", sure=0.75, full=("tx",))
+    assert of_link(one) == {
+        'full{direction="tx",uplink="eth0"} 1.0',
+        'capacity_source{source="estimated",uplink="eth0"} 1.0',
+        'capacity_confidence{uplink="eth0"} 0.75',
+    }
+    links = (Uplink("eth0", cap, "driver"), Uplink("eth1", cap, "assumed", full=("rx",)))
+    assert of_link(NodeFootprint("t", cap, up="eth0", by="driver", uplinks=links)) == {
+        'full{direction="rx",uplink="eth1"} 1.0',
+        'capacity_source{source="driver",uplink="eth0"} 1.0',
+        'capacity_source{source="assumed",uplink="eth1"} 1.0',
+    }

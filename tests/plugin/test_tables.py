@@ -48,7 +48,7 @@ def test_a_node_with_several_uplinks_shows_each_below() -> None:
     assert rows[1][:3] == ["a", "75 %", "200 Mbit/s"]
     assert rows[2:] == [
         ["└ eth0", "1 %", "1 Gbit/s"],
-        ["└ eth1", "75 %", "200 Mbit/s", "full in tx"],
+        ["└ eth1", "90 %", "200 Mbit/s", "full in tx"],
         ["└ eth2", "?", "capacity unknown"],
     ]
 

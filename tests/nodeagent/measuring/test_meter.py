@@ -4,13 +4,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import pytest
 
+from footprint.keys import NODE_LINK_CAPACITY
 from footprint.models import LinkRates
 from nodeagent.measuring import meter
 from nodeagent.measuring.aggregation import Aggregator
 from nodeagent.measuring.meter import REFRESH, Meter
+from nodeagent.node.capacity.links import NOT_UNDERSTOOD, LinkCapacities
 from nodeagent.node.link import Link, LinkError
 from nodeagent.node.pods import LocalPod
 from tests.nodeagent.steady_source import SteadySource
@@ -101,3 +104,30 @@ def test_addresses_that_cannot_be_read_stay_as_they_were(
     monkeypatch.setattr(meter, "node_addresses", refuse)
     assert metering.measure(100.0 + REFRESH).pods_refreshed
     assert source.localities[-1].node == frozenset({NODE})
+
+
+def test_what_is_known_of_each_links_capacity_is_told_and_what_is_not_understood_is_a_reason(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(meter, "node_addresses", lambda: frozenset({NODE}))
+    said = {"annotations": {NODE_LINK_CAPACITY: "lo=400M,1G"}}
+    node: list[dict[str, Any]] = [said]
+    other = Link("gone0", LinkRates())
+    metering = Meter(
+        Source("u"),
+        pods=Pods(),
+        aggregator=Aggregator("steady"),
+        find_link=lambda: Link("lo", LinkRates(), others=(other,)),
+        capacities=LinkCapacities(assumed=5e9, node=lambda: node[0]),
+    )
+    told = [metering.measure(now).footprint for now in (100.0, 101.0, 102.0)][-1]
+    assert told is not None
+    assert {(link.name, link.by, link.cap.tx) for link in told.uplinks} == {
+        ("lo", "stated", 4e8),
+        ("gone0", "stated", 1e9),
+    }
+    node[0] = {"annotations": {NODE_LINK_CAPACITY: "fast"}}
+    told = metering.measure(103.0).footprint
+    assert told is not None
+    assert {(link.by, link.cap.tx) for link in told.uplinks} == {("assumed", 5e9)}
+    assert NOT_UNDERSTOOD in told.bad

@@ -39,6 +39,8 @@ def elephants(rate: float, cap: LinkRates = LINK) -> NodeFootprint:
 
 
 BULK = LinkRates(1e8, 0)
+NEARLY_ALL = LinkRates(1.9e8, 0)
+UNKNOWN = LinkRates()
 
 
 def learned(rate: float, sure: float = 0.9, by: str = "estimated") -> NodeFootprint:
@@ -86,7 +88,9 @@ ELEPHANT = pod(cls=TrafficClass.ELEPHANT, tx=1e8, etx=1e8, el=1)
         (node(up="eth0", by="driver"), node(up="eth1", by="driver"), Change.ORDINARY),
         (node(), node(full=("tx",)), Change.ORDINARY),
         (node(el=BULK), node(el=BULK, full=("tx",)), Change.URGENT_HELD),  # as urgent as the share itself
-        (node(el=BULK, full=("tx",)), node(el=BULK), Change.ORDINARY),
+        (node(el=BULK, full=("tx",)), node(el=BULK), Change.URGENT_HELD),
+        (node(el=NEARLY_ALL), node(el=NEARLY_ALL, full=("tx",)), Change.ORDINARY),  # the share says it already
+        (node(el=BULK, cap=UNKNOWN), node(el=BULK, cap=UNKNOWN, full=("tx",)), Change.URGENT_HELD),
         (learned(1e9), learned(1.19e9), Change.NONE),  # within 20 % of the larger
         (learned(1e9), learned(1.3e9), Change.ORDINARY),
         (learned(1e9, 0.5), learned(1e9, 0.6), Change.NONE),
