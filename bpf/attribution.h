@@ -18,8 +18,9 @@ struct tuples {
 	u16 source_port;
 	u16 destination_port;
 	u16 reply_source_port;
+	u16 reply_destination_port;
 	u8 protocol;
-	u8 reserved;
+	u8 reserved[3];
 };
 
 /* What `addresses` says of each: 0 nobody here, HOST the node itself, else a pod's tag. */
@@ -63,6 +64,50 @@ helper int is_conversation(u8 protocol)
 helper u32 pod_in(u32 end)
 {
 	return end == HOST ? 0 : end;
+}
+
+helper int is_less(const struct address *one, const struct address *other)
+{
+	for (int i = 0; i < 3; i++) {
+		if (one->word[i] != other->word[i])
+			return one->word[i] < other->word[i];
+	}
+	return one->word[3] < other->word[3];
+}
+
+helper int is_same(const struct address *one, const struct address *other)
+{
+	return one->word[0] == other->word[0] && one->word[1] == other->word[1] && one->word[2] == other->word[2] &&
+	       one->word[3] == other->word[3];
+}
+
+/* A connection's two ends without a direction. */
+helper void name_ends(struct seed_key *name, const struct address *one, u16 port, const struct address *other,
+		      u16 other_port, u8 protocol)
+{
+	int turned = is_same(one, other) ? other_port < port : is_less(other, one);
+
+	name->source = turned ? *other : *one;
+	name->destination = turned ? *one : *other;
+	name->source_port = turned ? other_port : port;
+	name->destination_port = turned ? port : other_port;
+	name->protocol = protocol;
+	name->reserved = 0;
+	name->zone = 0;
+}
+
+/* As a packet enters the zone. */
+helper void name_entered(struct seed_key *name, const struct tuples *tuples)
+{
+	name_ends(name, &tuples->source, tuples->source_port, &tuples->destination, tuples->destination_port,
+		  tuples->protocol);
+}
+
+/* As it leaves: translated. */
+helper void name_left(struct seed_key *name, const struct tuples *tuples)
+{
+	name_ends(name, &tuples->reply_destination, tuples->reply_destination_port, &tuples->reply_source,
+		  tuples->reply_source_port, tuples->protocol);
 }
 
 /* Only what the node itself exchanges with another machine can be a tunnel's. */

@@ -12,6 +12,7 @@
 #include "charging.h"
 #include "elephant.h"
 #include "kernel.h"
+#include "zones.h"
 
 /* Whether an entry belongs to the namespace that counts. The address of its struct net is remembered once its
  * inode has been seen: from then on a foreign entry costs one comparison.
@@ -95,6 +96,8 @@ helper int settle(struct flow *flow, const struct entry *entry, const struct con
 	if (look_up_owners(flow, entry, config))
 		return -1;
 	flow->flags |= FLOW_SETTLED;
+	if (!enter_zone(flow, entry))
+		return 0; /* another zone's entry counted it */
 	charge_birth(flow);
 	if (flow->flags & FLOW_OLD)
 		return 0; /* it carried this before the epoch began */
@@ -129,6 +132,7 @@ helper enum history recall(struct flow *flow, struct seed_key *name, const struc
 	name->source_port = tuples.source_port;
 	name->destination_port = tuples.destination_port;
 	name->protocol = tuples.protocol;
+	name->zone = zone_of(entry->ct);
 	seed = map_lookup(MAP(MAP_SEEDS), name);
 	if (!seed)
 		return is_conversation(tuples.protocol) ? HISTORY_FORGOTTEN : HISTORY_NONE;
@@ -188,6 +192,7 @@ helper void account(const struct entry *entry, u32 direction, u32 packets, u32 b
 	u32 confirmed = entry->status & STATUS_CONFIRMED;
 	struct flow *flow;
 	enum turn ceased;
+	u32 now;
 
 	if (!config || !is_ours(entry, config))
 		return;
@@ -208,10 +213,15 @@ helper void account(const struct entry *entry, u32 direction, u32 packets, u32 b
 	} else if (confirmed) {
 		settle(flow, entry, config);
 	}
-	ceased = open_window(flow, bpf_jiffies64(), config);
+	now = bpf_jiffies64();
+	if (flow->flags & FLOW_SHADOW && now - flow->window >= config->window)
+		go_on(flow, entry);
+	ceased = open_window(flow, now, config);
 	turn(ceased, flow, entry);
 	/* Both directions may be counted at once, on two CPUs. */
 	add(&flow->bytes[direction], bytes);
+	if (flow->flags & FLOW_SHADOW)
+		return;
 	if (flow->charge[0] != CARRIER)
 		turn(judge(flow, config), flow, entry);
 	if (flow->flags & FLOW_SETTLED)
@@ -275,16 +285,17 @@ helper void bury(const struct entry *entry)
 	if (!config)
 		return;
 	flow = map_lookup(MAP(MAP_FLOWS), &key);
+	leave_zone(entry);
 	if (!flow) {
 		bury_unmet(entry, config);
 		return;
 	}
 	if (!(flow->flags & FLOW_SETTLED) && entry->status & STATUS_CONFIRMED)
 		settle(flow, entry, config); /* one packet, and no birth hook on this kernel */
-	if (flow->flags & FLOW_SETTLED)
-		charge_end(flow, config);
-	else
+	if (!(flow->flags & FLOW_SETTLED))
 		count_stat(STAT_UNCONFIRMED);
+	else if (!(flow->flags & (FLOW_SHADOW | FLOW_HEIR)))
+		charge_end(flow, config);
 	if (flow->elephant)
 		turn(TURN_CEASED, flow, entry);
 	map_delete(MAP(MAP_FLOWS), &key);

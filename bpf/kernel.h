@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /* Reading the kernel's structures. Every offset comes from the running kernel's BTF, by -D:
  *   CT_STATUS CT_NET CT_ORIGINAL CT_REPLY              in struct nf_conn (the latter two: its tuples)
+ *   CT_ZONE                                            the same, where the kernel has zones
  *   NET_INODE                                          in struct net
  *   TUPLE_SIZE TUPLE_SOURCE TUPLE_SOURCE_PORT TUPLE_FAMILY
  *   TUPLE_DESTINATION TUPLE_DESTINATION_PORT TUPLE_PROTOCOL   in struct nf_conntrack_tuple
@@ -112,12 +113,12 @@ helper int read_tuples(struct tuples *tuples, const void *ct)
 	__builtin_memcpy(&tuples->source_port, raw + TUPLE_SOURCE_PORT, sizeof(u16));
 	__builtin_memcpy(&tuples->destination_port, raw + TUPLE_DESTINATION_PORT, sizeof(u16));
 	tuples->protocol = raw[TUPLE_PROTOCOL];
-	tuples->reserved = 0;
 	if (read_kernel(raw, sizeof(raw), (const char *)ct + CT_REPLY))
 		return -1;
 	take_address(&tuples->reply_source, raw, TUPLE_SOURCE, family);
 	take_address(&tuples->reply_destination, raw, TUPLE_DESTINATION, family);
 	__builtin_memcpy(&tuples->reply_source_port, raw + TUPLE_SOURCE_PORT, sizeof(u16));
+	__builtin_memcpy(&tuples->reply_destination_port, raw + TUPLE_DESTINATION_PORT, sizeof(u16));
 	return 0;
 }
 

@@ -20,6 +20,8 @@
 #define MAP_NAMESPACE 10
 /* 11: owners */
 #define MAP_CARRIERS 12
+/* 13: notes */
+#define MAP_ZONES 14
 
 /* bpf_pseudo_fd is bcc's name for the compiler's map reference. */
 #define MAP(number) ((void *)bpf_pseudo_fd(1, number))

@@ -32,6 +32,8 @@ struct address {
 #define FLOW_COUNTED (1u << 3) /* its birth was counted; ICMP and flows that stay on the node have none */
 #define FLOW_OLD (1u << 4)     /* it existed before it was first seen */
 #define FLOW_UNSIZED (1u << 5) /* what it carried before is not known, so neither is its size */
+#define FLOW_SHADOW (1u << 6)  /* another zone's entry of the same connection counts */
+#define FLOW_HEIR (1u << 7)    /* that one ended, and was counted as a flow: this one's bytes go on */
 
 /* Bits of flow.pace. */
 #define PACE_FAST (1u << 0) /* the window before this one reached the elephants' rate */
@@ -104,7 +106,8 @@ struct seed_key {
 	u16 source_port; /* network byte order */
 	u16 destination_port;
 	u8 protocol;
-	u8 reserved[3];
+	u8 reserved;
+	u16 zone;
 };
 
 struct seed {
@@ -120,6 +123,16 @@ struct carrier {
 	u16 port;              /* network byte order; 0 where the protocol has none */
 	u8 protocol;
 	u8 here; /* 1: the port is this node's, 0: the other end's */
+};
+
+/* `zones`: a connection's ends, as a packet of it enters or leaves a zone (struct seed_key without zone, the lesser
+ * end first) -> the entry that counts.
+ */
+struct first {
+	u64 flow; /* key in `flows` */
+	u64 born_ns;
+	u32 zone;
+	u32 lent; /* 1: the name is a shadow's, and goes with it */
 };
 
 #define EVENT_BECAME 1
@@ -162,6 +175,7 @@ enum stat {
 	STAT_LOST_READ,         /* kernel memory could not be read */
 	STAT_LOST_OWNER,        /* bytes of a pod whose slot serves another one by now */
 	STAT_LOST_END,          /* ends that were missed, noticed when the address served another connection */
+	STAT_LOST_ZONE,         /* `zones` was full: the connection counts in each of its zones */
 	STATS
 };
 

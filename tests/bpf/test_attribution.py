@@ -43,8 +43,11 @@ class Tuples(ctypes.Structure):
 
     _fields_ = (
         *((n, Address) for n in ("source", "destination", "reply_source", "reply_destination")),
-        *((n, ctypes.c_uint16) for n in ("source_port", "destination_port", "reply_source_port")),
-        ("protocol", ctypes.c_uint8), ("reserved", ctypes.c_uint8),
+        *(
+            (n, ctypes.c_uint16)
+            for n in ("source_port", "destination_port", "reply_source_port", "reply_destination_port")
+        ),
+        ("protocol", ctypes.c_uint8), ("reserved", ctypes.c_uint8 * 3),
     )  # fmt: skip
 
 
@@ -60,7 +63,7 @@ def asked(helpers: ctypes.CDLL, tuples: FlowTuples, ends: Ends) -> set[bytes]:
         return set()
     told = Tuples(
         *(Address.from_buffer_copy(wide(address)) for address in tuples[1:5]),
-        *(socket.htons(port) for port in tuples[5:8]),
+        *(socket.htons(port) for port in tuples[5:9]),
         tuples.protocol,
     )
     key, found = CarrierKey(), set()

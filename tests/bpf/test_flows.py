@@ -537,3 +537,103 @@ def test_a_tunnel_that_becomes_known_is_the_hosts_elephant_no_longer(tunnels: No
     tunnels.configure(generation=3)
     tunnels.packet(MIB)
     assert tunnels.counted(1)["tx_bytes"] == 13 * MIB
+
+
+SERVICE, MASQUERADE = socket.inet_aton("10.96.0.10"), socket.inet_aton("10.0.0.254")
+CROSSINGS = {
+    "nothing translated": ({}, {}),
+    "service in the first": ({"destination": SERVICE, "reply_source": PEER}, {}),
+    "service in the second": ({"destination": SERVICE}, {"destination": SERVICE, "reply_source": PEER}),
+    "masqueraded in the second": ({}, {"reply_destination": MASQUERADE}),
+    "masqueraded in the first": ({"reply_destination": MASQUERADE}, {"source": MASQUERADE}),
+}
+
+
+def crossing(node: Node, entry: int, zone: int, ends: dict[str, bytes], *, confirmed: bool = False) -> None:
+    node.synthetic.connect(
+        entry, ends.get("source", POD), ends.get("destination", PEER), reply_source=ends.get("reply_source"),
+        reply_destination=ends.get("reply_destination"), zone=zone, confirmed=confirmed,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("way", CROSSINGS)
+@pytest.mark.parametrize("dies", [0, 1])
+def test_a_connection_in_two_zones_counts_once(node: Node, way: str, dies: int) -> None:
+    for entry, ends in enumerate(CROSSINGS[way]):
+        node.maps.expect_zones()  # as the seeder does for a node that has zones
+        crossing(node, entry, entry, ends)
+        node.packet(60, entry=entry)
+        node.birth(entry)
+    for entry in (0, 1):
+        for _ in range(12):
+            node.packet(MIB, entry=entry)
+    assert len(list(node.maps.elephants())) == 1
+    assert node.counted(2)["tx_bytes"] == 12 * MIB + 60
+    for entry in (dies, 1 - dies):
+        node.death(entry)
+    assert (node.counted(2)["flows_born"], node.counted(2)["flows_ended"]) == (1, 1)
+    assert [node.counted(slot) for slot in (0, 1, 3)] == [{}, {}, {}]
+    assert list(node.maps._keys("zones", 40)) == []
+
+
+def test_a_pods_entry_counts_though_the_nodes_came_first(node: Node) -> None:
+    node.maps.write_address(wide(MASQUERADE), 1)
+    first, second = CROSSINGS["masqueraded in the first"]
+    crossing(node, 1, 1, second)
+    node.packet(60, entry=1)
+    node.birth(1)
+    crossing(node, 0, 0, first)
+    node.packet(60)
+    node.birth()
+    for entry in (0, 1):
+        node.packet(1000, entry=entry)
+    assert node.counted(1) == {"tx_bytes": 60, "tx_packets": 1, "flows_born": 1}
+    assert node.counted(2) == {"tx_bytes": 1000, "tx_packets": 1}
+
+
+@pytest.mark.parametrize("dies", [0, 1])
+def test_when_one_zones_entry_ends_the_other_counts_on(node: Node, dies: int) -> None:
+    node.maps.expect_zones()
+    for entry in (0, 1):
+        crossing(node, entry, entry, {})
+        node.packet(60, entry=entry)
+        node.birth(entry)
+        node.packet(1000, entry=entry)
+    node.death(dies)
+    rest = 1 - dies
+    time.sleep(1.2)  # longer than a window
+    node.packet(500, entry=rest)
+    assert node.counted(2)["tx_bytes"] == 1560
+    node.death(rest)
+    assert (node.counted(2)["flows_born"], node.counted(2)["flows_ended"]) == (1, 1)
+
+
+def test_an_entry_that_an_answer_began_is_the_same_connections(node: Node) -> None:
+    node.maps.expect_zones()
+    crossing(node, 0, 0, {})
+    node.packet(60)
+    node.birth()
+    node.synthetic.connect(1, PEER, POD, ports=(80, 40_000), zone=1, confirmed=False)
+    node.packet(1000, entry=1)
+    node.birth(1)
+    assert node.counted(2) == {"tx_bytes": 60, "tx_packets": 1, "flows_born": 1}
+
+
+def test_the_same_ends_in_one_zone_are_two_connections(node: Node) -> None:
+    node.maps.expect_zones()
+    for entry, ends in enumerate(({}, {"destination": SERVICE, "reply_source": PEER})):
+        crossing(node, entry, 1, ends)
+        node.packet(60, entry=entry)
+        node.birth(entry)
+    assert node.counted(2) == {"tx_bytes": 120, "tx_packets": 2, "flows_born": 2}
+
+
+def test_connections_that_existed_in_two_zones_count_once_with_their_history(node: Node) -> None:
+    node.maps.expect_zones()
+    for zone in (0, 1):
+        tuples = FlowTuples(6, POD, PEER, PEER, POD, 40_000, 80, 80, 40_000, zone)
+        node.maps.write_seed(seed_key(tuples), Seed((9 * MIB, 100), time.monotonic_ns()))
+        crossing(node, zone, zone, {}, confirmed=True)
+        node.packet(1000, entry=zone)
+    assert node.counted(2) == {"tx_bytes": 1000, "tx_packets": 1}
+    assert node.stat("LOST_FLOW_EVICTED") == 0

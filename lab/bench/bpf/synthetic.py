@@ -93,6 +93,7 @@ class Synthetic:
         reply_destination: bytes | None = None,
         protocol: int = 6,
         ports: tuple[int, int] = (40_000, 80),
+        zone: int = 0,
         confirmed: bool = True,
     ) -> None:
         """Write an entry's tuples (packed addresses) and state."""
@@ -100,6 +101,7 @@ class Synthetic:
         self._tuple(record, "CT_ORIGINAL", source, destination, ports=ports, protocol=protocol)
         back = (reply_source or destination, reply_destination or source)
         self._tuple(record, "CT_REPLY", *back, ports=(ports[1], ports[0]), protocol=protocol)
+        struct.pack_into("=H", record, self._at["CT_ZONE"], zone)
         self._records[entry] = record
         self._write(entry, _CONFIRMED if confirmed else 0)
 

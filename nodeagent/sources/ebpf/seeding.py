@@ -30,6 +30,7 @@ class Seeder:
     def __init__(self, maps: Maps) -> None:
         self._maps = maps
         self._written: set[bytes] = set()
+        self._zoned = False
         self.refused = 0
         """Connections for which the map had no room."""
         self.unsized = 0
@@ -59,6 +60,9 @@ class Seeder:
         for key, _, _, original, _, reply in samples:
             if key in self._written or (tuples := parse_key(key)) is None or not is_conversation(tuples.protocol):
                 continue
+            if tuples.zone and not self._zoned:
+                self._zoned = True
+                self._maps.expect_zones()
             seed = Seed(born_ns=now, unsized=NO_COUNTERS in (original, reply))
             if not seed.unsized:
                 seed.bytes[ORIGINAL], seed.bytes[REPLY] = original, reply

@@ -28,7 +28,7 @@ from nodeagent.sources.base import (
 )
 from nodeagent.sources.ebpf import loader
 from nodeagent.sources.ebpf.elephants import ElephantView
-from nodeagent.sources.ebpf.kernel.layout import CARRIER_TAG, Config, ElephantEvent, FlowEntry
+from nodeagent.sources.ebpf.kernel.layout import CARRIER_TAG, FLOW_SHADOW, Config, ElephantEvent, FlowEntry
 from nodeagent.sources.ebpf.kernel.maps import buckets, counted, less
 from nodeagent.sources.ebpf.kernel.ring import RingBuffer
 from nodeagent.sources.ebpf.loader import Options, Session
@@ -291,8 +291,8 @@ class EbpfSource:
         for event in session.maps.elephants():
             flow = session.maps.flow(event.flow)
             # Evicted (its next packet enters it again), or another flow has its address now.
-            # Or its tunnel became known while another processor found it one.
-            if flow is None or not flow.elephant or flow.charge[0] == CARRIER_TAG:
+            # Or its tunnel, or its entry of another zone, became known while another processor found it one.
+            if flow is None or not flow.elephant or flow.charge[0] == CARRIER_TAG or flow.flags & FLOW_SHADOW:
                 session.maps.forget_elephant(event.flow)
             else:
                 found.append((event, flow))
@@ -314,7 +314,7 @@ class EbpfSource:
         lost[LossKind.FLOWS_EVICTED] = self._evicted + self._refused_seeds
         lost[LossKind.UPDATES_FAILED] = (
             stats["STAT_LOST_FLOW_REFUSED"] + stats["STAT_LOST_READ"] + stats["STAT_LOST_OWNER"]
-            + stats["STAT_LOST_ELEPHANT"] + self._residents.refused
+            + stats["STAT_LOST_ELEPHANT"] + stats["STAT_LOST_ZONE"] + self._residents.refused
         )  # fmt: skip
         lost[LossKind.EVENTS_OVERRUN] = stats["STAT_LOST_EVENT"]
         lost[LossKind.NO_COUNTERS] = self._unsized_seeds

@@ -51,6 +51,7 @@ def seed_key(tuples: FlowTuples) -> SeedKey:
         source_port=socket.htons(tuples.orig_src_port),
         destination_port=socket.htons(tuples.orig_dst_port),
         protocol=tuples.protocol,
+        zone=(tuples.zone | tuples.zone >> 16 | tuples.zone >> 32) & 0xFFFF,  # of either direction: one number
     )
 
 

@@ -14,14 +14,18 @@ SENT, ANSWERED = 500_000, 40_000
 DATAGRAMS = (1, 300, 1400, 20)
 
 
-def counts_once(watched: Watched[Zoned], way: str, protocol: str) -> None:
+def carry(net: Zoned, way: str, protocol: str) -> None:
     port, target = WAYS[way]
     if protocol == "udp":
-        exchange(watched.net.pod, watched.net.server, target, listen=SERVER, port=port, sizes=DATAGRAMS)
-    else:
-        with connection(watched, way) as pair:
-            pair.send(SENT)
-            pair.answer(ANSWERED)
+        exchange(net.pod, net.server, target, listen=SERVER, port=port, sizes=DATAGRAMS)
+        return
+    with connection(net, way) as pair:
+        pair.send(SENT)
+        pair.answer(ANSWERED)
+
+
+def counts_once(watched: Watched[Zoned], way: str, protocol: str) -> None:
+    carry(watched.net, way, protocol)
     assert len(watched.net.entries()) == 2
     owners, truth = watched.owners(), watched.truth()
     assert set(owners) == {UID}
@@ -36,7 +40,7 @@ def counts_once(watched: Watched[Zoned], way: str, protocol: str) -> None:
 
 
 def elephant_is_one(watched: Watched[Zoned], way: str) -> None:
-    with Stream(connection(watched, way), 1e6):
+    with Stream(connection(watched.net, way), 1e6):
         seen = watched.elephants_until(lambda reading: bool(reading.elephants))
         for _ in range(3):
             time.sleep(0.5)
@@ -47,7 +51,7 @@ def elephant_is_one(watched: Watched[Zoned], way: str) -> None:
 
 def what_goes_on_counts_on(watched: Watched[Zoned], way: str) -> None:
     """The entry of each zone is removed once, while the connection goes on; the next packet makes a new one."""
-    with connection(watched, way) as pair:
+    with connection(watched.net, way) as pair:
         pair.send(SENT)
         watched.read()
         for zone in ("0", "1"):
@@ -63,9 +67,9 @@ def what_goes_on_counts_on(watched: Watched[Zoned], way: str) -> None:
         assert 3 * SENT < counters.tx_bytes <= sent, (name, counters, sent)
 
 
-def connection(watched: Watched[Zoned], way: str) -> Connection:
+def connection(net: Zoned, way: str) -> Connection:
     port, target = WAYS[way]
-    return Connection(watched.net.pod, watched.net.server, target, listen=SERVER, port=port)
+    return Connection(net.pod, net.server, target, listen=SERVER, port=port)
 
 
 def _until_ended(watched: Watched[Zoned]) -> None:

@@ -138,7 +138,11 @@ def _offsets(conntrack: Btf) -> dict[str, int]:
         return conntrack.place(struct, path).offset
 
     name = "nf_conntrack_tuple"
-    return {
+    try:
+        zone = {"CT_ZONE": at("nf_conn", "zone.id")}
+    except BtfError:  # a kernel without CONFIG_NF_CONNTRACK_ZONES
+        zone = {}
+    return zone | {
         "CT_STATUS": at("nf_conn", "status"),
         "CT_NET": at("nf_conn", "ct_net.net"),
         "CT_ORIGINAL": at("nf_conn", "tuplehash[0].tuple"),

@@ -24,6 +24,8 @@ FLOW_FLIPPED: Final = 1 << 2
 FLOW_COUNTED: Final = 1 << 3
 FLOW_OLD: Final = 1 << 4
 FLOW_UNSIZED: Final = 1 << 5
+FLOW_SHADOW: Final = 1 << 6
+FLOW_HEIR: Final = 1 << 7
 PACE_FAST: Final = 1 << 0
 PACE_SLOW: Final = 1 << 1
 
@@ -33,7 +35,7 @@ EVENT_CEASED: Final = 2
 STATS: Final = (
     "STAT_FLOWS_MET", "STAT_FLOWS_BURIED", "STAT_UNCONFIRMED", "STAT_BIRTHS", "STAT_BIRTHS_UNHEARD",
     "STAT_LOST_FLOW_REFUSED", "STAT_LOST_FLOW_EVICTED", "STAT_LOST_EVENT", "STAT_LOST_ELEPHANT", "STAT_LOST_READ",
-    "STAT_LOST_OWNER", "STAT_LOST_END",
+    "STAT_LOST_OWNER", "STAT_LOST_END", "STAT_LOST_ZONE",
 )  # fmt: skip
 
 _u8, _u16, _u32, _u64 = ctypes.c_uint8, ctypes.c_uint16, ctypes.c_uint32, ctypes.c_uint64
@@ -74,8 +76,12 @@ class Config(ctypes.Structure):
 class SeedKey(ctypes.Structure):
     _fields_ = (
         ("source", Address), ("destination", Address), ("source_port", _u16), ("destination_port", _u16),
-        ("protocol", _u8), ("reserved", _u8 * 3),
+        ("protocol", _u8), ("reserved", _u8), ("zone", _u16),
     )  # fmt: skip
+
+
+class First(ctypes.Structure):
+    _fields_ = (("flow", _u64), ("born_ns", _u64), ("zone", _u32), ("lent", _u32))
 
 
 class Seed(ctypes.Structure):
@@ -101,5 +107,6 @@ class Owner(ctypes.Structure):
 MIRRORS: Final[dict[str, type[ctypes.Structure]]] = {
     "address": Address, "flow": FlowEntry, "counters": SlotCounters, "histograms": Histograms, "config": Config,
     "seed_key": SeedKey, "seed": Seed, "event": ElephantEvent, "owner": Owner, "carrier": CarrierKey,
+    "first": First,
 }  # fmt: skip
 """Every struct of bpf/state.h by its C name."""

@@ -29,6 +29,7 @@ from nodeagent.sources.ebpf.kernel.layout import (
     CarrierKey,
     Config,
     ElephantEvent,
+    First,
     FlowEntry,
     Histograms,
     Owner,
@@ -102,10 +103,11 @@ def specs(sizes: Sizes) -> tuple[MapSpec, ...]:
         MapSpec(7, "events", MapType.RINGBUF, 0, 0, sizes.event_bytes),
         MapSpec(8, "stats", MapType.PERCPU_ARRAY, 4, 8, len(STATS)),
         MapSpec(9, "elephants", MapType.HASH, POINTER, size(ElephantEvent), sizes.elephants, bpf.F_NO_PREALLOC),
-        MapSpec(10, "namespace", MapType.ARRAY, 4, 8, 1),
+        MapSpec(10, "namespace", MapType.ARRAY, 4, 8, 2),
         MapSpec(11, "owners", MapType.ARRAY, 4, size(Owner), sizes.slots),
         MapSpec(12, "carriers", MapType.HASH, size(CarrierKey), 4, sizes.carriers, bpf.F_NO_PREALLOC),
         *notes,
+        MapSpec(14, "zones", MapType.HASH, size(SeedKey), size(First), 2 * sizes.flows, bpf.F_NO_PREALLOC),
     )  # fmt: skip
 
 
@@ -241,6 +243,10 @@ class Maps:
 
     def forget_carrier(self, key: bytes) -> None:
         bpf.map_delete(self.fds["carriers"], key)
+
+    def expect_zones(self) -> None:
+        """Connections of several zones exist already."""
+        bpf.map_update(self.fds["namespace"], _slot(1), (1).to_bytes(8, sys.byteorder))
 
     def write_seed(self, key: SeedKey, seed: Seed) -> None:
         bpf.map_update(self.fds["seeds"], bytes(key), bytes(seed))

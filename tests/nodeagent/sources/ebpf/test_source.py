@@ -197,7 +197,7 @@ def test_losses_are_named(unhooked: Unhooked, source: EbpfSource) -> None:
         if name.startswith("STAT_LOST_"):
             unhooked.stat(name.removeprefix("STAT_"), 1)
     assert source.read(1.0).lost == {
-        LossKind.UPDATES_FAILED: 4, LossKind.FLOWS_EVICTED: 1, LossKind.EVENTS_OVERRUN: 1, LossKind.HOOKS_MISSED: 1
+        LossKind.UPDATES_FAILED: 5, LossKind.FLOWS_EVICTED: 1, LossKind.EVENTS_OVERRUN: 1, LossKind.HOOKS_MISSED: 1
     }  # fmt: skip
 
 
