@@ -18,16 +18,17 @@ import structlog
 
 from footprint.models import NodeFootprint
 from nodeagent.measuring.aggregation import Aggregator
+from nodeagent.measuring.followers import Followers
 from nodeagent.measuring.links import Links
 from nodeagent.measuring.shares import BookedFlow
 from nodeagent.node.capacity.links import LinkCapacities, LinkState, Load
 from nodeagent.node.link import Link, LinkError, read_counters_of
 from nodeagent.node.locality import locality, node_addresses
 from nodeagent.node.pods import LocalPod
-from nodeagent.node.tunnels import Tunnels, read_tunnels
+from nodeagent.node.tunnels import Tunnels, program_counters, read_tunnels
 from nodeagent.node.uplinks.paths import Paths
 from nodeagent.node.uplinks.watch import Watch
-from nodeagent.sources.base import FlowSource, Reading
+from nodeagent.sources.base import FlowSource, Locality, Reading
 
 REFRESH: Final = 30.0
 """Seconds between reads of the node's own addresses, tunnels and links, which change with CNI and failover
@@ -83,7 +84,7 @@ class Meter:
         self._link = find_link()
         self._paths, self._watch = Paths(), Watch()
         self._addresses: frozenset[bytes] = frozenset()
-        self._tunnels = Tunnels()
+        self._tunnels, self._followers = Tunnels(), Followers()
         self._refreshed_at = -math.inf
         self._pause = _AT_LEAST
         self._pods: Mapping[str, LocalPod] = {}
@@ -92,6 +93,7 @@ class Meter:
         """Read at monotonic ``now``. Raises SourceUnavailable."""
         refreshed = self._set_locality(now)
         reading = self._source.read(now)
+        self._follow(reading)
         counters = read_counters_of(self._link.all)
         owners, links = self.aggregator, self.links
         footprint = owners.advance(reading, self._pods, self._link.capacity, scale=links.truth.scale)
@@ -132,10 +134,21 @@ class Meter:
         if not (self._known.changed() or refresh):
             return False
         self._pods = self._known.living_here(self._addresses)
-        found = locality(self._pods.values(), self._addresses, self._tunnels.carriers)
-        self._source.set_locality(found)
+        found = self._tell_source()
         self._paths.update(self._link, self._addresses, found.pods)
         return True
+
+    def _tell_source(self) -> Locality:
+        carriers = self._tunnels.carriers | self._followers.carriers
+        found = locality(self._pods.values(), self._addresses, carriers)
+        self._source.set_locality(found)
+        return found
+
+    def _follow(self, reading: Reading) -> None:
+        """Find the tunnels that programs run."""
+        devices = program_counters(self._tunnels.programs)
+        if self._followers.advance(reading.elephants, devices, self._addresses):
+            self._tell_source()
 
     def _routes_changed(self) -> bool:
         names = {name for link in self._link.all for name in (link.interface, *link.carriers)}

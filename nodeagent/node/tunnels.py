@@ -18,6 +18,7 @@ import socket
 import struct
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final, NamedTuple
 
 import structlog
@@ -148,6 +149,23 @@ def read_tunnels() -> Tunnels:
         found = set(sorted(found)[:MOST])
     programs = frozenset(device.name for device in devices if device.kind == "tun")
     return Tunnels(PROTOCOLS | found, programs)
+
+
+def program_counters(names: frozenset[str], dev: Path = Path("/proc/net/dev")) -> dict[str, tuple[int, int]]:
+    """Bytes and packets of each device that is there, both directions together."""
+    found: dict[str, tuple[int, int]] = {}
+    if not names:
+        return found
+    try:
+        text = dev.read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return found
+    for line in text.splitlines():
+        name, _, figures = line.partition(":")
+        if name.strip() in names and len(fields := figures.split()) >= 10:
+            received, packets, sent, sent_packets = (int(fields[at]) for at in (0, 1, 8, 9))
+            found[name.strip()] = (received + sent, packets + sent_packets)
+    return found
 
 
 def _both_ways(port: int, remote: bytes, received_at: int = 0) -> tuple[Carrier, Carrier]:

@@ -1,0 +1,141 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Tunnels that a program runs (OpenVPN, WireGuard in user space): no device tells their flows, their bytes do.
+
+Enters: the host's elephants and the counters of tun devices, reading by reading. Leaves: carriers. Guarantees:
+pure; bounded; when in doubt, a flow stays the host's.
+
+The program wraps each packet of its device in one of its own. So the flow carries the device's bytes and, for each
+of its packets, a header of about the same size. A flow is a carrier when that holds over ``READINGS`` readings in
+a row and ``LEAST_BYTES``, and when one flow alone fits the device. A transfer of the host that runs beside the
+tunnel as fast as the tunnel does is a second flow that fits, and then none is judged. A flow *inside* the tunnel
+has no more bytes than the device, so it never fits.
+
+What was found stays until its device goes: a carrier is no elephant any more, so there is nothing left to compare.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import structlog
+
+from nodeagent.sources.base import HOST, Carrier, Elephant
+
+READINGS: Final = 8
+LEAST_BYTES: Final = 4 * 2**20
+LEAST_HEADER, MOST_HEADER = 16.0, 200.0
+"""Bytes that a tunnel adds to each packet: a few where TCP merges them, IPv6 with UDP and a cipher's at most."""
+STEADY: Final = 0.15
+"""Part by which one reading may differ from the whole: flow and device are not read in the same instant."""
+MOST: Final = 64
+"""Pairs of flow and device compared at once, and carriers found."""
+_PROTOCOLS: Final = (socket.IPPROTO_TCP, socket.IPPROTO_UDP)
+
+Counters = tuple[int, int]
+"""Bytes and packets of a device, both directions."""
+_Flow = tuple[int, str, str]
+
+_log = structlog.get_logger()
+
+
+@dataclass(slots=True)
+class _Pair:
+    """One flow beside one device, since they were first compared."""
+
+    start: tuple[int, int, int]
+    last: tuple[int, int, int]
+    """Bytes of the flow, bytes and packets of the device."""
+    readings: int = 0
+
+    def add(self, now: tuple[int, int, int]) -> bool:
+        """Whether the flow still follows."""
+        moved, whole = _less(now, self.last), _less(now, self.start)
+        self.last = now
+        self.readings += 1
+        if min(moved) <= 0 or not LEAST_HEADER <= (header := _header(whole)) <= MOST_HEADER:
+            return self.readings <= 2 and min(moved) > 0  # the first ones are too short to tell
+        return abs(moved[0] - moved[1] - moved[2] * header) <= STEADY * moved[0]
+
+    @property
+    def proven(self) -> bool:
+        return self.readings >= READINGS and self.last[1] - self.start[1] >= LEAST_BYTES
+
+
+class Followers:
+    """State between readings."""
+
+    def __init__(self) -> None:
+        self._pairs: dict[tuple[_Flow, str], _Pair] = {}
+        self._found: dict[str, frozenset[Carrier]] = {}
+
+    @property
+    def carriers(self) -> frozenset[Carrier]:
+        return frozenset().union(*self._found.values())
+
+    def advance(
+        self, elephants: Iterable[Elephant], devices: Mapping[str, Counters], node: frozenset[bytes]
+    ) -> bool:
+        """One reading; ``node``: the node's own addresses. Whether ``carriers`` changed."""
+        before = self.carriers
+        self._found = {name: found for name, found in self._found.items() if name in devices}
+        flows = {
+            (flow.protocol, flow.source, flow.destination): flow
+            for flow in elephants
+            if flow.owners == (HOST,) and not flow.local and flow.protocol in _PROTOCOLS
+        }
+        pairs: dict[tuple[_Flow, str], _Pair] = {}
+        for name, (size, packets) in devices.items():
+            for key, flow in flows.items():
+                now, pair = (flow.bytes, size, packets), self._pairs.get((key, name))
+                if pair is None or not pair.add(now):
+                    pair = _Pair(now, now)
+                if len(pairs) < MOST:
+                    pairs[key, name] = pair
+        self._pairs = pairs
+        for name in devices:
+            self._judge(name, flows, node)
+        return self.carriers != before
+
+    def _judge(self, name: str, flows: Mapping[_Flow, Elephant], node: frozenset[bytes]) -> None:
+        fitting = [
+            (key, pair) for (key, device), pair in self._pairs.items() if device == name and pair.readings > 2
+        ]
+        if len(fitting) != 1 or not fitting[0][1].proven or len(self.carriers) >= MOST:
+            return
+        key, pair = fitting[0]
+        found = _carrier(flows[key], node)
+        if found is None:
+            return
+        self._found[name] = self._found.get(name, frozenset()) | {found}
+        header = round(_header(_less(pair.last, pair.start)))
+        _log.info(
+            "a flow of the host carries what a program's device does; it counts as a tunnel's",
+            device=name, source=key[1], destination=key[2], header_bytes=header,
+        )  # fmt: skip
+
+
+def _carrier(flow: Elephant, node: frozenset[bytes]) -> Carrier | None:
+    """By the responder's port, which outlives the connection; None when neither end, or both, are the node's."""
+    (source, _), (destination, port) = _endpoint(flow.source), _endpoint(flow.destination)
+    if (source in node) == (destination in node):
+        return None
+    return Carrier(flow.protocol, port, destination in node, source if destination in node else destination)
+
+
+def _endpoint(text: str) -> tuple[bytes, int]:
+    """The packed address and the port of ``10.0.0.1:80`` or ``[fd00::1]:80``."""
+    address, _, port = text.rpartition(":")
+    return ipaddress.ip_address(address.strip("[]")).packed, int(port)
+
+
+def _header(moved: tuple[int, int, int]) -> float:
+    """Bytes that the flow has more than the device, for each of the device's packets."""
+    return (moved[0] - moved[1]) / moved[2] if moved[2] > 0 else 0.0
+
+
+def _less(after: tuple[int, int, int], before: tuple[int, int, int]) -> tuple[int, int, int]:
+    return after[0] - before[0], after[1] - before[1], after[2] - before[2]
