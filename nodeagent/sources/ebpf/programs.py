@@ -30,6 +30,8 @@ _HELPER_WITHHELD: Final = re.compile(r"(?:unknown func|cannot use helper) bpf_pr
 _LOAD_64: Final = 0x18
 _PSEUDO_MAP: Final = 1
 _MISSES_AT: Final = 208  # bpf_prog_info.recursion_misses
+_LINK_INFO: Final = struct.Struct("=I12xI28xQ")  # bpf_link_info: type, perf_event.type, perf_event.kprobe.missed
+_KPROBE_LINK: Final = (7, 3)  # BPF_LINK_TYPE_PERF_EVENT, BPF_PERF_EVENT_KPROBE
 
 
 class FunctionRefused(Exception):  # noqa: N818 - leads to another choice, not to a report
@@ -49,11 +51,19 @@ class Programs:
         self._events = list(events)
 
     def misses(self) -> int:
-        """Calls that the kernel skipped because the program was running on that CPU already."""
+        """Calls that the kernel skipped because a hook was running on that CPU already.
+
+        The kernel counts them in two places: at the program, and, from 6.7 on, at the kprobe whose own handler was
+        interrupted before it came to the program.
+        """
         total = 0
         for fd in self.loaded.values():
             with suppress(OSError):
                 total += struct.unpack_from("=Q", bpf.object_info(fd), _MISSES_AT)[0]
+        for fd in self.links.values():
+            with suppress(OSError):
+                *kind, missed = _LINK_INFO.unpack_from(bpf.object_info(fd))
+                total += missed if tuple(kind) == _KPROBE_LINK else 0
         return total
 
     def close(self) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from nodeagent.sources.ebpf.compiling.hooks import Hook, Role
+from nodeagent.sources.ebpf.kernel import bpf
 from nodeagent.sources.ebpf.kernel.bpf import VerifierError
 from nodeagent.sources.ebpf.problems import (
     KEPT_LOGS,
@@ -22,7 +23,7 @@ from nodeagent.sources.ebpf.problems import (
     EbpfUnavailable,
     with_kept_detail,
 )
-from nodeagent.sources.ebpf.programs import missing_capabilities, not_permitted, refusal, relocated
+from nodeagent.sources.ebpf.programs import Programs, missing_capabilities, not_permitted, refusal, relocated
 
 HOOK = Hook(Role.DEATH, "nf_conntrack_free", 7)
 LOG = """func#0 @0
@@ -161,3 +162,11 @@ def test_logs_stay_few_and_small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert text.endswith("the verdict")
     assert "bytes left out" in text
     assert (tmp_path / "somebody's.log").exists()
+
+
+def test_skipped_calls_are_counted_at_the_program_and_at_the_kprobe(monkeypatch: pytest.MonkeyPatch) -> None:
+    program, kprobe = struct.pack("=208xQ40x", 3), struct.pack("=I12xI28xQ200x", 7, 3, 5)
+    fentry, old = struct.pack("=I12xI28xQ200x", 2, 3, 99), bytes(256)  # a tracing link; a kernel before 6.7
+    infos = {1: program, 2: kprobe, 3: fentry, 4: old}
+    monkeypatch.setattr(bpf, "object_info", lambda fd: infos[fd])
+    assert Programs({"birth": 2, "death": 3, "account": 4}, {"birth": 1}).misses() == 8
