@@ -123,11 +123,9 @@ def joined(elephants: Iterable[Elephant]) -> Iterable[Elephant]:
     for elephant in elephants:
         flow = elephant.protocol, elephant.source, elephant.destination
         other = found.get(flow)
-        if other is None:
+        if other is None or other.owners == (UNATTRIBUTED,):
             found[flow] = elephant
-        else:
-            owners = dict.fromkeys((*other.owners, *elephant.owners))
-            if len(owners) > 1:
-                owners.pop(UNATTRIBUTED, None)
-            found[flow] = replace(other, owners=tuple(owners))
+        elif elephant.owners != (UNATTRIBUTED,):
+            owners = tuple(dict.fromkeys((*other.owners, *elephant.owners)))
+            found[flow] = replace(other, owners=owners, since=min(other.since, elephant.since))
     return found.values()

@@ -22,14 +22,14 @@ from nodeagent.sources.ebpf.source import EbpfSource
 from tests.kernel.guest import builds
 from tests.kernel.guest.measuring import LENIENT
 from tests.kernel.guest.network import LOCALITY
-from tests.kernel.guest.sources import SOURCES, make
+from tests.kernel.guest.sources import AT_SOCKETS, SOURCES, make
 
 
 def main() -> None:
     structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     builds.remember()
     parser = argparse.ArgumentParser()
-    parser.add_argument("source", choices=SOURCES)
+    parser.add_argument("source", choices=(*SOURCES, AT_SOCKETS))
     parser.add_argument("--elephant-rate", type=float, default=LENIENT.elephant_rate)
     parser.add_argument("--flows", type=int, help="size of the flow table")
     parser.add_argument("--keep", action="store_true", help="end as one that another agent follows")

@@ -15,6 +15,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
+from nodeagent.sources.cgroup import loader as cgroup
 from nodeagent.sources.ebpf import loader, preflight
 from nodeagent.sources.ebpf.compiling import build as building
 from nodeagent.sources.ebpf.compiling.build import Build, BuildRequest, fingerprint
@@ -42,7 +43,7 @@ def remember(damaged: Callable[[Build], Build] = lambda made: made) -> None:
             kept.write_bytes(pickle.dumps(compile_now(request)))
         return damaged(pickle.loads(kept.read_bytes()))  # noqa: S301 - written above
 
-    loader.build = preflight.build = build  # type: ignore[attr-defined]
+    loader.build = cgroup.build = preflight.build = build  # type: ignore[attr-defined]
 
 
 def share(mode: Mode, sources: Path) -> None:

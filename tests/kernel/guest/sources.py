@@ -11,6 +11,7 @@ from typing import Final
 
 from lab.network import netns
 from nodeagent.sources.base import FlowSource, FlowThresholds, Locality
+from nodeagent.sources.cgroup import CgroupSource
 from nodeagent.sources.ctnetlink import CtnetlinkSource
 from nodeagent.sources.ebpf.compiling.hooks import Mode
 from nodeagent.sources.ebpf.kernel.maps import Sizes
@@ -21,6 +22,8 @@ CTNETLINK: Final = "ctnetlink"
 MODES: Final[Mapping[str, Mode]] = MappingProxyType({f"ebpf-{mode}": mode for mode in Mode})
 EBPF: Final = tuple(MODES)
 SOURCES: Final = (CTNETLINK, *EBPF)
+AT_SOCKETS: Final = CgroupSource.name
+"""Not among them: it counts the whole machine's sockets, on whichever node."""
 
 Make = Callable[[str, FlowThresholds, Locality], FlowSource]
 
@@ -32,6 +35,8 @@ def make(
     if name == CTNETLINK:
         limit = {"limit": sizes["flows"]} if "flows" in sizes else {}
         return CtnetlinkSource(thresholds, locality, **limit)
+    if name == AT_SOCKETS:
+        return CgroupSource(thresholds, locality, options=Options(sizes=Sizes(**sizes), pins=pins))
     options = Options(modes=(MODES[name],), sizes=Sizes(**sizes), pins=pins)
     return EbpfSource(thresholds, locality, options=options)
 

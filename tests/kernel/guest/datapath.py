@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A node whose pods' packets pass the node's stack by, as with Cilium's BPF host routing: programs on the pods'
+devices and the uplink send them on (``datapath.bpf.c``). Conntrack sees none of them. IPv4.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import struct
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from lab.network import netns
+from nodeagent.sources.ebpf.compiling import build as building
+from nodeagent.sources.ebpf.compiling.build import BuildRequest, sources
+from nodeagent.sources.ebpf.compiling.hooks import Mode
+from nodeagent.sources.ebpf.kernel import bpf
+from nodeagent.sources.ebpf.kernel.bpf import MapType, ProgramType
+from nodeagent.sources.ebpf.programs import relocated
+from tests.kernel.guest.network import POD1_4, POD2_4, POD3_4, Network
+
+_FILE: Final = "datapath.bpf.c"
+_PODS: Final = {"pod1": POD1_4, "pod2": POD2_4, "pod3": POD3_4}
+_UPLINK: Final = "uplink"
+_PATIENCE: Final = 900.0
+ETHERNET: Final = 14
+
+
+@contextmanager
+def redirected(net: Network) -> Iterator[None]:
+    """The programs are attached by tc, as filters of qdisc clsact, and gone afterwards."""
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        code = _compiled(folder / "c")
+        pins = folder / "pins"
+        pins.mkdir()
+        subprocess.run(["mount", "-t", "bpf", "bpf", pins], check=True)
+        try:
+            with netns.entered(net.node):
+                _attach(code, pins)
+                try:
+                    yield
+                finally:
+                    for device in (*_PODS, _UPLINK):
+                        subprocess.run(["tc", "qdisc", "del", "dev", device, "clsact"], check=False)
+        finally:
+            subprocess.run(["umount", pins], check=True)
+
+
+def device(namespace: str) -> tuple[int, int]:
+    """IP bytes that the pod's device has sent and received, from its own counters."""
+    with netns.entered(namespace):
+        line = next(line for line in Path("/proc/thread-self/net/dev").read_text().splitlines() if "eth0:" in line)
+    figures = [int(word) for word in line.partition(":")[2].split()]
+    return figures[8] - ETHERNET * figures[9], figures[0] - ETHERNET * figures[1]
+
+
+def _compiled(folder: Path) -> dict[str, bytes]:
+    shutil.copytree(sources(), folder)
+    shutil.copy(Path(__file__).with_name(_FILE), folder)
+    functions = {name: name for name in ("from_pod", "from_uplink")}
+    request = BuildRequest(
+        Mode.FENTRY, sources=folder, file=_FILE, functions=functions, at="sockets", timeout=_PATIENCE
+    )
+    return dict(building.build(request).code)
+
+
+def _attach(code: dict[str, bytes], pins: Path) -> None:
+    devices = bpf.map_create(MapType.HASH, key_size=4, value_size=4, max_entries=16, name="devices")
+    held = [devices]
+    try:
+        for name, address in {**_PODS, _UPLINK: "0.0.0.0"}.items():
+            bpf.map_update(devices, socket.inet_aton(address), struct.pack("=I", socket.if_nametoindex(name)))
+        for name, instructions in code.items():
+            program = bpf.program_load(ProgramType.SCHED_CLS, relocated(instructions, {1: devices}), name=name)
+            held.append(program)
+            bpf.pin(program, pins / name)
+    finally:
+        for descriptor in held:
+            os.close(descriptor)
+    for name in (*_PODS, _UPLINK):
+        program_name = "from_uplink" if name == _UPLINK else "from_pod"
+        subprocess.run(["tc", "qdisc", "add", "dev", name, "clsact"], check=True)
+        subprocess.run(
+            ["tc", "filter", "add", "dev", name, "ingress", "bpf", "da", "object-pinned", pins / program_name],
+            check=True,
+        )
