@@ -29,6 +29,7 @@ from nodeagent.publishing.decide import Change, PublishState, WritePolicy, chang
 from nodeagent.publishing.events import EventReporter
 from nodeagent.publishing.node_writer import NodeWriter
 from nodeagent.sources.base import Elephant, FlowSource
+from nodeagent.sources.changing import ChangingSource
 
 _LOGGED_PER_READING: Final = 5
 _LAST_WRITE: Final = 3.2
@@ -129,11 +130,21 @@ class Agent:
             self._meter.links.coverage.all.ratio,
             now,
         )
+        self._reconsider(now)
         if found.footprint is not None:
             figures.footprint = found.footprint
             if self._synced.is_set():  # before that, all traffic would be unattributed
                 self._publish(found.footprint, now, last=last)
         return beginning
+
+    def _reconsider(self, now: float) -> None:
+        """Let ``auto`` change its source, after the coverage of the one in use."""
+        if not isinstance(self._source, ChangingSource):
+            return
+        coverage = self._meter.links.coverage.all
+        if self._source.reconsider(coverage.ratio, now, low=coverage.low):
+            self._meter.aggregator.source = self.figures.source = self._source.name
+            self.figures.source_changes = self._source.changes
 
     def _publish(self, footprint: NodeFootprint, now: float, *, last: bool) -> None:
         self._state, write = decide(self._state, footprint, now, self._policy, self._draw)

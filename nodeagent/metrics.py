@@ -37,6 +37,7 @@ class LoopState:
 
     source: str = ""
     readings: int = 0
+    source_changes: int = 0
     overruns: int = 0
     refused: int = 0
     beat_at: float | None = None
@@ -71,6 +72,7 @@ class AgentCollector(Collector):
         figures = self._figures
         counts = {
             "readings": figures.readings,
+            "source_changes": figures.source_changes,
             "poll_overruns": figures.overruns,
             "samples_refused": figures.refused,
             "elephants_begun": figures.elephants_begun,
@@ -190,6 +192,7 @@ def _of_capacity(footprint: NodeFootprint) -> Iterator[Metric]:
 
 _HELP: Final = {
     "readings": "Readings taken from the flow source.",
+    "source_changes": "Changes of the flow source while running, because it did not see the links' traffic.",
     "poll_overruns": "Polls left out because the one before took too long.",
     "samples_refused": "Samples refused because a counter or the time went backwards.",
     "elephants_begun": "Flows that became elephants.",

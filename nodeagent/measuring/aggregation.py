@@ -72,7 +72,7 @@ class Aggregator:
     def __init__(
         self, source: str, *, retention: float = 900.0, thresholds: ClassThresholds = DEFAULT_THRESHOLDS
     ) -> None:
-        self._source, self._retention, self._thresholds = source, retention, thresholds
+        self.source, self._retention, self._thresholds = source, retention, thresholds
         self._previous: tuple[float, int] | None = None  # taken_at, epoch
         self._seen: dict[str, tuple[Counters, Totals]] = {}
         self._lives: dict[str, PodLife] = {}
@@ -213,7 +213,7 @@ class Aggregator:
         recent = {kind.value for kind, at in self._lost_at.items() if now - at < LOSS_MEMORY}
         pods = (life.running() for life in self._lives.values())
         return NodeFootprint(
-            src=self._source,
+            src=self.source,
             cap=capacity,
             pods=tuple(pod for pod in pods if pod is not None),
             ended=tuple(e.footprint for e in self._ended),

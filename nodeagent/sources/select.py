@@ -17,8 +17,10 @@ from typing import Final
 import structlog
 
 from nodeagent.sources.base import FlowSource, FlowThresholds, Locality, SourceUnavailable
-from nodeagent.sources.cgroup import CgroupSource
+from nodeagent.sources.cgroup import CgroupSource, root
 from nodeagent.sources.cgroup import loader as cgroup_loader
+from nodeagent.sources.cgroup.source import at_sockets
+from nodeagent.sources.changing import ChangingSource
 from nodeagent.sources.ctnetlink import CtnetlinkSource
 from nodeagent.sources.ebpf import loader
 from nodeagent.sources.ebpf.loader import Options
@@ -87,10 +89,36 @@ def open_source(
     options = Options(compile_timeout=compile_timeout)
     if not outlive:
         options = replace(options, pins=None)
-    opened = choose(source, thresholds, sources=with_options(options, cgroup))
+    sources = with_options(options, cgroup)
+    opened = choose(
+        source, thresholds, sources=_begun_with(sources, options, cgroup) if source == AUTO else sources
+    )
     if outlive:
         _disown_others(opened, options)
+    if source == AUTO and not isinstance(opened, CgroupSource):
+        return changing(opened, sources, thresholds)
     return opened
+
+
+def changing(used: FlowSource, sources: Mapping[str, Factory], thresholds: FlowThresholds) -> ChangingSource:
+    """``used``, changed for the source at sockets where it sees too little."""
+    like = CtnetlinkSource.name if isinstance(used, CtnetlinkSource) else EbpfSource.name
+    return ChangingSource(
+        used,
+        lambda: sources[CgroupSource.name](thresholds, Locality()),
+        lambda: sources[like](thresholds, Locality()),
+    )
+
+
+def _begun_with(sources: Mapping[str, Factory], options: Options, cgroup: Path | None) -> Mapping[str, Factory]:
+    """The sources in the order in which they are tried. A predecessor that changed to sockets had its reasons: its
+    program is taken over, and loses nothing."""
+    try:
+        left = cgroup_loader.running(at_sockets(options), root.find(cgroup))
+    except SourceUnavailable:
+        left = False
+    first = CgroupSource.name
+    return {first: sources[first], **sources} if left else sources
 
 
 def _disown_others(opened: FlowSource, options: Options) -> None:

@@ -21,7 +21,6 @@ from nodeagent.sources.base import UNATTRIBUTED, Elephant, FlowThresholds, Local
 from nodeagent.sources.cgroup import idle, loader, root
 from nodeagent.sources.ebpf.kernel import bpf
 from nodeagent.sources.ebpf.kernel.layout import FlowEntry
-from nodeagent.sources.ebpf.kernel.maps import Sizes
 from nodeagent.sources.ebpf.loader import Options, Session
 from nodeagent.sources.ebpf.source import EbpfSource
 
@@ -34,9 +33,9 @@ SWEEP_EVERY: Final = 10.0
 _CLOCK_MONOTONIC_COARSE: Final = 6
 
 
-def at_sockets(sizes: Sizes) -> Sizes:
-    """The maps that this source needs: it takes no seeds, for a socket knows what it has carried."""
-    return replace(sizes, seeds=1, notes=NOTES)
+def at_sockets(options: Options) -> Options:
+    """With the maps that this source needs: it takes no seeds, for a socket knows what it has carried."""
+    return replace(options, sizes=replace(options.sizes, seeds=1, notes=NOTES))
 
 
 class CgroupSource(EbpfSource):
@@ -55,9 +54,7 @@ class CgroupSource(EbpfSource):
         keep: bool = False,
         cgroup: Path | None = None,
     ) -> None:
-        options = options or Options()
-        options = replace(options, sizes=at_sockets(options.sizes))
-        super().__init__(thresholds, locality, options=options, keep=keep)
+        super().__init__(thresholds, locality, options=at_sockets(options or Options()), keep=keep)
         self._named = cgroup
         self._cgroup = Path()
         self._swept: bytes | None = None

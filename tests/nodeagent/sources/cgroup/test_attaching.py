@@ -159,7 +159,7 @@ def test_a_program_of_another_build_is_unloaded(cgroup: Path, pins: Path, monkey
 
 def test_what_a_predecessor_left_is_disowned(cgroup: Path, pins: Path) -> None:
     opened(cgroup, pins, keep=True).close()
-    assert loader.running(Options(sizes=at_sockets(SIZES), pins=pins), cgroup)
+    assert loader.running(at_sockets(Options(sizes=SIZES, pins=pins)), cgroup)
     loader.disown(Options(pins=pins))
     assert until(lambda: not any(found.programs for found in attached(cgroup).values()))
 
