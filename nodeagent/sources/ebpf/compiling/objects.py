@@ -17,7 +17,7 @@ from typing import Final
 FORMAT: Final = 1
 """Raised when the form of the file or of the answer changes."""
 MAX_BYTES: Final = 2**20
-"""Of a whole file. The program's three functions take some 30 KiB."""
+"""Of a whole file. The program's three functions take some 90 kB."""
 
 _HEADER: Final = struct.Struct("=8sI4x32s32s")  # magic, format, key, digest of key and content
 _MAGIC: Final = b"tfobject"
