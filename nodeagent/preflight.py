@@ -3,8 +3,8 @@
 
 Probes are small functions with effects: they read /proc and /sys, open sockets, and attach a trial program that
 they detach again, unless an agent measures here. Judging and rendering are pure. A probe never raises: what it
-cannot tell is UNKNOWN, with why. ``sources.ctnetlink.preflight`` and ``sources.ebpf.preflight`` have the probes of
-their sources; this module joins them with the link's, and judges.
+cannot tell is UNKNOWN, with why. ``preflight`` in each source's folder has that source's probes. This module joins
+them with the link's, and judges.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from footprint.units import format_rate
 from nodeagent.node.link import Link, LinkError, find_link
 from nodeagent.node.uplinks.finding import named
 from nodeagent.settings import PreflightSettings
+from nodeagent.sources.cgroup import preflight as cgroup_preflight
 from nodeagent.sources.ctnetlink import preflight as ctnetlink
 from nodeagent.sources.ctnetlink.kernel import PROC
 from nodeagent.sources.ebpf import preflight as ebpf
@@ -30,13 +31,19 @@ SYS: Final = Path("/sys")
 
 
 def run(
-    uplink: str | None = None, *, compile_timeout: float | None = None, proc: Path = PROC, sys: Path = SYS
+    uplink: str | None = None,
+    *,
+    compile_timeout: float | None = None,
+    cgroup: Path | None = None,
+    proc: Path = PROC,
+    sys: Path = SYS,
 ) -> tuple[Finding, ...]:
     """Every probe in this network namespace, in the order in which they build on each other."""
     by_ebpf = ebpf.findings(compile_timeout=compile_timeout)
     return (
         *needed(ctnetlink.findings(proc), by_ebpf),
         *by_ebpf,
+        *cgroup_preflight.findings(cgroup, compile_timeout=compile_timeout),
         *probe_uplink(uplink, proc=proc, sys=sys),
     )
 
@@ -110,7 +117,7 @@ def as_text(findings: Iterable[Finding]) -> str:
 
 def report(settings: PreflightSettings) -> int:
     """Print the findings; 0 when this node can be measured, else 1."""
-    findings = run(settings.uplink, compile_timeout=settings.compile_timeout)
+    findings = run(settings.uplink, compile_timeout=settings.compile_timeout, cgroup=settings.cgroup_root)
     if settings.output == "json":
         print(orjson.dumps(as_json(findings), option=orjson.OPT_INDENT_2).decode())
     else:

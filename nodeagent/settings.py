@@ -75,6 +75,7 @@ _CONFIG: Final = SettingsConfigDict(
     extra="ignore",
 )
 Interfaces = Annotated[str, Field(pattern=r"^[^/\s:,]{1,15}(,[^/\s:,]{1,15}){0,15}$")]
+CgroupRoot = Annotated[Path | None, BeforeValidator(_path)]
 CompileTimeout = Annotated[float, _seconds(1, 3600)]
 
 
@@ -96,7 +97,7 @@ class MeasuringSettings(BaseSettings):
     """Measuring source. auto: the first of the list that the preflight finds usable. ebpf-cgroup counts at
     sockets, for networks whose packets conntrack does not see."""
 
-    cgroup_root: Annotated[Path | None, BeforeValidator(_path)] = None
+    cgroup_root: CgroupRoot = None
     """Folder of the cgroup2 tree whose sockets ebpf-cgroup counts. Absent: the machine's root."""
 
     poll_interval: Annotated[float, _seconds(0.1, 60)] = 1.0
@@ -195,6 +196,9 @@ class PreflightSettings(BaseSettings):
 
     compile_timeout: CompileTimeout = TIMEOUT
     """Seconds that compiling the eBPF program may take for one way to attach it."""
+
+    cgroup_root: CgroupRoot = None
+    """Folder of the cgroup2 tree whose sockets ebpf-cgroup counts. Absent: the machine's root."""
 
 
 class TopSettings(MeasuringSettings):

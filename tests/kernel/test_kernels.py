@@ -7,6 +7,7 @@ Which source runs what:
   kprobe watch the same packets at the same time. Each scenario holds for all three; figures are compared.
 - ``scenario_hooks`` has both eBPF sources without ctnetlink, on a node whose kernel does not count: ctnetlink
   switches that on. It also fills the ring buffer, which ctnetlink does not have.
+- ``scenario_cgroup``: the source at sockets, beside eBPF by fentry and where that sees nothing.
 - ``scenario_limits`` has all three with a small flow table.
 - ``scenario_restart``: killed and ended agents with each source. Other thresholds, other sizes and other builds
   with fentry alone: what they decide about is pins and fingerprints, whatever the hooks hang on.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Guest instructions that the hooks add to a packet: none, an empty program, ours; by fentry and by kprobe.
+"""Guest instructions that hooks add to a packet: none, an empty program, ours; by fentry, by kprobe, at sockets.
 
 ``python -m lab.bench.vm.instructions [--kernel 6.12] [--packets 4000]``, on a machine with QEMU. The guest runs
 with the accelerator ``counted``: one processor, one nanosecond per instruction. Its clock counts instructions,
@@ -11,6 +11,8 @@ same path without hooks is what the hooks cost. Prints JSON.
 from __future__ import annotations
 
 import argparse
+import os
+import socket
 import statistics
 import sys
 import time
@@ -27,17 +29,25 @@ from lab.errors import LabError
 from lab.kernelvm import vm
 from lab.kernelvm.kernels import by_name
 from lab.network import netns
+from nodeagent.sources.cgroup import CgroupSource, root
 from nodeagent.sources.ebpf import programs
 from nodeagent.sources.ebpf.compiling.build import Build, BuildRequest, build
 from nodeagent.sources.ebpf.compiling.hooks import Mode, Role
+from nodeagent.sources.ebpf.kernel import bpf
+from nodeagent.sources.ebpf.kernel.bpf import AttachType, ProgramType
 from nodeagent.sources.ebpf.loader import Options
 from nodeagent.sources.ebpf.programs import Programs
 from nodeagent.sources.ebpf.source import EbpfSource
 
 _EMPTY: Final = bytes([0xB7, 0, 0, 0, 0, 0, 0, 0, 0x95, 0, 0, 0, 0, 0, 0, 0])
 """r0 = 0; exit."""
+_PASSES: Final = bytes([0xB7, 0, 0, 0, 1, 0, 0, 0, 0x95, 0, 0, 0, 0, 0, 0, 0])
+"""r0 = 1; exit."""
+_TAKEN: Final = 9_999
+"""A port at which the server takes datagrams."""
 _SETTLE: Final = 300
 _TIMEOUT: Final = 900.0
+Run = Callable[[], float]
 
 
 def main() -> int:
@@ -82,8 +92,43 @@ def measure(packets: int, rounds: int) -> dict[str, object]:
                 counted = source.read(time.monotonic()).owners.get("pod-0")
                 if counted is None or counted.tx_packets < packets * rounds:
                     raise SystemExit(f"error: the hooks counted {counted}, not the packets that were sent")
+        report |= _at_sockets(run, base, packets, rounds)
         again = _median(run, rounds)
         report["hooks off again"] = _added(again, base)
+        return report | _received(made, sender, packets, rounds)
+
+
+def _at_sockets(run: Run, base: dict[str, float], packets: int, rounds: int) -> dict[str, object]:
+    """The server drops the datagrams before any socket takes them: these are of the sending end alone."""
+    report: dict[str, object] = {}
+    with _empty_at_sockets(AttachType.CGROUP_EGRESS):
+        report["empty cgroup, sent"] = _added(_median(run, rounds), base)
+    with _ours_at_sockets() as source:
+        report["ours cgroup, sent"] = _added(_median(run, rounds), base)
+        counted = source.read(time.monotonic()).owners.get("pod-0")
+        if counted is None or counted.tx_packets < packets * rounds:
+            raise SystemExit(f"error: the source counted {counted}, not the packets that were sent")
+    return report
+
+
+def _received(made: vm_node.BenchNode, sender: socket.socket, packets: int, rounds: int) -> dict[str, object]:
+    """Both ends on this machine: what is added beyond the sending end is the receiving end's."""
+    with netns.entered(made.server):
+        taker = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    with taker:
+        taker.bind((vm_node.SERVER, _TAKEN))
+
+        def send_and_take() -> None:
+            sender.sendto(b"x" * 100, (vm_node.SERVER, _TAKEN))
+            taker.recv(2000)
+
+        def run() -> float:
+            return _per_packet(send_and_take, packets)
+
+        base = _median(run, rounds)
+        report: dict[str, object] = {"hooks off, sent and received": base}
+        with _ours_at_sockets():
+            report["ours cgroup, sent and received"] = _added(_median(run, rounds), base)
         return report
 
 
@@ -121,6 +166,31 @@ def _ours(mode: Mode) -> Iterator[EbpfSource]:
         yield source
     finally:
         source.close()
+
+
+@contextmanager
+def _ours_at_sockets() -> Iterator[CgroupSource]:
+    options = Options(pins=None, kept=None, compile_timeout=vm_node.COMPILE_SECONDS)
+    source = CgroupSource(locality=vm_node.locality(), options=options)
+    source.open()
+    try:
+        source.read(time.monotonic())
+        yield source
+    finally:
+        source.close()
+
+
+@contextmanager
+def _empty_at_sockets(hook: AttachType) -> Iterator[None]:
+    """A program that passes every packet."""
+    program = bpf.program_load(ProgramType.CGROUP_SKB, _PASSES, name="empty", attach_type=hook)
+    with root.opened(root.find(None)) as cgroup:
+        link = bpf.attach_cgroup(program, cgroup, hook)
+    try:
+        yield
+    finally:
+        os.close(link)
+        os.close(program)
 
 
 @contextmanager
