@@ -33,7 +33,7 @@ MTU: Final = 1300
 """Of the pods: every tunnel has room for its headers."""
 
 KINDS: Final = ("vxlan", "vxlan-one-flow", "geneve", "ipip", "gre", "wireguard", "esp")
-ONE_FLOW: Final = ("vxlan-one-flow", "ipip", "gre", "wireguard", "esp")
+ONE_FLOW: Final = ("vxlan-one-flow", "ipip", "wireguard")
 """Whatever they carry, conntrack sees one flow of the node (VXLAN: one each way)."""
 HERE: Final = ("vxlan", "vxlan-one-flow")
 """What a machine without the other drivers has."""
