@@ -29,14 +29,16 @@ READINGS: Final = 8
 LEAST_BYTES: Final = 4 * 2**20
 LEAST_HEADER, MOST_HEADER = 16.0, 200.0
 """Bytes that a tunnel adds to each packet: a few where TCP merges them, IPv6 with UDP and a cipher's at most."""
-STEADY: Final = 0.15
-"""Part by which one reading may differ from the whole: flow and device are not read in the same instant."""
+STEADY: Final = 0.05
+"""Part by which a reading's headers may differ from the mean's."""
 MOST: Final = 64
 """Pairs of flow and device compared at once, and carriers found."""
 _PROTOCOLS: Final = (socket.IPPROTO_TCP, socket.IPPROTO_UDP)
 
 Counters = tuple[int, int]
 """Bytes and packets of a device, both directions."""
+Around = tuple[Counters, Counters]
+"""Just before the flows were read, and just after: flow and device are not read in the same instant."""
 _Flow = tuple[int, str, str]
 
 _log = structlog.get_logger()
@@ -46,23 +48,35 @@ _log = structlog.get_logger()
 class _Pair:
     """One flow beside one device, since they were first compared."""
 
-    start: tuple[int, int, int]
-    last: tuple[int, int, int]
-    """Bytes of the flow, bytes and packets of the device."""
+    flow: int
+    first: Around
+    """Bytes of the flow, and the device's counters around that ..."""
+    last_flow: int
+    last: Around
+    """... at the first reading and at the last one."""
     readings: int = 0
 
-    def add(self, now: tuple[int, int, int]) -> bool:
+    def add(self, flow: int, around: Around) -> bool:
         """Whether the flow still follows."""
-        moved, whole = _less(now, self.last), _less(now, self.start)
-        self.last = now
+        moved, least, most = flow - self.last_flow, _less(around[0], self.last[1]), _less(around[1], self.last[0])
+        self.last_flow, self.last = flow, around
         self.readings += 1
-        if min(moved) <= 0 or not LEAST_HEADER <= (header := _header(whole)) <= MOST_HEADER:
-            return self.readings <= 2 and min(moved) > 0  # the first ones are too short to tell
-        return abs(moved[0] - moved[1] - moved[2] * header) <= STEADY * moved[0]
+        if moved <= 0 or most[0] <= 0:
+            return False
+        header, room = min(max(self.header, LEAST_HEADER), MOST_HEADER), STEADY * moved
+        return least[0] + least[1] * header - room <= moved <= most[0] + most[1] * header + room
+
+    @property
+    def header(self) -> float:
+        """Bytes that the flow has more than the device, for each of the device's packets."""
+        size, packets = _less(_middle(self.last), _middle(self.first))
+        return (self.last_flow - self.flow - size) / packets if packets > 0 else 0.0
 
     @property
     def proven(self) -> bool:
-        return self.readings >= READINGS and self.last[1] - self.start[1] >= LEAST_BYTES
+        carried = _less(self.last[1], self.first[1])[0]
+        enough = self.readings >= READINGS and carried >= LEAST_BYTES
+        return enough and LEAST_HEADER <= self.header <= MOST_HEADER
 
 
 class Followers:
@@ -77,7 +91,7 @@ class Followers:
         return frozenset().union(*self._found.values())
 
     def advance(
-        self, elephants: Iterable[Elephant], devices: Mapping[str, Counters], node: frozenset[bytes]
+        self, elephants: Iterable[Elephant], devices: Mapping[str, Around], node: frozenset[bytes]
     ) -> bool:
         """One reading; ``node``: the node's own addresses. Whether ``carriers`` changed."""
         before = self.carriers
@@ -88,11 +102,11 @@ class Followers:
             if flow.owners == (HOST,) and not flow.local and flow.protocol in _PROTOCOLS
         }
         pairs: dict[tuple[_Flow, str], _Pair] = {}
-        for name, (size, packets) in devices.items():
+        for name, around in devices.items():
             for key, flow in flows.items():
-                now, pair = (flow.bytes, size, packets), self._pairs.get((key, name))
-                if pair is None or not pair.add(now):
-                    pair = _Pair(now, now)
+                pair = self._pairs.get((key, name))
+                if pair is None or not pair.add(flow.bytes, around):
+                    pair = _Pair(flow.bytes, around, flow.bytes, around)
                 if len(pairs) < MOST:
                     pairs[key, name] = pair
         self._pairs = pairs
@@ -111,10 +125,9 @@ class Followers:
         if found is None:
             return
         self._found[name] = self._found.get(name, frozenset()) | {found}
-        header = round(_header(_less(pair.last, pair.start)))
         _log.info(
             "a flow of the host carries what a program's device does; it counts as a tunnel's",
-            device=name, source=key[1], destination=key[2], header_bytes=header,
+            device=name, source=key[1], destination=key[2], header_bytes=round(pair.header),
         )  # fmt: skip
 
 
@@ -132,10 +145,9 @@ def _endpoint(text: str) -> tuple[bytes, int]:
     return ipaddress.ip_address(address.strip("[]")).packed, int(port)
 
 
-def _header(moved: tuple[int, int, int]) -> float:
-    """Bytes that the flow has more than the device, for each of the device's packets."""
-    return (moved[0] - moved[1]) / moved[2] if moved[2] > 0 else 0.0
+def _less(after: Counters, before: Counters) -> Counters:
+    return after[0] - before[0], after[1] - before[1]
 
 
-def _less(after: tuple[int, int, int], before: tuple[int, int, int]) -> tuple[int, int, int]:
-    return after[0] - before[0], after[1] - before[1], after[2] - before[2]
+def _middle(around: Around) -> Counters:
+    return (around[0][0] + around[1][0]) // 2, (around[0][1] + around[1][1]) // 2

@@ -92,8 +92,9 @@ class Meter:
     def measure(self, now: float) -> Measurement:
         """Read at monotonic ``now``. Raises SourceUnavailable."""
         refreshed = self._set_locality(now)
+        before = program_counters(self._tunnels.programs)
         reading = self._source.read(now)
-        self._follow(reading)
+        self._follow(reading, before)
         counters = read_counters_of(self._link.all)
         owners, links = self.aggregator, self.links
         footprint = owners.advance(reading, self._pods, self._link.capacity, scale=links.truth.scale)
@@ -144,9 +145,10 @@ class Meter:
         self._source.set_locality(found)
         return found
 
-    def _follow(self, reading: Reading) -> None:
-        """Find the tunnels that programs run."""
-        devices = program_counters(self._tunnels.programs)
+    def _follow(self, reading: Reading, before: Mapping[str, tuple[int, int]]) -> None:
+        """Find the tunnels that programs run. ``before``: their devices' counters just before the reading."""
+        after = program_counters(self._tunnels.programs)
+        devices = {name: (before[name], after[name]) for name in before.keys() & after.keys()}
         if self._followers.advance(reading.elephants, devices, self._addresses):
             self._tell_source()
 
