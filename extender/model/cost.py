@@ -18,6 +18,9 @@ from footprint.models import FULL_SHARE
 SATURATED: Final = FULL_SHARE
 """Elephant share from which a link counts as full."""
 
+OVERSTATED: Final = 10.0
+"""How many times too large a guessed capacity may be. Machines that share an adapter are often held to a tenth."""
+
 CEILING: Final = 0.95
 """Utilisation above which waiting grows no further, because a FIFO is finite. W(0.95) = 19."""
 
@@ -104,6 +107,15 @@ def capacity_now(capacity: float, elephants: float, *, full: bool) -> float:
     if not full or elephants <= 0:
         return capacity
     return min(capacity or math.inf, elephants / SATURATED)
+
+
+def careful_capacity(guess: float, elephants: float) -> float:
+    """What scores take for the capacity of a direction, bit/s, where ``guess`` is all there is.
+
+    TCP's elephants take what a link gives. So those there may well fill it, and an empty link may carry as little
+    as the guess over OVERSTATED. A guess that is too large would put elephants together, and mice beside them.
+    """
+    return min(guess, max(guess / OVERSTATED, elephants / SATURATED))
 
 
 def waiting(u: float) -> float:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Final
 
-from extender.model.cost import LinkLoad, capacity_now, waiting
+from extender.model.cost import LinkLoad, capacity_now, careful_capacity, waiting
 from extender.model.demand import DEFAULT_ELEPHANT_RATE, Demand, mice_weight, predict
 from extender.model.ledger import HOLD_SECONDS, NEVER, NOTHING_EXPECTED, BoundPod, ExpectedLoad, expected_load
 from extender.model.pods import PodInfo, WorkloadKey
@@ -186,7 +186,7 @@ class Snapshot:
 EMPTY: Final = Snapshot()
 
 
-def describe_load(link: LinkLoad, by: str = "", full: Collection[str] = ()) -> str:
+def describe_load(link: LinkLoad, by: str = "", full: Collection[str] = (), guessed: Collection[str] = ()) -> str:
     """The elephants of the busier direction, as people read it. ``by``: where its capacity comes from.
 
     In words: kube-scheduler runs reasons through a format string, which makes ``81 % of`` ``81 %!o(MISSING)f``.
@@ -195,15 +195,22 @@ def describe_load(link: LinkLoad, by: str = "", full: Collection[str] = ()) -> s
     who = f"{link.elephants} pod{'' if link.elephants == 1 else 's'}" if link.elephants else "no pod's own"
     if way in full:
         return f"the link is full with elephants ({who}, {format_rate(used)})"
+    share = round(100 * min(link.utilisation, 1.0))
+    if way in guessed:
+        found = f"{who}, {format_rate(used)}"
+        return f"elephants may use as much as {share} percent of the link ({found}; its capacity is {by})"
     told = f" {by}" if by in (CapacitySource.ESTIMATED, CapacitySource.ASSUMED) else ""
     return (
-        f"elephants use {round(100 * min(link.utilisation, 1.0))} percent of the link "
+        f"elephants use {share} percent of the link "
         f"({who}, {format_rate(min(used, capacity))} of {format_rate(capacity)}{told})"
     )
 
 
-def _link(node: NodeFootprint, facts: NodeFacts, ledger: ExpectedLoad) -> tuple[LinkLoad, int, tuple[str, ...]]:
-    """The loaded link, how many pods with mice live on it, and its directions that are full with elephants."""
+def _link(
+    node: NodeFootprint, facts: NodeFacts, ledger: ExpectedLoad
+) -> tuple[LinkLoad, int, tuple[str, ...], tuple[str, ...]]:
+    """The loaded link, how many pods with mice live on it, its directions that are full with elephants, and those
+    whose capacity is guessed."""
     ended = LinkRates()
     if facts.gone:
         for pod in node.pods:
@@ -217,8 +224,11 @@ def _link(node: NodeFootprint, facts: NodeFacts, ledger: ExpectedLoad) -> tuple[
     cap_tx = capacity_now(node.cap.tx, tx, full="tx" in full)
     cap_rx = capacity_now(node.cap.rx, rx, full="rx" in full)
     elephants, mice = there.elephants + ledger.elephants, there.mice + ledger.mice
-    link = LinkLoad(cap_tx, cap_rx, tx + ledger.tx, rx + ledger.rx, elephants, mice)
-    return link, there.mouse_pods + ledger.mouse_pods, full
+    tx, rx, guessed = tx + ledger.tx, rx + ledger.rx, _guessed(node, full)
+    cap_tx = careful_capacity(cap_tx, tx) if "tx" in guessed else cap_tx
+    cap_rx = careful_capacity(cap_rx, rx) if "rx" in guessed else cap_rx
+    link = LinkLoad(cap_tx, cap_rx, tx, rx, elephants, mice)
+    return link, there.mouse_pods + ledger.mouse_pods, full, guessed
 
 
 def _full(node: NodeFootprint, elephants: LinkRates) -> tuple[str, ...]:
@@ -250,13 +260,13 @@ def view_node(facts: NodeFacts, now: float, stale_after: float, hold: float = HO
         return _unknown(facts, NodeState.STALE, f"its agent has not renewed its Lease for {stale_after:g} s")
     stale_at = facts.heartbeat.seen_at + stale_after
     ledger = expected_load(node, facts.bound, now, hold)
-    link, mouse_pods, full = _link(node, facts, ledger)
+    link, mouse_pods, full, guessed = _link(node, facts, ledger)
     if max(link.cap_tx, link.cap_rx) <= 0:
         return _unknown(facts, NodeState.NO_CAPACITY, _STATE_IT, stale_at)
     return NodeView(
         facts.name, NodeState.KNOWN, "", link, mouse_pods, ledger, link.utilisation, waiting(link.utilisation),
-        describe_load(link, node.by, full), min(stale_at, ledger.until), node.by, node.sure, full,
-        _guessed(node, full),
+        describe_load(link, node.by, full, guessed), min(stale_at, ledger.until), node.by, node.sure, full,
+        guessed,
     )  # fmt: skip
 
 

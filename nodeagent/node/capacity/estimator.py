@@ -24,7 +24,7 @@ QUANTILE: Final = 0.75
 than three quarters to pull the estimate down."""
 HALF_LIFE: Final = 1800.0
 """Seconds of full time. A burst of five minutes is passed over after 13 minutes at the baseline."""
-WARM: Final = 15.0
+WARM: Final = 10.0
 """Seconds of full time after which the confidence is 1 - 1/e = 0.63, if all rates agree."""
 AGREE: Final = 0.15
 """Rates within this part of the estimate agree with it. The rate of a full link varies by a few per cent."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from extender.model.cost import SATURATED, capacity_now, waiting
+from extender.model.cost import SATURATED, capacity_now, careful_capacity, waiting
 from extender.model.snapshot import NodeFacts, NodeState, NodeView, view_node
 from extender.placement.explain import explain
 from extender.placement.filtering import filter_nodes
@@ -109,9 +109,39 @@ def test_a_guessed_capacity_moves_scores_and_never_filters(
         assert free > busy
 
 
+@pytest.mark.parametrize(
+    ("guess", "elephants", "expected"),
+    [
+        (1000, 0, 100),  # a tenth
+        (1000, 18, 100),
+        (1000, 180, 200),  # those there may fill it
+        (1000, 990, 1000),
+    ],
+)
+def test_scores_take_a_guess_for_a_tenth_or_for_what_elephants_would_fill(
+    guess: float, elephants: float, expected: float
+) -> None:
+    assert careful_capacity(guess, elephants) == pytest.approx(expected)
+
+
+def test_elephants_on_links_that_nobody_knows_do_not_pile_up_and_mice_are_left_alone() -> None:
+    """1 Gbit/s is assumed, and 190 Mbit/s is what the links really carry: the guess alone would allow five."""
+    snapshot = cluster(
+        node("one", elephant("e", 190 * M), by="assumed"),
+        node("mice", mouse("m"), mouse("n"), by="assumed"),
+        node("empty", by="assumed"),
+    )
+    names = ["one", "mice", "empty"]
+    for_elephant = dict(zip(names, score_nodes(names, AN_ELEPHANT, snapshot), strict=True))
+    assert max(for_elephant, key=for_elephant.__getitem__) == "empty"
+    assert for_elephant["empty"] > for_elephant["one"]
+    one, mice, empty = score_nodes(names, A_MOUSE, snapshot)
+    assert one < min(mice, empty)
+    assert filter_nodes(names, AN_ELEPHANT, PlacementMode.STRICT, snapshot).rejected == {}
+
+
 def test_a_view_whose_capacity_is_firm_from_now_on_is_judged_anew() -> None:
     before, after = (node("n", BUSY, by="estimated", sure=sure) for sure in (0.4, 0.6))
-    assert before.link == after.link
     assert not after.judged_like(before)
     assert after.judged_like(replace(after, sure=0.9))
 
@@ -124,5 +154,7 @@ def test_an_explanation_says_where_a_capacity_comes_from_and_that_a_link_is_full
     told = explain(pod_info("p"), ["full", "learned"], views, patient(), 0.0)["nodes"]
     assert told["full"]["link"]["full"] == ["tx"]
     assert (told["full"]["link"]["capacity_by"], told["full"]["link"]["guessed"]) == ("assumed", ["rx"])
-    assert told["learned"]["load"].endswith("(1 pod, 180 Mbit/s of 1 Gbit/s estimated)")
+    assert told["learned"]["load"] == (
+        "elephants may use as much as 90 percent of the link (1 pod, 180 Mbit/s; its capacity is estimated)"
+    )
     assert told["learned"]["link"]["sure"] == 0.3

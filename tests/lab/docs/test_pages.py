@@ -19,6 +19,7 @@ from lab.docs.figures import figures
 from lab.docs.tables import attribute_docs, filled, markdown
 from lab.errors import LabError
 from nodeagent.measuring.coverage import LOW_COVERAGE
+from nodeagent.measuring.truth import COUNTED_TOO_MUCH
 from nodeagent.settings import AgentSettings, TopSettings
 from nodeagent.sources.base import LossKind
 
@@ -43,7 +44,7 @@ def test_every_flag_is_in_the_reference_with_its_variable(model: type[Settings])
 def test_every_annotation_is_in_the_reference() -> None:
     shown = page("annotations.md")
     named = [value for name, value in vars(keys).items() if name.startswith(("POD_", "NODE_"))]
-    assert len(named) == 7
+    assert len(named) == 8
     assert [key for key in named if f"`{key}`" not in shown] == []
     assert [mode for mode in PlacementMode if f"| `{mode.value}` |" not in shown] == []
 
@@ -53,7 +54,7 @@ def test_every_kind_of_loss_has_a_cause_and_a_remedy() -> None:
         r"^### (.+)$", (pages.CHECKOUT / "docs/how-to/debug-missing-bytes.md").read_text(), re.MULTILINE
     )
     told = {reason for heading in headings for reason in heading.split(", ")}
-    assert {kind.value for kind in LossKind} | {LOW_COVERAGE} == told
+    assert {kind.value for kind in LossKind} | {LOW_COVERAGE, COUNTED_TOO_MUCH} == told
 
 
 def test_metrics_of_both_programs_are_in_the_reference() -> None:
