@@ -51,6 +51,7 @@ class Links:
         self._link = Link(None, LinkRates())
         self._carried: dict[str, _Carried] = {}
         self._elephants: dict[str | None, LinkRates] = {}
+        self._elsewhere_by_rate = 0.0
         self._worst = ""
 
     def advance(
@@ -110,7 +111,13 @@ class Links:
         if nobody is not None and len(carried) == len(self._carried) > 0:
             room = sum((one.most for one in self._carried.values()), LinkRates())
             rates[UNATTRIBUTED] = oriented(nobody, room)
-        self._elephants = shared(rates, flows, carried, self._link.interface)
+        listed = tuple(flows)
+        self._elephants = shared(rates, listed, carried, self._link.interface)
+        whole, elsewhere = (
+            sum(flow.rate for flow in listed),
+            sum(flow.rate for flow in listed if flow.uplink is None),
+        )
+        self._elsewhere_by_rate = elsewhere / whole if whole > 0 else 0.0
 
     def _compare(self, before: Counted, after: Counted, seconds: float) -> None:
         """What was counted in the last interval, with what the interfaces carried."""
@@ -139,11 +146,13 @@ class Links:
 
     @property
     def _elsewhere(self) -> LinkRates:
-        """The part of elephants, 0-1, that uses none of the links. What they carry may be scaled, the part is
-        not."""
+        """The part of elephants, 0-1, that uses none of the links. What they carry may be scaled, even to nothing;
+        the part is not."""
         whole, elsewhere = sum(self._elephants.values(), LinkRates()), self._elephants.get(None, LinkRates())
+        otherwise = self._elsewhere_by_rate
         return LinkRates(
-            elsewhere.tx / whole.tx if whole.tx > 0 else 0.0, elsewhere.rx / whole.rx if whole.rx > 0 else 0.0
+            elsewhere.tx / whole.tx if whole.tx > 0 else otherwise,
+            elsewhere.rx / whole.rx if whole.rx > 0 else otherwise,
         )
 
     def _booked(self, counted: float) -> dict[str, float]:

@@ -87,5 +87,5 @@ class Truth:
 
 
 def _exceeds(was: bool, counted: float, carried: float) -> bool:
-    factor = _ENOUGH if was else _TOO_MUCH
-    return counted > carried * factor and counted - carried > (0.0 if was else _LEAST_EXCESS)
+    factor, excess = (_ENOUGH, _LEAST_EXCESS / 3) if was else (_TOO_MUCH, _LEAST_EXCESS)
+    return counted > carried * factor and counted - carried > excess

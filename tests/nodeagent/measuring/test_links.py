@@ -44,8 +44,10 @@ class Node:
         seconds: float = 1.0,
         late: float = 0.0,
         gone: tuple[str, ...] = (),
+        large: bool = True,
     ) -> NodeFootprint | None:
-        """One reading. ``sent``: by owner, all by elephants; ``late``: how much later interfaces are read."""
+        """One reading. ``sent``: by owner, all by elephants if ``large``; ``late``: how much later interfaces are
+        read."""
         self.now += seconds
         if self.elephant_since is None:
             self.elephant_since = self.now
@@ -53,19 +55,21 @@ class Node:
             counters = self.counted.get(owner, Counters())
             self.counted[owner] = Counters(
                 counters.tx_bytes + int(tx * seconds / 8), counters.rx_bytes + int(rx * seconds / 8),
-                tx_elephant_bytes=counters.tx_elephant_bytes + int(tx * seconds / 8),
-                rx_elephant_bytes=counters.rx_elephant_bytes + int(rx * seconds / 8),
+                tx_elephant_bytes=counters.tx_elephant_bytes + int(tx * seconds / 8) * large,
+                rx_elephant_bytes=counters.rx_elephant_bytes + int(rx * seconds / 8) * large,
             )  # fmt: skip
         for name, rates in carried.items():
             total = self.carried.setdefault(name, [0, 0])
             for way in (0, 1):
                 total[way] += int(rates[way] * (seconds + late) / 8)
         flows = tuple(
-            Elephant((owner,), 6, "a", "b", 0, max(rates), self.elephant_since) for owner, rates in sent.items()
+            Elephant((owner,), 6, "a", "b", 0, max(rates), self.elephant_since)
+            for owner, rates in sent.items()
+            if large
         )
         reading = Reading(self.now, 1, dict(self.counted), flows)
         footprint = self.owners.advance(reading, {"u": POD}, self.link.capacity, scale=self.links.truth.scale)
-        booked = [BookedFlow(owner, uplink, max(rates)) for owner, rates in sent.items()]
+        booked = [BookedFlow(owner, uplink, max(rates)) for owner, rates in sent.items() if large]
         counters_of = {n: LinkCounters(*c) for n, c in self.carried.items() if n not in gone}
         self.links.advance(self.link, counters_of, self.owners, booked, self.now)
         self.told = self.links.told(footprint) if footprint is not None else None
@@ -189,6 +193,17 @@ def test_what_leaves_by_an_uplink_that_was_not_named_is_not_of_this_link_and_no_
     told = Node().run(60, {"u": (40e6, 1e6)}, {"eth0": (0, 0)}, uplink=None)
     assert told.el == LinkRates()
     assert told.pods[0].tx == pytest.approx(40e6, rel=0.01)
+
+
+def test_what_was_scaled_to_nothing_comes_back_once_it_is_known_to_leave_elsewhere() -> None:
+    node = Node()
+    assert node.run(20, {"u": (40e6, 1e6)}, {"eth0": (0, 0)}, large=False).bad == (COUNTED_TOO_MUCH,)
+    assert node.links.truth.scale.tx == 0
+    node.elephant_since = None
+    told = node.run(90, {"u": (40e6, 1e6)}, {"eth0": (0, 0)}, uplink=None)
+    assert told.bad == ()
+    assert told.pods[0].tx == pytest.approx(40e6, rel=0.01)
+    assert told.el == LinkRates()
 
 
 @pytest.mark.parametrize("counted", [(30e6, 0.0), (0.0, 30e6)])
