@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import itertools
 import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from footprint.cluster.client import ApiError
 from footprint.models import LinkRates, NodeFootprint
 from nodeagent.agent import Agent
 from nodeagent.measuring.aggregation import Aggregator
+from nodeagent.measuring.coverage import Coverage
 from nodeagent.metrics import AgentCollector, LoopState, new_registry
 from nodeagent.metrics_port import MetricsPort
 from nodeagent.node.link import Link
@@ -24,6 +26,8 @@ from nodeagent.publishing.decide import WritePolicy
 from nodeagent.publishing.events import EventReporter
 from nodeagent.publishing.heartbeat import Heartbeat
 from nodeagent.publishing.node_writer import NodeProblemError, NodeWriter, read_node
+from nodeagent.sources.base import FlowSource
+from nodeagent.sources.changing import PATIENCE, ChangingSource
 from tests.nodeagent.steady_source import SteadySource
 
 API: Any = object()
@@ -188,9 +192,14 @@ def test_an_event_that_exists_already_is_no_failure(server: Server) -> None:
         reporter.send(whale(), problem)
 
 
-def agent(server: Server, synced: bool = True) -> tuple[Agent, NodeWriter, LoopState, PodStore, SteadySource]:
+def agent(
+    server: Server,
+    synced: bool = True,
+    source: FlowSource | None = None,
+    clock: Callable[[], float] = time.monotonic,
+) -> tuple[Agent, NodeWriter, LoopState, PodStore, SteadySource]:
     assert server is not None
-    source, writer, figures, store, known = (
+    steady, writer, figures, store, known = (
         SteadySource(),
         NodeWriter(API, "n1"),
         LoopState(),
@@ -202,11 +211,11 @@ def agent(server: Server, synced: bool = True) -> tuple[Agent, NodeWriter, LoopS
     writer.start()
     _registry, durations = new_registry()
     found = Agent(
-        source=source, store=store, synced=known, writer=writer, reporter=EventReporter(API, "n1"),
+        source=source or steady, store=store, synced=known, writer=writer, reporter=EventReporter(API, "n1"),
         aggregator=Aggregator("steady"), policy=WritePolicy(), find_link=lambda: Link("lo", LinkRates(1e9, 1e9)),
-        figures=figures, durations=durations, poll_interval=0.01,
+        figures=figures, durations=durations, poll_interval=0.01, clock=clock,
     )  # fmt: skip
-    return found, writer, figures, store, source
+    return found, writer, figures, store, steady
 
 
 def test_the_loop_publishes_and_stops_with_everything_written(server: Server) -> None:
@@ -243,6 +252,26 @@ def test_the_source_is_told_of_pods_when_they_change_and_not_else(server: Server
     }))  # fmt: skip
     looping.tick()
     assert list(source.localities[-1].pods.values()) == ["u"]
+    writer.close(5)
+
+
+def test_a_source_that_does_not_see_the_link_is_changed_and_the_footprint_says_so(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Coverage, "_judge", lambda self: setattr(self, "low", True))
+    monkeypatch.setattr(Coverage, "ratio", property(lambda _: 0.02))
+    other = SteadySource()
+    other.name = "ebpf-cgroup"
+    source, now = ChangingSource(SteadySource(), lambda: other, SteadySource), itertools.count(1.0)
+    looping, writer, figures, _store, _ = agent(server, source=source, clock=lambda: next(now))
+    for _ in range(10):
+        looping.tick()
+    assert figures.footprint is not None
+    assert figures.footprint.src == "steady"
+    for _ in range(int(PATIENCE) + 10):
+        looping.tick()
+    assert (figures.source, figures.source_changes, figures.footprint.src) == ("ebpf-cgroup", 1, "ebpf-cgroup")
+    assert other.sent > 0
     writer.close(5)
 
 

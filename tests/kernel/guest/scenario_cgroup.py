@@ -7,6 +7,7 @@ tests/nodeagent/sources/cgroup has what does not depend on the kernel.
 
 from __future__ import annotations
 
+import platform
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -45,6 +46,10 @@ OWNERS = ("uid-1", "uid-2", "uid-3", HOST)
 MICE = 150
 RATE = 3_000_000
 ROOT = Path("/sys/fs/cgroup")
+ANSWER_6 = 80
+"""Bytes of a SYN-ACK over IPv6 ..."""
+SEES_ANSWERS_6 = not platform.release().startswith("6.1.")
+"""... which kernel 6.1 runs no cgroup program for, and 6.12 does."""
 
 Sources = Mapping[str, FlowSource]
 Readings = dict[str, Reading]
@@ -119,6 +124,8 @@ def test_side_by_side_with_the_hooks_on_conntrack_every_byte_is_the_same(net: Ne
         name: {owner: replace(c, flows_ended=0, mice_ended=0, sizes=[]) for owner, c in owners.items()}
         for name, owners in found.items()
     }
+    if not SEES_ANSWERS_6:  # pod 1 accepted one connection over IPv6
+        alike[AT_SOCKETS]["uid-1"].local_bytes += ANSWER_6
     assert alike[AT_SOCKETS] == alike[FENTRY]
     uplink = carried["out_uplink"] - truth["out_uplink"], carried["in_uplink"] - truth["in_uplink"]
     sums = [sum(getattr(c, way) for c in found[AT_SOCKETS].values()) for way in ("tx_bytes", "rx_bytes")]

@@ -137,7 +137,7 @@ def test_tcp_bytes_and_a_whole_life_are_what_the_rules_counted(
 @pytest.mark.parametrize("target", [SERVER4, SERVER6, SERVICE4])
 def test_udp_bytes_and_packets_are_what_the_rules_counted(watch: Watch, target: str) -> None:
     listen = SERVER6 if target == SERVER6 else SERVER4
-    exchange(watch.net.pod1, watch.net.server, target, listen=listen, port=PORT, sizes=[10, 1000, 1400, 1])
+    exchange(watch.net.pod1, watch.net.server, target, listen=listen, port=PORT, sizes=[10, 1000, 1400, 9000])
     found = watch.owners()["uid-1"]
     assert link_bytes(found) == watch.carried("pod1")
     assert (found.tx_packets, found.rx_packets, found.flows_born) == (4, 4, 1)
