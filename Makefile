@@ -82,6 +82,7 @@ kernel: images  ## tests inside virtual machines with Debian's 6.1 and 6.12 kern
 
 node: setup images  ## tests on real nodes: kubelet, containerd, kube-proxy (root; first time 9 minutes more)
 	@lab/setup/packages.sh nodes
+	@lab/setup/packages.sh kernelvm
 	@$(BIN)/python -m lab.nodes.real
 	$(BIN)/pytest --tier=node $(RESUMED) -m node
 
@@ -98,9 +99,11 @@ demo: setup  ## the same workload twice, default scheduler and with the extender
 	$(BIN)/python -m lab.demo $(if $(filter unknown,$(CAPACITY)),--no-capacity)
 
 # NODES=real: nodes with kubelet, containerd and kube-proxy. Their first build takes 9 minutes more on two cores.
+# VMS="6.12 6.1": nodes with these kernels beside them, in virtual machines; one or two.
 lab: setup $(if $(filter real,$(NODES)),images)  ## a cluster on this machine until Ctrl-C (NODES=real: real nodes)
 	$(if $(filter real,$(NODES)),@lab/setup/packages.sh nodes)
-	$(BIN)/python -m lab up $(if $(filter real,$(NODES)),--real --nodes 2)
+	$(if $(VMS),@lab/setup/packages.sh kernelvm)
+	$(BIN)/python -m lab up $(if $(filter real,$(NODES)),--real --nodes $(if $(VMS),1,2)) $(addprefix --vm ,$(VMS))
 
 clean:  ## remove what crashed labs left, and the environment
 	-$(BIN)/python -m lab clean

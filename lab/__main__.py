@@ -39,9 +39,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _up(options: argparse.Namespace) -> int:
     config = LabConfig(nodes=options.nodes, link=options.link, extender=options.extender, agents=options.agents)
+    if options.vm and not options.real:
+        raise LabError("--vm adds nodes to real ones; give --real too")
     began = time.monotonic()
     with (
-        RealLab(config, proxy_mode=options.proxy_mode, network=options.network)
+        RealLab(config, proxy_mode=options.proxy_mode, network=options.network, vms=options.vm)
         if options.real
         else Lab(config) as lab
     ):
@@ -130,13 +132,21 @@ def _parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     up.add_argument(
         "--proxy-mode", choices=files.PROXY_MODES, default=files.PROXY_MODES[0],
-        help="kube-proxy's, on real nodes (default: %(default)s)",
+        help="kube-proxy's, on real nodes (default: %(default)s); ipvs needs --vm, and nodes in "
+        "namespaces stay with the default then",
     )  # fmt: skip
     up.add_argument(
         "--network", choices=NETWORKS, default=NETWORKS[0],
         help="how real nodes carry pods' packets to each other: routed, or over IPv4 in a VXLAN tunnel "
         "(default: %(default)s)",
     )  # fmt: skip
+    up.add_argument(
+        "--vm",
+        action="append",
+        default=[],
+        metavar="KERNEL",
+        help="one more real node, in a virtual machine with Debian's kernel 6.1 or 6.12; twice at most",
+    )
     up.set_defaults(run=_up)
     clean = commands.add_parser("clean", help="remove what crashed labs left behind; running ones are not touched")
     clean.set_defaults(run=_clean)

@@ -339,11 +339,11 @@ class Lab:
         token = cluster.token(self._api, programs.NAMESPACE, account, bound)
         return self._plane.token_kubeconfig(f"{account}-{node}" if node else account, token, server)
 
-    def _wait(self, condition: Callable[[], bool], what: str) -> None:
-        deadline = time.monotonic() + _READY_SECONDS
+    def _wait(self, condition: Callable[[], bool], what: str, seconds: float = _READY_SECONDS) -> None:
+        deadline = time.monotonic() + seconds
         while not condition():
             if time.monotonic() > deadline:
-                raise LabError(f"{what} did not appear within {_READY_SECONDS:g} s; see {self.dir}/logs")
+                raise LabError(f"{what} did not appear within {seconds:g} s; see {self.dir}/logs")
             time.sleep(POLL_SECONDS)
 
     def _check_alive(self) -> None:

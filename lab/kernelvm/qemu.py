@@ -15,7 +15,7 @@ ACCELERATORS: Final = ("tcg", "counted", "kvm")
 """``tcg``: emulation, works everywhere. ``counted``: emulation whose guest's clock is its instruction count, one
 nanosecond each, whatever the host does; one processor. ``kvm``: a /dev/kvm that exists may still not work."""
 # panic=-1 with -no-reboot: a crashed kernel ends QEMU at once instead of hanging until the time limit.
-_COMMAND_LINE: Final = "console=ttyS0 panic=-1 quiet loglevel=4 mitigations=off random.trust_cpu=on"
+COMMAND_LINE: Final = "console=ttyS0 panic=-1 quiet loglevel=4 mitigations=off random.trust_cpu=on"
 
 
 @dataclass(frozen=True)
@@ -44,10 +44,10 @@ def command(machine: Machine, *, console: Path | None) -> list[str]:
         PROGRAM, "-nodefaults", "-no-user-config", "-display", "none", "-nic", "none", "-no-reboot",
         *_accelerator(machine),
         "-m", str(machine.memory_mib),
-        "-kernel", str(machine.kernel.vmlinuz), "-initrd", str(machine.kernel.initramfs), "-append", _COMMAND_LINE,
-        *_disk(machine.rootfs, read_only=True), *_disk(machine.kernel.modules, read_only=True),
-        *_disk(machine.input, read_only=True), *_disk(machine.output, read_only=False),
-        *(word for disk in machine.disks for word in _disk(disk, read_only=True)),
+        "-kernel", str(machine.kernel.vmlinuz), "-initrd", str(machine.kernel.initramfs), "-append", COMMAND_LINE,
+        *disk(machine.rootfs, read_only=True), *disk(machine.kernel.modules, read_only=True),
+        *disk(machine.input, read_only=True), *disk(machine.output, read_only=False),
+        *(word for extra in machine.disks for word in disk(extra, read_only=True)),
         "-device", "virtio-rng-pci",
         *_serial(console),
     ]  # fmt: skip
@@ -66,7 +66,8 @@ def _accelerator(machine: Machine) -> Sequence[str]:
     raise ValueError(f"{machine.accelerator!r} is no accelerator; use {', '.join(ACCELERATORS)}")
 
 
-def _disk(path: Path, *, read_only: bool) -> Sequence[str]:
+def disk(path: Path, *, read_only: bool) -> Sequence[str]:
+    """The words that give a guest one more disk, an image in raw form."""
     # A comma in a path would end the option: QEMU reads two as one.
     file = str(path).replace(",", ",,")
     flag = "on" if read_only else "off"

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from lab.kernelvm import cache, packages, python_env
+from lab.kernelvm import cache, python_env
 from lab.kernelvm.kernels import SUITE
+from lab.kernelvm.packages import sources
 from lab.kernelvm.progress import run, say
 
 PACKAGES: Final = (
@@ -42,28 +44,34 @@ def image() -> Path:
     def build(place: Path) -> None:
         say(f"building the guest's root file system (Debian {SUITE}, about 2 minutes)")
         with tempfile.TemporaryDirectory(dir=place) as scratch:
-            _build(Path(scratch), place / _FILE)
-
-    def _build(scratch: Path, target: Path) -> None:
-        sources, modules, tar = scratch / "sources.list", scratch / "python", scratch / "rootfs.tar"
-        sources.write_text(packages.sources() + "\n")
-        python_env.copy(found, modules)
-        run(mmdebstrap(sources, modules, tar), "installing packages", remedy=_REMEDY)
-        with tar.open("rb"):
-            run(["sh", "-c", 'exec sqfstar "$@" <"$0"', str(tar), *STORED, str(target)],
-                "packing the root file system", remedy=_REMEDY)  # fmt: skip
-        say(f"root file system: {target.stat().st_size / 2**20:.0f} MiB, kept in {cache.folder()}")
+            modules = Path(scratch, "python")
+            python_env.copy(found, modules)
+            debian(PACKAGES, place / _FILE, Path(scratch), f"sync-in {modules} {_PYTHON_PATH}")
 
     return cache.built("rootfs", inputs, build) / _FILE
 
 
-def mmdebstrap(sources: Path, modules: Path, tar: Path) -> list[str]:
+def debian(packages: Sequence[str], target: Path, scratch: Path, *hooks: str) -> None:
+    """Write Debian with ``packages`` to ``target``, as a disk image. ``hooks`` are mmdebstrap's, run at its end.
+
+    Raises LabError.
+    """
+    listed, tar = scratch / "sources.list", scratch / "rootfs.tar"
+    listed.write_text(sources() + "\n")
+    run(mmdebstrap(packages, listed, tar, hooks), "installing packages", remedy=_REMEDY)
+    with tar.open("rb"):
+        run(["sh", "-c", 'exec sqfstar "$@" <"$0"', str(tar), *STORED, str(target)],
+            "packing the root file system", remedy=_REMEDY)  # fmt: skip
+    say(f"root file system: {target.stat().st_size / 2**20:.0f} MiB, kept in {cache.folder()}")
+
+
+def mmdebstrap(packages: Sequence[str], listed: Path, tar: Path, hooks: Sequence[str] = ()) -> list[str]:
     """The command that makes the file system as ``tar``; as root or, with subordinate ids, as anyone."""
     return [
         "mmdebstrap", "--variant=minbase", f"--mode={'root' if os.geteuid() == 0 else 'unshare'}",
-        f"--include={','.join(PACKAGES)}",
+        f"--include={','.join(packages)}",
         "--dpkgopt=path-exclude=/usr/share/doc/*", "--dpkgopt=path-exclude=/usr/share/man/*",
         "--dpkgopt=path-exclude=/usr/share/locale/*",
-        f"--customize-hook=sync-in {modules} {_PYTHON_PATH}",
-        SUITE, str(tar), str(sources),
+        *(f"--customize-hook={hook}" for hook in hooks),
+        SUITE, str(tar), str(listed),
     ]  # fmt: skip

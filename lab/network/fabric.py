@@ -79,7 +79,7 @@ class Fabric:
         netns.delete_all(netns.list_names(self.prefix))
 
     def _create(self) -> None:
-        hosts = self._hosts()
+        hosts = self.hosts()
         netns.create_all([self.fabric_namespace, *(host.namespace for host in hosts)])
         commands.ip_batch(self.fabric_namespace, bridge_script(hosts))
         commands.tc_batch(self.fabric_namespace, "".join(shaping.shape(h.port, h.rate) for h in hosts if h.rate))
@@ -92,7 +92,8 @@ class Fabric:
             if host.rate:
                 commands.tc_batch(host.namespace, shaping.shape("eth0", host.rate))
 
-    def _hosts(self) -> list[Host]:
+    def hosts(self) -> list[Host]:
+        """What is on the bridge: control plane, the host outside, the nodes."""
         return [
             Host(self.cp_namespace, "cp", addresses.CONTROL_PLANE_V4, addresses.CONTROL_PLANE_V6),
             Host(self.outside_namespace, "outside", addresses.OUTSIDE_V4, addresses.OUTSIDE_V6),

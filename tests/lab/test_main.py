@@ -89,6 +89,9 @@ def test_what_modprobe_says_is_one_line_and_its_absence_no_error(
     [
         (["--nodes", "0"], "0 nodes: a lab has 1 to"),
         (["--link", "fast"], "'fast' is not a bandwidth"),
+        (["--vm", "6.12"], "give --real too"),
+        (["--real", "--vm", "5.4"], "choose one of 6.1, 6.12"),
+        (["--real", *(["--vm", "6.1"] * 3)], "more than 2 starve each other"),
     ],
 )
 def test_settings_that_cannot_be_used_are_one_line(

@@ -9,8 +9,9 @@ and disks are removed as well.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar, Final
 
@@ -21,16 +22,24 @@ from lab.config import LabConfig
 from lab.controlplane import build, commands, readiness
 from lab.controlplane import pins as plane
 from lab.controlplane.assets import Found
+from lab.errors import LabError
 from lab.kernelvm.progress import say
 from lab.lab import Lab
 from lab.machine import leftovers
 from lab.network import addresses
+from lab.network.fabric import NodeSpec
 from lab.nodes.real import dns, files, images, pins, preconditions, registry
 from lab.nodes.real.network import HOST_GW
 from lab.nodes.real.node import Credentials, Node
+from lab.nodes.real.vm import disks
+from lab.nodes.real.vm import preconditions as vm
+from lab.nodes.real.vm.node import VmNode
 
 _NODE_USER: Final = "/O=system:nodes/CN=system:node:{name}"
 _PROXY_USER: Final = "/CN=system:kube-proxy"
+_READY_SECONDS: Final = 60.0
+_VM_READY_SECONDS: Final = 420.0
+"""Two guests boot in a minute on two idle cores."""
 _MERGE_PATCH: Final = "application/merge-patch+json"
 
 
@@ -42,9 +51,23 @@ class RealLab(Lab):
     def __init__(
         self, config: LabConfig | None = None,
         *, proxy_mode: str = files.PROXY_MODES[0], network: str = HOST_GW, product: bool = True,
+        vms: Sequence[str] = (),
     ) -> None:  # fmt: skip
-        """``product``: build and push the images of agent and extender too (minutes when they are not cached)."""
-        super().__init__(config)
+        """``product``: build and push the images of agent and extender too (minutes when they are not cached).
+
+        ``vms`` are the kernels of further nodes, after those of ``config``, each in a virtual machine. Raises
+        LabError for what cannot be.
+        """
+        given = config or LabConfig()
+        vm.check_kernels(vms)
+        if vms and network != HOST_GW:
+            raise LabError(f"nodes in virtual machines route pods' packets as they are; use --network {HOST_GW}")
+        if proxy_mode == files.IPVS and not vms:
+            raise LabError("IPVS needs a kernel that has it, which only nodes in virtual machines do; add --vm")
+        super().__init__(replace(given, nodes=given.nodes + len(vms)))
+        self._kernels = {
+            spec.name: kernel for spec, kernel in zip(self.config.node_specs[given.nodes :], vms, strict=True)
+        }
         self._proxy_mode, self._network, self._product = proxy_mode, network, product
         self.nodes: dict[str, Node] = {}
         self.helm_path = Path()
@@ -70,7 +93,10 @@ class RealLab(Lab):
     def _prepare(self) -> Mapping[str, Found]:
         machine.check()
         machine.conntrack()
-        preconditions.check(self.config.nodes)
+        vms = len(self._kernels)
+        preconditions.check(self.config.nodes - vms, vms * vm.MEMORY, vms * vm.DISK)
+        if vms:
+            vm.check()
         found = build.ensure((*plane.MODULES, plane.HELM_MODULE, *pins.MODULES))
         self.helm_path = found[plane.HELM].path
         versions = {name: program.version for name, program in found.items()}
@@ -78,6 +104,8 @@ class RealLab(Lab):
         self._images = list(images.cluster(paths, versions))
         if self._product:
             self._images += images.product()
+        if self._kernels:
+            disks.prepare(paths, self._kernels.values())
         for prefix in leftovers.orphans({lab.id for lab in state.entries()}):
             leftovers.remove(prefix)
         return found
@@ -87,7 +115,8 @@ class RealLab(Lab):
         self._start_real_nodes({name: program.path for name, program in binaries.items()})
         self._start_registry()
         self._plane.wait_controllers()
-        self._wait(self._all_ready, "a Ready node for each one started")
+        seconds = _VM_READY_SECONDS if self._kernels else _READY_SECONDS
+        self._wait(self._all_ready, "a Ready node for each one started", seconds)
         self._wait(lambda: readiness.pods_admitted(self._api), "the default service account")
         self.start_scheduler(extender=False)
         self._start_dns()
@@ -102,15 +131,25 @@ class RealLab(Lab):
         for spec in self.config.node_specs:
             user = _NODE_USER.format(name=spec.name)
             kubelet = self._plane.client_kubeconfig(f"kubelet-{spec.name}", user, commands.NODE_SERVER)
-            node = Node(
-                spec, prefix, programs=programs, credentials=Credentials(kubelet, proxy, self._plane.pki.ca),
-                run=self.dir / "nodes", data=data, logs=self.dir / "logs",
-                others=[other.index for other in self.config.node_specs if other != spec],
-                proxy_mode=self._proxy_mode, network=self._network,
-            )  # fmt: skip
+            node = self._make_node(spec, programs, Credentials(kubelet, proxy, self._plane.pki.ca))
             self._stack.callback(node.stop)
             self.nodes[spec.name] = node
             node.start()
+
+    def _make_node(self, spec: NodeSpec, programs: Mapping[str, Path], credentials: Credentials) -> Node:
+        prefix = state.namespace_prefix(self.id)
+        run, data, logs = self.dir / "nodes", leftovers.data(prefix), self.dir / "logs"
+        others = [other.index for other in self.config.node_specs if other != spec]
+        if kernel := self._kernels.get(spec.name):
+            return VmNode(
+                spec, prefix, kernel=kernel, programs=programs, credentials=credentials, run=run, data=data,
+                logs=logs, others=others, proxy_mode=self._proxy_mode, network=self._network,
+                hosts=self._fabric.hosts(),
+            )  # fmt: skip
+        return Node(
+            spec, prefix, programs=programs, credentials=credentials, run=run, data=data, logs=logs, others=others,
+            proxy_mode=files.native_proxy_mode(self._proxy_mode), network=self._network,
+        )  # fmt: skip
 
     def _start_registry(self) -> None:
         data = leftovers.data(state.namespace_prefix(self.id)) / "registry"
@@ -121,6 +160,8 @@ class RealLab(Lab):
 
     def _all_ready(self) -> bool:
         """Every node is Ready, and has the pods' ranges that its network plugin gives addresses of."""
+        for node in self.nodes.values():
+            node.watch()
         for spec in self.config.node_specs:
             if spec.name in self._ranged:
                 continue

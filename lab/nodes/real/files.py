@@ -19,10 +19,17 @@ PAUSE: Final = "registry.k8s.io/pause:3.10.1"
 CLUSTER_DNS: Final = "10.96.0.10"
 CLUSTER_DOMAIN: Final = "cluster.local"
 BRIDGE: Final = "cni0"
-PROXY_MODES: Final = ("nftables", "iptables")
+IPVS: Final = "ipvs"
+PROXY_MODES: Final = ("nftables", "iptables", IPVS)
+"""kube-proxy's; a node in a namespace has IPVS's module from nowhere, see ``native_proxy_mode``."""
 
 CONTAINERD_SOCKET: Final = "/run/containerd/containerd.sock"
 """Inside the node's mount namespace."""
+
+EMULATED: Final = {"key": "lab.traffic-footprint.io/emulated", "effect": "PreferNoSchedule"}
+"""Taint of a node in a virtual machine: it takes minutes for what others do in seconds."""
+KERNEL_LABEL: Final = "lab.traffic-footprint.io/kernel"
+"""Of such a node, with the kernel's short name, such as ``6.12``."""
 
 
 @dataclass(frozen=True)
@@ -43,8 +50,34 @@ class Places:
         return self.config / "cni"
 
 
-def containerd(places: Places) -> str:
-    """containerd's configuration: the CRI plugins, runc, images from the lab's registry."""
+def native_proxy_mode(mode: str) -> str:
+    """The mode of nodes in namespaces where the lab's is ``mode``: with IPVS only virtual machines have it."""
+    return PROXY_MODES[0] if mode == IPVS else mode
+
+
+def node_files(
+    places: Places, name: str, index: int, *,
+    ca: Path, kubeconfig: Path, proxy_mode: str, mtu: int, cgroup: str | None = None,
+) -> dict[str, str]:  # fmt: skip
+    """All that one node's programs read, by path below ``places.config``; ``kubeconfig`` is kube-proxy's.
+
+    Without ``cgroup`` the node has a machine of its own.
+    """
+    return {
+        "certs.d/_default/hosts.toml": registry_hosts(),
+        "cni/10-pods.conflist": cni(index, mtu),
+        "containerd.toml": containerd(places, shared=cgroup is not None),
+        "kubelet.json": kubelet(places, ca, cgroup),
+        "kube-proxy.json": kube_proxy(name, proxy_mode, kubeconfig),
+        "resolv.conf": resolv_conf(),
+    }
+
+
+def containerd(places: Places, *, shared: bool = True) -> str:
+    """containerd's configuration: the CRI plugins, runc, images from the lab's registry.
+
+    ``shared``: with other nodes, on a machine that may hold privileges back.
+    """
     return f"""\
 version = 3
 root = "/var/lib/containerd"
@@ -67,7 +100,7 @@ disabled_plugins = [
     sandbox = "{PAUSE}"
 [plugins.'io.containerd.cri.v1.runtime']
   # Lowering a process's oom_score_adj takes CAP_SYS_RESOURCE, which root in a container may lack.
-  restrict_oom_score_adj = true
+  restrict_oom_score_adj = {str(shared).lower()}
   [plugins.'io.containerd.cri.v1.runtime'.cni]
     bin_dirs = ["{places.cni_plugins}"]
     conf_dir = "{places.cni}"
@@ -88,8 +121,17 @@ def registry_hosts() -> str:
     return f'server = "{REGISTRY}"\n[host."{REGISTRY}"]\n  capabilities = ["pull", "resolve"]\n'
 
 
-def kubelet(places: Places, ca: Path, cgroup: str) -> str:
-    """KubeletConfiguration: certificates and webhook decide who may ask, as with kubeadm."""
+def kubelet(places: Places, ca: Path, cgroup: str | None) -> str:
+    """KubeletConfiguration: certificates and webhook decide who may ask, as with kubeadm.
+
+    Pods are kept below ``cgroup``; None: the machine is the node's own.
+    """
+    shared = {
+        "cgroupRoot": f"/{cgroup}",
+        # Machines that mix both versions count as v1, where kubelet refuses to start unless told.
+        "failCgroupV1": False,
+        "oomScoreAdj": 0,  # for CAP_SYS_RESOURCE, as above
+    }
     return json.dumps(
         {
             "apiVersion": "kubelet.config.k8s.io/v1beta1",
@@ -108,10 +150,7 @@ def kubelet(places: Places, ca: Path, cgroup: str) -> str:
             "seccompDefault": True,
             "serializeImagePulls": False,
             "cgroupDriver": "cgroupfs",
-            "cgroupRoot": f"/{cgroup}",
-            # Machines that mix both versions count as v1, where kubelet refuses to start unless told.
-            "failCgroupV1": False,
-            "oomScoreAdj": 0,  # for CAP_SYS_RESOURCE, as above
+            **(shared if cgroup is not None else {"registerWithTaints": [EMULATED]}),
             "failSwapOn": False,
             # The nodes share one disk, most of which may be others': a node under pressure would evict our pods.
             "imageGCHighThresholdPercent": 100,

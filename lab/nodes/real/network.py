@@ -25,12 +25,13 @@ _TUNNEL_HEADERS: Final = 50
 MTU: Final = {HOST_GW: 1500, VXLAN: 1500 - _TUNNEL_HEADERS}
 """Of pods' interfaces."""
 
-_SYSCTLS: Final = {
+SYSCTLS: Final = {
     "netfilter/nf_conntrack_acct": "0",  # Linux's default; the agent of the chart switches it on
     # A pod's answer to a pod on the same bridge passes the rules that translated the request.
     "bridge/bridge-nf-call-iptables": "1",
     "bridge/bridge-nf-call-ip6tables": "1",
 }
+"""Of a node, below /proc/sys/net."""
 
 
 def prepare(namespace: str, index: int, network: str, others: Sequence[int]) -> None:
@@ -42,7 +43,7 @@ def prepare(namespace: str, index: int, network: str, others: Sequence[int]) -> 
         f"route del unreachable {addresses.pod_cidr_v6(index)}\n",
     )
     commands.nft(namespace, f"delete table {rules.TABLE}\n{masquerade()}")
-    commands.sysctl(namespace, _SYSCTLS)
+    commands.sysctl(namespace, SYSCTLS)
     if network == VXLAN:
         commands.ip_batch(namespace, tunnel(index, others))
         with netns.entered(namespace):

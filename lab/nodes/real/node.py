@@ -104,6 +104,9 @@ class Node:
         self._running.clear()
         self._holder = None
 
+    def watch(self) -> None:
+        """Called while the node is awaited. Raises LabError when it cannot come any more."""
+
     def ended(self) -> list[str]:
         """Programs of the node that ended without having been stopped."""
         return [process.name for process in self._running.values() if not process.running]
@@ -189,21 +192,17 @@ class Node:
                 return False
         return True
 
+    def _texts(self, ca: Path, kube_proxy: Path, cgroup: str | None) -> dict[str, str]:
+        """What the programs read, by path below the folder that they read it from."""
+        return files.node_files(
+            self._places, self.name, self.spec.index, ca=ca, kubeconfig=kube_proxy, cgroup=cgroup,
+            proxy_mode=self._proxy_mode, mtu=network.MTU[self._network],
+        )  # fmt: skip
+
     def _write_files(self) -> None:
-        places = self._places
-        places.cni.mkdir(parents=True)
-        (places.registries / "_default").mkdir(parents=True)
-        (self._run / "volume-plugins").mkdir()
+        (self._run / "volume-plugins").mkdir(parents=True)
         self._data.mkdir(parents=True)
-        texts = {
-            places.registries / "_default" / "hosts.toml": files.registry_hosts(),
-            places.cni / "10-pods.conflist": files.cni(self.spec.index, network.MTU[self._network]),
-            self._run / "containerd.toml": files.containerd(places),
-            self._run / "kubelet.json": files.kubelet(places, self._credentials.ca, self.cgroup),
-            self._run / "kube-proxy.json": files.kube_proxy(
-                self.name, self._proxy_mode, self._credentials.kube_proxy
-            ),
-            self._run / "resolv.conf": files.resolv_conf(),
-        }
-        for path, text in texts.items():
-            path.write_text(text)
+        for path, text in self._texts(self._credentials.ca, self._credentials.kube_proxy, self.cgroup).items():
+            place = self._run / path
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.write_text(text)

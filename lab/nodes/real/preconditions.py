@@ -38,8 +38,11 @@ _BRIDGE: Final = Path("/proc/sys/net/bridge")
 _FILE_SYSTEMS: Final = Path("/proc/filesystems")
 
 
-def check(nodes: int) -> None:
-    """Raise LabError naming what is missing and how to get it."""
+def check(nodes: int, more_memory: int = 0, more_disk: int = 0) -> None:
+    """Raise LabError naming what is missing and how to get it.
+
+    ``nodes`` are those in namespaces; ``more_memory`` and ``more_disk`` bytes are for others.
+    """
     if os.geteuid() != 0:
         raise LabError(
             "real nodes make namespaces, mounts and cgroups, which only root may; run as root (sudo -E)"
@@ -47,7 +50,8 @@ def check(nodes: int) -> None:
     missing = sorted({package for tool, package in TOOLS.items() if shutil.which(tool) is None})
     if missing:
         raise LabError(f"real nodes need {', '.join(missing)}; run `lab/setup/packages.sh nodes` as root")
-    if problem := (cgroup_problem() or kernel_problem() or room_problem(nodes, available_memory(), free_disk())):
+    memory, disk = available_memory() - more_memory, free_disk() - more_disk
+    if problem := (cgroup_problem() or kernel_problem() or room_problem(nodes, memory, disk)):
         raise LabError(problem)
 
 

@@ -73,5 +73,5 @@ def test_a_tunnel_carries_what_goes_to_other_nodes_pods(kind: str, carried: bool
 
 def test_accounting_is_off_and_bridged_packets_meet_the_rules() -> None:
     with nodes(network.HOST_GW) as fabric, netns.entered(fabric.node_namespace("node1")):
-        for path, value in network._SYSCTLS.items():
+        for path, value in network.SYSCTLS.items():
             assert (commands.SYSCTLS / path).read_text().strip() == value
