@@ -19,7 +19,7 @@ import orjson
 from footprint.keys import NODE_LINK_CAPACITY
 from footprint.units import format_rate
 from nodeagent.node.link import Link, LinkError, find_link
-from nodeagent.node.uplinks.finding import named
+from nodeagent.node.uplinks.finding import find_uplinks, named
 from nodeagent.settings import PreflightSettings
 from nodeagent.sources.cgroup import preflight as cgroup_preflight
 from nodeagent.sources.ctnetlink import preflight as ctnetlink
@@ -65,7 +65,8 @@ def ready(findings: Iterable[Finding]) -> bool:
 
 
 def probe_uplink(uplink: str | None, *, proc: Path = PROC, sys: Path = SYS) -> tuple[Finding, Finding]:
-    """The uplink (the one named, or the default route's) and whether it states its speed; neither is required."""
+    """The uplinks (those named, or the default route's and others that routes use) and whether it states its
+    speed; neither is required."""
     wrong = "correct --uplink NAME, or leave it out to take those that the kernel's routes use"
     names = named(uplink)
     try:
@@ -77,8 +78,17 @@ def probe_uplink(uplink: str | None, *, proc: Path = PROC, sys: Path = SYS) -> t
     if link.interface is None:
         missing = Finding("uplink", Presence.NO, "no default route", "name it with --uplink NAME", required=False)
         return missing, _speed(None)
-    shown = ", ".join(names) or f"{link.interface} (default route)"
+    shown = ", ".join(names or (f"{link.interface} (default route)", *_others(link.interface, proc)))
     return Finding("uplink", Presence.YES, shown, required=False), _speed(link)
+
+
+def _others(interface: str, proc: Path) -> list[str]:
+    """Further uplinks that the kernel's routes use; none where only files of another machine are looked at."""
+    try:
+        found = find_uplinks(None, None).all if proc == PROC else ()
+    except (OSError, LinkError):
+        return []
+    return [link.interface for link in found if link.interface and link.interface != interface]
 
 
 def _speed(link: Link | None) -> Finding:

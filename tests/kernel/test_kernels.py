@@ -12,6 +12,8 @@ Which source runs what:
 - ``scenario_restart``: killed and ended agents with each source. Other thresholds, other sizes and other builds
   with fentry alone: what they decide about is pins and fingerprints, whatever the hooks hang on.
 - ``scenario_capabilities``: each source by itself, for each asks for others.
+- ``scenario_uplinks``: ctnetlink and eBPF by fentry for a second uplink, fentry alone for VLAN and bonds: what it
+  is about begins behind the sources.
 - ``scenario_refusals``: the agent's own choice (``auto``), once: what is missing is missing to both hooks.
 
 A program is compiled once per guest and way to attach, and remembered (``guest/builds.py``), but where compiling

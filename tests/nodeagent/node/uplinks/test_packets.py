@@ -14,6 +14,7 @@ from lab.network import netns
 from nodeagent.node.uplinks.finding import find_uplinks
 from nodeagent.node.uplinks.kernel import MOST_ROUTES, read_interfaces, read_routes, read_tables
 from nodeagent.node.uplinks.lookup import Lookups, packed
+from nodeagent.preflight import probe_uplink
 from tests.nodeagent.node.uplinks.measuring import BYTES, TRUE, by_name, is_quiet, is_true, measuring
 from tests.nodeagent.node.uplinks.network import POD1, SERVER, STORAGE, Network, network
 from tests.nodeagent.sources.ctnetlink.network import TcpPair
@@ -105,6 +106,13 @@ def test_what_never_leaves_by_the_uplink_is_not_said_of_it(net: Network) -> None
     with TcpPair(net.pod1, net.world, "10.88.0.2", listen="10.88.0.2") as pair, measuring(net, "eth0") as watched:
         told = watched.run(20, pair)
         assert told.el.busier < 1e5
+
+
+def test_the_preflight_names_every_uplink(net: Network) -> None:
+    net.ip(net.node, f"rule add from {POD1} lookup 22\nroute add default via 172.31.78.2 table 22")
+    with netns.entered(net.node):
+        uplink, _ = probe_uplink(None)
+    assert uplink.detail == "eth0 (default route), eth1, san0"
 
 
 def test_many_routes_and_interfaces_are_read_as_far_as_the_bound_and_the_uplinks_are_found(net: Network) -> None:
