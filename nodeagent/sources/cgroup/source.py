@@ -109,7 +109,7 @@ class CgroupSource(EbpfSource):
 
     def _flows(self, session: Session) -> int:
         stats = session.maps.stats()
-        here = stats["STAT_FLOWS_MET"] - stats["STAT_FLOWS_BURIED"]
+        here = stats["STAT_FLOWS_MET"] - stats["STAT_FLOWS_BURIED"] - self._evicted
         return max(0, min(here, self._options.sizes.flows))
 
 
