@@ -88,6 +88,10 @@ class RealLab(Lab):
         """The node called ``name``."""
         return self.nodes[name]
 
+    def client_kubeconfig(self, name: str, subject: str) -> Path:
+        """A kubeconfig for use on the nodes, with a new certificate of ``subject`` (``/O=GROUP/CN=USER``)."""
+        return self._plane.client_kubeconfig(name, subject, commands.NODE_SERVER)
+
     # -- coming up -----------------------------------------------------------------------------------------------
 
     def _prepare(self) -> Mapping[str, Found]:
