@@ -32,7 +32,7 @@ UID: Final = "uid-1"
 MTU: Final = 1300
 """Of the pods: every tunnel has room for its headers."""
 
-KINDS: Final = ("vxlan", "vxlan-one-flow", "geneve", "ipip", "gre", "wireguard", "esp")
+KINDS: Final = ("vxlan", "vxlan-one-flow", "geneve", "ipip", "gre", "wireguard")
 ONE_FLOW: Final = ("vxlan-one-flow", "ipip", "wireguard")
 """Whatever they carry, conntrack sees one flow of the node (VXLAN: one each way)."""
 HERE: Final = ("vxlan", "vxlan-one-flow")
@@ -53,7 +53,6 @@ _KEYS: Final = tuple(
 )
 """Made for this test: private and public, of the node and of its peer."""
 
-# IPsec has no device: what it takes in and hands out passes the chains of the uplink as well.
 _RULES: Final = """
 table inet truth {
   counter in_pod { }
@@ -63,12 +62,12 @@ table inet truth {
   chain first {
     type filter hook prerouting priority -310;
     iifname "pod" meta l4proto { tcp, udp } counter name in_pod
-    iifname "uplink" ip saddr != 10.77.0.0/16 counter name in_uplink
+    iifname "uplink" counter name in_uplink
   }
   chain last {
     type filter hook postrouting priority 310;
     oifname "pod" meta l4proto { tcp, udp } counter name out_pod
-    oifname "uplink" ip saddr != 10.76.0.0/16 counter name out_uplink
+    oifname "uplink" counter name out_uplink
   }
   chain track { type filter hook prerouting priority -100; ct state new counter; }
   chain track_own { type filter hook output priority -100; ct state new counter; }
@@ -160,12 +159,8 @@ def add_tunnel(net: Overlay, kind: str) -> None:
     name = f"tun{number}"
     for side, namespace in enumerate((net.node, net.peer)):
         own, other = (NODE, PEER) if side == 0 else (PEER, NODE)
-        if kind == "esp":
-            networks = ("10.76.1.0/24", f"10.77.{number}.0/24")
-            _add_esp(namespace, own, other, networks[side], networks[1 - side])
-        else:
-            _add_device(namespace, kind, name, own, other)
-    via = "via 172.31.77.{} dev uplink" if kind == "esp" else f"dev {name}"
+        _add_device(namespace, kind, name, own, other)
+    via = f"dev {name}"
     if kind in ("vxlan", "vxlan-one-flow", "geneve"):
         via = f"via 10.88.{number}.{{}} dev {name}"
         for side, namespace in enumerate((net.node, net.peer)):
@@ -200,21 +195,6 @@ def _add_device(namespace: str, kind: str, name: str, own: str, other: str) -> N
         with netns.entered(namespace):
             forward = ["bridge", "fdb", "append", _mac(number, 1 - side), "dev", name, "dst", other]
             subprocess.run(forward, check=True)
-
-
-def _add_esp(namespace: str, own: str, other: str, here: str, there: str) -> None:
-    """``here`` and ``there``: the networks behind this end and behind the other one."""
-    keys = f"enc cbc(aes) 0x{'11' * 16} auth-trunc hmac(sha1) 0x{'22' * 20} 96"
-    outgoing, incoming = f"src {own} dst {other} proto esp", f"src {other} dst {own} proto esp"
-    run_ip(namespace, f"""xfrm state add {outgoing} spi {_spi(own)} reqid 1 mode tunnel {keys}
-        xfrm state add {incoming} spi {_spi(other)} reqid 1 mode tunnel {keys}
-        xfrm policy add src {here} dst {there} dir out tmpl {outgoing} reqid 1 mode tunnel
-        xfrm policy add src {there} dst {here} dir fwd tmpl {incoming} reqid 1 mode tunnel
-        xfrm policy add src {there} dst {here} dir in tmpl {incoming} reqid 1 mode tunnel""")  # fmt: skip
-
-
-def _spi(address: str) -> str:
-    return hex(struct.unpack(">I", packed(address))[0] & 0xFFFF | 0x1000)
 
 
 def _set_wireguard(namespace: str, name: str, side: int, other: str) -> None:
