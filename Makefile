@@ -83,7 +83,7 @@ kernel: images  ## tests inside virtual machines with Debian's 6.1 and 6.12 kern
 node: setup images  ## tests on real nodes: kubelet, containerd, kube-proxy (root; first time 9 minutes more)
 	@lab/setup/packages.sh nodes
 	@lab/setup/packages.sh kernelvm
-	@$(BIN)/python -m lab.nodes.real
+	@$(BIN)/python -m lab.nodes.real --all
 	$(BIN)/pytest --tier=node $(RESUMED) -m node
 
 # RESUME=1 goes on where `make unit`, `netns`, `cluster`, `kernel` or `test` stopped: what passed is not run again.

@@ -137,8 +137,8 @@ def _parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     up.add_argument(
         "--network", choices=NETWORKS, default=NETWORKS[0],
-        help="how real nodes carry pods' packets to each other: routed, or over IPv4 in a VXLAN tunnel "
-        "(default: %(default)s)",
+        help="how real nodes carry pods' packets to each other: routed, over IPv4 in a VXLAN tunnel, or by "
+        "kube-router (default: %(default)s)",
     )  # fmt: skip
     up.add_argument(
         "--vm",

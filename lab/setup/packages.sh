@@ -16,14 +16,15 @@
 # nodes (real ones; their images as well):
 #   docker-registry   serves the nodes' images; skopeo pushes them; busybox-static is one of them
 #   libseccomp-dev    runc filters system calls by it; pkg-config finds it
-#   iptables          the portmap plugin's and kube-proxy's rules
+#   iptables          the portmap plugin's, kube-proxy's and kube-router's rules; ipset, kube-router's sets of addresses
 set -eu
 case "${1:-}" in
 "") packages="python3-bpfcc python3-venv iproute2 nftables conntrack ethtool procps util-linux gcc libc6-dev bpftool
     openssl cpio ca-certificates" ;;
 kernelvm) packages="qemu-system-x86 mmdebstrap squashfs-tools kmod" ;;
 images) packages="buildah mmdebstrap zstd" ;;
-nodes) packages="docker-registry skopeo buildah mmdebstrap zstd busybox-static libseccomp-dev pkg-config iptables" ;;
+nodes) packages="docker-registry skopeo buildah mmdebstrap zstd busybox-static libseccomp-dev pkg-config iptables
+    ipset" ;;
 *)
     echo "error: $1 is no set of packages; use none, kernelvm, images or nodes" >&2
     exit 2

@@ -6,8 +6,10 @@ A machine that cannot run it fails these tests with the remedy. Logs are kept in
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,16 +17,14 @@ from lab.config import LabConfig
 from lab.errors import LabError
 from lab.nodes.real.cluster import RealLab
 from tests.labs import standing_on
+from tests.node.support import accounting, chart
 
 LOGS = Path(__file__).parents[2] / "build" / "node-logs"
 
 
 def started(lab: RealLab) -> Iterator[RealLab]:
     """``lab``, for a fixture to yield from: up, watched over, and always removed."""
-    try:
-        lab.__enter__()
-    except LabError as error:
-        pytest.fail(f"the real nodes did not come up: {error}", pytrace=False)
+    _enter(lab)
     try:
         with standing_on(lab):
             yield lab
@@ -32,8 +32,73 @@ def started(lab: RealLab) -> Iterator[RealLab]:
         lab.__exit__(None, None, None)
 
 
+def _enter(lab: RealLab) -> None:
+    try:
+        lab.__enter__()
+    except LabError as error:
+        pytest.fail(f"the real nodes did not come up: {error}", pytrace=False)
+
+
+class Shared:
+    """A lab for several modules, one after another: coming up takes longer than many a module's tests."""
+
+    def __init__(self) -> None:
+        self._lab: RealLab | None = None
+
+    def take(self) -> RealLab:
+        """The lab, started for the first of them."""
+        if self._lab is None:
+            lab = RealLab(LabConfig(nodes=2, keep_dir=LOGS / "shared"))
+            _enter(lab)
+            self._lab = lab
+        return self._lab
+
+    def close(self) -> None:
+        """Remove it, if there is one. The next module that takes it gets a new one."""
+        if self._lab is not None:
+            self._lab.__exit__(None, None, None)
+            self._lab = None
+
+
+@pytest.fixture(scope="session")
+def shared() -> Iterator[Shared]:
+    found = Shared()
+    yield found
+    found.close()
+
+
 @pytest.fixture(scope="module")
-def lab(request: pytest.FixtureRequest) -> Iterator[RealLab]:
+def kind() -> Mapping[str, Any] | None:
+    """Which nodes ``lab`` has, as arguments of RealLab. A module that wants others has a fixture of this name.
+
+    None: those of the lab that modules share. Such a module leaves it as it found it.
+    """
+    return {}
+
+
+@pytest.fixture(scope="module")
+def lab(request: pytest.FixtureRequest, kind: Mapping[str, Any] | None, shared: Shared) -> Iterator[RealLab]:
     """This thread is in the control plane's namespace while the module runs."""
+    if kind is None:
+        lab = shared.take()
+        with standing_on(lab):
+            yield lab
+        return
+    shared.close()  # two labs at once would take each other's time
     module = request.module.__name__.rpartition(".")[2]
-    yield from started(RealLab(LabConfig(nodes=2, keep_dir=LOGS / module)))
+    yield from started(RealLab(LabConfig(nodes=2, keep_dir=LOGS / module), **kind))
+
+
+@pytest.fixture(scope="module")
+def agents(lab: RealLab) -> RealLab:
+    """The lab with the chart's agents, and nothing else of the chart."""
+    if not json.loads(chart.helm(lab, "list", "--output", "json")):
+        chart.install(lab, chart.AGENTS_ALONE)
+    return lab
+
+
+@pytest.fixture(scope="module")
+def uids(agents: RealLab) -> Iterator[dict[str, str]]:
+    """The UIDs of a receiver on node2 behind Services and of a sender on each node, by name."""
+    with accounting.stage(agents) as found:
+        yield found

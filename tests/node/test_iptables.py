@@ -3,34 +3,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Mapping
+from typing import Any
 
 import pytest
 
-from lab.config import LabConfig
 from lab.nodes.real.cluster import RealLab
 from tests.cluster.support.workloads import eventually
-from tests.node.conftest import LOGS, started
-from tests.node.support import accounting, chart
+from tests.node.support import accounting
 
 pytestmark = [pytest.mark.node, pytest.mark.timeout(600)]
 
-AGENTS_ALONE = {"extender": {"enabled": False}, "scheduler": {"enabled": False}}
-
 
 @pytest.fixture(scope="module")
-def lab() -> Iterator[RealLab]:
-    """A cluster of its own: kube-proxy writes its rules in the other mode. Agents alone are installed."""
-    config = LabConfig(nodes=2, keep_dir=LOGS / "iptables")
-    for made in started(RealLab(config, proxy_mode="iptables")):
-        chart.install(made, AGENTS_ALONE)
-        yield made
-
-
-@pytest.fixture(scope="module")
-def uids(lab: RealLab) -> Iterator[dict[str, str]]:
-    with accounting.stage(lab) as found:
-        yield found
+def kind() -> Mapping[str, Any]:
+    return {"proxy_mode": "iptables"}
 
 
 def test_kube_proxy_wrote_its_rules_by_iptables(lab: RealLab, uids: dict[str, str]) -> None:

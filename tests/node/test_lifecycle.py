@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """How labs of real nodes end: in order, by a signal, by a crash, beside others; nothing of theirs stays.
 
-Each lab here is a process of its own, as ``python -m lab`` starts it, beside the module's own lab.
+Each lab here is a process of its own, as ``python -m lab`` starts it, beside the one that modules share.
 """
 
 from __future__ import annotations
@@ -34,8 +34,13 @@ MACHINE: Final = f"--net=/proc/{os.getpid()}/fd/{os.open('/proc/self/ns/net', os
 """The machine's own network namespace: a lab moves this thread into the control plane's."""
 
 
+@pytest.fixture(scope="module")
+def kind() -> None:
+    """Any lab beside them will do."""
+
+
 class Driver:
-    """A process that runs a lab with one node. Started outside the module's lab, as a person would."""
+    """A process that runs a lab with one node. Started outside the lab beside it, as a person would."""
 
     def __init__(self, log: Path) -> None:
         self._log = log
@@ -122,7 +127,7 @@ def test_labs_live_side_by_side_and_each_ends_alone_by_a_signal_or_after_a_crash
     assert second in clean()
     assert remains(second) == []
 
-    # The lab of this module was never touched.
+    # The lab beside them was never touched.
     with running(lab, pod("still-here", ["sleep", "1000"], node="node1")):
         assert lab.lost() == []
 

@@ -3,33 +3,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Mapping
+from typing import Any
 
 import pytest
 
-from lab.config import LabConfig
 from lab.nodes.real.cluster import RealLab
 from lab.nodes.real.network import TUNNEL, VXLAN
-from tests.node.conftest import LOGS, started
-from tests.node.support import accounting, chart
+from tests.node.support import accounting
 from tests.node.support.workloads import send
-from tests.node.test_iptables import AGENTS_ALONE
 
 pytestmark = [pytest.mark.node, pytest.mark.timeout(600)]
 
 
 @pytest.fixture(scope="module")
-def lab() -> Iterator[RealLab]:
-    config = LabConfig(nodes=2, keep_dir=LOGS / "vxlan")
-    for made in started(RealLab(config, network=VXLAN)):
-        chart.install(made, AGENTS_ALONE)
-        yield made
-
-
-@pytest.fixture(scope="module")
-def uids(lab: RealLab) -> Iterator[dict[str, str]]:
-    with accounting.stage(lab) as found:
-        yield found
+def kind() -> Mapping[str, Any]:
+    return {"network": VXLAN}
 
 
 def test_pods_packets_do_travel_in_the_tunnel(lab: RealLab, uids: dict[str, str]) -> None:

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import ClassVar, Final
+from typing import Any, ClassVar, Final
 
 from footprint.cluster.client import ApiError, request
 from lab import preconditions as machine
@@ -28,8 +28,8 @@ from lab.lab import Lab
 from lab.machine import leftovers
 from lab.network import addresses
 from lab.network.fabric import NodeSpec
-from lab.nodes.real import dns, files, images, pins, preconditions, registry
-from lab.nodes.real.network import HOST_GW
+from lab.nodes.real import dns, files, images, kuberouter, pins, preconditions, registry
+from lab.nodes.real.network import HOST_GW, KUBE_ROUTER
 from lab.nodes.real.node import Credentials, Node
 from lab.nodes.real.vm import disks
 from lab.nodes.real.vm import preconditions as vm
@@ -40,6 +40,7 @@ _PROXY_USER: Final = "/CN=system:kube-proxy"
 _READY_SECONDS: Final = 60.0
 _VM_READY_SECONDS: Final = 420.0
 """Two guests boot in a minute on two idle cores."""
+_ROUTES_SECONDS: Final = 120.0
 _MERGE_PATCH: Final = "application/merge-patch+json"
 
 
@@ -101,7 +102,8 @@ class RealLab(Lab):
         preconditions.check(self.config.nodes - vms, vms * vm.MEMORY, vms * vm.DISK)
         if vms:
             vm.check()
-        found = build.ensure((*plane.MODULES, plane.HELM_MODULE, *pins.MODULES))
+        router = (pins.KUBE_ROUTER_MODULE,) if self._network == KUBE_ROUTER else ()
+        found = build.ensure((*plane.MODULES, plane.HELM_MODULE, *pins.MODULES, *router))
         self.helm_path = found[plane.HELM].path
         versions = {name: program.version for name, program in found.items()}
         paths = {name: program.path for name, program in found.items()}
@@ -121,6 +123,8 @@ class RealLab(Lab):
         self._plane.wait_controllers()
         seconds = _VM_READY_SECONDS if self._kernels else _READY_SECONDS
         self._wait(self._all_ready, "a Ready node for each one started", seconds)
+        if self._network == KUBE_ROUTER:
+            self._start_kube_router()
         self._wait(lambda: readiness.pods_admitted(self._api), "the default service account")
         self.start_scheduler(extender=False)
         self._start_dns()
@@ -176,9 +180,25 @@ class RealLab(Lab):
                 self._ranged.add(spec.name)
         return readiness.nodes_ready(self._api, self.node_names)
 
+    def _start_kube_router(self) -> None:
+        """On every node, and wait until pods could reach those of other nodes."""
+        self._apply(kuberouter.objects())
+        kubeconfig = self._plane.client_kubeconfig(
+            pins.KUBE_ROUTER, f"/CN={kuberouter.USER}", commands.NODE_SERVER
+        )
+        for node in self.nodes.values():
+            node.start_kube_router(kubeconfig)
+        self._wait(
+            lambda: all(node.routed() for node in self.nodes.values()),
+            "routes to all nodes' pods by BGP",
+            _ROUTES_SECONDS,
+        )
+
+    def _apply(self, objects: Sequence[Mapping[str, Any]]) -> None:
+        listed = json.dumps({"apiVersion": "v1", "kind": "List", "items": list(objects)})
+        self.kubectl("apply", "-f", "-", input=listed)
+
     def _start_dns(self) -> None:
         (image,) = (name for name in self.digests if "/coredns:" in name)
-        self.kubectl(
-            "apply", "-f", "-", input=json.dumps({"apiVersion": "v1", "kind": "List", "items": dns.objects(image)})
-        )
+        self._apply(dns.objects(image))
         self.kubectl("-n", dns.NAMESPACE, "rollout", "status", f"deployment/{dns.NAME}", "--timeout=110s")

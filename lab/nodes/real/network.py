@@ -4,6 +4,7 @@
 Enters: a namespace that the fabric has made. Leaves: the same, as a freshly installed machine with a network
 plugin has it: connection tracking is kube-proxy's affair, byte accounting is off, pods are masqueraded where they
 leave the cluster. Packets to other nodes' pods are routed as they are (host-gw) or, over IPv4, in a VXLAN tunnel.
+With kube-router, that program makes routes and masquerading, and nothing of it is here.
 """
 
 from __future__ import annotations
@@ -15,14 +16,15 @@ from lab.network import addresses, commands, netns, rules
 
 HOST_GW: Final = "host-gw"
 VXLAN: Final = "vxlan"
-NETWORKS: Final = (HOST_GW, VXLAN)
+KUBE_ROUTER: Final = "kube-router"
+NETWORKS: Final = (HOST_GW, VXLAN, KUBE_ROUTER)
 
 TUNNEL: Final = "flannel.1"
 TUNNEL_PORT: Final = 8472
 """UDP, as flannel's and Linux's own default; the standard's is 4789."""
 _TUNNEL_HEADERS: Final = 50
 """Bytes of IPv4, UDP, VXLAN and inner Ethernet headers before each inner packet."""
-MTU: Final = {HOST_GW: 1500, VXLAN: 1500 - _TUNNEL_HEADERS}
+MTU: Final = {HOST_GW: 1500, VXLAN: 1500 - _TUNNEL_HEADERS, KUBE_ROUTER: 1500}
 """Of pods' interfaces."""
 
 SYSCTLS: Final = {
@@ -42,14 +44,23 @@ def prepare(namespace: str, index: int, network: str, others: Sequence[int]) -> 
         f"route del unreachable {addresses.pod_cidr_v4(index)}\n"
         f"route del unreachable {addresses.pod_cidr_v6(index)}\n",
     )
-    commands.nft(namespace, f"delete table {rules.TABLE}\n{masquerade()}")
+    ours = masquerade() if network != KUBE_ROUTER else ""
+    commands.nft(namespace, f"delete table {rules.TABLE}\n{ours}")
     commands.sysctl(namespace, SYSCTLS)
+    if network == KUBE_ROUTER:
+        commands.ip_batch(namespace, forget(others))
     if network == VXLAN:
         commands.ip_batch(namespace, tunnel(index, others))
         with netns.entered(namespace):
             for other in others:
                 forward = ["append", _tunnel_mac(other), "dev", TUNNEL, "dst", addresses.node_v4(other)]
                 commands.run(["bridge", "fdb", *forward])
+
+
+def forget(others: Sequence[int]) -> str:
+    """``ip`` lines that remove the fabric's routes to other nodes' pods."""
+    ranges = [cidr for other in others for cidr in (addresses.pod_cidr_v4(other), addresses.pod_cidr_v6(other))]
+    return "".join(f"route del {cidr} dev eth0\n" for cidr in ranges)
 
 
 def tunnel(index: int, others: Sequence[int]) -> str:

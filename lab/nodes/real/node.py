@@ -9,6 +9,7 @@ its last process.
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -22,13 +23,14 @@ from lab.errors import LabError
 from lab.machine import cgroups
 from lab.network import addresses
 from lab.network.fabric import NodeSpec
-from lab.nodes.real import files, network, pins
+from lab.nodes.real import files, kuberouter, network, pins
 from lab.processes import Process, start
 
 SCRIPT: Final = Path(__file__).with_name("node.sh")
 _HOLD_SECONDS: Final = 30.0
 _CONTAINERD_SECONDS: Final = 90.0
 _GRACE: Final = 5.0
+_PLUGINS: Final = "cni/10-pods.conflist"
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,8 @@ class Node:
         self._network, self._others = network, others
         self._run, self._data, self._logs = run / spec.name, data / spec.name, logs
         self._places = files.Places(self._run, programs[pins.RUNC], programs["bridge"].parent)
+        self.plugins = self._run / _PLUGINS
+        """The network plugins' configuration. containerd reads it anew when it changes."""
         self._procs: list[Path] = []
         self._holder: Process | None = None
         self._running: dict[str, Process] = {}
@@ -96,7 +100,7 @@ class Node:
 
     def stop(self) -> None:
         """End everything of the node; may be called at any time, repeatedly."""
-        for program in (pins.KUBELET, pins.KUBE_PROXY):
+        for program in (pins.KUBELET, pins.KUBE_PROXY, pins.KUBE_ROUTER):
             self.stop_program(program)
         cgroups.destroy(self.cgroup)
         for process in (*self._running.values(), *([self._holder] if self._holder else [])):
@@ -136,6 +140,20 @@ class Node:
         self._start(
             pins.KUBE_PROXY, [self._programs[pins.KUBE_PROXY], f"--config={self._run / 'kube-proxy.json'}"]
         )
+
+    def start_kube_router(self, kubeconfig: Path) -> None:
+        """Start kube-router, whose routes come with time: see ``routed``. The Node has its pods' ranges by now."""
+        table = self._run / kuberouter.ROUTE_TABLES.name
+        if not table.exists():  # the machine's own stays as it is
+            shutil.copy(kuberouter.ROUTE_TABLES, table)
+            self.run(["mount", "--bind", table, kuberouter.ROUTE_TABLES])
+        program = self._programs[pins.KUBE_ROUTER]
+        self._start(pins.KUBE_ROUTER, kuberouter.command(program, self.name, kubeconfig, self.plugins))
+
+    def routed(self) -> bool:
+        """Whether BGP has brought routes to the pods of all other nodes. Raises LabError."""
+        shown = "".join(self.run(kuberouter.shown_routes(family)) for family in ("-4", "-6"))
+        return kuberouter.all_learned(shown, self._others)
 
     def stop_program(self, program: str, sig: int = signal.SIGTERM) -> None:
         """Stop one; nothing happens when it does not run. Pods and their shims go on."""
@@ -194,10 +212,13 @@ class Node:
 
     def _texts(self, ca: Path, kube_proxy: Path, cgroup: str | None) -> dict[str, str]:
         """What the programs read, by path below the folder that they read it from."""
-        return files.node_files(
+        texts = files.node_files(
             self._places, self.name, self.spec.index, ca=ca, kubeconfig=kube_proxy, cgroup=cgroup,
             proxy_mode=self._proxy_mode, mtu=network.MTU[self._network],
         )  # fmt: skip
+        if self._network == network.KUBE_ROUTER:
+            texts[_PLUGINS] = kuberouter.cni()
+        return texts
 
     def _write_files(self) -> None:
         (self._run / "volume-plugins").mkdir(parents=True)

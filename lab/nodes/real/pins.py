@@ -22,10 +22,12 @@ CTR: Final = "ctr"
 RUNC: Final = "runc"
 CRICTL: Final = "crictl"
 COREDNS: Final = "coredns"
+KUBE_ROUTER: Final = "kube-router"
 
 _CONTAINERD: Final = "github.com/containerd/containerd/v2"
 _PLUGINS: Final = "github.com/containernetworking/plugins"
 _CRI_TOOLS: Final = "sigs.k8s.io/cri-tools"
+_KUBE_ROUTER: Final = "github.com/cloudnativelabs/kube-router/v2"
 
 KUBELET_MODULE: Final = Module(
     "kubelet",
@@ -80,5 +82,14 @@ COREDNS_MODULE: Final = Module(
     "about 4 minutes on two cores, once",
     parent=HERE,
 )
+KUBE_ROUTER_MODULE: Final = Module(
+    "kube-router",
+    _KUBE_ROUTER,
+    ((KUBE_ROUTER, f"{_KUBE_ROUTER}/cmd/kube-router"),),
+    "about 3 minutes on two cores, once",
+    parent=HERE,
+    stamps=(f"{_KUBE_ROUTER}/pkg/version.Version=v{{version}}",),
+)
+"""Only for a lab whose network it is."""
 MODULES: Final = (RUNC_MODULE, CNI_MODULE, CONTAINERD_MODULE, KUBELET_MODULE, CRICTL_MODULE, COREDNS_MODULE)
 """What a lab with real nodes runs beside the control plane."""

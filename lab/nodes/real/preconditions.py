@@ -23,6 +23,7 @@ TOOLS: Final = {
     "zstd": "zstd",
     "nft": "nftables",
     "iptables": "iptables",
+    "ipset": "ipset",
     "nsenter": "util-linux",
     "gcc": "gcc",
 }

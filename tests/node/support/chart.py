@@ -15,6 +15,8 @@ from tests.cluster.support.workloads import get
 
 NAME: Final = "traffic-footprint"
 """Of the release and of its namespace."""
+AGENTS_ALONE: Final = {"extender": {"enabled": False}, "scheduler": {"enabled": False}}
+"""Values with which the chart measures and does not place."""
 
 
 def helm(lab: RealLab, *arguments: str, values: Mapping[str, Any] | None = None) -> str:

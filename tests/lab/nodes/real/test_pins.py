@@ -12,7 +12,7 @@ from lab.controlplane import pins as plane
 from lab.nodes.real import pins
 
 
-@pytest.mark.parametrize("module", pins.MODULES, ids=lambda module: module.name)
+@pytest.mark.parametrize("module", [*pins.MODULES, pins.KUBE_ROUTER_MODULE], ids=lambda module: module.name)
 def test_each_module_pins_its_programs_and_the_sums_of_all_it_needs(module: plane.Module) -> None:
     assert module.version.major >= 1
     assert (module.folder / "go.sum").stat().st_size > 0
@@ -29,8 +29,12 @@ def test_a_lab_with_the_stand_in_builds_none_of_it() -> None:
     assert not built & {program for module in pins.MODULES for program, _ in module.packages}
 
 
+def test_only_a_lab_whose_network_it_is_builds_kube_router() -> None:
+    assert pins.KUBE_ROUTER_MODULE not in pins.MODULES
+
+
 def test_each_kind_of_program_is_kept_apart_in_the_cache() -> None:
-    modules = (*plane.MODULES, *plane.TOOLS, *pins.MODULES)
+    modules = (*plane.MODULES, *plane.TOOLS, *pins.MODULES, pins.KUBE_ROUTER_MODULE)
     assert len({module.cache for module in modules}) == len({module.name for module in modules}) == len(modules)
 
 
