@@ -11,6 +11,7 @@ Which source runs what:
 - ``scenario_limits`` has all three with a small flow table.
 - ``scenario_restart``: killed and ended agents with each source. Other thresholds, other sizes and other builds
   with fentry alone: what they decide about is pins and fingerprints, whatever the hooks hang on.
+- ``scenario_kept``: starts with a program that was compiled before, and with files that are none.
 - ``scenario_capabilities``: each source by itself, for each asks for others.
 - ``scenario_uplinks``: ctnetlink and eBPF by fentry for a second uplink, fentry alone for VLAN and bonds: what it
   is about begins behind the sources.
