@@ -10,6 +10,7 @@ them leaves the processor to the measuring loop. What is refused is counted.
 
 from __future__ import annotations
 
+import math
 import re
 import selectors
 import socket
@@ -98,7 +99,7 @@ class MetricsPort:
             "/readyz": (ready, b"nothing is measured yet, or the measuring loop stands still\n"),
         }
         self._refusals = new_refusals(registry)
-        self._budget, self._shared, self._shared_at = _RENDERINGS, b"", float("-inf")
+        self._budget, self._shared, self._shared_at = _RENDERINGS, b"", -math.inf
         self._connections: dict[int, _Client] = {}
         self._selector = selectors.DefaultSelector()
         self._waking, self._woken = socket.socketpair()
@@ -217,6 +218,7 @@ class MetricsPort:
         if not self._budget.available:
             return _http(HTTPStatus.OK, self._shared_rendering(now), CONTENT_TYPE_PLAIN_0_0_4, method)
         self._budget = self._budget.taken()
+        self._shared_at = -math.inf  # older than what is rendered now: a client would see counters fall
         return self._rendered(method, path, query, fields)
 
     def _shared_rendering(self, now: float) -> bytes:

@@ -255,6 +255,19 @@ def test_a_flood_of_requests_shares_one_rendering(port: MetricsPort, monkeypatch
     assert len(rendered) == 1
 
 
+def test_counters_never_fall_between_renderings_of_its_own_and_shared_ones(
+    port: MetricsPort, registry: CollectorRegistry
+) -> None:
+    growing = Counter("growing", "Grows between any two requests.", registry=registry)
+    port._budget = TokenBucket(burst=1, interval=0.02)  # both kinds of rendering follow each other
+    seen = []
+    for _ in range(200):
+        growing.inc()
+        text = ask(port, b"GET /metrics HTTP/1.1\r\n\r\n")
+        seen.append(float(text.partition(b"\ngrowing_total ")[2].partition(b"\n")[0]))
+    assert seen == sorted(seen)
+
+
 def test_a_client_that_resets_is_forgotten(port: MetricsPort) -> None:
     for _ in range(2 * MAX_CONNECTIONS):
         client = connect(port)
