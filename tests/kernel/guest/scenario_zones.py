@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 
 import pytest
 
@@ -15,12 +16,14 @@ from tests.kernel.guest.zoned import WAYS, Zoned, zoned
 
 @pytest.fixture(scope="module")
 def node() -> Iterator[Watched[Zoned]]:
-    with zoned() as net:
-        # An agent finds a node's zones when it starts. Connections from before the very first one of another zone
-        # are not told apart.
-        crossing.carry(net, "nothing translated", "udp")
-        with opened(SOURCES, net.node, THRESHOLDS, net.locality()) as sources:
-            yield Watched(net, sources)
+    # An agent finds a node's zones when it starts. Connections from before the very first one of another zone are
+    # not told apart.
+    with zoned() as net, ExitStack() as stack:
+        # It stands until all have started: the entries of datagrams expire meanwhile.
+        with crossing.connection(net, "nothing translated") as first:
+            first.send(1)
+            sources = stack.enter_context(opened(SOURCES, net.node, THRESHOLDS, net.locality()))
+        yield Watched(net, sources)
 
 
 @pytest.fixture
