@@ -50,7 +50,7 @@ TIERS: Final = {
     "images": Tier("container images", 60, root=True),
     "cluster": Tier("real control plane", 600, root=True),
     "kernel": Tier("virtual machines with Debian's kernels", 480, root=True),
-    "node": Tier("kubelet, containerd and kube-proxy (9 min more the first time)", 300, root=True),
+    "node": Tier("kubelet, containerd and kube-proxy (9 min more the first time)", 720, root=True),
 }
 
 
