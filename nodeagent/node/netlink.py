@@ -23,6 +23,8 @@ _DUMP_REQUEST: Final = 0x301  # NLM_F_REQUEST | NLM_F_DUMP
 _ONE_REQUEST: Final = 0x1  # NLM_F_REQUEST
 _HEADER: Final = struct.Struct("=IHHII")  # nlmsghdr
 _ATTRIBUTE: Final = struct.Struct("=HH")
+_SOL_NETLINK: Final = 270
+_GET_STRICT_CHK: Final = 12
 _BUFFER: Final = 2**16
 _TIMEOUT: Final = 2.0
 
@@ -70,8 +72,17 @@ def parse_dump(datagram: bytes, wanted: int) -> tuple[list[bytes], bool]:
 def dump(kind: int, request: bytes) -> list[bytes]:
     """What rtnetlink lists in this network namespace: the bodies of its answers to a GET of this kind. Raises
     OSError."""
-    found: list[bytes] = []
+    return list(listing(kind, request))
+
+
+def listing(kind: int, request: bytes, *, strict: bool = False) -> Iterator[bytes]:
+    """As ``dump``, while it comes. Whoever stops asking closes the socket, and the kernel stops as well.
+
+    ``strict``: the kernel chooses by the request's fields (Linux 4.20). Raises OSError.
+    """
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE) as route:
+        if strict:
+            route.setsockopt(_SOL_NETLINK, _GET_STRICT_CHK, 1)
         route.settimeout(_TIMEOUT)
         route.bind((0, 0))
         route.send(_HEADER.pack(_HEADER.size + len(request), kind, _DUMP_REQUEST, 1, 0) + request)
@@ -81,8 +92,7 @@ def dump(kind: int, request: bytes) -> list[bytes]:
             if not datagram:
                 raise OSError(errno.EIO, "the kernel closed the dump")
             bodies, done = parse_dump(datagram, kind - _GET_TO_NEW)
-            found += bodies
-    return found
+            yield from bodies
 
 
 def get(kind: int, request: bytes) -> bytes:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Final
 
-from nodeagent.node.netlink import parse_dump
+from nodeagent.node.netlink import listing
 from nodeagent.node.uplinks.interfaces import IFINFOMSG, Interfaces, parse_interface
 from nodeagent.node.uplinks.routes import RTA_OIF, RTA_TABLE, RTMSG, VRF, Route, parse_route, parse_rule
 
@@ -32,13 +32,7 @@ MOST_CARDS: Final = 16
 _RTM_GETLINK, _RTM_GETROUTE, _RTM_GETRULE = 18, 26, 34
 _MAIN: Final = 254
 _LOCAL: Final = 255
-_HEADER: Final = struct.Struct("=IHHII")  # nlmsghdr
-_DUMP_REQUEST: Final = 0x301  # NLM_F_REQUEST | NLM_F_DUMP
 _SKIP_STATISTICS: Final = struct.pack("=HHI", 8, 29, 8)  # IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS
-_SOL_NETLINK: Final = 270
-_GET_STRICT_CHK: Final = 12
-_BUFFER: Final = 2**16
-_TIMEOUT: Final = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +52,7 @@ class Routes:
 
 def read_interfaces() -> Interfaces:
     """Every interface of this network namespace. Raises OSError."""
-    bodies = _dump(_RTM_GETLINK, IFINFOMSG.pack(socket.AF_UNSPEC, 0, 0, 0, 0, 0) + _SKIP_STATISTICS)
+    bodies = listing(_RTM_GETLINK, IFINFOMSG.pack(socket.AF_UNSPEC, 0, 0, 0, 0, 0) + _SKIP_STATISTICS)
     found = (parse_interface(body) for body in bodies)
     return Interfaces(islice((interface for interface in found if interface is not None), MOST_INTERFACES))
 
@@ -68,7 +62,7 @@ def read_tables(interfaces: Interfaces) -> frozenset[int]:
     found = {_MAIN}
     for family in (socket.AF_INET, socket.AF_INET6):
         with suppress(OSError):  # no policy routing, or no IPv6, in this kernel: the main table is all there is
-            for body in _dump(_RTM_GETRULE, RTMSG.pack(family, 0, 0, 0, 0, 0, 0, 0, 0)):
+            for body in listing(_RTM_GETRULE, RTMSG.pack(family, 0, 0, 0, 0, 0, 0, 0, 0)):
                 table = parse_rule(body)
                 if table == VRF:
                     found.update(_of_vrfs(interfaces))
@@ -110,24 +104,7 @@ def _routes(table: int, family: int, chosen: bytes = b"") -> Iterator[bytes]:
     named = struct.pack("=HHI", 8, RTA_TABLE, table) + chosen
     request = RTMSG.pack(family, 0, 0, 0, table if table < 256 else 0, 0, 0, 0, 0) + named
     try:
-        yield from _dump(_RTM_GETROUTE, request, strict=True)
+        yield from listing(_RTM_GETROUTE, request, strict=True)
     except OSError as error:
         if error.errno not in (errno.ENOENT, errno.EAFNOSUPPORT, errno.EOPNOTSUPP):  # a rule may name no table
             raise
-
-
-def _dump(kind: int, request: bytes, *, strict: bool = False) -> Iterator[bytes]:
-    """The bodies of the answers. Whoever stops asking closes the socket, and the kernel stops as well."""
-    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE) as route:
-        if strict:  # the kernel chooses by the request's fields; Linux 4.20
-            route.setsockopt(_SOL_NETLINK, _GET_STRICT_CHK, 1)
-        route.settimeout(_TIMEOUT)
-        route.bind((0, 0))
-        route.send(_HEADER.pack(_HEADER.size + len(request), kind, _DUMP_REQUEST, 1, 0) + request)
-        done = False
-        while not done:
-            datagram = route.recv(_BUFFER)
-            if not datagram:
-                raise OSError(errno.EIO, "the kernel closed the dump")
-            bodies, done = parse_dump(datagram, kind - 2)  # RTM_GETx is RTM_NEWx and two more
-            yield from bodies
