@@ -15,8 +15,6 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
-import structlog
-
 from nodeagent.sources.cgroup import root
 from nodeagent.sources.ebpf.compiling.build import (
     Build,
@@ -30,7 +28,16 @@ from nodeagent.sources.ebpf.compiling.hooks import Mode
 from nodeagent.sources.ebpf.kernel import bpf, pins
 from nodeagent.sources.ebpf.kernel.bpf import AttachType, ProgramType, VerifierError
 from nodeagent.sources.ebpf.kernel.maps import Maps, specs
-from nodeagent.sources.ebpf.loader import NOT_THE_PROGRAMS_FAULT, Options, Session, hash_sizes
+from nodeagent.sources.ebpf.loader import (
+    NOT_THE_PROGRAMS_FAULT,
+    Options,
+    Session,
+    create_maps,
+    hash_sizes,
+    keep_at,
+    say_not_pinned,
+    taken_over,
+)
 from nodeagent.sources.ebpf.problems import Cause, EbpfProblem, EbpfUnavailable
 from nodeagent.sources.ebpf.programs import Programs, not_permitted, relocated
 
@@ -38,8 +45,6 @@ MODE: Final = "cgroup"
 PROGRAM: Final = "cgroup.bpf.c"
 TRACEPOINT: Final = "inet_sock_set_state"
 SWEEP: Final = "sweep"
-
-_log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,24 +83,7 @@ def adopt(options: Options, cgroup: Path) -> Session | None:
     """A predecessor's running programs, when they are of the same build. Any other is unloaded."""
     if options.pins is None:
         return None
-    path = directory(cgroup, options.pins)
-    if not path.is_dir():
-        return None
-    try:
-        session = _opened(path, options)
-    except OSError as error:
-        _log.warning("cannot take over the previous agent's program; unloading it", problem=str(error))
-        pins.discard(path)
-        return None
-    try:
-        other = _otherness(session, options)
-    except OSError as error:
-        other = str(error)
-    if not other:
-        return session
-    _log.info("the previous agent's program differs from this agent's; unloading it", differs=other)
-    session.close(keep=False)
-    return None
+    return taken_over(directory(cgroup, options.pins), options, _opened, _otherness)
 
 
 def running(options: Options, cgroup: Path) -> bool:
@@ -157,7 +145,7 @@ def request(options: Options) -> BuildRequest:
 
 
 def _attached(built: Build, options: Options, cgroup: Path, descriptor: int) -> Session:
-    maps = _create_maps(options)
+    maps = create_maps(options.sizes)
     programs = Programs({}, {})
     try:
         for name, part in PARTS.items():
@@ -177,13 +165,9 @@ def pin(session: Session, options: Options, cgroup: Path) -> None:
         return
     path = directory(cgroup, options.pins)
     try:
-        pins.pin_all(path, pins.Pinned(session.maps.fds, session.programs.links, session.programs.loaded))
+        keep_at(path, session)
     except OSError as error:
-        _log.info(
-            "a restart of the agent will begin anew: nothing can be pinned", path=str(path), problem=str(error)
-        )
-        return
-    session.pinned = path
+        say_not_pinned(path, error)
 
 
 def disown(options: Options) -> None:
@@ -191,16 +175,6 @@ def disown(options: Options) -> None:
     if options.pins is not None:
         for path in options.pins.glob(f"{MODE}-*"):
             pins.discard(path)
-
-
-def _create_maps(options: Options) -> Maps:
-    try:
-        return Maps.create(options.sizes)
-    except OSError as error:
-        if error.errno in (errno.EPERM, errno.EACCES):
-            raise EbpfUnavailable(not_permitted("creating maps", error)) from error
-        fact = f"the kernel refused a map ({error.strerror})"
-        raise EbpfUnavailable(EbpfProblem(Cause.MAP_REFUSED, fact)) from error
 
 
 def _load(name: str, part: _Part, code: bytes) -> int:

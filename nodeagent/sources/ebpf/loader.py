@@ -8,7 +8,7 @@ pins. Raises EbpfUnavailable with the outcome of every attempt when none works.
 from __future__ import annotations
 
 import errno
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -115,17 +115,27 @@ def adopt(options: Options) -> Session | None:
     """A predecessor's running hooks, when they are of the same program. Any other program is unloaded."""
     if options.pins is None:
         return None
-    path = pins.directory(own_namespace(), options.pins)
+    return taken_over(pins.directory(own_namespace(), options.pins), options, _opened, _otherness)
+
+
+def taken_over(
+    path: Path,
+    options: Options,
+    opened: Callable[[Path, Options], Session],
+    otherness: Callable[[Session, Options], str],
+) -> Session | None:
+    """What is pinned at ``path``, when ``otherness`` finds it to be what this agent would start; else it is
+    unloaded. Both functions may raise OSError."""
     if not path.is_dir():
         return None
     try:
-        session = _opened(path, options)
+        session = opened(path, options)
     except OSError as error:
         _log.warning("cannot take over the previous agent's program; unloading it", problem=str(error))
         pins.discard(path)
         return None
     try:
-        other = _otherness(session, options)
+        other = otherness(session, options)
     except OSError as error:
         other = str(error)
     if not other:
@@ -227,18 +237,25 @@ def pin(session: Session, options: Options) -> None:
     path = pins.directory(own_namespace(), options.pins)
     try:
         session.maps.write_note(_note(session))
-        pins.pin_all(path, pins.Pinned(session.maps.fds, session.programs.links, session.programs.loaded))
+        keep_at(path, session)
     except (OSError, ValueError) as error:
-        _log.info(
-            "a restart of the agent will begin anew: nothing can be pinned", path=str(path), problem=str(error)
-        )
-        return
+        say_not_pinned(path, error)
+
+
+def keep_at(path: Path, session: Session) -> None:
+    """Pin the session at ``path``. Raises OSError."""
+    pins.pin_all(path, pins.Pinned(session.maps.fds, session.programs.links, session.programs.loaded))
     session.pinned = path
+
+
+def say_not_pinned(path: Path, error: Exception) -> None:
+    """Log that what runs ends with this process."""
+    _log.info("a restart of the agent will begin anew: nothing can be pinned", path=str(path), problem=str(error))
 
 
 def _start_mode(mode: Mode, options: Options) -> Session:
     without, fresh = set(options.without), False
-    maps = _create_maps(options.sizes)
+    maps = create_maps(options.sizes)
     try:
         while True:
             request = BuildRequest(
@@ -276,7 +293,8 @@ def _judge(mode: Mode, refused: FunctionRefused) -> None:
     raise EbpfUnavailable(EbpfProblem(Cause.ATTACH_REFUSED, fact)) from refused
 
 
-def _create_maps(sizes: Sizes) -> Maps:
+def create_maps(sizes: Sizes) -> Maps:
+    """Fresh maps. Raises EbpfUnavailable."""
     try:
         return Maps.create(sizes)
     except OSError as error:
