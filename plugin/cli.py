@@ -8,7 +8,9 @@ the remedy. Guarantees: ``--help`` imports no command, so it answers at once.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Final, TypeVar
+from functools import partial
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from footprint.commands import Action, Command, Program
 from footprint.service import fail
@@ -24,48 +26,53 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return _PROGRAM.main(arguments)
 
 
-def _action(model: type[Model], run: Callable[[Model], int]) -> Action:
-    """A command whose expected errors end the program with one line."""
-    from extender.cluster.offline import StateFileError  # noqa: PLC0415
-    from footprint.cluster.client import ApiError, ClusterConfigError  # noqa: PLC0415
+def _action(model: type[Model], module: str, name: str = "run") -> Action:
+    """A command: flags as ``model`` says, then the function ``name`` of ``module``, which is imported to run it.
+
+    Expected errors end the program with one line.
+    """
     from footprint.settings import SettingsAction  # noqa: PLC0415
-    from plugin.manifests import ManifestError  # noqa: PLC0415
 
-    def guarded(settings: Model) -> int:
-        try:
-            return run(settings)
-        except (ClusterConfigError, ManifestError) as error:
-            fail(str(error))
-        except StateFileError as error:
-            fail(f"--state {error}")
-        except ApiError as error:
-            fail(f"the API server did not answer as expected: {error}", "check access with `kubectl get nodes`")
+    return SettingsAction(model, partial(_guarded, module, name))
 
-    return SettingsAction(model, guarded)
+
+def _guarded(module: str, name: str, settings: Any) -> int:
+    from footprint.cluster.client import ApiError, ClusterConfigError  # noqa: PLC0415
+    from plugin.cluster import RefusedError  # noqa: PLC0415
+
+    run: Callable[[Any], int] = getattr(import_module(module), name)
+    try:
+        return run(settings)
+    except ClusterConfigError as error:
+        fail(str(error))
+    except RefusedError as error:
+        fail(str(error), error.remedy)
+    except ApiError as error:
+        fail(f"the API server did not answer as expected: {error}", "check access with `kubectl get nodes`")
 
 
 def _nodes() -> Action:
-    from plugin import tables  # noqa: PLC0415
+    from plugin.listing.flags import NodesSettings  # noqa: PLC0415
 
-    return _action(tables.NodesSettings, tables.nodes)
+    return _action(NodesSettings, "plugin.listing.commands", "nodes")
 
 
 def _pods() -> Action:
-    from plugin import tables  # noqa: PLC0415
+    from plugin.listing.flags import PodsSettings  # noqa: PLC0415
 
-    return _action(tables.PodsSettings, tables.pods)
+    return _action(PodsSettings, "plugin.listing.commands", "pods")
 
 
 def _explain() -> Action:
     from plugin import explain  # noqa: PLC0415
 
-    return _action(explain.ExplainSettings, explain.run)
+    return _action(explain.ExplainSettings, "plugin.explain")
 
 
 def _shadow() -> Action:
     from plugin import shadow  # noqa: PLC0415
 
-    return _action(shadow.ShadowSettings, shadow.run)
+    return _action(shadow.ShadowSettings, "plugin.shadow")
 
 
 _PROGRAM: Final = Program(

@@ -1,27 +1,27 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A connection to the API server by kubectl's flags.
+"""kubectl's flags that choose a cluster.
 
-Enters: flags with kubectl's names and meaning. Leaves: JSON objects from the API server. Reads only. Raises
-ApiError and ClusterConfigError.
+Enters: flags with kubectl's names and meaning. Leaves: a Cluster. Guarantees: the Kubernetes client is imported
+when a cluster is reached for, so that ``--help`` does not wait for it.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from functools import cached_property
-from typing import Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 from pydantic import BeforeValidator, Field
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import BaseSettings, CliToggleFlag, PydanticBaseSettingsSource, SettingsConfigDict
 
-from footprint.cluster.client import REQUEST_TIMEOUT, client_of, request
-from footprint.cluster.listing import items
-from plugin import kubeconfig
+if TYPE_CHECKING:
+    from plugin.cluster import Cluster
 
 PROGRAM: Final = "kubectl-footprint"
-_NEVER: Final = 1e7
+NEVER: Final = 1e7
 """Seconds that stand for no limit: four months."""
+_CONNECT_SECONDS: Final = 3.0
+_RESPONSE_SECONDS: Final = 10.0
 _UNITS: Final = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 _PART: Final = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)(ns|us|µs|ms|s|m|h)")
 
@@ -70,34 +70,43 @@ class ConnectionSettings(PluginSettings):
     user: str = ""
     """User of the kubeconfig. Absent: the context's."""
 
-    request_timeout: Annotated[float, BeforeValidator(parse_duration), Field(ge=0, le=_NEVER)] = REQUEST_TIMEOUT[1]
+    as_: Annotated[str, Field(alias="as")] = ""
+    """Act as this user, whom yours may impersonate."""
+
+    as_group: str = ""
+    """Act as a member of this group, with --as."""
+
+    request_timeout: Annotated[float, BeforeValidator(parse_duration), Field(ge=0, le=NEVER)] = _RESPONSE_SECONDS
     """Time to wait for one response, such as 30s or 2m; a plain number is seconds. 0: no limit."""
 
     @cached_property
     def reach(self) -> Cluster:
         """The cluster that the flags mean. Nothing is sent yet. Raises ClusterConfigError."""
-        names = kubeconfig.Selection(self.kubeconfig, self.context, self.cluster, self.user)
-        return Cluster(kubeconfig.load(names), self.seconds)
+        from plugin import kubeconfig  # noqa: PLC0415
+        from plugin.cluster import Cluster  # noqa: PLC0415
+
+        names = kubeconfig.Selection(
+            self.kubeconfig, self.context, self.cluster, self.user, self.as_, self.as_group
+        )
+        connect = min(self.request_timeout, _CONNECT_SECONDS) or NEVER
+        return Cluster(kubeconfig.load(names), user_agent=PROGRAM, timeout=(connect, self.seconds))
 
     @property
     def seconds(self) -> float:
         """To wait for one response."""
-        return self.request_timeout or _NEVER
+        return self.request_timeout or NEVER
 
 
-class Cluster:
-    """An API server, read only."""
+class NamespaceSettings(ConnectionSettings):
+    """kubectl's flags that choose a namespace, beside those that choose a cluster."""
 
-    def __init__(self, access: kubeconfig.Access, timeout: float) -> None:
-        self.namespace = access.namespace
-        """The context's, else ``default``."""
-        self._api = client_of(access.configuration, user_agent=PROGRAM)
-        self._timeout = (min(timeout, REQUEST_TIMEOUT[0]) if timeout < _NEVER else timeout, timeout)
+    namespace: str | None = None
+    """Namespace. Absent: the context's."""
 
-    def read(self, path: str, query: Mapping[str, str] | None = None) -> dict[str, Any]:
-        """The JSON object at ``path``. Raises ApiError."""
-        return request(self._api, "GET", path, query=query, timeout=self._timeout)
+    all_namespaces: CliToggleFlag[bool] = False
+    """Every namespace. It wins over --namespace, as with kubectl."""
 
-    def items(self, path: str) -> list[dict[str, Any]]:
-        """All objects of the collection at ``path``. Raises ApiError."""
-        return list(items(lambda query: self.read(path, query)))
+    @property
+    def chosen_namespace(self) -> str | None:
+        """None for all. Raises ClusterConfigError."""
+        return None if self.all_namespaces else self.namespace or self.reach.namespace

@@ -8,17 +8,13 @@ Only ages differ: they are computed from the cluster's own clocks.
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final, Literal, Self
+from typing import Any, Final, Self
 
-import structlog
 from pydantic import Field, create_model, model_validator
 from pydantic_settings import CliPositionalArg, SettingsConfigDict
 
-from extender.cluster.offline import SavedCluster, state_of
+from extender.cluster.offline import SavedCluster, StateFileError, state_of
 from extender.cluster.state import ClusterState
 from extender.model.pods import PodInfo, decode_pod
 from extender.placement.explain import explain
@@ -27,12 +23,15 @@ from extender.settings import PlacementName, Settings
 from footprint.commands import BadSettingError
 from footprint.declared import PlacementMode
 from footprint.keys import DEFAULT_NAMESPACE
+from footprint.service import fail
 from footprint.units import parse_bandwidth
 from plugin import state
 from plugin.connection import PROGRAM, ConnectionSettings
 from plugin.explanation import rendered
 from plugin.manifests import ManifestError, pods_of
-from plugin.terminal import as_json, below, line, show
+from plugin.output.flags import DocumentOutput, form_of
+from plugin.output.listing import document
+from plugin.terminal import below, line, quiet_logs, show
 
 SHARED: Final = (
     "placement", "relax_after", "stale_after", "ledger_hold", "default_elephant_bandwidth", "learn",
@@ -72,8 +71,8 @@ class _Explain(ConnectionSettings):
     lease_namespace: str = Field(DEFAULT_NAMESPACE, min_length=1)
     """Namespace of the agents' Leases: the release's."""
 
-    output: Literal["table", "json"] = "table"
-    """table for people, json for programs. Of several pods, json is one object with a list of items."""
+    output: DocumentOutput = ""
+    """json, yaml or jsonpath=TEMPLATE. Absent: a table. Of several pods it is one object with a list of items."""
 
     # What the checks of the extender's settings leave; see ExplainSettings.
     placement: PlacementName
@@ -98,10 +97,16 @@ ExplainSettings: Final[type[_Explain]] = create_model(
 
 
 def run(settings: _Explain) -> int:
-    """Print the verdict on each pod. Raises ApiError, ClusterConfigError, StateFileError and ManifestError."""
-    told = verdicts(settings)
-    if settings.output == "json":
-        show(as_json(told[0] if len(told) == 1 else {"items": told}))
+    """Print the verdict on each pod. Raises ApiError and ClusterConfigError; a bad file ends the program."""
+    try:
+        told = verdicts(settings)
+    except ManifestError as error:
+        fail(str(error))
+    except StateFileError as error:
+        fail(f"--state {error}")
+    form = form_of(settings.output)
+    if not form.is_table:
+        show(document(told[0] if len(told) == 1 else {"items": told}, form), end=form.end)
         return 0
     for number, verdict in enumerate(told):
         show(below(line(""), rendered(verdict)) if number else rendered(verdict))
@@ -109,10 +114,10 @@ def run(settings: _Explain) -> int:
 
 
 def verdicts(settings: _Explain) -> list[dict[str, Any]]:
-    """The verdict on each pod that ``settings`` mean. Raises as ``run``."""
+    """The verdict on each pod that ``settings`` mean. Raises as ``run``, and StateFileError and ManifestError."""
     namespace = settings.namespace or ("default" if settings.state else settings.reach.namespace)
     pods = [_decoded(pod) for pod in pods_of(settings.filename, namespace)] if settings.filename else []
-    with _without_logs():
+    with quiet_logs():
         cluster = _cluster(settings)
         made = state_of(
             cluster, stale=settings.stale_after, hold=settings.ledger_hold,
@@ -160,14 +165,3 @@ def _unusual(settings: _Explain) -> dict[str, Any]:
     """The extender's settings that are not at their defaults."""
     values = {name: getattr(settings, name) for name in SHARED}
     return {name: value for name, value in values.items() if value != Settings.model_fields[name].default}
-
-
-@contextmanager
-def _without_logs() -> Iterator[None]:
-    """What a running extender would log stands in the explanation; standard output belongs to it alone."""
-    before = structlog.get_config()
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
-    try:
-        yield
-    finally:
-        structlog.configure(**before)

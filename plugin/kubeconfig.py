@@ -9,8 +9,10 @@ ClusterConfigError alone.
 
 from __future__ import annotations
 
+import logging
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -42,6 +44,8 @@ class Selection:
     context: str = ""
     cluster: str = ""
     user: str = ""
+    impersonate: str = ""
+    impersonate_group: str = ""
 
 
 class Access(NamedTuple):
@@ -50,6 +54,8 @@ class Access(NamedTuple):
     configuration: Configuration
     namespace: str
     """The context's, else ``default``."""
+    headers: tuple[tuple[str, str], ...] = ()
+    """Of every request: whom to act as."""
 
 
 def load(selection: Selection, environment: Mapping[str, str] = os.environ) -> Access:
@@ -60,13 +66,56 @@ def load(selection: Selection, environment: Mapping[str, str] = os.environ) -> A
     one = selected(merged(map(read, files)), selection)
     configuration = Configuration()
     try:
-        config.load_kube_config_from_dict(one, client_configuration=configuration, persist_config=False)
+        with _logged_errors() as logged:
+            config.load_kube_config_from_dict(one, client_configuration=configuration, persist_config=False)
+        if logged:  # of an exec plugin that failed, the loader only writes a log
+            raise ClusterConfigError(logged[0])
     except Exception as error:  # the loader raises whatever base64, certificates and plugins raise
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise ClusterConfigError(
             f"the credentials in {_listed(files)} cannot be used ({reason}); try them with `kubectl version`"
         ) from error
-    return Access(configuration, str(one["contexts"][0]["context"].get("namespace") or "default"))
+    namespace = str(one["contexts"][0]["context"].get("namespace") or "default")
+    return Access(configuration, namespace, _impersonation(one["users"][0]["user"], selection))
+
+
+class _Errors(logging.Handler):
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self.found: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.found.append(record.getMessage() or "an exec plugin failed")
+
+
+@contextmanager
+def _logged_errors() -> Iterator[list[str]]:
+    """The errors that anything logs meanwhile, instead of on standard error."""
+    handler, root = _Errors(), logging.getLogger()
+    root.addHandler(handler)
+    try:
+        yield handler.found
+    finally:
+        root.removeHandler(handler)
+
+
+def _impersonation(user: Mapping[str, Any], selection: Selection) -> tuple[tuple[str, str], ...]:
+    """kubectl's --as and --as-group, else what the kubeconfig's user says of whom to act as.
+
+    The client cannot repeat a header. Sending one of several groups would be to act with other rights, so several
+    are refused. Raises ClusterConfigError.
+    """
+    name, given = selection.impersonate or str(user.get("as") or ""), user.get("as-groups")
+    groups = [selection.impersonate_group] if selection.impersonate_group else given
+    groups = [str(group) for group in groups] if isinstance(groups, list) else []
+    if len(groups) > 1:
+        raise ClusterConfigError(
+            f"acting as {name!r} needs several groups, and one can be sent; give one --as-group"
+        )
+    if groups and not name:
+        raise ClusterConfigError("a group to act as needs a user to act as; add --as USER")
+    headers = {"Impersonate-User": name, "Impersonate-Group": "".join(groups)}
+    return tuple((header, value) for header, value in headers.items() if value)
 
 
 def existing(selection: Selection, environment: Mapping[str, str]) -> list[Path]:
@@ -190,7 +239,8 @@ def _in_cluster(selection: Selection, environment: Mapping[str, str]) -> Access:
     if not (selection.context or selection.cluster or selection.user):
         try:
             config.load_incluster_config(client_configuration=configuration)
-            return Access(configuration, _SERVICE_ACCOUNT.read_text().strip() or "default")
+            namespace = _SERVICE_ACCOUNT.read_text().strip() or "default"
+            return Access(configuration, namespace, _impersonation({}, selection))
         except (config.ConfigException, OSError):
             pass
     where = "of the files in KUBECONFIG none exists" if environment.get("KUBECONFIG") else f"there is no {DEFAULT}"

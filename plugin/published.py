@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the node agents published: a footprint for each Node, a heartbeat for each agent.
 
-Enters: Nodes and Leases as JSON. Leaves: footprints, the reasons why there is none, and the Leases' ages. Pure.
+Enters: Nodes and Leases as JSON. Leaves: footprints, the reasons why there is none, and the heartbeats. Pure.
 """
 
 from __future__ import annotations
@@ -9,12 +9,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Final, NamedTuple
 
-from extender.cluster.watches import decode_node
 from footprint.codec import FootprintError, decode
-from footprint.keys import node_of_lease
-from footprint.models import NodeFootprint
+from footprint.keys import NODE_FOOTPRINT, node_of_lease
+from footprint.models import LinkRates, NodeFootprint
+from footprint.staleness import Freshness, stale_after
+
+_MEASURABLE: Final = 1e6
+"""bit/s on the link below which coverage says nothing, as in the agent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,30 +31,73 @@ class Published:
 
 def published(node: Mapping[str, Any]) -> Published:
     """What a Node's JSON says of its traffic."""
-    info = decode_node(node)
-    if info.annotation is None:
-        return Published(info.name, None, "no footprint yet: is the node agent running there?")
+    metadata = node["metadata"]
+    name, annotation = str(metadata["name"]), (metadata.get("annotations") or {}).get(NODE_FOOTPRINT)
+    if annotation is None:
+        return Published(name, None, "no footprint yet: is the node agent running there?")
     try:
-        return Published(info.name, decode(info.annotation))
+        return Published(name, decode(annotation))
     except FootprintError as error:
-        return Published(info.name, None, f"malformed footprint ({error.reason.value}): {error}")
+        return Published(name, None, f"malformed footprint ({error.reason.value}): {error}")
 
 
-def lease_ages(leases: Iterable[Mapping[str, Any]], now: datetime) -> dict[str, str]:
-    """Node → how long ago its agent renewed the Lease.
+def coverage(found: NodeFootprint) -> float | None:
+    """Bytes counted over bytes that the links carried, 0-1, in the direction that carries more; None where too
+    little is carried to tell. Pods that were left out of the annotation lower it."""
+    used = sum((link.used for link in found.uplinks), LinkRates()) if found.uplinks else found.used
+    if used.busier < _MEASURABLE:
+        return None
+    counted = sum((LinkRates(pod.tx, pod.rx) for pod in found.pods), found.host + found.un)
+    part = counted.tx / used.tx if used.tx >= used.rx else counted.rx / used.rx
+    return min(part, 1.0)
 
-    Two machines' clocks are compared, so an age is only a hint.
-    """
-    ages: dict[str, str] = {}
+
+def datapath(source: str) -> str:
+    """Where a source counts."""
+    return "sockets" if "cgroup" in source else "conntrack" if source else ""
+
+
+class Heartbeat(NamedTuple):
+    """When an agent last renewed its Lease. Two machines' clocks are compared, so the age is only a hint."""
+
+    renewed: str
+    """As the Lease has it."""
+    seconds: float | None
+    """Ago; None where the moment cannot be read."""
+
+    @property
+    def freshness(self) -> Freshness:
+        stale = self.seconds is None or self.seconds > stale_after()
+        return Freshness.STALE if stale else Freshness.FRESH
+
+    @property
+    def text(self) -> str:
+        """``12 s ago``, ``5 min ago, stale``."""
+        if self.seconds is None:
+            return "unreadable"
+        return ago(self.seconds) + (", stale" if self.freshness is Freshness.STALE else "")
+
+
+def ago(seconds: float) -> str:
+    """An age in one unit."""
+    for size, unit in ((86400, "days"), (3600, "h"), (60, "min")):
+        if seconds >= 2 * size:
+            return f"{seconds // size:.0f} {unit} ago"
+    return f"{max(seconds, 0):.0f} s ago"
+
+
+def heartbeats(leases: Iterable[Mapping[str, Any]], now: datetime) -> dict[str, Heartbeat]:
+    """Node → its agent's heartbeat."""
+    found: dict[str, Heartbeat] = {}
     for lease in leases:
         node = node_of_lease(lease["metadata"]["name"])
         renewed = (lease.get("spec") or {}).get("renewTime")
         if node is None or not isinstance(renewed, str):
             continue
         try:
-            seconds = (now - datetime.fromisoformat(renewed)).total_seconds()
+            seconds = max((now - datetime.fromisoformat(renewed)).total_seconds(), 0.0)
         except (ValueError, TypeError):
-            ages[node] = "unreadable"
+            found[node] = Heartbeat(renewed, None)
             continue
-        ages[node] = f"{max(seconds, 0):.0f} s ago"
-    return ages
+        found[node] = Heartbeat(renewed, seconds)
+    return found

@@ -10,7 +10,7 @@ from __future__ import annotations
 import http.client
 import sys
 from collections.abc import Mapping
-from typing import Any, Final, Literal, Self
+from typing import Any, Final, Self
 from urllib.error import HTTPError
 from urllib.parse import quote
 from urllib.request import urlopen
@@ -25,7 +25,9 @@ from footprint.cluster.client import ApiError
 from footprint.commands import BadSettingError
 from footprint.keys import DEFAULT_NAMESPACE
 from plugin.connection import PROGRAM, ConnectionSettings
-from plugin.terminal import as_json, below, line, show, table
+from plugin.output.flags import DocumentOutput, form_of
+from plugin.output.listing import document
+from plugin.terminal import below, line, show, table
 
 SERVICE: Final = "traffic-footprint-extender:metrics"
 """As the chart names it, and its port without certificates."""
@@ -60,8 +62,8 @@ class ShadowSettings(ConnectionSettings):
     service: str = Field(SERVICE, min_length=1)
     """The extender's Service, as NAME or NAME:PORT."""
 
-    output: Literal["table", "json"] = "table"
-    """table for people, json for programs."""
+    output: DocumentOutput = ""
+    """json, yaml or jsonpath=TEMPLATE. Absent: a table."""
 
     @model_validator(mode="after")
     def _one_namespace(self) -> Self:
@@ -80,7 +82,8 @@ def run(settings: ShadowSettings) -> int:
     if settings.namespace is not None:
         print("note: -n is the old name of --release-namespace here; write --release-namespace", file=sys.stderr)
     found = report(settings)
-    show(as_json(dict(found)) if settings.output == "json" else rendered(found))
+    form = form_of(settings.output)
+    show(rendered(found) if form.is_table else document(dict(found), form), end=form.end)
     return 0
 
 

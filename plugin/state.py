@@ -15,7 +15,7 @@ from extender.cluster.offline import SavedCluster, read_objects
 from extender.model.trafficfootprint import API_VERSION, KIND, PLURAL
 from footprint.cluster import paths
 from footprint.cluster.client import ApiError
-from plugin.connection import Cluster
+from plugin.cluster import Cluster
 
 
 def from_file(path: Path, *, learn: bool) -> SavedCluster:

@@ -25,6 +25,11 @@ def node(name: str) -> str:
     return _named(NODES, name)
 
 
+def namespace(name: str) -> str:
+    """One Namespace."""
+    return _named("/api/v1/namespaces", name)
+
+
 def pods(namespace: str) -> str:
     """The Pods of one namespace."""
     return f"/api/v1/namespaces/{quote(namespace, safe='')}/pods"

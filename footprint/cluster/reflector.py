@@ -96,8 +96,10 @@ class Reflector(Generic[T]):
         sink: Sink[T],
         query: Mapping[str, str] | None = None,
         page_size: int = PAGE_SIZE,
+        accept: str = "application/json",
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        self._accept = accept
         self._api, self._path, self._decode, self._sink = api, path, decode, sink
         self._query, self._page_size, self._clock = dict(query or {}), page_size, clock
         self._version: str | None = None
@@ -218,7 +220,7 @@ class Reflector(Generic[T]):
 
     def _get_page(self, query: Mapping[str, str]) -> Mapping[str, Any]:
         try:
-            return request(self._api, "GET", self._path, query=query, timeout=LIST_TIMEOUT)
+            return request(self._api, "GET", self._path, query=query, accept=self._accept, timeout=LIST_TIMEOUT)
         except ApiError as error:
             if error.status == HTTPStatus.GONE:  # the list took longer than the server keeps its version
                 raise _Gone from error
@@ -231,7 +233,9 @@ class Reflector(Generic[T]):
             "timeoutSeconds": str(seconds),
         }  # fmt: skip
         try:
-            response = open_stream(self._api, "GET", self._path, query=query, timeout=(3.0, SILENCE_SECONDS))
+            response = open_stream(
+                self._api, "GET", self._path, query=query, accept=self._accept, timeout=(3.0, SILENCE_SECONDS)
+            )
         except ApiError as error:
             if error.status == HTTPStatus.GONE:
                 raise _Gone from error

@@ -12,8 +12,8 @@ from footprint.keys import PREFIX
 from footprint.settings import read
 from lab import manifests
 from plugin.explain import ExplainSettings
+from plugin.listing.flags import NodesSettings
 from plugin.shadow import ShadowSettings
-from plugin.tables import NodesSettings
 from tests.helm.rendering import (
     CHART,
     EVERY_API,

@@ -73,7 +73,9 @@ def test_a_commands_help_has_kubectls_flags_and_its_own(capsys: pytest.CaptureFi
         (["--context", "x", "nodes"], "'--context' stands before the command; write kubectl-footprint nodes|pods"),
         (["pods", "--name-space", "x"], "did you mean --namespace?"),
         (["nodes", "--request-timeout", "soon"], "such as 30s or 2m"),
-        (["pods", "-A", "-n", "x"], "exclude each other"),
+        (["pods", "-l", "a=b", "name"], "exclude each other"),
+        (["nodes", "-o", "xml"], "use wide, json, yaml, name, jsonpath=TEMPLATE"),
+        (["nodes", "-o", "jsonpath={.items["], "--output: "),
     ],
 )
 def test_what_cannot_be_understood_is_one_line_with_the_remedy(

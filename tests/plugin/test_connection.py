@@ -42,12 +42,12 @@ def test_nodes_come_from_the_context_that_the_flag_names(
     assert {request.token for request in asked} == {"Bearer secret"}
 
 
-def test_pods_are_those_of_every_namespace_or_of_one(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_pods_are_those_of_one_namespace_or_of_all(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     with serving(by_path([NODE])) as (port, _):
         config = str(kubeconfig(tmp_path / "config", port, namespace="shop"))
-        for flags, shown in (([], ["e", "m"]), (["-A"], ["e", "m"]), (["-n", "web"], ["m"])):
+        for flags, shown in (([], ["e"]), (["-A"], ["shop", "web"]), (["-n", "web"], ["m"])):
             rows = run(capsys, "pods", "--kubeconfig", config, *flags).splitlines()[1:]
-            assert [row.split()[1] for row in rows] == shown
+            assert [row.split()[0] for row in rows] == shown
 
 
 def test_a_pod_is_looked_for_in_the_contexts_namespace(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
@@ -76,7 +76,9 @@ def test_a_server_that_does_not_answer_is_given_up_in_time(
 def test_a_refusal_is_one_line(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     with serving({"/api/v1/nodes": 403}) as (port, _):
         config = str(kubeconfig(tmp_path / "config", port))
-        assert "refused; check access with `kubectl get nodes`" in refusal(capsys, "nodes", "--kubeconfig", config)
+        told = refusal(capsys, "nodes", "--kubeconfig", config)
+    assert "`kubectl auth can-i list nodes -A`" in told
+    assert told.count("\n") == 1
 
 
 @pytest.mark.parametrize(

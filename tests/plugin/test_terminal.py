@@ -48,7 +48,7 @@ def hostile() -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize(
     "arguments",
-    [["nodes"], ["pods"], ["explain", f"p{HOSTILE}"], ["explain", f"p{HOSTILE}", "-o", "json"]],
+    [["nodes"], ["pods", "-A"], ["explain", f"p{HOSTILE}"], ["explain", f"p{HOSTILE}", "-o", "json"]],
     ids=["nodes", "pods", "explain", "explain -o json"],
 )
 def test_no_command_prints_what_a_terminal_would_act_on(

@@ -13,8 +13,11 @@ from rich.table import Table
 from footprint.codec import encode
 from footprint.keys import lease_name
 from footprint.models import LinkRates, NodeFootprint, Uplink
-from plugin.published import lease_ages, published
-from plugin.tables import nodes_table, pods_table
+from plugin.listing.columns import NODES, Pod, pods_kind
+from plugin.listing.gathering import Node
+from plugin.output.flags import Form
+from plugin.output.listing import rendered
+from plugin.published import Heartbeat, Published, heartbeats, published
 from tests.extender.builders import M, annotation, elephant, footprint, mouse, node_json
 
 NOW = datetime(2026, 1, 1, 12, 0, 30, tzinfo=UTC)
@@ -27,13 +30,31 @@ def lines(table: Table) -> list[list[str]]:
     return [[cell.strip() for cell in line.split("  ") if cell.strip()] for line in out.getvalue().splitlines()]
 
 
+def nodes_table(nodes: list[Published], beats: dict[str, Heartbeat]) -> Table:
+    table = rendered([Node(one, beats.get(one.name)) for one in nodes], NODES, Form())
+    assert isinstance(table, Table)
+    return table
+
+
+def pods_table(nodes: list[Published], namespace: str | None) -> Table:
+    rows = [
+        Pod(pod, Node(one, None))
+        for one in nodes
+        for pod in (one.footprint.pods if one.footprint else ())
+        if namespace in (None, pod.ns)
+    ]
+    table = rendered(rows, pods_kind(all_namespaces=True), Form())
+    assert isinstance(table, Table)
+    return table
+
+
 def lease(node: str, renewed: object) -> dict[str, Any]:
     return {"metadata": {"name": lease_name(node)}, "spec": {"renewTime": renewed}}
 
 
 def test_nodes_show_their_link_their_pods_and_their_source() -> None:
     nodes = [published(node_json("a", annotation(elephant("e", tx=150 * M), mouse("m"), mouse("n"))))]
-    row = lines(nodes_table(nodes, {"a": "12 s ago"}))[1]
+    row = lines(nodes_table(nodes, {"a": Heartbeat("2026-01-01T12:00:18Z", 12.0)}))[1]
     assert row == ["a", "75 %", "200 Mbit/s", "1 elephant, 2 mouse", "ctnetlink", "ok", "12 s ago"]
 
 
@@ -92,7 +113,7 @@ def test_pods_can_be_limited_to_a_namespace() -> None:
     assert [row[1] for row in lines(pods_table(nodes, "web"))[1:]] == ["m"]
 
 
-def test_lease_ages_are_read_leniently() -> None:
+def test_heartbeats_are_read_leniently() -> None:
     leases = [
         lease("a", "2026-01-01T12:00:00.000000Z"),
         lease("b", "yesterday"),
@@ -101,4 +122,5 @@ def test_lease_ages_are_read_leniently() -> None:
         lease("e", None),
         {"metadata": {"name": "kube-scheduler"}, "spec": {}},
     ]
-    assert lease_ages(leases, NOW) == {"a": "30 s ago", "b": "unreadable", "c": "unreadable", "d": "0 s ago"}
+    told = {node: beat.text for node, beat in heartbeats(leases, NOW).items()}
+    assert told == {"a": "30 s ago", "b": "unreadable", "c": "unreadable", "d": "0 s ago"}
