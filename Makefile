@@ -56,6 +56,7 @@ check: packages $(STAMP)  ## formatting, lint, types, import contracts, words an
 	$(BIN)/python -m lab.docs check
 
 unit: packages $(STAMP)  ## tests that need no privilege, on every processor (JOBS=1: on one)
+	@lab/setup/packages.sh prometheus
 	$(BIN)/pytest --tier=unit $(RESUMED) -n $(JOBS) -m "not netns and not cluster and not kernel and not node"
 
 pythons:  ## the plugin's tests under Python 3.12 and 3.13, where they are at hand
@@ -74,6 +75,7 @@ images: packages $(STAMP)  ## both container images, without a container engine 
 	$(BIN)/python -m lab.images build
 
 cluster: setup images  ## tests against the real control plane, two labs side by side (root; LABS=1: one)
+	@lab/setup/packages.sh prometheus
 	$(BIN)/pytest --tier=cluster $(RESUMED) -n $(LABS) --dist loadfile -m cluster
 
 kernel: images  ## tests inside virtual machines with Debian's 6.1 and 6.12 kernels (root, QEMU)

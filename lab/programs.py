@@ -32,7 +32,9 @@ def agent(node: NodeSpec, kubeconfig: Path, extra: Sequence[str], *, stated: boo
         "--uplink", UPLINK, *(["--link-capacity", node.link] if stated else []),
         # Where the machine's kernel allows hooks, every node's agent would hang a program of its own on the one
         # kernel that plays all nodes; where it does not, each would find that out by compiling one.
-        "--source", "ctnetlink", *extra,
+        "--source", "ctnetlink",
+        "--pod-metrics", "100",  # what single pods did is what tests and people look at here
+        *extra,
     ]  # fmt: skip
 
 

@@ -25,6 +25,7 @@ from nodeagent.metrics import LoopState
 from nodeagent.node.capacity.links import LinkCapacities
 from nodeagent.node.link import Link
 from nodeagent.node.pods import LocalPod, PodSnapshot, PodStore
+from nodeagent.publishing.crossings import Crossings
 from nodeagent.publishing.decide import Change, PublishState, WritePolicy, change, decide
 from nodeagent.publishing.events import EventReporter
 from nodeagent.publishing.node_writer import NodeWriter
@@ -85,6 +86,7 @@ class Agent:
         self._state = PublishState()
         self._draw = random.random()  # noqa: S311 - spreads load, guards nothing
         self._flows: dict[_FlowKey, Elephant] = {}
+        self._crossings = Crossings(policy.hold)
 
     def run(self, stop: threading.Event) -> None:
         """Until ``stop``. Raises SourceUnavailable when the source cannot go on."""
@@ -122,6 +124,8 @@ class Agent:
         beginning = self._note_elephants(found.reading.elephants, found.pods)
         figures = self.figures
         figures.readings += 1
+        figures.totals.advance(found.reading)
+        figures.pods = found.pods
         figures.refused = self._meter.aggregator.refused
         figures.corrected = self._meter.links.truth.corrected
         figures.uplink_coverage = self._meter.links.coverage.ratios
@@ -152,7 +156,9 @@ class Agent:
             write = change(self._state.written, footprint, self._policy) is not Change.NONE
         if write:
             self._draw = random.random()  # noqa: S311 - spreads load, guards nothing
-            self._writer.submit(footprint)
+            self._writer.submit(footprint, self._crossings.take())
+        elif self._state.changed_since is None:
+            self._crossings.settle(now)
 
     def _note_elephants(self, elephants: tuple[Elephant, ...], pods: Mapping[str, LocalPod]) -> bool:
         """Log and count beginnings and ends; whether one on the link began."""
@@ -167,7 +173,10 @@ class Agent:
         if unsaid:
             _log.info("more elephants began or ended", count=unsaid)
         self._flows = flows
-        return any(not flows[key].local for key in begun)
+        on_link = [flows[key].since for key in begun if not flows[key].local]
+        if self.figures.readings:  # those of the first reading were there before
+            self._crossings.begun(on_link)
+        return bool(on_link)
 
 
 def _described(flow: Elephant, pods: Mapping[str, LocalPod]) -> dict[str, object]:

@@ -9,21 +9,29 @@ so that measuring pays nothing for it.
 
 from __future__ import annotations
 
+import platform
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Final
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Final, Protocol
 
 from prometheus_client import CollectorRegistry, Histogram, ProcessCollector
-from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from footprint.classes import TrafficClass
 from footprint.models import CapacitySource, NodeFootprint, Uplink
+from nodeagent.measuring.totals import TrafficTotals
+from nodeagent.node.pods import LocalPod
+from nodeagent.pod_metrics import pod_families
 from nodeagent.sources.base import LossKind, Reading
 from nodeagent.sources.ebpf.compiling import cache
 
 _PREFIX: Final = "traffic_footprint_agent_"
+_STATISTICS: Final = Path("/proc/sys/kernel/bpf_stats_enabled")
 
 
 def stuck_after(poll_interval: float) -> float:
@@ -49,6 +57,9 @@ class LoopState:
     corrected: int = 0
     """Readings after which figures were scaled down to what the links carried."""
     elephants_begun: int = 0
+    totals: TrafficTotals = field(default_factory=TrafficTotals)
+    pods: Mapping[str, LocalPod] = field(default_factory=dict)
+    """This node's, by UID."""
 
     def alive(self, poll_interval: float) -> bool:
         """False once readings have stopped; how long the first one may take is the startup probe's to say."""
@@ -62,11 +73,35 @@ class LoopState:
 Counts = Callable[[], Mapping[str, float]]
 
 
-class AgentCollector(Collector):
-    """Figures as metric families. ``counters`` and ``gauges`` bring those of the threads beside the loop."""
+class WatchCounters(Protocol):
+    """What is counted of one watched collection (``footprint.cluster.reflector``)."""
 
-    def __init__(self, figures: LoopState, counters: Counts, gauges: Counts) -> None:
+    connects: int
+    relists: int
+    errors: int
+    undecodable: int
+
+    @property
+    def connected(self) -> bool: ...
+    @property
+    def age(self) -> float: ...
+
+
+class AgentCollector(Collector):
+    """Figures as metric families. ``counters`` and ``gauges`` bring those of the threads beside the loop,
+    ``watches`` those of the watched collections. At most ``pods`` pods have series of their own."""
+
+    def __init__(
+        self,
+        figures: LoopState,
+        counters: Counts,
+        gauges: Counts,
+        *,
+        watches: Mapping[str, WatchCounters] | None = None,
+        pods: int = 0,
+    ) -> None:
         self._figures, self._counters, self._gauges = figures, counters, gauges
+        self._watches, self._pods = watches or {}, pods
 
     def collect(self) -> Iterator[Metric]:
         figures = self._figures
@@ -83,14 +118,20 @@ class AgentCollector(Collector):
             yield CounterMetricFamily(_PREFIX + name, _HELP[name], value=value)
         for name, value in self._gauges().items():
             yield GaugeMetricFamily(_PREFIX + name, _HELP[name], value=value)
+        yield self._of_build()
         yield _of_builds()
+        yield from _of_watches(self._watches)
         yield from self._of_reading(figures.reading)
+        yield from self._of_programs(figures.reading)
         yield from self._of_footprint(figures.footprint)
+        if self._pods:
+            owners = figures.reading.owners if figures.reading else {}
+            yield from pod_families(_PREFIX, owners, figures.pods, figures.footprint, self._pods)
         if figures.coverage is not None:
             yield GaugeMetricFamily(_PREFIX + "coverage_ratio", _HELP["coverage_ratio"], value=figures.coverage)
 
         several = GaugeMetricFamily(
-            _PREFIX + "uplink_coverage_ratio",
+            _PREFIX + "link_coverage_ratio",
             "The same of each uplink, an estimate: what is no elephant is booked on the default route's.",
             labels=["uplink"],
         )
@@ -98,25 +139,62 @@ class AgentCollector(Collector):
             several.add_metric([name], ratio)
         yield several
 
+    def _of_build(self) -> Metric:
+        """``source`` is the one in use, so that a change of it shows as another series."""
+        return InfoMetricFamily(
+            _PREFIX + "build",
+            "1: the version of the agent and of the kernel that it runs on, and the flow source in use.",
+            value={"version": installed(), "kernel": platform.release(), "source": self._figures.source},
+        )
+
+    def _of_programs(self, reading: Reading | None) -> Iterator[Metric]:
+        programs = reading.programs if reading else {}
+        with suppress(OSError, ValueError):
+            yield GaugeMetricFamily(
+                _PREFIX + "program_statistics_enabled",
+                "1 while the kernel counts the runs of eBPF programs (kernel.bpf_stats_enabled), 0 otherwise.",
+                value=int(_STATISTICS.read_text()),
+            )
+        runs = CounterMetricFamily(
+            _PREFIX + "program_runs",
+            "Runs of this agent's eBPF programs, while the kernel counts them.",
+            labels=["program"],
+        )
+        took = CounterMetricFamily(
+            _PREFIX + "program_run_seconds",
+            "Processor time of this agent's eBPF programs, while the kernel counts it.",
+            labels=["program"],
+        )
+        for name, figures in programs.items():
+            runs.add_metric([name], figures.runs)
+            took.add_metric([name], figures.nanoseconds / 1e9)
+        entries = GaugeMetricFamily(
+            _PREFIX + "map_entries", "Entries of a map of the flow source.", labels=["map"]
+        )
+        most = GaugeMetricFamily(
+            _PREFIX + "map_max_entries", "Entries for which a map of the flow source has room.", labels=["map"]
+        )
+        for name, fill in (reading.tables if reading else {}).items():
+            entries.add_metric([name], fill.entries)
+            most.add_metric([name], fill.most)
+        yield from (runs, took, entries, most)
+
     def _of_reading(self, reading: Reading | None) -> Iterator[Metric]:
         lost = CounterMetricFamily(_PREFIX + "losses", "Measurements known to be missing.", labels=["kind"])
         for kind in LossKind:
             lost.add_metric([kind.value], reading.lost.get(kind, 0) if reading else 0)
         yield lost
-        flows = GaugeMetricFamily(_PREFIX + "flows", "Flows tracked now.", labels=["source"])
-        flows.add_metric([self._figures.source], reading.flows if reading else 0)
-        yield flows
+        yield GaugeMetricFamily(_PREFIX + "flows", "Flows tracked now.", value=reading.flows if reading else 0)
         carried = CounterMetricFamily(
-            _PREFIX + "owner_bytes",
-            "IP bytes by owner (pod UID, host, unattributed, carrier): over the link (tx, rx), or node-internal "
-            "(local). "
-            "What carrier has is in other owners too: leave it out of sums.",
+            _PREFIX + "traffic_bytes",
+            "IP bytes of all pods together, the host, nobody known (unattributed) and tunnels (carrier): over the "
+            "link (tx, rx), or node-internal (local). What carrier has is in others too: leave it out of sums.",
             labels=["owner", "direction"],
         )
-        for owner, counters in (reading.owners if reading else {}).items():
-            carried.add_metric([owner, "tx"], counters.tx_bytes)
-            carried.add_metric([owner, "rx"], counters.rx_bytes)
-            carried.add_metric([owner, "local"], counters.local_bytes)
+        for owner, total in self._figures.totals.sums.items():
+            carried.add_metric([owner, "tx"], total.tx)
+            carried.add_metric([owner, "rx"], total.rx)
+            carried.add_metric([owner, "local"], total.local)
         yield carried
         count = len(reading.elephants) if reading else 0
         yield GaugeMetricFamily(_PREFIX + "elephants", "Elephant flows now.", value=count)
@@ -128,32 +206,63 @@ class AgentCollector(Collector):
         yield pods
         if footprint is None:
             return
-        link = GaugeMetricFamily(
-            _PREFIX + "link_bits_per_second",
-            "Traffic and capacity of the link, of several the one whose elephants use most of it.",
-            labels=["what", "direction"],
-        )
-        parts = {"capacity": footprint.cap, "elephants": footprint.el, "host": footprint.host,
-                 "unattributed": footprint.un, "carried": footprint.used}  # fmt: skip
-        for what, rates in parts.items():
-            link.add_metric([what, "tx"], rates.tx)
-            link.add_metric([what, "rx"], rates.rx)
-        yield link
-        yield _of_uplinks(footprint)
-        yield from _of_capacity(footprint)
+        links = _links(footprint)
+        yield from _of_links(links)
+        yield from _of_capacity(links)
 
 
-def _of_uplinks(footprint: NodeFootprint) -> Metric:
-    uplinks = GaugeMetricFamily(
-        _PREFIX + "uplink_bits_per_second",
-        "The same of each uplink, where the node has several.",
-        labels=["uplink", "what", "direction"],
+def installed() -> str:
+    """This program's version; ``unknown`` where it runs from sources that were never installed."""
+    try:
+        return version("traffic-footprint")
+    except PackageNotFoundError:
+        return "unknown"
+
+
+def _links(footprint: NodeFootprint) -> tuple[Uplink, ...]:
+    """Every uplink; a node with one only describes it in fields of its own."""
+    only = Uplink(
+        footprint.up, footprint.cap, footprint.by, footprint.sure, footprint.used, footprint.el, footprint.full
     )
-    for link in footprint.uplinks:
-        for what, rates in (("capacity", link.cap), ("elephants", link.el), ("carried", link.used)):
-            uplinks.add_metric([link.name, what, "tx"], rates.tx)
-            uplinks.add_metric([link.name, what, "rx"], rates.rx)
-    return uplinks
+    return footprint.uplinks or (only,)
+
+
+def _of_links(links: tuple[Uplink, ...]) -> Iterator[Metric]:
+    """The footprint has bit/s, as Kubernetes' bandwidths do; Prometheus wants bytes."""
+    for what, text in (
+        ("capacity", "What an uplink can carry; absent while that is not known."),
+        ("carried", "What an uplink carries, by its own counters; a mean of some seconds."),
+        ("elephant", "What an uplink's elephants carry; a mean of some seconds."),
+    ):
+        family = GaugeMetricFamily(f"{_PREFIX}link_{what}_bytes_per_second", text, labels=["uplink", "direction"])
+        for link in links:
+            rates = {"capacity": link.cap, "carried": link.used, "elephant": link.el}[what]
+            for direction, rate in (("tx", rates.tx), ("rx", rates.rx)):
+                if rate or what != "capacity":
+                    family.add_metric([link.name, direction], rate / 8)
+        yield family
+
+
+def _of_watches(watches: Mapping[str, WatchCounters]) -> Iterator[Metric]:
+    """As the extender shows its own."""
+    for name, text in (
+        ("connected", "1 while a watch is open; 0: pods are as seen last."),
+        ("age_seconds", "Seconds since the API server last said anything about the collection."),
+    ):
+        gauge = GaugeMetricFamily(f"{_PREFIX}watch_{name}", text, labels=["resource"])
+        for resource, watch in watches.items():
+            gauge.add_metric([resource], getattr(watch, name.removesuffix("_seconds")))
+        yield gauge
+    for name, text in (
+        ("connects", "Watches opened; each one after the first is a reconnect."),
+        ("relists", "Times the collection was listed anew."),
+        ("errors", "Failed lists and watches."),
+        ("undecodable", "Objects passed over because they could not be read."),
+    ):
+        counter = CounterMetricFamily(f"{_PREFIX}watch_{name}", text, labels=["resource"])
+        for resource, watch in watches.items():
+            counter.add_metric([resource], getattr(watch, name))
+        yield counter
 
 
 def _of_builds() -> Metric:
@@ -167,9 +276,8 @@ def _of_builds() -> Metric:
     return built
 
 
-def _of_capacity(footprint: NodeFootprint) -> Iterator[Metric]:
+def _of_capacity(links: tuple[Uplink, ...]) -> Iterator[Metric]:
     """Of each uplink."""
-    only = Uplink(footprint.up, footprint.cap, footprint.by, footprint.sure, full=footprint.full)
     full = GaugeMetricFamily(
         _PREFIX + "link_full", "1 while an uplink is saturated in a direction.", labels=["uplink", "direction"]
     )
@@ -179,9 +287,9 @@ def _of_capacity(footprint: NodeFootprint) -> Iterator[Metric]:
         labels=["uplink", "source"],
     )
     sure = GaugeMetricFamily(
-        _PREFIX + "link_capacity_confidence", "Of an estimated capacity, 0 to 1.", labels=["uplink"]
+        _PREFIX + "link_capacity_confidence_ratio", "Of an estimated capacity, 0 to 1.", labels=["uplink"]
     )
-    for link in footprint.uplinks or (only,):
+    for link in links:
         for direction in ("tx", "rx"):
             full.add_metric([link.name, direction], direction in link.full)
         for known in CapacitySource:
@@ -204,9 +312,6 @@ _HELP: Final = {
     "lease_withheld": "Heartbeats withheld because what is published is not what is measured.",
     "annotation_problems": "Pod annotations that were not understood.",
     "event_failures": "Events about them that could not be sent.",
-    "watch_errors": "Failures of the pod watch.",
-    "watch_relists": "Times the pods were listed anew.",
-    "pods_undecodable": "Pod objects passed over because they could not be read.",
     "link_capacity_problems": "Annotations and labels about the Node's links that were not understood.",
     "node_read_failures": "Reads of this Node's annotations and labels that failed.",
     "write_pending_seconds": "For how long a write has waited; 0 when none does.",
@@ -223,3 +328,12 @@ def new_registry() -> tuple[CollectorRegistry, Histogram]:
         buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5),
     )  # fmt: skip
     return registry, durations
+
+
+def new_crossings(registry: CollectorRegistry) -> Histogram:
+    """The histogram of how long an elephant's beginning takes to reach the Node, in ``registry``."""
+    return Histogram(
+        _PREFIX + "crossing_to_annotation_seconds",
+        "From a flow's becoming an elephant to the write of the Node that first tells of it.", registry=registry,
+        buckets=(0.1, 0.25, 0.5, 1, 1.5, 2, 3, 5, 7.5, 10, 15, 30, 60),
+    )  # fmt: skip

@@ -21,7 +21,7 @@ from contextlib import suppress
 from http import HTTPStatus
 from typing import Any, Final
 
-from prometheus_client import CollectorRegistry, Counter, generate_latest, make_wsgi_app
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest, make_wsgi_app
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
 from footprint.token_bucket import TokenBucket
@@ -98,7 +98,7 @@ class MetricsPort:
             "/healthz": (alive, b"the measuring loop stands still\n"),
             "/readyz": (ready, b"nothing is measured yet, or the measuring loop stands still\n"),
         }
-        self._refusals = new_refusals(registry)
+        self._refusals, self._scrapes = new_refusals(registry), new_scrapes(registry)
         self._budget, self._shared, self._shared_at = _RENDERINGS, b"", -math.inf
         self._connections: dict[int, _Client] = {}
         self._selector = selectors.DefaultSelector()
@@ -223,7 +223,8 @@ class MetricsPort:
 
     def _shared_rendering(self, now: float) -> bytes:
         if now - self._shared_at >= _SHARED_SECONDS:
-            self._shared, self._shared_at = generate_latest(self._registry), now
+            with self._scrapes.time():
+                self._shared, self._shared_at = generate_latest(self._registry), now
         return self._shared
 
     def _rendered(self, method: str, path: str, query: str, fields: dict[str, str]) -> bytes:
@@ -234,7 +235,8 @@ class MetricsPort:
             "HTTP_ACCEPT": fields.get("accept", ""), "HTTP_ACCEPT_ENCODING": fields.get("accept-encoding", ""),
         }  # fmt: skip
         try:
-            body = b"".join(self._metrics(environ, lambda status, headers: said.append((status, headers))))
+            with self._scrapes.time():
+                body = b"".join(self._metrics(environ, lambda status, headers: said.append((status, headers))))
         except Exception as error:  # the library reads Accept, and raises whatever a strange version in it raises
             raise _BadRequestError(HTTPStatus.BAD_REQUEST, "malformed") from error
         [(status, headers)] = said
@@ -247,6 +249,14 @@ def new_refusals(registry: CollectorRegistry) -> Counter:
     return Counter(
         "traffic_footprint_agent_metrics_port_refusals", "Connections to the metrics port, refused or cut.",
         ["reason"], registry=registry,
+    )  # fmt: skip
+
+
+def new_scrapes(registry: CollectorRegistry) -> Histogram:
+    """How long renderings of the metrics take, in ``registry``. Each shows in the next one."""
+    return Histogram(
+        "traffic_footprint_agent_scrape_duration_seconds", "Time one rendering of the metrics took.",
+        registry=registry, buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1),
     )  # fmt: skip
 
 

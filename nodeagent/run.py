@@ -11,7 +11,7 @@ from __future__ import annotations
 import gc
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final
@@ -28,7 +28,7 @@ from footprint.models import NodeFootprint, PodFootprint
 from footprint.service import configure_logging, fail, stop_on_signals
 from nodeagent.agent import Agent
 from nodeagent.measuring.aggregation import Aggregator
-from nodeagent.metrics import AgentCollector, LoopState, new_registry
+from nodeagent.metrics import AgentCollector, LoopState, new_crossings, new_registry
 from nodeagent.metrics_port import MetricsPort
 from nodeagent.node.capacity.links import LinkCapacities
 from nodeagent.node.capacity.stated import parse_table
@@ -70,7 +70,7 @@ def run(settings: AgentSettings) -> int:
     earlier = _check_node(api, settings.node_name)
     source = _open_source(settings)
     figures.source = source.name
-    threads = _Threads(settings, api, figures, earlier, link)
+    threads = _Threads(settings, api, figures, earlier, link, told=new_crossings(registry).observe)
     registry.register(threads.collector())
     agent = Agent(
         source=source, store=threads.store, synced=threads.pods.synced, writer=threads.writer,
@@ -112,7 +112,14 @@ class _Threads:
     """What talks to the API server beside the measuring loop, each in a thread of its own."""
 
     def __init__(
-        self, settings: AgentSettings, api: ApiClient, figures: LoopState, earlier: _Earlier, link: Link
+        self,
+        settings: AgentSettings,
+        api: ApiClient,
+        figures: LoopState,
+        earlier: _Earlier,
+        link: Link,
+        *,
+        told: Callable[[float], None],
     ) -> None:
         node = settings.node_name
         self.metadata = NodeMetadata(partial(read_metadata, api, node), earlier.metadata)
@@ -122,7 +129,8 @@ class _Threads:
         self.pods: Reflector[LocalPod] = Reflector(
             api, pods_path(), decode=decode_pod, sink=self.store, query=pods_query(node)
         )
-        self.writer = NodeWriter(api, node)
+        self.writer = NodeWriter(api, node, told=told)
+        self._pod_metrics = settings.pod_metrics
         self.reporter = EventReporter(api, node)
 
         def may_renew() -> bool:
@@ -143,8 +151,9 @@ class _Threads:
     def collector(self) -> AgentCollector:
         """The agent's metrics: the loop's figures and these threads' counters."""
         return AgentCollector(
-            self._figures, self._counters, gauges=lambda: {"write_pending_seconds": self.writer.pending_age()}
-        )
+            self._figures, self._counters, gauges=lambda: {"write_pending_seconds": self.writer.pending_age()},
+            watches={"pods": self.pods}, pods=self._pod_metrics,
+        )  # fmt: skip
 
     def _counters(self) -> dict[str, float]:
         return {
@@ -155,9 +164,6 @@ class _Threads:
             "lease_withheld": self._heart.withheld,
             "annotation_problems": self.reporter.problems,
             "event_failures": self.reporter.errors,
-            "watch_errors": self.pods.errors,
-            "watch_relists": self.pods.relists,
-            "pods_undecodable": self.pods.undecodable,
             "link_capacity_problems": self.capacities.problems,
             "node_read_failures": self.metadata.errors,
         }

@@ -7,13 +7,15 @@ when scraped, never kept twice.
 
 from __future__ import annotations
 
+import platform
 from collections import Counter as Tallies
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
 from typing import Final, Protocol
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from extender.cluster.feed import WatchCounters
@@ -52,6 +54,10 @@ class _StateCollector(Collector):
 
     def collect(self) -> Iterable[Metric]:
         snapshot = self._state.snapshot
+        yield InfoMetricFamily(
+            _P + "build", "1: the version of the extender, and of Python and the kernel that it runs on",
+            {"version": installed(), "python": platform.python_version(), "kernel": platform.release()},
+        )  # fmt: skip
         yield self._nodes()
         yield GaugeMetricFamily(_P + "workloads", "Workloads with a learned footprint", len(snapshot.learned))
         yield GaugeMetricFamily(_P + "pods_waiting", "Pods seen that have no node yet", self._state.pods_waiting)
@@ -89,7 +95,7 @@ class _StateCollector(Collector):
         changes = certificates.changes
         yield _labelled("certificate_changes", "Changes of the certificates' files", "result", changes)
         family = GaugeMetricFamily(
-            _P + "certificate_not_after_seconds",
+            _P + "certificate_not_after_timestamp_seconds",
             "When a certificate in use ends, seconds since 1970: the server's chain, the CA of its clients",
             labels=["which"],
         )
@@ -113,13 +119,21 @@ class _StateCollector(Collector):
             age.add_metric([resource], watch.age)
         yield age
         for name, text in (
-            ("connects", "Watches opened"),
+            ("connects", "Watches opened; each one after the first is a reconnect"),
             ("relists", "Lists forced by a version that the server refused"),
             ("errors", "Failed lists and watches"),
             ("undecodable", "Objects passed over"),
         ):
             counts = {resource: getattr(watch, name) for resource, watch in self._watches.items()}
             yield _labelled(f"watch_{name}", text, "resource", counts)
+
+
+def installed() -> str:
+    """This program's version; ``unknown`` where it runs from sources that were never installed."""
+    try:
+        return version("traffic-footprint")
+    except PackageNotFoundError:
+        return "unknown"
 
 
 def _labelled(name: str, text: str, label: str, counts: Mapping[str, int]) -> Metric:
@@ -171,8 +185,13 @@ class Metrics:
             _P + "malformed_requests", "Bodies that could not be used", ["verb", "reason"], registry=self.registry
         )
         self.seconds = Histogram(
-            _P + "request_seconds", "Time to answer, body read", ["verb"], buckets=_BUCKETS, registry=self.registry
-        )
+            _P + "request_duration_seconds", "Time to answer, body read", ["verb"], buckets=_BUCKETS,
+            registry=self.registry,
+        )  # fmt: skip
+        self.scrapes = Histogram(
+            _P + "scrape_duration_seconds", "Time one rendering of the metrics took", buckets=_BUCKETS,
+            registry=self.registry,
+        )  # fmt: skip
         self.demands = Counter(
             _P + "demands", "Pods asked about, by class and where it comes from", ["class", "origin"],
             registry=self.registry,
@@ -184,7 +203,7 @@ class Metrics:
             registry=self.registry,
         )
         self.relaxed = Counter(
-            _P + "relaxed", "Requests of strict pods that had waited too long", registry=self.registry
+            _P + "relaxed_requests", "Requests of strict pods that had waited too long", registry=self.registry
         )
 
     def show(self, shadow: Shadow) -> None:
@@ -205,4 +224,5 @@ class Metrics:
         }
 
     def render(self) -> bytes:
-        return generate_latest(self.registry)
+        with self.scrapes.time():
+            return generate_latest(self.registry)

@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# packages.sh [kernelvm|images|nodes]: install the distribution packages that agent, lab and tests need, or those of the
+# packages.sh [kernelvm|images|nodes|prometheus]: install the distribution packages that agent, lab and tests need, or those of the
 # kernel virtual machines, or of the container images; nothing happens when all are there.
 #   python3-bpfcc  bcc's Python binding: from the distribution, on PyPI that name is another project
 #   python3-venv   the virtual environment is made with the distribution's Python, so that it sees bcc
@@ -17,6 +17,9 @@
 #   docker-registry   serves the nodes' images; skopeo pushes them; busybox-static is one of them
 #   libseccomp-dev    runc filters system calls by it; pkg-config finds it
 #   iptables          the portmap plugin's, kube-proxy's and kube-router's rules; ipset, kube-router's sets of addresses
+# prometheus:
+#   prometheus   judges names of metrics, runs the chart's rules and the dashboards' queries under test. Installing it
+#                starts no server: its unit is masked, unless it was there before.
 set -eu
 case "${1:-}" in
 "") packages="python3-bpfcc python3-venv iproute2 nftables conntrack ethtool procps util-linux gcc libc6-dev bpftool
@@ -25,8 +28,9 @@ kernelvm) packages="qemu-system-x86 mmdebstrap squashfs-tools kmod" ;;
 images) packages="buildah mmdebstrap zstd" ;;
 nodes) packages="docker-registry skopeo buildah mmdebstrap zstd busybox-static libseccomp-dev pkg-config iptables
     ipset" ;;
+prometheus) packages="prometheus" ;;
 *)
-    echo "error: $1 is no set of packages; use none, kernelvm, images or nodes" >&2
+    echo "error: $1 is no set of packages; use none, kernelvm, images, nodes or prometheus" >&2
     exit 2
     ;;
 esac
@@ -44,6 +48,12 @@ if [ "$(id -u)" -ne 0 ]; then
     exit 2
 fi
 echo "== installing$missing"
+unit=/etc/systemd/system/prometheus.service
+if [ "${1:-}" = prometheus ] && [ ! -e "$unit" ]; then
+    mkdir -p "${unit%/*}"
+    ln -s /dev/null "$unit"
+    export RUNLEVEL=1 # for machines without systemd: nothing starts in single-user mode
+fi
 log=$(mktemp -t traffic-footprint-apt.XXXXXX)
 # shellcheck disable=SC2086  # a list of words on purpose
 if ! { apt-get update -qq &&

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -21,6 +23,7 @@ from footprint.cluster.reflector import backoff
 from footprint.keys import FIELD_MANAGER
 from footprint.models import NodeFootprint
 from footprint.summary import elephant_share
+from nodeagent.publishing.crossings import MOST
 from nodeagent.publishing.decide import content, merge_patch
 
 PATCH_TIMEOUT: Final = (2.0, 5.0)
@@ -83,13 +86,22 @@ def read_metadata(api: ApiClient, node: str) -> dict[str, Any]:
     return metadata if isinstance(metadata, dict) else {}
 
 
+@dataclass(slots=True)
+class _Waiting:
+    """What is to be written, and the moments (monotonic) of what it is the first to tell of."""
+
+    footprint: NodeFootprint
+    crossings: tuple[float, ...] = ()
+
+
 class NodeWriter:
     """Mailbox of one footprint and the thread that empties it."""
 
-    def __init__(self, api: ApiClient, node: str) -> None:
-        self._api, self._node = api, node
+    def __init__(self, api: ApiClient, node: str, *, told: Callable[[float], None] | None = None) -> None:
+        """``told`` gets the seconds from each of ``submit``'s crossings to the write that tells of it."""
+        self._api, self._node, self._told = api, node, told
         self._condition = threading.Condition()
-        self._pending: NodeFootprint | None = None
+        self._pending: _Waiting | None = None
         self._pending_since: float | None = None
         self._retry_at = 0.0
         self._failures = 0
@@ -103,10 +115,12 @@ class NodeWriter:
     def start(self) -> None:
         self._thread.start()
 
-    def submit(self, footprint: NodeFootprint) -> None:
-        """Write ``footprint``, in place of one that still waits."""
+    def submit(self, footprint: NodeFootprint, crossings: Sequence[float] = ()) -> None:
+        """Write ``footprint``, in place of one that still waits. ``crossings``: when the flows became elephants
+        of which it is the first to tell."""
         with self._condition:
-            self._pending = footprint
+            earlier = self._pending.crossings if self._pending is not None else ()
+            self._pending = _Waiting(footprint, (*earlier, *crossings)[-MOST:])
             if self._pending_since is None:
                 self._pending_since = time.monotonic()
             self._condition.notify()
@@ -128,15 +142,15 @@ class NodeWriter:
     def _run(self) -> None:
         last = False
         while not last:
-            footprint, last = self._next()
-            if footprint is None:
+            waiting, last = self._next()
+            if waiting is None:
                 return
             try:
-                self._write(footprint, LAST_TIMEOUT if last else PATCH_TIMEOUT)
+                self._write(waiting, LAST_TIMEOUT if last else PATCH_TIMEOUT)
             except Exception as error:  # the thread lives on: without it nothing would be written any more
                 self._failed(error)
 
-    def _next(self) -> tuple[NodeFootprint | None, bool]:
+    def _next(self) -> tuple[_Waiting | None, bool]:
         """What to write, once it is time to, and whether it is the last; None when closing with nothing to write.
 
         Both are from one moment: what is submitted after it is written in the next round.
@@ -148,18 +162,25 @@ class NodeWriter:
                 wait = None if self._pending is None else self._retry_at - time.monotonic()
                 self._condition.wait(wait)
 
-    def _write(self, footprint: NodeFootprint, timeout: tuple[float, float]) -> None:
+    def _write(self, waiting: _Waiting, timeout: tuple[float, float]) -> None:
+        footprint = waiting.footprint
         annotations = content(footprint)
         request(
             self._api, "PATCH", node_path(self._node), query={"fieldManager": FIELD_MANAGER},
             body=merge_patch(annotations), content_type=MERGE_PATCH, timeout=timeout,
         )  # fmt: skip
         with self._condition:
-            if self._pending is footprint:
+            if self._pending is waiting:
                 self._pending = self._pending_since = None
+            elif self._pending is not None:  # came meanwhile, with what waited before it
+                self._pending.crossings = self._pending.crossings[len(waiting.crossings) :]
             self._failures = 0
             self.writes += 1
         self.published.set()
+        if self._told is not None:
+            now = time.monotonic()
+            for moment in waiting.crossings:
+                self._told(now - moment)
         _log.info(
             "node written", node=self._node, elephant_share=elephant_share(footprint), pods=len(footprint.pods),
             ended=len(footprint.ended), bytes=sum(map(len, annotations.values())), bad=footprint.bad,

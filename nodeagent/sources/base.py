@@ -145,6 +145,20 @@ class LossKind(StrEnum):
     HOOKS_MISSED = "hooks-missed"  # the kernel called a hook while its program was already running there
 
 
+class ProgramRuns(NamedTuple):
+    """What the kernel counted of one eBPF program; it does so only while ``kernel.bpf_stats_enabled`` is 1."""
+
+    runs: int = 0
+    nanoseconds: int = 0
+
+
+class Fill(NamedTuple):
+    """Of a table with a bound."""
+
+    entries: int
+    most: int
+
+
 @dataclass(frozen=True, slots=True)
 class Reading:
     """What a source knows at one moment."""
@@ -160,6 +174,10 @@ class Reading:
     """Cumulative since the source started, across epochs."""
     flows: int = 0
     """Flows tracked now."""
+    programs: Mapping[str, ProgramRuns] = field(default_factory=dict)
+    """By what the program is for, cumulative since it was loaded."""
+    tables: Mapping[str, Fill] = field(default_factory=dict)
+    """The source's maps, by name."""
 
 
 class SourceUnavailable(Exception):  # noqa: N818 - a state the preflight names, not a fault

@@ -82,6 +82,19 @@ def test_a_failed_write_is_repeated_until_it_succeeds(server: Server) -> None:
     assert writer.close(5)
 
 
+def test_each_crossing_is_told_of_once_by_the_write_that_succeeds(server: Server) -> None:
+    server.fail, told = [0, 503], list[float]()
+    writer = NodeWriter(API, "n1", told=told.append)
+    now = time.monotonic()
+    writer.submit(footprint(1e8), (now - 100,))
+    writer.submit(footprint(2e8), (now - 50,))
+    writer.start()
+    assert writer.published.wait(10)
+    writer.submit(footprint(3e8), ())
+    assert writer.close(5)
+    assert [round(seconds, -1) for seconds in told] == [100, 50]
+
+
 def test_only_the_latest_footprint_is_written_when_the_server_is_back(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -298,7 +311,8 @@ def test_metrics_are_served_before_and_after_the_first_footprint(metrics: tuple[
     assert "traffic_footprint_agent_node_writes_total 3.0" in fetch(server, "/metrics")
     figures.footprint = footprint(1e8)
     text = fetch(server, "/metrics")
-    assert 'traffic_footprint_agent_link_bits_per_second{direction="tx",what="elephants"} 1e+08' in text
+    assert 'traffic_footprint_agent_link_elephant_bytes_per_second{direction="tx",uplink=""} 1.25e+07' in text
+    assert "traffic_footprint_agent_scrape_duration_seconds_count 1.0" in text
     assert 'traffic_footprint_agent_losses_total{kind="events-overrun"} 0.0' in text
 
 

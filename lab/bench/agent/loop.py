@@ -26,7 +26,7 @@ class Recorder(NodeWriter):
         self.written: list[tuple[float, NodeFootprint]] = []
         """Monotonic seconds of each decision, and the footprint to write."""
 
-    def submit(self, footprint: NodeFootprint) -> None:
+    def submit(self, footprint: NodeFootprint, _crossings: object = ()) -> None:
         self.written.append((time.monotonic(), footprint))
 
     def close(self, timeout: float) -> bool:  # noqa: ARG002 - the writer's interface

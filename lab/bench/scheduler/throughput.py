@@ -214,8 +214,8 @@ class Bench:
     def _answers(self) -> dict[str, float]:
         page, prefix = self._extender_page(), "traffic_footprint_extender_request"
         found = {r: summed(page, prefix + "s_total", result=r) for r in ("ok", "late", "shed", "failed")}
-        count = summed(page, prefix + "_seconds_count")
-        return {**found, "milliseconds": 1000 * summed(page, prefix + "_seconds_sum") / max(count, 1.0)}
+        count = summed(page, prefix + "_duration_seconds_count")
+        return {**found, "milliseconds": 1000 * summed(page, prefix + "_duration_seconds_sum") / max(count, 1.0)}
 
     def _until(self, condition: Callable[[], bool], what: str) -> None:
         deadline = time.monotonic() + _WAIT_SECONDS

@@ -13,7 +13,7 @@ from collections import Counter
 
 import structlog
 
-from nodeagent.sources.base import FlowThresholds, Locality, LossKind, Reading, SourceUnavailable
+from nodeagent.sources.base import Fill, FlowThresholds, Locality, LossKind, Reading, SourceUnavailable
 from nodeagent.sources.ctnetlink.kernel import enable, has_net_admin, tracks_connections
 from nodeagent.sources.ctnetlink.socket import EVENT_BUFFER, ConntrackSockets
 from nodeagent.sources.ctnetlink.tracker import DEFAULT_LIMIT, FlowTracker
@@ -101,6 +101,7 @@ class CtnetlinkSource:
             elephants=tracker.elephants(),
             lost=self._losses(),
             flows=len(tracker),
+            tables={"flows": Fill(len(tracker), self._limit)},
         )
 
     def wait(self, timeout: float) -> bool:

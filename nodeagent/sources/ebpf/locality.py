@@ -26,6 +26,16 @@ class LocalityTables:
         self.refused = 0
         """Pods, addresses and carriers without room; each counts once until it has room or leaves."""
 
+    @property
+    def addresses(self) -> int:
+        """Entries of that map."""
+        return len(self._addresses)
+
+    @property
+    def carriers(self) -> int:
+        """Entries of that map."""
+        return len(self._carriers)
+
     def adopt(self) -> None:
         """Take over a predecessor's entries. Raises ValueError when they contradict each other."""
         found = []

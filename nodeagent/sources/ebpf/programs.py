@@ -16,6 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
+from nodeagent.sources.base import ProgramRuns
 from nodeagent.sources.ebpf.compiling.build import Build
 from nodeagent.sources.ebpf.compiling.hooks import Hook, Mode, Plan, Role
 from nodeagent.sources.ebpf.kernel import bpf
@@ -29,7 +30,7 @@ _HELPER_WITHHELD: Final = re.compile(r"(?:unknown func|cannot use helper) bpf_pr
 """Every kernel offers tracing programs these helpers (bcc chooses which), unless it is locked down."""
 _LOAD_64: Final = 0x18
 _PSEUDO_MAP: Final = 1
-_MISSES_AT: Final = 208  # bpf_prog_info.recursion_misses
+_RUNS: Final = struct.Struct("=192xQQQ")  # bpf_prog_info: run_time_ns, run_cnt, recursion_misses
 _LINK_INFO: Final = struct.Struct("=I12xI28xQ")  # bpf_link_info: type, perf_event.type, perf_event.kprobe.missed
 _KPROBE_LINK: Final = (7, 3)  # BPF_LINK_TYPE_PERF_EVENT, BPF_PERF_EVENT_KPROBE
 
@@ -49,6 +50,8 @@ class Programs:
         self.links = dict(links)
         self.loaded = dict(programs)
         self._events = list(events)
+        self.runs: dict[str, ProgramRuns] = {}
+        """Of each program, as of the last call of ``misses``, which reads the same description."""
 
     def misses(self) -> int:
         """Calls that the kernel skipped because a hook was running on that CPU already.
@@ -57,9 +60,11 @@ class Programs:
         interrupted before it came to the program.
         """
         total = 0
-        for fd in self.loaded.values():
+        for role, fd in self.loaded.items():
             with suppress(OSError):
-                total += struct.unpack_from("=Q", bpf.object_info(fd), _MISSES_AT)[0]
+                nanoseconds, count, missed = _RUNS.unpack_from(bpf.object_info(fd))
+                self.runs[role] = ProgramRuns(count, nanoseconds)
+                total += missed
         for fd in self.links.values():
             with suppress(OSError):
                 *kind, missed = _LINK_INFO.unpack_from(bpf.object_info(fd))

@@ -20,6 +20,7 @@ import structlog
 from nodeagent.sources.base import (
     HISTOGRAM_BUCKETS,
     Counters,
+    Fill,
     FlowThresholds,
     Locality,
     LossKind,
@@ -88,7 +89,7 @@ class EbpfSource:
         self._lost: Counter[LossKind] = Counter()
         self._lost_here: Counter[LossKind] = Counter()
         self._inherited: Counter[LossKind] = Counter()
-        self._refused_seeds = self._unsized_seeds = self._evicted = 0
+        self._refused_seeds = self._unsized_seeds = self._evicted = self._held = 0
         self._owners = OwnerTable(self._options.sizes.slots)
         self._view = ElephantView(self._thresholds)
 
@@ -243,11 +244,24 @@ class EbpfSource:
         self.events()  # what is in the ring is in the map of elephants as well; this makes room
         self._count(session)
         owners = {slot.uid: slot.shown for slot in self._owners if slot.shown}
-        elephants = self._view.advance(self._standing(session), self._owners.uid_of, now)
+        standing = self._standing(session)
+        elephants = self._view.advance(standing, self._owners.uid_of, now)
         return Reading(
             taken_at=now, epoch=self._epoch, owners=owners, elephants=elephants,
             lost=self._losses(session), flows=self._flows(session),
+            programs=dict(session.programs.runs), tables=self._tables(len(standing)),
         )  # fmt: skip
+
+    def _tables(self, elephants: int) -> dict[str, Fill]:
+        """How full the maps are that can be full; from what is known without a walk through them."""
+        sizes, residents = self._options.sizes, self._residents
+        return {
+            "flows": Fill(max(0, min(self._held, sizes.flows)), sizes.flows),
+            "elephants": Fill(elephants, sizes.elephants),
+            "owners": Fill(sum(slot.present for slot in self._owners), sizes.slots),
+            "addresses": Fill(residents.addresses, sizes.addresses),
+            "carriers": Fill(residents.carriers, sizes.carriers),
+        }
 
     def _count(self, session: Session) -> None:
         """Update the owners whose counters changed since the last reading; an idle owner costs one comparison."""
@@ -309,8 +323,9 @@ class EbpfSource:
         lost: Counter[LossKind] = Counter()
         # The kernel does not report evictions. The program notices an evicted flow when it returns or ends. Before
         # that, entries made less entries removed, beyond the map's size, are evictions too.
-        unheld = stats["STAT_FLOWS_MET"] - stats["STAT_FLOWS_BURIED"] - self._options.sizes.flows
-        self._evicted = max(self._evicted, stats["STAT_LOST_FLOW_EVICTED"], unheld)
+        met = stats["STAT_FLOWS_MET"] - stats["STAT_FLOWS_BURIED"]
+        self._evicted = max(self._evicted, stats["STAT_LOST_FLOW_EVICTED"], met - self._options.sizes.flows)
+        self._held = met - self._evicted
         lost[LossKind.FLOWS_EVICTED] = self._evicted + self._refused_seeds
         lost[LossKind.UPDATES_FAILED] = (
             stats["STAT_LOST_FLOW_REFUSED"] + stats["STAT_LOST_READ"] + stats["STAT_LOST_OWNER"]
@@ -358,6 +373,6 @@ class EbpfSource:
         self._owners = OwnerTable(self._options.sizes.slots)
         self._lost_here = Counter()
         self._inherited = Counter()
-        self._refused_seeds = self._unsized_seeds = self._evicted = 0
+        self._refused_seeds = self._unsized_seeds = self._evicted = self._held = 0
         self._config = Config()
         self._view = ElephantView(self._thresholds)

@@ -127,7 +127,7 @@ def agent_metrics(index: int) -> dict[str, float]:
 def owner_bytes(index: int, uid: str, direction: str) -> float:
     """What the agent of node ``index`` has counted for a pod."""
     return agent_metrics(index).get(
-        f'traffic_footprint_agent_owner_bytes_total{{direction="{direction}",owner="{uid}"}}', 0.0
+        f'traffic_footprint_agent_pod_traffic_bytes_total{{direction="{direction}",uid="{uid}"}}', 0.0
     )
 
 

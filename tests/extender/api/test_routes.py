@@ -149,7 +149,7 @@ def test_a_strict_pod_relaxes_after_it_waited_long_enough(state: ClusterState, f
         client = Client(create_app(Service(state, feed, policy)))
         answer = client.post("/filter", json=ask(["busy", "mice"])).json()
         assert answer["NodeNames"] == passed
-        assert metric(client, "traffic_footprint_extender_relaxed_total") == bool(passed)
+        assert metric(client, "traffic_footprint_extender_relaxed_requests_total") == bool(passed)
 
 
 @pytest.mark.parametrize(

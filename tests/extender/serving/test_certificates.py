@@ -144,7 +144,7 @@ def test_scrapers_read_when_each_certificate_ends(keys: pki.Pki) -> None:
     authority = keys.ca
     files = TlsFiles(keys.certificate("apiserver"), keys.key("apiserver"), authority)
     metrics = Metrics(ClusterState(stale_after=180.0), {}, ServerFigures(certificates=Certificates(files)))
-    name = "traffic_footprint_extender_certificate_not_after_seconds"
+    name = "traffic_footprint_extender_certificate_not_after_timestamp_seconds"
     for which, path in (("server", files.cert), ("client-ca", authority)):
         [end] = ends(path.read_text())
         assert metrics.registry.get_sample_value(name, {"which": which}) == end

@@ -19,6 +19,10 @@ AGENTS_ALONE: Final = {"extender": {"enabled": False}, "scheduler": {"enabled": 
 """Values with which the chart measures and does not place."""
 
 
+POD_METRICS = "--set=nodeagent.settings.podMetrics=100"
+"""Tests hold the bytes of single pods against what these sent."""
+
+
 def helm(lab: RealLab, *arguments: str, values: Mapping[str, Any] | None = None) -> str:
     """What Helm prints, as the administrator, in the release's namespace. Fails the test when Helm fails."""
     argv = [str(lab.helm_path), "--kubeconfig", str(lab.kubeconfig), "--namespace", NAME, *arguments]
@@ -33,12 +37,14 @@ def helm(lab: RealLab, *arguments: str, values: Mapping[str, Any] | None = None)
 def install(lab: RealLab, values: Mapping[str, Any] | None = None) -> str:
     """Install the chart, at its defaults without ``values``, and wait until its own probes call it ready."""
     chart = str(manifests.CHART)
-    return helm(lab, "install", NAME, chart, "--create-namespace", "--wait", "--timeout=4m", values=values)
+    return helm(
+        lab, "install", NAME, chart, "--create-namespace", "--wait", "--timeout=4m", POD_METRICS, values=values
+    )
 
 
 def upgrade(lab: RealLab, values: Mapping[str, Any]) -> str:
     """Upgrade the release to ``values`` on top of the defaults, and wait until it is ready."""
-    return helm(lab, "upgrade", NAME, str(manifests.CHART), "--wait", "--timeout=4m", values=values)
+    return helm(lab, "upgrade", NAME, str(manifests.CHART), "--wait", "--timeout=4m", POD_METRICS, values=values)
 
 
 def pods(lab: RealLab, component: str) -> list[dict[str, Any]]:

@@ -181,9 +181,12 @@ class Writer:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self.written: list[tuple[float, NodeFootprint]] = []
+        self.took: list[float] = []
+        """From the crossings to the writes."""
 
-    def submit(self, footprint: NodeFootprint) -> None:
+    def submit(self, footprint: NodeFootprint, crossings: tuple[float, ...] = ()) -> None:
         self.written.append((self._clock.now, footprint))
+        self.took += [self._clock.now - moment for moment in crossings]
 
     def close(self, _timeout: float) -> bool:
         return True
@@ -223,6 +226,8 @@ def test_an_elephant_that_the_kernel_tells_of_is_written_within_half_a_second(ph
     source, writer = ran([1020 + phase], tells=True)
     assert any(at == pytest.approx(1020 + phase, abs=0.001) for at in source.read_at)
     assert known(writer) - (1020 + phase) <= 0.52
+    [took] = writer.took
+    assert took <= 0.52
 
 
 @pytest.mark.parametrize("phase", [0.001, 0.2, 0.45, 0.501, 0.7, 0.999])

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from nodeagent.sources.base import ProgramRuns
 from nodeagent.sources.ebpf.compiling.hooks import Hook, Role
 from nodeagent.sources.ebpf.kernel import bpf
 from nodeagent.sources.ebpf.kernel.bpf import VerifierError
@@ -165,8 +166,10 @@ def test_logs_stay_few_and_small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 
 def test_skipped_calls_are_counted_at_the_program_and_at_the_kprobe(monkeypatch: pytest.MonkeyPatch) -> None:
-    program, kprobe = struct.pack("=208xQ40x", 3), struct.pack("=I12xI28xQ200x", 7, 3, 5)
+    program, kprobe = struct.pack("=192xQQQ40x", 7_000, 2, 3), struct.pack("=I12xI28xQ200x", 7, 3, 5)
     fentry, old = struct.pack("=I12xI28xQ200x", 2, 3, 99), bytes(256)  # a tracing link; a kernel before 6.7
     infos = {1: program, 2: kprobe, 3: fentry, 4: old}
     monkeypatch.setattr(bpf, "object_info", lambda fd: infos[fd])
-    assert Programs({"birth": 2, "death": 3, "account": 4}, {"birth": 1}).misses() == 8
+    hooks = Programs({"birth": 2, "death": 3, "account": 4}, {"birth": 1})
+    assert hooks.misses() == 8
+    assert hooks.runs == {"birth": ProgramRuns(2, 7_000)}
