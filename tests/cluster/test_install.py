@@ -108,7 +108,7 @@ def test_the_agents_measure_and_write_with_their_pods_rights(release: Release) -
         eventually(f"{node} has a Lease", lambda n=node: lease_name(n) in leases(release.lab))  # type: ignore[misc]
         assert set(ours_on(release.lab, node)) == set(ANNOTATIONS)
     agent = container_of(release, "nodeagent")
-    assert "CapEff:\t000000c000201000" in Path(f"/proc/{agent.pid}/status").read_text(), "its four capabilities"
+    assert "CapEff:\t0000000000201000" in Path(f"/proc/{agent.pid}/status").read_text(), "its two capabilities"
     root = next(line for line in Path(f"/proc/{agent.pid}/mounts").read_text().splitlines() if " / " in line)
     assert root.split()[3].startswith("ro,"), "the stand-in's root is read-only, as the chart asks"
     assert metrics(f"http://{node_v4(1)}:9101/metrics")["traffic_footprint_agent_node_writes_total"] >= 1

@@ -65,7 +65,7 @@ def test_images_are_the_built_ones_pulled_from_the_registry(release: RealLab) ->
 @pytest.mark.parametrize(
     ("component", "capabilities", "user"),
     [
-        ("nodeagent", "000000c000201000", 0),  # NET_ADMIN, SYS_ADMIN, PERFMON, BPF
+        ("nodeagent", "0000000000201000", 0),  # NET_ADMIN, SYS_ADMIN
         ("extender", "0000000000000000", 65532),
         ("scheduler", "0000000000000000", 65532),
     ],

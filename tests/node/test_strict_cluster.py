@@ -131,7 +131,7 @@ def test_everything_else_that_is_granted_is_for_ebpf_and_ctnetlink_measures_with
     said: dict[str, tuple[int | None, str]],
 ) -> None:
     rest = {name: status for name, (status, _) in said.items() if name not in ENDS}
-    assert set(rest) >= {"SYS_ADMIN", "BPF", "PERFMON", "tmp", "bpffs"}
+    assert set(rest) >= {"SYS_ADMIN", "tmp", "bpffs"}
     assert set(rest.values()) == {None}
 
 

@@ -51,8 +51,8 @@ REMEDY: Final[dict[Cause, str]] = {
     Cause.COMPILER_KILLED: "raise the memory limit of the container: compiling takes up to 220 MiB for a moment",
     Cause.NOT_PORTED: "use --source ctnetlink on this machine",
     Cause.MAP_REFUSED: "raise the memory limit of the container, or lower the number of flows tracked",
-    Cause.NO_PERMISSION: "run as root, or add BPF, PERFMON and NET_ADMIN (and SYS_ADMIN where the kernel asks for "
-    "it) to securityContext.capabilities",
+    Cause.NO_PERMISSION: "run as root, or add NET_ADMIN and SYS_ADMIN (BPF and PERFMON instead of SYS_ADMIN where "
+    "the kernel does not ask for it) to securityContext.capabilities",
     Cause.FORBIDDEN: "use --source ctnetlink: this kernel allows it to nobody",
     Cause.LOCKED_DOWN: "boot without lockdown=confidentiality, or use --source ctnetlink",
     Cause.VERIFIER: "report the kernel's version and this line; meanwhile use --source ctnetlink",

@@ -26,6 +26,8 @@ from nodeagent.sources.ebpf.problems import Cause, EbpfProblem, EbpfUnavailable
 LOCKDOWN: Final = Path("/sys/kernel/security/lockdown")
 STATUS: Final = Path("/proc/thread-self/status")
 _CAPABILITIES: Final = {"CAP_BPF": 39, "CAP_PERFMON": 38, "CAP_NET_ADMIN": 12, "CAP_SYS_ADMIN": 21}
+_INCLUDED: Final = ("CAP_BPF", "CAP_PERFMON")
+"""The kernel takes CAP_SYS_ADMIN for these."""
 _HELPER_WITHHELD: Final = re.compile(r"(?:unknown func|cannot use helper) bpf_probe_read(?:_kernel)?#")
 """Every kernel offers tracing programs these helpers (bcc chooses which), unless it is locked down."""
 _LOAD_64: Final = 0x18
@@ -195,6 +197,7 @@ def missing_capabilities(status: Path = STATUS) -> tuple[str, ...] | None:
     """Which of the capabilities eBPF may ask for this thread lacks; None when /proc does not say."""
     try:
         held = next(line for line in status.read_text().splitlines() if line.startswith("CapEff:")).split()[1]
-        return tuple(name for name, bit in _CAPABILITIES.items() if not int(held, 16) >> bit & 1)
+        lacking = [name for name, bit in _CAPABILITIES.items() if not int(held, 16) >> bit & 1]
+        return tuple(name for name in lacking if name not in _INCLUDED or "CAP_SYS_ADMIN" in lacking)
     except (OSError, StopIteration, ValueError, IndexError):
         return None

@@ -38,7 +38,7 @@ from tests.kernel.guest.network import (
     network,
 )  # fmt: skip
 from tests.kernel.guest.process import Agent, agent
-from tests.kernel.guest.scenario_capabilities import only, refusals
+from tests.kernel.guest.scenario_capabilities import GRANTED, only, refusals
 from tests.kernel.guest.sources import AT_SOCKETS, EBPF, opened
 from tests.kernel.guest.traffic import Connection, Stream, exchange, scatter
 
@@ -192,9 +192,12 @@ def test_under_a_redirecting_datapath_conntrack_has_nothing_and_sockets_all(net:
         assert not {"uid-1", "uid-2"} & found[FENTRY].keys()
 
 
-def test_three_capabilities_are_enough_and_nothing_is_left_at_the_root(net: Network) -> None:
+@pytest.mark.parametrize("held", [("bpf", "perfmon", "net_admin"), GRANTED], ids=",".join)
+def test_these_capabilities_are_enough_and_nothing_is_left_at_the_root(
+    net: Network, held: tuple[str, ...]
+) -> None:
     before = programs()
-    with agent(net, AT_SOCKETS, privileges=only(("bpf", "perfmon", "net_admin"))) as limited:
+    with agent(net, AT_SOCKETS, privileges=only(held)) as limited:
         first = limited.read()
         assert first.get("mode") == "cgroup", first
         talk(net.pod1, net.server, SERVER4, up=50_000, down=10)

@@ -77,6 +77,8 @@ def status(tmp_path: Path, held: int) -> Path:
     [
         (0, "[none] integrity confidentiality", Cause.NO_PERMISSION, "without CAP_BPF and CAP_PERFMON"),
         (1 << 39 | 1 << 38 | 1 << 12, None, Cause.NO_PERMISSION, "without CAP_SYS_ADMIN"),
+        (1 << 21, None, Cause.NO_PERMISSION, "not permitted, without CAP_NET_ADMIN"),
+        (1 << 21 | 1 << 12, None, Cause.FORBIDDEN, "every capability"),
         (2**41 - 1, None, Cause.FORBIDDEN, "every capability"),
         (2**41 - 1, "none integrity [confidentiality]", Cause.LOCKED_DOWN, "locked down"),
     ],
