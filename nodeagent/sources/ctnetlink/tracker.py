@@ -53,7 +53,7 @@ class FlowTracker:
         self._accounts = Accounts()
         self._watch = ElephantWatch(thresholds, now)
         self._replaced: dict[tuple[bytes, int], TrackedFlow] = {}
-        self._ended: set[tuple[bytes, int]] = set()
+        self._ended: dict[tuple[bytes, int], Sample] = {}
         self._zones = ZoneBook(parse)
         self._fresh: dict[tuple[bytes, int], Sample] = {}
         """Of this reading, while there are several zones: entered once all are known, those of pods first."""
@@ -93,6 +93,8 @@ class FlowTracker:
             key, ident, packets_orig, bytes_orig, packets_reply, bytes_reply = sample
             flow = get(key)
             if flow is None or flow.ident != ident:
+                if self._has_ended(sample):
+                    continue
                 if zoned and len(self._fresh) < self._limit:
                     self._fresh[key, ident] = sample
                 else:
@@ -114,7 +116,8 @@ class FlowTracker:
                 del self._flows[key]
             else:
                 flow = self._replaced.pop((key, ident), None)
-            self._ended.add((key, ident))
+            self._ended[key, ident] = sample
+            self._fresh.pop((key, ident), None)
             if flow is None:
                 flow = self._short_lived(sample)
                 if flow is None:
@@ -175,10 +178,8 @@ class FlowTracker:
 
     def _enter(self, known: TrackedFlow | None, sample: Sample) -> None:
         """A connection seen for the first time, perhaps where another one used the same tuples."""
-        key, ident = sample[0], sample[1]
-        if (key, ident) in self._ended:
-            return  # the kernel notified us just before it removed the entry
-        self._supersede(known, sample)
+        key = sample[0]
+        self._supersede(known)
         if len(self._flows) >= self._limit:
             self.lost[LossKind.FLOWS_EVICTED] += 1
             self._refused = True
@@ -201,16 +202,24 @@ class FlowTracker:
         for sample in sorted(fresh.values(), key=lambda sample: pods.keys().isdisjoint(self._ends(sample[0]))):
             known = self._flows.get(sample[0])
             if known is None or known.ident != sample[1]:
-                self._supersede(known, sample)
+                self._supersede(known)
                 entering.append((known, sample))
         for known, sample in entering:  # after all that they replace have left: none takes over from another
             self._enter(known, sample)
 
-    def _supersede(self, known: TrackedFlow | None, sample: Sample) -> None:
+    def _supersede(self, known: TrackedFlow | None) -> None:
         """Another connection uses the tuples of ``known``, whose ending may still come, with final counters."""
-        if known is not None and sample[:2] not in self._ended and self._flows.pop(known.key, None) is not None:
+        if known is not None and self._flows.pop(known.key, None) is not None:
             self._replaced[(known.key, known.ident)] = known
             self._zones.leave(known)
+
+    def _has_ended(self, sample: Sample) -> bool:
+        """Whether a dump's sample is of an entry whose ending is in: the kernel notifies just before it removes.
+
+        A successor that is made at the same place in memory has the same number. But counters never fall.
+        """
+        final = self._ended.get(sample[:2])
+        return final is not None and sample[3] >= final[3] and sample[5] >= final[5]
 
     def _new_flow(self, sample: Sample, *, ended: bool = False) -> TrackedFlow | None:
         tuples = self._parse(sample[0])

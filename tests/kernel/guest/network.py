@@ -124,8 +124,10 @@ table inet silent {{
   }}
 }}
 """
-"""The server takes these datagrams without a word: no answer, no ICMP error. A later fragment of IPv6 has no port, but
-kernel 6.18 reads part of its random identification as one: a third of all fragmented datagrams were lost."""
+"""The server takes these datagrams without a word: no answer, no ICMP error.
+
+A later fragment of IPv6 has no port, but kernel 6.18 reads part of its random identification as one. Without the
+exception a third of all fragmented datagrams were lost."""
 
 
 class RulesRefused(Exception):  # noqa: N818 - a kernel without the feature, not a fault

@@ -88,6 +88,28 @@ def test_what_goes_on_counts_on_and_nothing_counts_twice(dies: int) -> None:
     assert (found.flows_born, found.flows_ended, found.tx_bytes) == (1, 1, before + 1000)
 
 
+def test_an_entry_that_follows_with_the_same_number_is_known_at_once_and_counts_nothing_twice() -> None:
+    """The kernel makes the number from the entry's address, and often takes the address just freed."""
+    first, second = PAIRS["nothing translated"]
+    tracker = new_tracker(HERE)
+    read(tracker, 1, [sample(first, 1000, 0, ident=1), sample(second, 1000, 0, ident=2)])
+    gone = [Ending(sample(first, 1000, 0, ident=1), None)]
+    read(tracker, 2, [sample(first, 100, 0, ident=1), sample(second, 1100, 0, ident=2)], before=gone)
+    gone = [Ending(sample(second, 2100, 0, ident=2), None)]
+    read(tracker, 3, [sample(first, 1200, 0, ident=1), sample(second, 100, 0, ident=3)], before=gone)
+    found = read(tracker, 4, [sample(first, 2200, 0, ident=1), sample(second, 1100, 0, ident=3)])["uid"]
+    assert 3000 <= found.tx_bytes <= 3200
+    assert found.flows_born == 1
+
+
+def test_an_entry_that_ends_after_its_first_dump_counts_once() -> None:
+    tracker = new_tracker(HERE, existing=[sample(key("203.0.113.1", OUT, zone=9), ident=99)])
+    first = PAIRS["nothing translated"][0]
+    ended = [Ending(sample(first, 150, 0, ident=1), None)]
+    found = read(tracker, 1, [sample(first, 100, 0, ident=1)], after=ended)["uid"]
+    assert (found.tx_bytes, found.flows_born, found.flows_ended) == (150, 1, 1)
+
+
 def test_a_short_connection_that_is_seen_by_its_ends_alone_counts_once() -> None:
     tracker = new_tracker(HERE, existing=[sample(key("203.0.113.1", OUT, zone=9), ident=99)])
     flows = PAIRS["service in the first"]
