@@ -62,7 +62,7 @@ def driver(interface: str, sys_net: Path = SYS_NET) -> str:
         return ""
 
 
-def carriers(interface: str, sys_net: Path = SYS_NET) -> tuple[str, ...]:
+def directly_below(interface: str, sys_net: Path = SYS_NET) -> tuple[str, ...]:
     """The devices directly below a bond, bridge, VLAN or the like; none for a device of its own."""
     try:
         names = sorted(entry.name for entry in (sys_net / interface).iterdir() if entry.name.startswith(_LOWER))
@@ -71,11 +71,11 @@ def carriers(interface: str, sys_net: Path = SYS_NET) -> tuple[str, ...]:
     return tuple(name.removeprefix(_LOWER) for name in names[:_MOST])
 
 
-Carriers = Callable[[str, Path], tuple[str, ...]]
+Below = Callable[[str, Path], tuple[str, ...]]
 
 
 def believed_speed(
-    interface: str, sys_net: Path = SYS_NET, below: Carriers = carriers, *, depth: int = _DEEPEST
+    interface: str, sys_net: Path = SYS_NET, below: Below = directly_below, *, depth: int = _DEEPEST
 ) -> float:
     """bit/s that ``interface`` carries in each direction, as drivers say; 0 where none is to be believed."""
     lower = below(interface, sys_net) if depth else ()

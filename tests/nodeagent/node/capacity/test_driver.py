@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from nodeagent.node.capacity.driver import MADE_UP, believed_speed, carriers, driver
+from nodeagent.node.capacity.driver import MADE_UP, believed_speed, directly_below, driver
 
 Add = Callable[..., None]
 
@@ -54,7 +54,7 @@ def test_a_vlan_on_a_bond_carries_what_the_bonds_members_do_together(tmp_path: P
     add("eth1", "10000", "ixgbe")
     add("bond0", "20000", on=("eth0", "eth1"), mode="802.3ad")
     add("bond0.7", "20000", on=("bond0",))
-    assert carriers("bond0", tmp_path) == ("eth0", "eth1")
+    assert directly_below("bond0", tmp_path) == ("eth0", "eth1")
     assert believed_speed("bond0.7", tmp_path) == 20e9
 
 
