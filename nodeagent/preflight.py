@@ -19,13 +19,16 @@ import orjson
 from footprint.keys import NODE_LINK_CAPACITY
 from footprint.units import format_rate
 from nodeagent.node.link import Link, LinkError, find_link
+from nodeagent.node.steering import described, read_steering
 from nodeagent.node.uplinks.finding import find_uplinks, named
 from nodeagent.settings import PreflightSettings
+from nodeagent.sources.cgroup import CgroupSource
 from nodeagent.sources.cgroup import preflight as cgroup_preflight
 from nodeagent.sources.ctnetlink import preflight as ctnetlink
 from nodeagent.sources.ctnetlink.kernel import PROC
 from nodeagent.sources.ebpf import preflight as ebpf
 from nodeagent.sources.findings import Finding, Presence
+from nodeagent.sources.select import AUTO
 
 SYS: Final = Path("/sys")
 
@@ -45,6 +48,7 @@ def run(
         *by_ebpf,
         *cgroup_preflight.findings(cgroup, compile_timeout=compile_timeout),
         *probe_uplink(uplink, proc=proc, sys=sys),
+        probe_steering(uplink),
     )
 
 
@@ -89,6 +93,22 @@ def _others(interface: str, proc: Path) -> list[str]:
     except (OSError, LinkError):
         return []
     return [link.interface for link in found if link.interface and link.interface != interface]
+
+
+def probe_steering(uplink: str | None) -> Finding:
+    """Whether programs at the pods' devices and the uplinks may send packets past conntrack; not required."""
+    capability = "packets pass conntrack"
+    try:
+        found = find_uplinks(uplink, None).all
+        said = described(read_steering(link.interface for link in found if link.interface))
+    except (OSError, LinkError) as error:
+        return Finding(capability, Presence.UNKNOWN, str(error), "run the preflight again", required=False)
+    if not said:
+        return Finding(
+            capability, Presence.YES, "no program is at the pods' devices or the uplinks", required=False
+        )
+    remedy = f"nothing: `--source {AUTO}` changes to {CgroupSource.name} when the coverage shows that they do not"
+    return Finding(capability, Presence.UNKNOWN, said, remedy, required=False)
 
 
 def _speed(link: Link | None) -> Finding:

@@ -34,6 +34,7 @@ from nodeagent.node.capacity.links import LinkCapacities
 from nodeagent.node.capacity.stated import parse_table
 from nodeagent.node.link import Link, LinkError
 from nodeagent.node.pods import LocalPod, PodStore, decode_pod, pods_path, pods_query
+from nodeagent.node.steering import described, read_steering
 from nodeagent.node.uplinks.finding import find_uplinks
 from nodeagent.publishing.decide import WritePolicy
 from nodeagent.publishing.events import EventReporter
@@ -50,7 +51,7 @@ from nodeagent.publishing.node_writer import (
 )
 from nodeagent.settings import PROGRAM, AgentSettings
 from nodeagent.sources.base import FlowSource, SourceUnavailable
-from nodeagent.sources.select import open_source
+from nodeagent.sources.select import AUTO, open_source
 
 _FIRST_SYNC: Final = 3.0
 """Seconds to wait for the pods before measuring starts without them."""
@@ -69,6 +70,7 @@ def run(settings: AgentSettings) -> int:
     server = _serve(settings, registry, figures)
     earlier = _check_node(api, settings.node_name)
     source = _open_source(settings)
+    _say_steering(settings, link)
     figures.source = source.name
     threads = _Threads(settings, api, figures, earlier, link, told=new_crossings(registry).observe)
     registry.register(threads.collector())
@@ -280,6 +282,23 @@ def _open_source(settings: AgentSettings) -> FlowSource:
         )
     except SourceUnavailable as error:
         fail(str(error))
+
+
+def _say_steering(settings: AgentSettings, link: Link) -> None:
+    """With ``auto``, say before the coverage does why the source may have to be changed."""
+    if settings.source != AUTO:
+        return
+    try:
+        found = described(read_steering(one.interface for one in link.all if one.interface))
+    except OSError as error:
+        _log.info("it cannot be told whether programs send packets past conntrack", error=str(error))
+        return
+    if found:
+        _log.warning(
+            "programs at the pods' devices or the uplinks may send packets past conntrack; "
+            "where the coverage shows that, sockets are counted instead",
+            programs=found,
+        )  # fmt: skip
 
 
 def _expect_handover(

@@ -31,6 +31,7 @@ class MapType(IntEnum):
 class ProgramType(IntEnum):
     KPROBE = 2
     SCHED_CLS = 3
+    XDP = 6
     CGROUP_SKB = 8
     RAW_TRACEPOINT = 17
     TRACING = 26
@@ -42,6 +43,10 @@ class AttachType(IntEnum):
     CGROUP_EGRESS = 1
     TRACE_FENTRY = 24
     PERF_EVENT = 41
+    TCX_INGRESS = 46
+    TCX_EGRESS = 47
+    NETKIT_PRIMARY = 54
+    NETKIT_PEER = 55
 
 
 class _Command(IntEnum):
@@ -54,6 +59,7 @@ class _Command(IntEnum):
     OBJ_PIN = 6
     OBJ_GET = 7
     PROG_RUN = 10
+    PROG_FD_BY_ID = 13
     OBJ_INFO = 15
     PROG_QUERY = 16
     RAW_TRACEPOINT_OPEN = 17
@@ -290,7 +296,7 @@ def attach_cgroup(program: int, cgroup: int, attach_type: AttachType) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Attached:
-    """What is attached at a cgroup itself."""
+    """What is attached at a cgroup itself, or at an interface."""
 
     flags: int
     """0 with a program: the exclusive kind, which suffers no other."""
@@ -301,10 +307,25 @@ class Attached:
 def query_cgroup(cgroup: int, attach_type: AttachType, most: int = 64) -> Attached:
     """Who is at the cgroup. Needs CAP_NET_ADMIN; ENOSPC for more than ``most``."""
     ids = _buffer(4 * most)
-    attr = struct.pack("=IIIIQIIQ", cgroup, attach_type, 0, 0, _address(ids), most, 0, 0)
+    # All 64 bytes: from 6.6 on the kernel writes the last ones, whatever size it is told.
+    attr = struct.pack("=IIIIQIIQQQQ", cgroup, attach_type, 0, 0, _address(ids), most, 0, 0, 0, 0, 0)
     _, left = _bpf(_Command.PROG_QUERY, attr)
     flags, count = struct.unpack_from("=I", left, 12)[0], struct.unpack_from("=I", left, 24)[0]
     return Attached(flags, struct.unpack_from(f"={min(count, most)}I", ids.raw))
+
+
+def query_attached(interface: int, attach_type: AttachType, most: int = 64) -> Attached:
+    """Who is at an interface, by its index. Needs CAP_NET_ADMIN, and a kernel that has such hooks."""
+    return query_cgroup(interface, attach_type, most)  # the kernel takes either at the same place
+
+
+def program_name(number: int) -> str:
+    """The name of a program by its id. Needs CAP_SYS_ADMIN. Raises OSError."""
+    fd = _bpf(_Command.PROG_FD_BY_ID, struct.pack("=III", number, 0, 0))[0]
+    try:
+        return object_info(fd)[64:80].rstrip(b"\0").decode("utf-8", "replace")
+    finally:
+        os.close(fd)
 
 
 def attach_perf_event(program: int, event: int) -> int:
