@@ -40,7 +40,7 @@ int cgroup_end(const u64 *arguments)
 	u64 key;
 	struct flow *flow;
 
-	if ((int)arguments[2] != CLOSED || !config)
+	if ((int)arguments[2] != CLOSED)
 		return 0;
 	READ_SOCKET(protocol, socket, SOCK_PROTOCOL);
 	READ_SOCKET(family, socket, SOCK_FAMILY);
@@ -83,8 +83,6 @@ int cgroup_sweep(struct __sk_buff *skb)
 	const u8 *end = (const u8 *)(long)skb->data_end;
 	u32 now = bpf_jiffies64();
 
-	if (!config)
-		return now;
 	for (int i = 0; i < SWEPT_AT_ONCE; i++) {
 		struct idle *idle = (struct idle *)(data + SWEPT_AT) + i;
 		struct flow *flow;

@@ -15,12 +15,10 @@ helper void add(u64 *to, u64 value)
 	__sync_fetch_and_add(to, value);
 }
 
-helper void count_traffic(struct counters *counters, const struct flow *flow, u32 direction, u64 packets, u64 bytes)
+/* `received`: as the owner of the counters sees it. */
+helper void count_bytes(struct counters *counters, const struct flow *flow, u32 received, u64 packets, u64 bytes)
 {
-	u8 flags = flow->flags;
-	u32 received = direction ^ (flags & FLOW_FLIPPED ? 1 : 0);
-
-	if (flags & FLOW_LOCAL) {
+	if (flow->flags & FLOW_LOCAL) {
 		add(&counters->local_bytes, bytes);
 	} else if (received) {
 		add(&counters->rx_bytes, bytes);
@@ -33,6 +31,11 @@ helper void count_traffic(struct counters *counters, const struct flow *flow, u3
 		if (flow->elephant)
 			add(&counters->tx_elephant_bytes, bytes);
 	}
+}
+
+helper void count_traffic(struct counters *counters, const struct flow *flow, u32 direction, u64 packets, u64 bytes)
+{
+	count_bytes(counters, flow, direction ^ (flow->flags & FLOW_FLIPPED ? 1 : 0), packets, bytes);
 }
 
 helper void count_end(struct histograms *histograms, u64 size, u64 lifetime_ns)

@@ -59,7 +59,7 @@ helper enum turn open_window(struct flow *flow, u32 now, const struct config *co
 	u8 before;
 	u8 pace = 0;
 
-	if (elapsed + JIFFIES_AHEAD < config->window + JIFFIES_AHEAD)
+	if ((u32)(elapsed + JIFFIES_AHEAD) < (u64)config->window + JIFFIES_AHEAD)
 		return TURN_NONE;
 	original = SHARED(flow->bytes[ORIGINAL]);
 	reply = SHARED(flow->bytes[REPLY]);

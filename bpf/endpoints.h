@@ -43,10 +43,10 @@ helper u64 last_word(u16 local_port, u16 remote_port, u8 protocol)
 	return (u64)protocol << 32 | (u32)remote_port << 16 | local_port;
 }
 
-/* 0 means no flow in the messages of user space. */
+/* Never 0, which means no flow in the messages of user space. */
 helper u64 finished(u64 hash)
 {
-	return hash ? hash : 1;
+	return hash | 1;
 }
 
 helper u64 key_v4(u64 salt, u32 local, u32 remote, u64 last)
@@ -93,12 +93,12 @@ helper int called_from_afar(u16 local_port, u16 remote_port)
 }
 
 /* Give the flow its owner: the local end's, whose tag is `mine`; `other` is the remote end's. A stamp, once set,
- * stays. Traffic of the node itself with its own pods is the pods' alone.
+ * stays. Traffic of the node itself with its own pods is the pods' alone. `carrier`: it is a tunnel's outer flow.
  */
-helper void attribute_end(struct flow *flow, u32 mine, u32 other)
+helper void attribute_end(struct flow *flow, u32 mine, u32 other, u32 carrier)
 {
 	u32 pod = flow->stamp[0] ? flow->stamp[0] : pod_in(mine);
-	u32 owner = pod ? pod : mine;
+	u32 owner = carrier ? CARRIER : pod ? pod : mine;
 	u8 flags = flow->flags & ~FLOW_LOCAL;
 
 	if (owner && (other || flow->stamp[1] == NOTE_FOUND))

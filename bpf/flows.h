@@ -194,7 +194,7 @@ helper void account(const struct entry *entry, u32 direction, u32 packets, u32 b
 	enum turn ceased;
 	u32 now;
 
-	if (!config || !is_ours(entry, config))
+	if (!is_ours(entry, config))
 		return;
 	flow = map_lookup(MAP(MAP_FLOWS), &key);
 	if (flow && !confirmed && flow->flags & FLOW_SETTLED) {
@@ -237,7 +237,7 @@ helper void settle_born(const struct entry *entry)
 	const struct config *config = the_config();
 	struct flow *flow;
 
-	if (!config || !is_ours(entry, config))
+	if (!is_ours(entry, config))
 		return;
 	count_stat(STAT_BIRTHS);
 	flow = map_lookup(MAP(MAP_FLOWS), &key);
@@ -282,8 +282,6 @@ helper void bury(const struct entry *entry)
 	const struct config *config = the_config();
 	struct flow *flow;
 
-	if (!config)
-		return;
 	flow = map_lookup(MAP(MAP_FLOWS), &key);
 	leave_zone(entry);
 	if (!flow) {

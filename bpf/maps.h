@@ -22,9 +22,11 @@
 #define MAP_CARRIERS 12
 /* 13: notes */
 #define MAP_ZONES 14
+/* 15: groups */
 
-/* bpf_pseudo_fd is bcc's name for the compiler's map reference. */
+/* bpf_pseudo_fd is bcc's name for the compiler's map reference: 1 is the map, 2 the value of an array's only entry. */
 #define MAP(number) ((void *)bpf_pseudo_fd(1, number))
+#define ONLY_ENTRY(number) ((void *)bpf_pseudo_fd(2, number))
 
 /* Kernel helpers by number: bcc's own names for them take its own map types. */
 static void *(*map_lookup)(void *map, const void *key) = (void *)BPF_FUNC_map_lookup_elem;
@@ -36,9 +38,7 @@ static long (*read_kernel)(void *to, u32 size, const void *from) = (void *)BPF_F
 
 helper const struct config *the_config(void)
 {
-	u32 zero = 0;
-
-	return map_lookup(MAP(MAP_CONFIG), &zero);
+	return ONLY_ENTRY(MAP_CONFIG);
 }
 
 helper void count_stat(u32 stat)

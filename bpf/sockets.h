@@ -16,6 +16,9 @@
 #include "endpoints.h"
 
 #define MAP_NOTES 13
+#define MAP_GROUPS 15
+
+#define DEEPEST_GROUP 9 /* of a pod's cgroup; kubelets have them 2 to 5 below the root */
 
 #define LOOPBACK_INDEX 1
 #define LISTENING 10 /* TCP_LISTEN */
@@ -42,6 +45,8 @@
 
 static struct bpf_sock *(*full_socket)(struct bpf_sock *sk) = (void *)BPF_FUNC_sk_fullsock;
 static struct bpf_tcp_sock *(*tcp_socket)(struct bpf_sock *sk) = (void *)BPF_FUNC_tcp_sock;
+
+static u64 (*group_above)(struct __sk_buff *skb, int level) = (void *)BPF_FUNC_skb_ancestor_cgroup_id;
 
 /* Neighbour and group messages, which keep a link going: conntrack does not track them either. */
 #define FIRST_OF_LINK 130
@@ -194,6 +199,51 @@ helper int read_endpoints(struct endpoints *ends, const struct packet *packet, s
 	return 0;
 }
 
+/* Who lives at the local end. The node's own address is that of every pod on the node's network: there the socket's
+ * cgroup tells which. Asked when a flow gets its owner, never per packet.
+ */
+helper u32 owner_here(struct __sk_buff *skb, const struct address *local)
+{
+	u32 tag = owner_of(local);
+
+	if (tag != HOST)
+		return tag;
+#pragma clang loop unroll(disable)
+	for (int level = 1; level <= DEEPEST_GROUP; level++) {
+		u64 group = group_above(skb, level);
+		const u32 *pod;
+
+		if (!group)
+			break; /* below the socket's own */
+		pod = map_lookup(MAP(MAP_GROUPS), &group);
+		if (pod)
+			return *pod;
+	}
+	return HOST;
+}
+
+helper u32 is_carrier_by(const struct endpoints *ends, int here, int any)
+{
+	struct carrier key;
+
+	key.remote = ends->remote;
+	if (any)
+		key.remote = (struct address){};
+	key.port = here ? ends->local_port : ends->remote_port;
+	key.protocol = ends->protocol;
+	key.here = here;
+	return map_lookup(MAP(MAP_CARRIERS), &key) != 0;
+}
+
+/* Whether a socket of the node itself carries a tunnel. The kernel's own tunnels pass no socket; programs' do. */
+helper u32 is_carrier_end(const struct endpoints *ends, u32 other)
+{
+	if (other || owner_of(&ends->local) != HOST)
+		return 0;
+	return is_carrier_by(ends, 1, 1) || is_carrier_by(ends, 0, 1) || is_carrier_by(ends, 1, 0) ||
+	       is_carrier_by(ends, 0, 0);
+}
+
 /* Both ends live here, and this one was called: tell the other, which may have called a service's address. */
 helper void leave_note(const struct endpoints *ends, u64 salt)
 {
@@ -215,24 +265,29 @@ helper u32 find_note(const struct endpoints *ends, u64 salt, u64 born_ns)
 	return NOTE_FOUND;
 }
 
+/* The flow's owner is the end whose packet it is. */
 helper void charge_end_of(const struct flow *flow, u32 received, u64 packets, u64 bytes)
 {
+	struct counters *counters;
+
 	if (flow->flags & FLOW_LOCAL && flow->charge[0] == HOST)
 		return;
-	charge(flow, received ^ (flow->flags & FLOW_FLIPPED ? 1 : 0), packets, bytes);
+	counters = counters_of(flow->charge[0]);
+	if (counters)
+		count_bytes(counters, flow, received, packets, bytes);
 }
 
 /* A packet without an entry: its bytes are its owner's, and that is all. */
-helper void charge_passing(const struct endpoints *ends, const struct packet *packet, u32 packets, u32 bytes,
-			   u64 salt)
+helper void charge_passing(struct __sk_buff *skb, const struct endpoints *ends, const struct packet *packet,
+			   u32 packets, u64 salt)
 {
 	struct flow passing = {};
 	u32 other = owner_of(&ends->remote);
 
-	attribute_end(&passing, owner_of(&ends->local), other);
+	attribute_end(&passing, owner_here(skb, &ends->local), other, 0);
 	if (passing.flags & FLOW_LOCAL && packet->received && packet->tcp_flags & TCP_SYN)
 		leave_note(ends, salt);
-	charge_end_of(&passing, packet->received, packets, bytes);
+	charge_end_of(&passing, packet->received, packets, skb->len);
 }
 
 /* The elephant is none any more. */
@@ -270,18 +325,19 @@ helper void begin(u64 key, const struct flow *flow, const struct endpoints *ends
 }
 
 /* Look up who lives at both ends, now. */
-helper void look_up_ends(struct flow *flow, const struct endpoints *ends, const struct config *config, u32 received)
+helper void look_up_ends(struct flow *flow, struct __sk_buff *skb, const struct endpoints *ends,
+			 const struct config *config, u32 received)
 {
 	/* Read before the addresses: one that appears in between is looked up at the next packet. */
 	u32 generation = SHARED(config->generation);
-	u32 mine = owner_of(&ends->local);
+	u32 mine = owner_here(skb, &ends->local);
 	u32 other = owner_of(&ends->remote);
 
 	if (received && !flow->stamp[1])
 		SHARED(flow->stamp[1]) = mine && !other && !(flow->flags & FLOW_FLIPPED)
 						 ? find_note(ends, config->salt, flow->born_ns)
 						 : NOTE_ABSENT;
-	attribute_end(flow, mine, other);
+	attribute_end(flow, mine, other, is_carrier_end(ends, other));
 	SHARED(flow->generation) = generation;
 }
 
@@ -364,7 +420,7 @@ helper struct flow *meet_end(struct __sk_buff *skb, const struct packet *packet,
 	fresh.protocol = packet->protocol;
 	if (packet->protocol == TCP_PROTOCOL) {
 		if (!sk || sk->state == LISTENING) {
-			charge_passing(ends, packet, packets, skb->len, config->salt);
+			charge_passing(skb, ends, packet, packets, config->salt);
 			return 0;
 		}
 		if (packet->received || (packet->tcp_flags & (TCP_SYN | TCP_ACK)) != TCP_SYN)
@@ -372,7 +428,7 @@ helper struct flow *meet_end(struct __sk_buff *skb, const struct packet *packet,
 	} else if (packet->received) {
 		fresh.flags |= FLOW_FLIPPED;
 	}
-	look_up_ends(&fresh, ends, config, packet->received);
+	look_up_ends(&fresh, skb, ends, config, packet->received);
 	/* Before others can find it, so that none counts for a flow that nobody settles. */
 	if (packet->protocol != TCP_PROTOCOL || packet->received || !(packet->tcp_flags & TCP_SYN))
 		fresh.flags |= FLOW_SETTLED;
@@ -381,7 +437,7 @@ helper struct flow *meet_end(struct __sk_buff *skb, const struct packet *packet,
 		met = map_lookup(MAP(MAP_FLOWS), &key);
 		if (!met) {
 			count_stat(STAT_LOST_FLOW_REFUSED);
-			charge_passing(ends, packet, packets, skb->len, config->salt);
+			charge_passing(skb, ends, packet, packets, config->salt);
 		}
 		return met;
 	}
@@ -397,8 +453,8 @@ helper struct flow *meet_end(struct __sk_buff *skb, const struct packet *packet,
 }
 
 /* The flow again at a packet that may change what is known of it; 0 when it was another's, and has been buried. */
-helper struct flow *review(struct flow *flow, const struct packet *packet, const struct endpoints *ends,
-			   const struct config *config)
+helper struct flow *review(struct flow *flow, struct __sk_buff *skb, const struct packet *packet,
+			   const struct endpoints *ends, const struct config *config)
 {
 	u64 key = packet->key;
 
@@ -407,20 +463,53 @@ helper struct flow *review(struct flow *flow, const struct packet *packet, const
 		part(flow, key, config);
 		return 0;
 	}
-	if (has_changed_hands(flow, owner_of(&ends->local))) {
+	if (has_changed_hands(flow, owner_here(skb, &ends->local))) {
 		part(flow, key, config);
 		return 0;
 	}
-	look_up_ends(flow, ends, config, packet->received);
+	look_up_ends(flow, skb, ends, config, packet->received);
+	if (flow->charge[0] == CARRIER && flow->elephant) {
+		SHARED(flow->elephant) = 0; /* its tunnel was not known until now */
+		cease(key);
+	}
 	if (!(flow->flags & FLOW_SETTLED))
 		settle_end(flow);
 	return flow;
 }
 
-helper int needs_review(const struct flow *flow, const struct packet *packet, const struct config *config)
+helper int needs_review(const struct flow *flow, u32 received, u8 tcp_flags, const struct config *config)
 {
 	return !(flow->flags & FLOW_SETTLED) || flow->generation != config->generation ||
-	       (packet->received && !flow->stamp[1]) || packet->tcp_flags & TCP_SYN;
+	       (received && !flow->stamp[1]) || tcp_flags & TCP_SYN;
+}
+
+/* The packet's flow, where that takes more than finding it: `flow` is to be reviewed, or 0. The packet is read again,
+ * so that what only this needs is not kept for every packet. 0: nothing is left to count.
+ */
+helper struct flow *find_otherwise(struct flow *flow, struct __sk_buff *skb, u32 received,
+				   const struct config *config, u32 packets)
+{
+	struct packet packet = { .received = received };
+	struct endpoints ends;
+
+	if (read_packet(&packet, skb, config->salt) != READ || read_endpoints(&ends, &packet, skb)) {
+		count_stat(STAT_LOST_READ);
+		return 0;
+	}
+	if (flow)
+		flow = review(flow, skb, &packet, &ends, config);
+	if (!flow)
+		flow = meet_end(skb, &packet, &ends, config, packets);
+	return flow;
+}
+
+helper void begin_end(u64 key, const struct flow *flow, struct __sk_buff *skb, u32 received, u64 salt)
+{
+	struct packet packet = { .received = received };
+	struct endpoints ends;
+
+	if (read_packet(&packet, skb, salt) == READ && !read_endpoints(&ends, &packet, skb))
+		begin(key, flow, &ends);
 }
 
 /* One packet, or one run of packets that the kernel keeps together, at a socket. */
@@ -428,14 +517,13 @@ helper void count_packet(struct __sk_buff *skb, u32 received)
 {
 	const struct config *config = the_config();
 	struct packet packet = { .received = received };
-	struct endpoints ends = {};
-	u32 packets = skb->gso_segs ? skb->gso_segs : 1;
-	u32 bytes = skb->len;
+	u32 packets;
 	u32 direction;
+	u64 key; /* by itself, so that the rest of `packet` needs no memory */
 	int outcome;
 	struct flow *flow;
 
-	if (!config || !config->window || skb->ifindex == LOOPBACK_INDEX)
+	if (!config->window || skb->ifindex == LOOPBACK_INDEX)
 		return;
 	outcome = read_packet(&packet, skb, config->salt);
 	if (outcome != READ) {
@@ -443,27 +531,22 @@ helper void count_packet(struct __sk_buff *skb, u32 received)
 			count_stat(STAT_LOST_READ);
 		return;
 	}
-	flow = map_lookup(MAP(MAP_FLOWS), &packet.key);
-	if (!flow || needs_review(flow, &packet, config)) {
-		if (read_endpoints(&ends, &packet, skb)) {
-			count_stat(STAT_LOST_READ);
-			return;
-		}
-		if (flow)
-			flow = review(flow, &packet, &ends, config);
-		if (!flow)
-			flow = meet_end(skb, &packet, &ends, config, packets);
+	key = packet.key;
+	packets = skb->gso_segs ? skb->gso_segs : 1;
+	flow = map_lookup(MAP(MAP_FLOWS), &key);
+	if (!flow || needs_review(flow, received, packet.tcp_flags, config)) {
+		flow = find_otherwise(flow, skb, received, config, packets);
 		if (!flow)
 			return;
 	}
 	if (open_window(flow, bpf_jiffies64(), config) == TURN_CEASED)
-		cease(packet.key);
+		cease(key);
 	direction = received ^ (flow->flags & FLOW_FLIPPED ? 1 : 0);
-	add(&flow->bytes[direction], bytes);
-	if (judge(flow, config) == TURN_BECAME && !read_endpoints(&ends, &packet, skb))
-		begin(packet.key, flow, &ends);
+	add(&flow->bytes[direction], skb->len);
+	if (flow->charge[0] != CARRIER && judge(flow, config) == TURN_BECAME)
+		begin_end(key, flow, skb, received, config->salt);
 	if (flow->flags & FLOW_SETTLED)
-		charge_end_of(flow, received, packets, bytes);
+		charge_end_of(flow, received, packets, skb->len);
 	else
 		flow->packets[direction] += packets;
 }

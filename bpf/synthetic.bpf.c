@@ -40,7 +40,6 @@ int synthetic(void *context)
 	struct command *command = map_lookup(MAP(MAP_COMMAND), &zero);
 	u32 entry;
 	u32 namespace;
-	const struct config *config;
 	struct entry given;
 	u8 *ct;
 	void *net;
@@ -76,9 +75,7 @@ int synthetic(void *context)
 		settle_born(&given);
 		break;
 	case WHAT_MEET:
-		config = the_config();
-		if (config)
-			meet(&given, config, given.status & STATUS_CONFIRMED);
+		meet(&given, the_config(), given.status & STATUS_CONFIRMED);
 		break;
 	default:
 		break;

@@ -159,7 +159,7 @@ class NodeFootprint:
     un: LinkRates = LinkRates()
     """Traffic that could not be attributed to a pod or to the host."""
     host: LinkRates = LinkRates()
-    """Traffic of the node itself and of host-network pods."""
+    """Traffic of the node itself, and of host-network pods where the source does not see sockets."""
     local: Rate = 0.0
     """Traffic between two ends on this node; it does not use the link."""
     cut: Count = 0

@@ -182,7 +182,8 @@ class Aggregator:
                 bits = link_bits(step, interval.seconds)
                 rates.add(step, bits, interval, flows.get(owner, 0), lasting=owner in lasting)
         for uid, pod in pods.items():
-            if uid not in self._lives and pod.measured and pod.addresses:
+            known = bool(pod.measured and pod.addresses) or (pod.sharing and uid in reading.owners)
+            if known and uid not in self._lives:
                 self._lives[uid] = PodLife(pod)
         for uid, life in self._lives.items():
             life.info = pods.get(uid, life.info)

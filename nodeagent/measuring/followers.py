@@ -23,7 +23,8 @@ from typing import Final
 
 import structlog
 
-from nodeagent.sources.base import HOST, Carrier, Elephant
+from nodeagent.node.uplinks.lookup import packed
+from nodeagent.sources.base import HOST, NO_PODS, Carrier, Elephant
 
 READINGS: Final = 8
 LEAST_BYTES: Final = 4 * 2**20
@@ -99,7 +100,7 @@ class Followers:
         flows = {
             (flow.protocol, flow.source, flow.destination): flow
             for flow in elephants
-            if flow.owners == (HOST,) and not flow.local and flow.protocol in _PROTOCOLS
+            if not flow.local and flow.protocol in _PROTOCOLS and _of_the_node(flow, node)
         }
         pairs: dict[tuple[_Flow, str], _Pair] = {}
         for name, around in devices.items():
@@ -129,6 +130,13 @@ class Followers:
             "a flow of the host carries what a program's device does; it counts as a tunnel's",
             device=name, source=key[1], destination=key[2], header_bytes=round(pair.header),
         )  # fmt: skip
+
+
+def _of_the_node(flow: Elephant, node: frozenset[bytes]) -> bool:
+    """Whether it is the host's, or that of a pod on the node's network."""
+    if flow.owners == (HOST,):
+        return True
+    return not NO_PODS.intersection(flow.owners) and bool({packed(flow.source), packed(flow.destination)} & node)
 
 
 def _carrier(flow: Elephant, node: frozenset[bytes]) -> Carrier | None:

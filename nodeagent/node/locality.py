@@ -55,7 +55,10 @@ def locality(
     started later has it. An address of the node is never a pod's.
     """
     owners: dict[bytes, str] = {}
+    sharing: dict[str, str] = {}
     for pod in sorted(pods, key=lambda pod: (pod.started, pod.uid)):
         if pod.measured:
             owners.update((address, pod.uid) for address in pod.addresses if address not in node)
-    return Locality(owners, node, carriers)
+        elif pod.sharing:
+            sharing[pod.uid] = pod.group or pod.uid
+    return Locality(owners, node, carriers, sharing)

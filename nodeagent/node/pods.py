@@ -20,6 +20,8 @@ from footprint.declared import AnnotationProblem, declared_by
 from footprint.workload import workload_of
 
 _ENDED: Final = frozenset({"Succeeded", "Failed"})
+_STATIC: Final = "kubernetes.io/config.hash"
+"""The annotation in which a kubelet states the UID by which it knows a pod of its own."""
 _VM_LABELS: Final = ("vm.kubevirt.io/name", "kubevirt.io/domain")
 
 
@@ -34,6 +36,8 @@ class LocalPod:
     """``Kind/name`` (``footprint.workload``)."""
     phase: str = ""
     host_network: bool = False
+    group: str = ""
+    """The UID in the name of its cgroup, where that is another: a static pod's."""
     addresses: tuple[bytes, ...] = ()
     """Packed: 4 bytes for IPv4, 16 for IPv6."""
     started: float = 0.0
@@ -59,6 +63,11 @@ class LocalPod:
         """Runs with addresses of its own, by which its traffic is known."""
         return not self.ended and not self.host_network
 
+    @property
+    def sharing(self) -> bool:
+        """Runs on the node's own network: its traffic is the node's, unless its sockets are seen."""
+        return not self.ended and self.host_network
+
 
 def pods_path() -> str:
     return "/api/v1/pods"
@@ -82,6 +91,10 @@ def _addresses(status: Mapping[str, Any]) -> tuple[bytes, ...]:
     return tuple(dict.fromkeys(address for address in packed if address is not None))
 
 
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""
+
+
 def _unix(text: object) -> float:
     try:
         return datetime.fromisoformat(str(text)).astimezone(UTC).timestamp()
@@ -100,6 +113,7 @@ def decode_pod(raw: dict[str, Any]) -> LocalPod:
         workload=workload_of(metadata),
         phase=str(status.get("phase") or ""),
         host_network=bool(spec.get("hostNetwork")),
+        group=_text((metadata.get("annotations") or {}).get(_STATIC)),
         addresses=_addresses(status),
         started=_unix(status.get("startTime") or metadata.get("creationTimestamp")),
         vm=next((labels[key] for key in _VM_LABELS if isinstance(labels.get(key), str)), None),

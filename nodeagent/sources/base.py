@@ -32,7 +32,7 @@ from enum import StrEnum
 from typing import Final, NamedTuple, Protocol
 
 HOST: Final = "host"
-"""Owner of the node's own traffic, host-network pods included."""
+"""Owner of the node's own traffic: host-network pods included, unless the source knows them by their cgroups."""
 
 UNATTRIBUTED: Final = "unattributed"
 """Owner of traffic that belongs to no pod of this node and not to the node itself."""
@@ -87,6 +87,9 @@ class Locality:
     node: frozenset[bytes] = frozenset()
     """The node's own addresses, loopback included."""
     carriers: frozenset[Carrier] = frozenset()
+    sharing: Mapping[str, str] = field(default_factory=dict)
+    """Running pods on the node's own network, for a source that sees sockets: UID → the UID in the names of its
+    cgroups, which a static pod has for itself."""
 
 
 @dataclass(slots=True)

@@ -43,7 +43,7 @@ def helpers(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
     library.test_key_of.argtypes = [ctypes.c_uint64, ctypes.c_void_p]
     library.test_note_key.argtypes = [ctypes.c_uint64, ctypes.c_void_p, ctypes.c_uint16, ctypes.c_uint8]
     library.test_key_of.restype = library.test_note_key.restype = ctypes.c_uint64
-    library.test_attribute_end.argtypes = [ctypes.c_void_p, ctypes.c_uint32, ctypes.c_uint32]
+    library.test_attribute_end.argtypes = [ctypes.c_void_p, *[ctypes.c_uint32] * 3]
     library.test_attribute_end.restype = None
     library.test_has_changed_hands.argtypes = [ctypes.c_void_p, ctypes.c_uint32]
     library.test_called_from_afar.argtypes = [ctypes.c_uint16, ctypes.c_uint16]

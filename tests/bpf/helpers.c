@@ -91,10 +91,10 @@ unsigned long long test_note_key(unsigned long long salt, const struct address *
 	return note_key(salt, address, port, protocol);
 }
 
-void test_attribute_end(struct flow *flow, unsigned int mine, unsigned int other);
-void test_attribute_end(struct flow *flow, unsigned int mine, unsigned int other)
+void test_attribute_end(struct flow *flow, unsigned int mine, unsigned int other, unsigned int carrier);
+void test_attribute_end(struct flow *flow, unsigned int mine, unsigned int other, unsigned int carrier)
 {
-	attribute_end(flow, mine, other);
+	attribute_end(flow, mine, other, carrier);
 }
 
 int test_has_changed_hands(const struct flow *flow, unsigned int mine);

@@ -9,7 +9,14 @@ import socket
 
 import pytest
 
-from nodeagent.sources.ebpf.kernel.layout import FLOW_FLIPPED, FLOW_LOCAL, HOST_TAG, Address, FlowEntry
+from nodeagent.sources.ebpf.kernel.layout import (
+    CARRIER_TAG,
+    FLOW_FLIPPED,
+    FLOW_LOCAL,
+    HOST_TAG,
+    Address,
+    FlowEntry,
+)
 from nodeagent.sources.ebpf.values import wide
 
 POD, OTHER = 1 << 12 | 2, 1 << 12 | 3
@@ -94,10 +101,21 @@ def test_the_local_end_owns_the_flow(
     helpers: ctypes.CDLL, stamps: tuple[int, int], ends: tuple[int, int], owner: int, *, local: bool
 ) -> None:
     flow = FlowEntry(stamp=stamps, flags=FLOW_FLIPPED)
-    helpers.test_attribute_end(ctypes.byref(flow), *ends)
+    helpers.test_attribute_end(ctypes.byref(flow), *ends, 0)
     assert (flow.charge[0], flow.charge[1]) == (owner, 0)
     assert flow.flags == FLOW_FLIPPED | (FLOW_LOCAL if local else 0)
     assert flow.stamp[0] == (owner if owner != HOST_TAG else 0)
+
+
+@pytest.mark.parametrize(("mine", "owner"), [(HOST_TAG, HOST_TAG), (POD, POD)])
+def test_a_tunnels_outer_flow_is_a_carrier_for_as_long_as_it_is_a_tunnels(
+    helpers: ctypes.CDLL, mine: int, owner: int
+) -> None:
+    flow = FlowEntry()
+    helpers.test_attribute_end(ctypes.byref(flow), mine, 0, 1)
+    assert (flow.charge[0], flow.flags) == (CARRIER_TAG, 0)
+    helpers.test_attribute_end(ctypes.byref(flow), mine, 0, 0)
+    assert flow.charge[0] == owner
 
 
 @pytest.mark.parametrize(

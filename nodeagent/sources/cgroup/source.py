@@ -19,6 +19,7 @@ from typing import Final
 
 from nodeagent.sources.base import UNATTRIBUTED, Elephant, FlowThresholds, Locality, Reading
 from nodeagent.sources.cgroup import idle, loader, root
+from nodeagent.sources.cgroup.groups import PodGroups
 from nodeagent.sources.ebpf.kernel import bpf
 from nodeagent.sources.ebpf.kernel.layout import FlowEntry
 from nodeagent.sources.ebpf.loader import Options, Session
@@ -26,6 +27,8 @@ from nodeagent.sources.ebpf.source import EbpfSource
 
 NOTES: Final = 16_384
 """Notes between two ends on this node; each serves for the time of one answer."""
+GROUPS: Final = 1_024
+"""Pods on the node's network; no node has more pods than that."""
 SWEPT: Final = 4_096
 """Flows looked at in one reading."""
 SWEEP_EVERY: Final = 10.0
@@ -35,7 +38,7 @@ _CLOCK_MONOTONIC_COARSE: Final = 6
 
 def at_sockets(options: Options) -> Options:
     """With the maps that this source needs: it takes no seeds, for a socket knows what it has carried."""
-    return replace(options, sizes=replace(options.sizes, seeds=1, notes=NOTES))
+    return replace(options, sizes=replace(options.sizes, seeds=1, notes=NOTES, groups=GROUPS))
 
 
 class CgroupSource(EbpfSource):
@@ -57,6 +60,7 @@ class CgroupSource(EbpfSource):
         super().__init__(thresholds, locality, options=at_sockets(options or Options()), keep=keep)
         self._named = cgroup
         self._cgroup = Path()
+        self._groups = PodGroups(self._cgroup)
         self._swept: bytes | None = None
         self._sweep_from = 0.0
         self._at_once = SWEPT
@@ -65,6 +69,7 @@ class CgroupSource(EbpfSource):
     def open(self) -> None:
         """Take over a predecessor's program, or start one. Raises SourceUnavailable."""
         self._cgroup = root.find(self._named)
+        self._groups = PodGroups(self._cgroup)
         super().open()
 
     def _adopt(self) -> Session | None:
@@ -76,6 +81,12 @@ class CgroupSource(EbpfSource):
     def _pin(self, session: Session) -> None:
         loader.pin(session, self._options, self._cgroup)
 
+    def _change(self, locality: Locality) -> bool:
+        now = time.monotonic()
+        self._groups.change(locality.sharing, now)
+        self._groups.look(now)
+        return self._residents.change(locality, self._groups.by_group())
+
     def _release(self, session: Session) -> None:  # noqa: ARG002 - the sockets know what was there before
         self._config.fingerprint = loader.identity(self._options)
         self._config.salt = int.from_bytes(os.urandom(8), "little")
@@ -86,6 +97,8 @@ class CgroupSource(EbpfSource):
             self._sweep(session)
             if self._swept is None:
                 self._sweep_from = now + SWEEP_EVERY
+        if self._groups.look(time.monotonic()):
+            self.set_locality(self._locality)
         reading = super()._read(session, now)
         return replace(reading, elephants=tuple(joined(reading.elephants)))
 

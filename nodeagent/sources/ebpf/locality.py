@@ -7,11 +7,17 @@ points to it. An address that the full maps refuse is counted. Its pod stays una
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final
+
 from nodeagent.sources.base import Carrier, Locality
 from nodeagent.sources.ebpf.kernel.layout import HOST_TAG
 from nodeagent.sources.ebpf.kernel.maps import Maps
 from nodeagent.sources.ebpf.owners import FIRST_POD_SLOT, OwnerTable
 from nodeagent.sources.ebpf.values import carrier_key, wide
+
+_NO_GROUPS: Final[Mapping[int, str]] = MappingProxyType({})
 
 
 class LocalityTables:
@@ -23,6 +29,8 @@ class LocalityTables:
         self._without_slot: set[str] = set()
         self._without_room: set[bytes] = set()
         self._carriers: set[bytes] = set()
+        self._groups: dict[int, int] = {}
+        self._groups_without_room: set[int] = set()
         self.refused = 0
         """Pods, addresses and carriers without room; each counts once until it has room or leaves."""
 
@@ -46,12 +54,13 @@ class LocalityTables:
         self._owners.restore(found)
         self._addresses = self._maps.addresses()
         self._carriers = self._maps.carriers()
+        self._groups = self._maps.groups()
 
-    def change(self, locality: Locality) -> bool:
-        """Update the maps; whether flows have to be judged anew: an address appeared or has another owner now, or
-        the carriers differ."""
-        self._leave(locality)
-        tags = {uid: self._tag(uid) for uid in dict.fromkeys(locality.pods.values())}
+    def change(self, locality: Locality, groups: Mapping[int, str] = _NO_GROUPS) -> bool:
+        """Update the maps; whether flows have to be judged anew: an address or a cgroup appeared or has another
+        owner now, or the carriers differ. ``groups``: cgroup id → pod UID, of pods without an address."""
+        self._leave({*locality.pods.values(), *groups.values()})
+        tags = {uid: self._tag(uid) for uid in dict.fromkeys((*locality.pods.values(), *groups.values()))}
         refused = {uid for uid, tag in tags.items() if tag is None}
         self.refused += len(refused - self._without_slot)
         self._without_slot = refused
@@ -63,6 +72,8 @@ class LocalityTables:
         self._without_room.intersection_update({*wanted, *map(carrier_key, locality.carriers)})
         appeared = {address: tag for address, tag in wanted.items() if self._addresses.get(address) != tag}
         told = self._change_carriers(locality.carriers)
+        known = ((group, tags[uid]) for group, uid in groups.items())
+        told |= self._change_groups({group: tag for group, tag in known if tag is not None})
         for address, tag in appeared.items():
             try:
                 self._maps.write_address(address, tag)
@@ -93,8 +104,27 @@ class LocalityTables:
         self._carriers = self._carriers - gone | written
         return bool(gone or written)
 
-    def _leave(self, locality: Locality) -> None:
-        living = set(locality.pods.values())
+    def _change_groups(self, wanted: Mapping[int, int]) -> bool:
+        for group in self._groups.keys() - wanted.keys():
+            self._maps.forget_group(group)
+            del self._groups[group]
+        self._groups_without_room &= wanted.keys()
+        told = False
+        for group, tag in wanted.items():
+            if self._groups.get(group) == tag:
+                continue
+            try:
+                self._maps.write_group(group, tag)
+            except OSError:
+                self.refused += group not in self._groups_without_room
+                self._groups_without_room.add(group)
+                continue
+            self._groups[group] = tag
+            self._groups_without_room.discard(group)
+            told = True
+        return told
+
+    def _leave(self, living: set[str]) -> None:
         for slot in list(self._owners):
             if slot.present and slot.number >= FIRST_POD_SLOT and slot.uid not in living:
                 self._owners.leave(slot.uid)

@@ -31,7 +31,8 @@ _INCLUDED: Final = ("CAP_BPF", "CAP_PERFMON")
 _HELPER_WITHHELD: Final = re.compile(r"(?:unknown func|cannot use helper) bpf_probe_read(?:_kernel)?#")
 """Every kernel offers tracing programs these helpers (bcc chooses which), unless it is locked down."""
 _LOAD_64: Final = 0x18
-_PSEUDO_MAP: Final = 1
+_PSEUDO_MAPS: Final = (1, 2)
+"""A reference to a map, and to the value of its only entry."""
 _RUNS: Final = struct.Struct("=192xQQQ")  # bpf_prog_info: run_time_ns, run_cnt, recursion_misses
 _LINK_INFO: Final = struct.Struct("=I12xI28xQ")  # bpf_link_info: type, perf_event.type, perf_event.kprobe.missed
 _KPROBE_LINK: Final = (7, 3)  # BPF_LINK_TYPE_PERF_EVENT, BPF_PERF_EVENT_KPROBE
@@ -129,7 +130,7 @@ def relocated(code: bytes, maps: Mapping[int, int]) -> bytes:
     """Instructions with map numbers replaced by descriptors. Raises KeyError for an unknown number."""
     patched = bytearray(code)
     for at in range(0, len(patched), 8):
-        if patched[at] == _LOAD_64 and patched[at + 1] >> 4 == _PSEUDO_MAP:
+        if patched[at] == _LOAD_64 and patched[at + 1] >> 4 in _PSEUDO_MAPS:
             number = struct.unpack_from("=i", patched, at + 4)[0]
             struct.pack_into("=i", patched, at + 4, maps[number])
     return bytes(patched)

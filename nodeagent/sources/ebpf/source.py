@@ -110,7 +110,7 @@ class EbpfSource:
 
     def set_locality(self, locality: Locality) -> None:
         self._locality = locality
-        if self._session is not None and self._residents.change(locality):
+        if self._session is not None and self._change(locality):
             self._write_config(generation=self._config.generation + 1)
 
     def set_thresholds(self, thresholds: FlowThresholds) -> None:
@@ -211,7 +211,7 @@ class EbpfSource:
         if session.adopted:  # what a predecessor lost, and published, is no news
             self._inherited = self._missing(session)
         session.maps.forget_namespace()
-        residents.change(self._locality)
+        self._change(self._locality)
         if session.adopted:
             self._write_config(generation=config.generation + 1)
         else:
@@ -221,6 +221,10 @@ class EbpfSource:
             f"measuring with eBPF on {self.watched}", mode=session.mode, epoch=self._epoch,
             functions=list(session.functions), adopted=session.adopted,
         )  # fmt: skip
+
+    def _change(self, locality: Locality) -> bool:
+        """Write who lives here; whether flows have to be judged anew."""
+        return self._residents.change(locality)
 
     def _release(self, session: Session) -> None:
         """Let a fresh program count, told of what was there before it."""

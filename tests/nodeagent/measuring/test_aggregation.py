@@ -245,8 +245,22 @@ def test_pods_without_traffic_of_their_own_yet_or_ever(info: LocalPod) -> None:
     node.known = pods(info)
     node.read()
     found = node.idle(3)
-    # A pending pod with an address already runs as far as the network is concerned; host-network pods never show.
+    # A pending pod with an address already runs as far as the network is concerned; host-network pods show only
+    # where a source tells their traffic from the host's.
     assert len(found.pods) == (0 if info.host_network else 1)
+
+
+def test_a_pod_on_the_nodes_network_shows_once_its_sockets_are_seen() -> None:
+    node = Node()
+    node.known = pods(pod("u1", host_network=True))
+    node.read()
+    for _ in range(3):
+        node.send("u1", tx=8 * MBIT)
+        found = node.after(1.0)
+    assert found is not None
+    [shown] = found.pods
+    assert shown.uid == "u1"
+    assert shown.tx == pytest.approx(8e6)
 
 
 def test_a_pod_without_an_address_is_not_measured_as_quiet() -> None:

@@ -112,12 +112,26 @@ def test_a_transfer_inside_the_tunnel_is_none() -> None:
     assert node.followers.carriers == frozenset()
 
 
-@pytest.mark.parametrize("owners", [("uid-1",), ("unattributed",)])
-def test_a_pods_flow_is_none(owners: tuple[str, ...]) -> None:
+@pytest.mark.parametrize(
+    ("owners", "ends"),
+    [
+        (("uid-1",), ("10.0.1.5:40000", "192.0.2.2:1194")),
+        (("unattributed",), OUT),
+        (("uid-1",), ("not an address", "")),
+    ],
+)
+def test_a_pods_flow_is_none(owners: tuple[str, ...], ends: tuple[str, str]) -> None:
     node = Node()
-    node.owners[OUT] = owners
-    node.carry(OUT, 50, jitter=0)
+    node.owners[ends] = owners
+    node.carry(ends, 50, jitter=0)
     assert node.followers.carriers == frozenset()
+
+
+def test_a_pod_on_the_nodes_network_may_run_a_tunnel() -> None:
+    node = Node()
+    node.owners[OUT] = ("uid-1",)
+    node.carry(OUT, 50, jitter=0)
+    assert node.followers.carriers == {Carrier(17, 1194, False, PEER)}
 
 
 def test_another_protocol_and_a_flow_without_an_end_here_are_none() -> None:

@@ -93,3 +93,16 @@ def test_who_owns_which_address(pods: list[LocalPod], expected: dict[str, str]) 
     here = locality(pods, frozenset([packed("192.0.2.1")]))
     assert here.pods == {packed(address): uid for address, uid in expected.items()}
     assert here.node == {packed("192.0.2.1")}
+
+
+def test_pods_on_the_nodes_network_are_named_as_their_cgroups_are() -> None:
+    static = raw()
+    static["spec"]["hostNetwork"] = True
+    static["metadata"]["annotations"] = {"kubernetes.io/config.hash": "b0f4f2a9d0e15d5a3a3d1e6f7a8b9c0d"}
+    found = locality(
+        [decode_pod(static), info("u2", "10.0.0.2", host=True), info("u3", "10.0.0.3"),
+         info("u4", host=True, phase="Succeeded")],
+        node=frozenset({packed("10.0.0.2")}),
+    )  # fmt: skip
+    assert found.sharing == {"u1": "b0f4f2a9d0e15d5a3a3d1e6f7a8b9c0d", "u2": "u2"}
+    assert found.pods == {packed("10.0.0.3"): "u3"}

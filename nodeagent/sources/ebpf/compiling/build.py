@@ -35,7 +35,7 @@ TIMEOUT: Final = 120.0
 machine."""
 
 PROGRAM: Final = "footprint.bpf.c"
-_SOURCES_VARIABLE: Final = "TRAFFIC_FOOTPRINT_BPF_SOURCES"
+SOURCES_VARIABLE: Final = "TRAFFIC_FOOTPRINT_BPF_SOURCES"
 _PACKAGES: Final = Path(__file__).resolve().parents[4]
 """Where this process has its own code from; the child gets no other."""
 _CHILD: Final = (
@@ -59,7 +59,7 @@ _WORD: Final = re.compile(r"\w{0,128}", re.ASCII)
 
 def sources() -> Path:
     """The directory of the C sources: TRAFFIC_FOOTPRINT_BPF_SOURCES, else beside the packages, else installed."""
-    named = os.environ.get(_SOURCES_VARIABLE)
+    named = os.environ.get(SOURCES_VARIABLE)
     beside = Path(__file__).resolve().parents[4] / "bpf"
     return Path(named) if named else beside if beside.is_dir() else Path(sys.prefix, "share/traffic-footprint/bpf")
 

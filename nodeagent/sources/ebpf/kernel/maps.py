@@ -85,6 +85,8 @@ class Sizes:
     """A power of two and whole pages; an elephant's begin or end takes 80 bytes."""
     notes: int = 0
     """Notes between the two ends of connections on this node; 0 where connections are seen as one: no such map."""
+    groups: int = 0
+    """Pods known by their cgroups; 0 where no socket is seen: no such map."""
 
 
 def specs(sizes: Sizes) -> tuple[MapSpec, ...]:
@@ -93,6 +95,7 @@ def specs(sizes: Sizes) -> tuple[MapSpec, ...]:
         raise ValueError(f"{sizes.slots} slots; use 4 to {SLOT_MASK + 1}")
     size = ctypes.sizeof
     notes = (MapSpec(13, "notes", MapType.LRU_HASH, 8, 8, sizes.notes),) if sizes.notes else ()
+    groups = (MapSpec(15, "groups", MapType.HASH, 8, 4, sizes.groups, bpf.F_NO_PREALLOC),) if sizes.groups else ()
     return (
         MapSpec(1, "config", MapType.ARRAY, 4, size(Config), 1),
         MapSpec(2, "flows", MapType.LRU_HASH, POINTER, size(FlowEntry), sizes.flows),
@@ -108,6 +111,7 @@ def specs(sizes: Sizes) -> tuple[MapSpec, ...]:
         MapSpec(12, "carriers", MapType.HASH, size(CarrierKey), 4, sizes.carriers, bpf.F_NO_PREALLOC),
         *notes,
         MapSpec(14, "zones", MapType.HASH, size(SeedKey), size(First), 2 * sizes.flows, bpf.F_NO_PREALLOC),
+        *groups,
     )  # fmt: skip
 
 
@@ -243,6 +247,21 @@ class Maps:
 
     def forget_carrier(self, key: bytes) -> None:
         bpf.map_delete(self.fds["carriers"], key)
+
+    def groups(self) -> dict[int, int]:
+        """Cgroup id → tag."""
+        found = {}
+        for key in self._keys("groups", 8) if "groups" in self.fds else ():
+            value = bpf.map_lookup(self.fds["groups"], key, 4)
+            if value is not None:
+                found[int.from_bytes(key, sys.byteorder)] = int.from_bytes(value, sys.byteorder)
+        return found
+
+    def write_group(self, group: int, tag: int) -> None:
+        bpf.map_update(self.fds["groups"], group.to_bytes(8, sys.byteorder), tag.to_bytes(4, sys.byteorder))
+
+    def forget_group(self, group: int) -> None:
+        bpf.map_delete(self.fds["groups"], group.to_bytes(8, sys.byteorder))
 
     def expect_zones(self) -> None:
         """Connections of several zones exist already."""

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import struct
 import time
@@ -13,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from nodeagent.sources.base import HOST, UNATTRIBUTED, Counters, Locality, LossKind
+from nodeagent.sources.base import CARRIER, HOST, UNATTRIBUTED, Carrier, Counters, Locality, LossKind
 from nodeagent.sources.cgroup import CgroupSource, idle
 from nodeagent.sources.cgroup import source as source_module
 from nodeagent.sources.ebpf.kernel.maps import Sizes
@@ -24,6 +25,7 @@ from tests.kernel.guest.network import (
     MASQUERADED,
     NEAR_SERVICE4,
     NEAR_SERVICE6,
+    NODE4,
     POD1_4,
     POD1_6,
     POD2_4,
@@ -181,6 +183,94 @@ def test_the_nodes_traffic_with_its_pods_is_the_pods_local_and_the_rest_is_hosts
     assert found.keys() == {"uid-1", HOST}
     assert link_bytes(found[HOST]) == watch.carried("uplink")[::-1]
     assert (found[HOST].flows_born, found[HOST].flows_ended, found[HOST].local_bytes) == (1, 1, 0)
+
+
+POD_UID = "6f1f3a52-2b6e-4c0e-9d55-3b1f0a6f7c11"
+
+
+@contextmanager
+def sockets_in(cgroup: Path, *names: str) -> Iterator[Path]:
+    """What this process makes meanwhile belongs to a cgroup below ``cgroup``, which goes at last."""
+    inner = cgroup.joinpath(*names)
+    inner.mkdir(parents=True)
+    try:
+        (inner / "cgroup.procs").write_text(str(os.getpid()))
+        yield inner
+    finally:
+        (cgroup / "cgroup.procs").write_text(str(os.getpid()))
+        while inner != cgroup:
+            inner.rmdir()
+            inner = inner.parent
+
+
+SLICES = ("kubepods.slice", "kubepods-burstable.slice", f"kubepods-burstable-pod{POD_UID.replace('-', '_')}.slice")
+
+
+def test_a_pod_on_the_nodes_network_has_what_its_own_sockets_send(watch: Watch, cgroup: Path) -> None:
+    net, shared = watch.net, replace(LOCALITY, sharing={POD_UID: POD_UID})
+    before = watch.carried("uplink")
+    with sockets_in(cgroup, *SLICES, "cri-containerd-1.scope"):
+        watch.source.set_locality(shared)
+        talk(net.node, net.server, SERVER4, SERVER4, up=300_000, down=20_000)
+        talk(net.node, net.server, SERVER6, SERVER6, up=1_000, down=20_000)
+        exchange(net.node, net.server, SERVER4, listen=SERVER4, port=PORT, sizes=[10, 1000])
+        net.quiet()
+        ours = watch.carried("uplink")
+    talk(net.node, net.server, SERVER4, SERVER4, up=50_000, down=10)
+    found = watch.owners()
+    others = watch.carried("uplink")
+    assert found.keys() == {POD_UID, HOST}
+    assert link_bytes(found[POD_UID]) == (ours[1] - before[1], ours[0] - before[0])
+    assert link_bytes(found[HOST]) == (others[1] - ours[1], others[0] - ours[0])
+    assert (found[POD_UID].flows_born, found[POD_UID].flows_ended) == (3, 2)  # the datagrams are not idle yet
+
+
+def test_a_pod_on_the_nodes_network_that_is_called_owns_its_connections(watch: Watch, cgroup: Path) -> None:
+    net = watch.net
+    with sockets_in(cgroup, "kubepods", f"pod{POD_UID}", "1"):
+        watch.source.set_locality(replace(LOCALITY, sharing={POD_UID: POD_UID}))
+        talk(net.server, net.node, NODE4, NODE4, up=300_000, down=20_000)
+        talk(net.pod1, net.node, NODE4, NODE4, up=7_000, down=10)
+        found = watch.owners()
+    pod = found[POD_UID]
+    assert link_bytes(pod) == watch.carried("uplink")[::-1]
+    assert (pod.flows_born, pod.flows_ended, pod.mice_ended) == (1, 1, 0)
+    assert pod.local_bytes == found["uid-1"].local_bytes == sum(watch.carried("pod1")) > 7_000
+    assert found.keys() == {POD_UID, "uid-1"}
+
+
+def test_a_cgroup_that_is_found_later_has_its_flows_from_then_on(watch: Watch, cgroup: Path) -> None:
+    """The agent may hear of a pod before the kubelet has made its cgroup."""
+    net = watch.net
+    watch.source.set_locality(replace(LOCALITY, sharing={POD_UID: POD_UID}))
+    with (
+        sockets_in(cgroup, "kubepods", f"pod{POD_UID}"),
+        Connection(net.node, net.server, SERVER4, listen=SERVER4, port=PORT) as connection,
+    ):
+        connection.send(10_000)
+        watch.owners()
+        before = watch.carried("uplink")
+        watch.source._groups._look_from = 0.0
+        watch.source.read(time.monotonic())
+        connection.send(20_000)
+        found = watch.owners()
+        now = watch.carried("uplink")
+    assert link_bytes(found[HOST]) == before[::-1]
+    assert link_bytes(found[POD_UID]) == (now[1] - before[1], now[0] - before[0])
+
+
+def test_a_program_that_runs_a_tunnel_carries_what_others_own(watch: Watch, cgroup: Path) -> None:
+    """As OpenVPN does, in a pod on the node's network."""
+    net = watch.net
+    carrier = Carrier(socket.IPPROTO_UDP, 1194, here=False, remote=packed(SERVER4))
+    with sockets_in(cgroup, "kubepods", f"pod{POD_UID}"):
+        shared = replace(LOCALITY, sharing={POD_UID: POD_UID}, carriers=frozenset({carrier}))
+        watch.source.set_locality(shared)
+        exchange(net.node, net.server, SERVER4, listen=SERVER4, port=1194, sizes=[1000, 1400])
+        exchange(net.node, net.server, SERVER4, listen=SERVER4, port=1195, sizes=[500])
+        found = watch.owners()
+    assert (found[CARRIER].tx_bytes, found[CARRIER].flows_born) == (2400 + 2 * 28, 0)
+    assert (found[POD_UID].tx_bytes, found[POD_UID].flows_born) == (528, 1)
 
 
 def test_loopback_is_left_out(watch: Watch) -> None:
