@@ -143,6 +143,11 @@ class Program:
         return f"{self.name} {names} [--help] [FLAGS]"
 
     @property
+    def names(self) -> list[str]:
+        """Of all commands, the other names among them."""
+        return [name for command in self.commands for name in (command.name, *command.aliases)]
+
+    @property
     def _commands_known(self) -> str:
         *most, last = [command.name for command in self.commands]
         return f"use {', '.join(most)} or {last}; usage: {self.usage}"
@@ -150,6 +155,8 @@ class Program:
     def _completed(self, given: list[str]) -> list[str]:
         if not given and self.bare:
             return [self.bare]
+        if " ".join(given[:2]) in self.names:  # a command of two words
+            return [" ".join(given[:2]), *given[2:]]
         if given and self.default and given[0].startswith("-") and given[0] not in ("-h", "--help"):
             return [self.default, *given]
         return given
@@ -157,9 +164,9 @@ class Program:
     def _run(self, given: list[str]) -> int:
         if not given:
             raise BadSettingError("no command given", self._commands_known)
-        names = [name for command in self.commands for name in (command.name, *command.aliases)]
+        names = self.names
         if given[0] == "help":
-            given = [*given[1:], "--help"]
+            given = self._completed([*given[1:], "--help"])
         elif given[0].startswith("-") and given[0] not in ("-h", "--help"):
             raise BadSettingError(f"{given[0][:SHOWN]!r} stands before the command", f"write {self.usage}")
         elif not given[0].startswith("-") and given[0] not in names:

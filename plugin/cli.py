@@ -63,6 +63,24 @@ def _pods() -> Action:
     return _action(PodsSettings, "plugin.listing.commands", "pods")
 
 
+def _workloads() -> Action:
+    from plugin.workloads.flags import WorkloadsSettings  # noqa: PLC0415
+
+    return _action(WorkloadsSettings, "plugin.workloads.commands", "workloads")
+
+
+def _state() -> Action:
+    from plugin.workloads.flags import StateSettings  # noqa: PLC0415
+
+    return _action(StateSettings, "plugin.workloads.commands", "state")
+
+
+def _forget() -> Action:
+    from plugin.workloads.flags import ForgetSettings  # noqa: PLC0415
+
+    return _action(ForgetSettings, "plugin.workloads.commands", "forget")
+
+
 def _explain() -> Action:
     from plugin import explain  # noqa: PLC0415
 
@@ -77,10 +95,14 @@ def _shadow() -> Action:
 
 _PROGRAM: Final = Program(
     "kubectl-footprint",
-    "Show the traffic footprints that nodes published, and what the extender makes of them. Reads only.",
+    "Show the traffic footprints that nodes published, and what the extender makes of them. Only "
+    "`workloads state` and `workloads forget` write.",
     [
         Command("nodes", "each node's link, pods, source and health", _nodes),
         Command("pods", "each measured pod: its class, rates and flows", _pods),
+        Command("workloads", "what is known of each workload, how sure, since when", _workloads),
+        Command("workloads state", "say what a workload does, over what was learned", _state),
+        Command("workloads forget", "forget what was learned of workloads", _forget),
         Command("explain", "which nodes suit a pod, and why", _explain),
         Command("shadow", "what an extender in shadow mode would have changed", _shadow),
     ],

@@ -11,9 +11,11 @@ from footprint.cluster import paths
 from footprint.commands import BadSettingError
 from plugin.listing.columns import NODES, Pod, pods_kind
 from plugin.listing.flags import ListingSettings, NodesSettings, PodsSettings
-from plugin.listing.gathering import Node, check_namespace, gather
-from plugin.listing.watching import Changes, nodes_as_they_change, unaged
+from plugin.listing.gathering import Node, gather
+from plugin.listing.watching import nodes_as_they_change
+from plugin.namespaces import check_namespace
 from plugin.output.listing import Kind, ordered, rendered
+from plugin.output.watching import Changes
 from plugin.terminal import show, warn
 
 Row = TypeVar("Row")
@@ -121,10 +123,10 @@ def _print(
         else:
             print(nothing, file=sys.stderr)
         return 0
-    changes = Changes(kind, settings.form, lambda row: unaged(kind.as_object(row)))
+    changes = Changes(kind, settings.form)
     changes.begin(rows, node_of)
     sys.stdout.flush()
     for name, node in nodes_as_they_change(settings.reach, settings.lease_namespace, query):
-        changes.node(name, rows_of(node) if node is not None else ())
+        changes.item(name, rows_of(node) if node is not None else ())
         sys.stdout.flush()
     return 0

@@ -13,8 +13,6 @@ from datetime import UTC, datetime
 from http import HTTPStatus
 
 from footprint.cluster import paths
-from footprint.cluster.client import ApiError
-from footprint.commands import BadSettingError
 from footprint.staleness import Freshness
 from plugin.cluster import Cluster, RefusedError
 from plugin.listing.flags import ListingSettings
@@ -87,16 +85,3 @@ def beating(cluster: Cluster, namespace: str, missing: list[str]) -> dict[str, H
             raise
         missing.append(f"heartbeats are not known: {error}; {error.remedy}")
         return None
-
-
-def check_namespace(cluster: Cluster, namespace: str) -> None:
-    """Raises BadSettingError for a namespace that there is not. One that may not be read passes."""
-    try:
-        cluster.read(paths.namespace(namespace), metadata_only=True)
-    except ApiError as error:
-        if error.status == HTTPStatus.NOT_FOUND:
-            raise BadSettingError(
-                f"there is no namespace {namespace!r}", "name another with -n, or use -A for all"
-            ) from error
-        if error.status != HTTPStatus.FORBIDDEN:
-            raise
