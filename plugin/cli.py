@@ -82,15 +82,15 @@ def _forget() -> Action:
 
 
 def _explain() -> Action:
-    from plugin import explain  # noqa: PLC0415
+    from plugin.explain.flags import ExplainSettings  # noqa: PLC0415
 
-    return _action(explain.ExplainSettings, "plugin.explain")
+    return _action(ExplainSettings, "plugin.explain.command")
 
 
 def _shadow() -> Action:
-    from plugin import shadow  # noqa: PLC0415
+    from plugin.shadow.flags import ShadowSettings  # noqa: PLC0415
 
-    return _action(shadow.ShadowSettings, "plugin.shadow")
+    return _action(ShadowSettings, "plugin.shadow.command")
 
 
 _PROGRAM: Final = Program(

@@ -15,7 +15,6 @@ from rich.console import RenderableType
 
 from footprint.commands import BadSettingError, nearest
 from footprint.text import visible
-from plugin.output import jsonpath
 from plugin.output.flags import Form
 from plugin.terminal import Styled, as_json, as_yaml, list_table
 
@@ -78,6 +77,8 @@ def ordered(rows: Iterable[Row], kind: Kind[Row], by: str) -> list[Row]:
 
 
 def _by_path(rows: list[Row], kind: Kind[Row], path: str) -> list[Row]:
+    from plugin.output import jsonpath  # noqa: PLC0415
+
     try:
         found = [(next(iter(jsonpath.values(path, kind.as_object(row))), None), row) for row in rows]
     except jsonpath.TemplateError as error:
@@ -143,6 +144,8 @@ def _list(objects: list[dict[str, Any]], kind: Kind[Row], missing: Sequence[str]
 def document(value: Any, form: Form) -> str:
     """``value`` as JSON, as YAML, or as what a template makes of it. Raises BadSettingError."""
     if form.name == "jsonpath":
+        from plugin.output import jsonpath  # noqa: PLC0415
+
         try:
             return _printable(jsonpath.compiled(form.template).of(value))
         except jsonpath.TemplateError as error:

@@ -11,9 +11,9 @@ import yaml
 from footprint.keys import PREFIX
 from footprint.settings import read
 from lab import manifests
-from plugin.explain import ExplainSettings
+from plugin.explain.flags import ExplainSettings
 from plugin.listing.flags import NodesSettings
-from plugin.shadow import ShadowSettings
+from plugin.shadow.flags import ShadowSettings
 from tests.helm.rendering import (
     CHART,
     EVERY_API,

@@ -18,7 +18,7 @@ from extender.cluster.offline import SavedCluster, StateFeed, state_of
 from footprint.keys import POD_CLASS
 from footprint.settings import read
 from plugin.cli import main
-from plugin.explain import SHARED, ExplainSettings
+from plugin.explain.flags import SHARED, ExplainSettings
 from tests.extender.builders import patient, pod_json
 from tests.extender.client import Client
 from tests.extender.cluster.test_offline import saved

@@ -11,7 +11,7 @@ import pytest
 from rich.console import Console
 
 from plugin.cli import main
-from plugin.shadow import rendered
+from plugin.shadow.command import rendered
 from tests.extender.builders import patient, pod_info, pod_json
 from tests.extender.running import served, small_state
 from tests.plugin.api_server import answering, kubeconfig

@@ -1,36 +1,27 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``kubectl footprint shadow``: what an extender in shadow mode has seen, and what switching it on would gain.
-
-Enters: the report of a running extender, by its URL or through the API server's service proxy. Leaves: a table, or
-the report as JSON. Reads only. Each replica counts for itself, and the report is one replica's.
-"""
+"""What ``shadow`` does: asks a running extender for its report."""
 
 from __future__ import annotations
 
 import http.client
 import sys
 from collections.abc import Mapping
-from typing import Any, Final, Self
+from typing import Any, Final
 from urllib.error import HTTPError
 from urllib.parse import quote
 from urllib.request import urlopen
 
 import orjson
-from pydantic import Field, model_validator
-from pydantic_settings import SettingsConfigDict
 from rich.console import Group
 
 from extender.placement.shadow import ShadowOutcome
 from footprint.cluster.client import ApiError
 from footprint.commands import BadSettingError
-from footprint.keys import DEFAULT_NAMESPACE
-from plugin.connection import PROGRAM, ConnectionSettings
-from plugin.output.flags import DocumentOutput, form_of
+from plugin.output.flags import form_of
 from plugin.output.listing import document
+from plugin.shadow.flags import ShadowSettings
 from plugin.terminal import below, line, show, table
 
-SERVICE: Final = "traffic-footprint-extender:metrics"
-"""As the chart names it, and its port without certificates."""
 MAX_BYTES: Final = 2**20
 """Of a report; it has some hundred bytes."""
 _NOT_SHADOW: Final = "the extender is not in shadow mode"
@@ -41,40 +32,6 @@ _MEANINGS: Final = {
     ShadowOutcome.AGREED: "it went where we would have sent it",
     ShadowOutcome.FORGOTTEN: "too many waited at once: not followed",
 }
-
-
-class ShadowSettings(ConnectionSettings):
-    """Shows what an extender in shadow mode (--shadow) would have changed, had it acted."""
-
-    model_config = SettingsConfigDict(
-        cli_prog_name=f"{PROGRAM} shadow", cli_shortcuts={"namespace": "n", "output": "o"}
-    )
-
-    url: str = ""
-    """Address of a running extender, such as http://127.0.0.1:8890. Absent: the API server's service proxy."""
-
-    release_namespace: str = Field(DEFAULT_NAMESPACE, min_length=1)
-    """Namespace of the release, and so of the extender's Service."""
-
-    namespace: str | None = None
-    """Old name of --release-namespace. It still works, and says so."""
-
-    service: str = Field(SERVICE, min_length=1)
-    """The extender's Service, as NAME or NAME:PORT."""
-
-    output: DocumentOutput = ""
-    """json, yaml or jsonpath=TEMPLATE. Absent: a table."""
-
-    @model_validator(mode="after")
-    def _one_namespace(self) -> Self:
-        if self.namespace is not None and "release_namespace" in self.model_fields_set:
-            raise ValueError("--namespace is the old name of --release-namespace: give --release-namespace alone")
-        return self
-
-    @property
-    def where(self) -> str:
-        """Namespace of the extender's Service."""
-        return self.release_namespace if self.namespace is None else self.namespace
 
 
 def run(settings: ShadowSettings) -> int:
