@@ -7,12 +7,14 @@ the remedy. Guarantees: ``--help`` imports no command, so it answers at once.
 
 from __future__ import annotations
 
+import sys
+from argparse import Namespace
 from collections.abc import Callable, Sequence
 from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from footprint.commands import Action, Command, Program
+from footprint.commands import Action, Command, Parser, Program
 from footprint.service import fail
 
 if TYPE_CHECKING:
@@ -21,9 +23,39 @@ if TYPE_CHECKING:
 Model = TypeVar("Model", bound="BaseSettings")
 
 
+SCRIPT: Final = """#!/bin/sh
+# Put this as kubectl_complete-footprint on your PATH, executable: kubectl asks it what completes a command line.
+exec kubectl footprint __complete "$@"
+"""
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Entry point."""
-    return _PROGRAM.main(arguments)
+    """Entry point. ``__complete`` is for ``kubectl_complete-footprint`` where it is a script."""
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    if given[:1] == ["__complete"]:
+        return complete(given[1:])
+    return _PROGRAM.main(given)
+
+
+def complete(words: Sequence[str] | None = None) -> int:
+    """Entry point of ``kubectl_complete-footprint``."""
+    from plugin import completion  # noqa: PLC0415
+
+    return completion.main(_PROGRAM, words)
+
+
+class _Script:
+    """Prints the script by which kubectl completes."""
+
+    def fill(self, parser: Parser) -> None:
+        parser.description = (
+            "Prints the script kubectl_complete-footprint. By it kubectl's own completion for bash, zsh and fish "
+            "completes this plugin's commands, flags and names, from kubectl 1.26 on. pip, pipx and uv install it."
+        )
+
+    def run(self, parsed: Namespace, parser: Parser) -> int:  # noqa: ARG002
+        print(SCRIPT, end="")
+        return 0
 
 
 def _action(model: type[Model], module: str, name: str = "run") -> Action:
@@ -105,5 +137,6 @@ _PROGRAM: Final = Program(
         Command("workloads forget", "forget what was learned of workloads", _forget),
         Command("explain", "which nodes suit a pod, and why", _explain),
         Command("shadow", "what an extender in shadow mode would have changed", _shadow),
+        Command("completion", "the script by which kubectl completes this plugin's command lines", _Script),
     ],
 )
