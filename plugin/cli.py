@@ -34,14 +34,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = sys.argv[1:] if arguments is None else list(arguments)
     if given[:1] == ["__complete"]:
         return complete(given[1:])
-    return _PROGRAM.main(given)
+    return PROGRAM.main(given)
 
 
 def complete(words: Sequence[str] | None = None) -> int:
     """Entry point of ``kubectl_complete-footprint``."""
     from plugin import completion  # noqa: PLC0415
 
-    return completion.main(_PROGRAM, words)
+    return completion.main(PROGRAM, words)
 
 
 class _Script:
@@ -95,6 +95,12 @@ def _pods() -> Action:
     return _action(PodsSettings, "plugin.listing.commands", "pods")
 
 
+def _top() -> Action:
+    from plugin.top.flags import TopSettings  # noqa: PLC0415
+
+    return _action(TopSettings, "plugin.top.command")
+
+
 def _workloads() -> Action:
     from plugin.workloads.flags import WorkloadsSettings  # noqa: PLC0415
 
@@ -125,13 +131,14 @@ def _shadow() -> Action:
     return _action(ShadowSettings, "plugin.shadow.command")
 
 
-_PROGRAM: Final = Program(
+PROGRAM: Final = Program(
     "kubectl-footprint",
     "Show the traffic footprints that nodes published, and what the extender makes of them. Only "
     "`workloads state` and `workloads forget` write.",
     [
         Command("nodes", "each node's link, pods, source and health", _nodes),
         Command("pods", "each measured pod: its class, rates and flows", _pods),
+        Command("top", "the cluster's pods or nodes live, elephants first", _top),
         Command("workloads", "what is known of each workload, how sure, since when", _workloads),
         Command("workloads state", "say what a workload does, over what was learned", _state),
         Command("workloads forget", "forget what was learned of workloads", _forget),

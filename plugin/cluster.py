@@ -12,7 +12,7 @@ from http import HTTPStatus
 from typing import Any, Final, NamedTuple, TypeVar
 from urllib.parse import unquote
 
-from footprint.cluster.client import MERGE_PATCH, METADATA_ONLY, ApiError, client_of, request
+from footprint.cluster.client import MERGE_PATCH, METADATA_LIST, METADATA_ONLY, ApiError, client_of, request
 from footprint.cluster.listing import pages
 from footprint.cluster.reflector import Reflector, Sink
 from footprint.keys import GROUP
@@ -57,11 +57,12 @@ class Cluster:
         self, path: str, query: Mapping[str, str] | None = None, *, metadata_only: bool = False
     ) -> dict[str, Any]:
         """The JSON object at ``path``. ``metadata_only``: a server that can sends nothing else of objects."""
-        accept = METADATA_ONLY if metadata_only else "application/json"
+        listing = _is_collection(path)
+        accept = (METADATA_LIST if listing else METADATA_ONLY) if metadata_only else "application/json"
         try:
             return request(self._api, "GET", path, query=query, timeout=self._timeout, accept=accept)
         except ApiError as error:
-            raise _refused(error, "GET", path, listing=_is_collection(path)) from error
+            raise _refused(error, "GET", path, listing=listing) from error
 
     def items(
         self, path: str, query: Mapping[str, str] | None = None, *, metadata_only: bool = False
@@ -90,8 +91,7 @@ class Cluster:
         metadata_only: bool = False,
     ) -> Reflector[T]:
         """What will follow the collection at ``path`` in a thread of its own, once it is started."""
-        accept = METADATA_ONLY if metadata_only else "application/json"
-        return Reflector(self._api, path, decode=decode, sink=sink, query=query, accept=accept)
+        return Reflector(self._api, path, decode=decode, sink=sink, query=query, metadata_only=metadata_only)
 
     def write(
         self,

@@ -22,6 +22,8 @@ from footprint.cluster.tls import trust_as_kubectl
 MERGE_PATCH: Final = "application/merge-patch+json"
 METADATA_ONLY: Final = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json"
 """``accept`` of a request for an object's metadata: a Node's list of images is longer than all else of it."""
+METADATA_LIST: Final = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json"
+"""The same of a list of objects. A watch of them takes ``METADATA_ONLY``."""
 REQUEST_TIMEOUT: Final = (3.0, 10.0)
 """Seconds to connect and to wait for an answer."""
 

@@ -15,7 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from http import HTTPStatus
-from typing import Any, Final, Generic, Protocol, TypeVar, runtime_checkable
+from typing import Any, Final, Generic, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 import orjson
 import structlog
@@ -23,7 +23,7 @@ import urllib3
 from kubernetes.client import ApiClient
 from kubernetes.client.rest import RESTResponse
 
-from footprint.cluster.client import ApiError, open_stream, request
+from footprint.cluster.client import METADATA_LIST, METADATA_ONLY, ApiError, open_stream, request
 from footprint.cluster.listing import PAGE_SIZE, pages
 
 T = TypeVar("T")
@@ -41,6 +41,17 @@ RELIST_AFTER: Final = 3
 version any more, whatever it says."""
 BACKOFF_FIRST: Final = 0.2
 BACKOFF_LAST: Final = 15.0
+
+
+class _Accept(NamedTuple):
+    """In which form objects are asked for."""
+
+    listing: str
+    watch: str
+
+
+_WHOLE: Final = _Accept("application/json", "application/json")
+_METADATA: Final = _Accept(METADATA_LIST, METADATA_ONLY)
 
 _log = structlog.get_logger()
 
@@ -96,10 +107,10 @@ class Reflector(Generic[T]):
         sink: Sink[T],
         query: Mapping[str, str] | None = None,
         page_size: int = PAGE_SIZE,
-        accept: str = "application/json",
+        metadata_only: bool = False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._accept = accept
+        self._accept = _METADATA if metadata_only else _WHOLE
         self._api, self._path, self._decode, self._sink = api, path, decode, sink
         self._query, self._page_size, self._clock = dict(query or {}), page_size, clock
         self._version: str | None = None
@@ -220,7 +231,9 @@ class Reflector(Generic[T]):
 
     def _get_page(self, query: Mapping[str, str]) -> Mapping[str, Any]:
         try:
-            return request(self._api, "GET", self._path, query=query, accept=self._accept, timeout=LIST_TIMEOUT)
+            return request(
+                self._api, "GET", self._path, query=query, accept=self._accept.listing, timeout=LIST_TIMEOUT
+            )
         except ApiError as error:
             if error.status == HTTPStatus.GONE:  # the list took longer than the server keeps its version
                 raise _Gone from error
@@ -234,7 +247,12 @@ class Reflector(Generic[T]):
         }  # fmt: skip
         try:
             response = open_stream(
-                self._api, "GET", self._path, query=query, accept=self._accept, timeout=(3.0, SILENCE_SECONDS)
+                self._api,
+                "GET",
+                self._path,
+                query=query,
+                accept=self._accept.watch,
+                timeout=(3.0, SILENCE_SECONDS),
             )
         except ApiError as error:
             if error.status == HTTPStatus.GONE:

@@ -20,9 +20,10 @@ from extender.cleanup import CleanupSettings
 from extender.settings import Settings
 from lab.docs.tables import markdown
 from nodeagent.settings import AgentSettings, PreflightSettings, TopSettings
+from plugin.cli import PROGRAM
 from plugin.cli import main as plugin
 
-_PLUGIN_COMMANDS: Final = ("nodes", "pods", "explain", "shadow")
+_PLUGIN_COMMANDS: Final = tuple(command.name for command in PROGRAM.commands)
 _WIDTH: Final = "100"
 
 
@@ -96,7 +97,7 @@ def _help(command: str) -> str:
     """What ``kubectl-footprint COMMAND --help`` prints on a terminal of fixed width."""
     printed = io.StringIO()
     with _as_everywhere(), contextlib.redirect_stdout(printed), contextlib.suppress(SystemExit):
-        plugin([command, "--help"])
+        plugin([*command.split(), "--help"])
     return printed.getvalue().replace(str(Path.home()), "~")
 
 

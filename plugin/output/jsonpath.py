@@ -18,6 +18,7 @@ import orjson
 from jsonpath import JSONPathEnvironment
 from jsonpath.exceptions import JSONPathError
 
+_MAX_WAYS: Final = 64
 _MAX_DEPTH: Final = 100
 """Deepest JSON that ``..`` descends into; ours has a tenth of it."""
 
@@ -49,8 +50,8 @@ class _Text:
 
 @dataclass(frozen=True, slots=True)
 class _Path:
-    query: str
-    """RFC 9535, from ``$``."""
+    queries: tuple[str, ...]
+    """RFC 9535, from ``$``. A union of names is several: kubectl goes through all for each name in turn."""
     rooted: bool
     """It begins at the document, also inside a range."""
 
@@ -79,11 +80,11 @@ def compiled(text: str) -> Template:
     """The template ``text``. Raises TemplateError."""
     parser = _Parser(text)
     parts = parser.parts(top=True)
-    for path in _paths(parts):
+    for query in (query for path in _paths(parts) for query in path.queries):
         try:
-            _ENVIRONMENT.compile(path.query)
+            _ENVIRONMENT.compile(query)
         except JSONPathError as error:
-            raise TemplateError(f"{path.query!r} is no JSONPath ({' '.join(str(error).split())[:100]})") from error
+            raise TemplateError(f"{query!r} is no JSONPath ({' '.join(str(error).split())[:100]})") from error
     return Template(parts)
 
 
@@ -105,10 +106,11 @@ def _paths(parts: Sequence[_Part]) -> Iterator[_Path]:
 
 
 def _found(path: _Path, value: Any, root: Any) -> list[Any]:
+    start = root if path.rooted else value
     try:
-        return list(_ENVIRONMENT.findall(path.query, root if path.rooted else value))
+        return [found for query in path.queries for found in _ENVIRONMENT.findall(query, start)]
     except (JSONPathError, TypeError, ValueError) as error:
-        raise TemplateError(f"{path.query!r}: {' '.join(str(error).split())[:100]}") from error
+        raise TemplateError(f"{path.queries[0]!r}: {' '.join(str(error).split())[:100]}") from error
 
 
 def _shown(parts: Sequence[_Part], value: Any, root: Any) -> Iterator[str]:
@@ -194,27 +196,26 @@ class _Parser:
         rooted = self._peek() == "$"
         if self._peek() in ("$", "@"):
             self._at += 1
-        query = "$" + self._segments()
+        queries = tuple(f"${segments}" for segments in self._segments())
         if self._at == begins:
             raise TemplateError(f"a path such as .metadata.name is missing before {self._text[begins:][:20]!r}")
-        return _Path(query, rooted)
+        return _Path(queries, rooted)
 
-    def _segments(self) -> str:
-        query = ""
+    def _segments(self) -> list[str]:
+        """What follows a start; several where a union has several names."""
+        queries = [""]
         while self._peek() in (".", "["):
-            if self._peek() == "[":
-                query += self._bracket()
-                continue
-            self._at += 1
+            before = ""
             if self._peek() == ".":
                 self._at += 1
-                query += ".."
-                query += self._bracket() if self._peek() == "[" else self._name(required=True)
-            elif self._peek() == "[":
-                query += self._bracket()
-            else:
-                query += self._name(required=False)
-        return query
+                if self._peek() == ".":
+                    self._at += 1
+                    before = ".."
+            ways = self._bracket() if self._peek() == "[" else [self._name(required=bool(before))]
+            queries = [f"{query}{before}{way}" for way in ways for query in queries]
+            if len(queries) > _MAX_WAYS:
+                raise TemplateError(f"its unions name more than {_MAX_WAYS} ways")
+        return queries
 
     def _name(self, *, required: bool) -> str:
         match = _NAME.match(self._text, self._at)
@@ -223,28 +224,30 @@ class _Parser:
                 raise TemplateError(f"a name is missing before {self._text[self._at :][:20]!r}")
             return ""  # {.}: the value itself
         self._at = match.end()
-        name = re.sub(r"\\(.)", r"\1", match[0])
+        name = _bare(match[0])
         return "[*]" if name == "*" else f"[{json.dumps(name)}]"
 
-    def _bracket(self) -> str:
+    def _bracket(self) -> list[str]:
         self._at += 1
         self._skip()
         if self._text.startswith("?", self._at):
-            inside = self._filter()
+            inside = [f"[{self._filter()}]"]
         elif index := _INDEX.match(self._text, self._at):
-            self._at, inside = index.end(), index[0].strip()
+            self._at, inside = index.end(), [f"[{index[0].strip()}]"]
         else:
             inside = self._names()
         self._skip()
         if self._peek() != "]":
             raise TemplateError(f"a bracket is not closed before {self._text[self._at :][:20]!r}")
         self._at += 1
-        return f"[{inside}]"
+        return inside
 
-    def _names(self) -> str:
+    def _names(self) -> list[str]:
         names = []
         while quoted := _QUOTED.match(self._text, self._at):
-            names.append(json.dumps(_unquoted(quoted[0])))
+            # As kubectl, a dot in quotes leads on, unless a backslash stands before it.
+            parts = re.findall(r"(?:\\.|[^\\.])+", quoted[0][1:-1])
+            names.append("".join(f"[{json.dumps(_bare(part))}]" for part in parts))
             self._at = quoted.end()
             self._skip()
             if self._peek() != ",":
@@ -253,7 +256,7 @@ class _Parser:
             self._skip()
         if not names:
             raise TemplateError(f"{self._text[self._at :][:20]!r} is no index, slice, quoted name or filter")
-        return ",".join(names)
+        return names
 
     def _filter(self) -> str:
         self._at += 1
@@ -266,7 +269,9 @@ class _Parser:
         inside = left
         if operator := _OPERATOR.match(self._text, self._at):
             self._at = operator.end()
-            inside = f"{left} {operator[1]} {self._operand()}"
+            # As kubectl, what is not there is neither equal nor unequal to anything.
+            exists = f"{left} && " if left.startswith(("@", "$")) else ""
+            inside = f"{exists}{left} {operator[1]} {self._operand()}"
         self._skip()
         if self._peek() != ")":
             raise TemplateError(f"a filter is not closed before {self._text[self._at :][:20]!r}")
@@ -283,8 +288,13 @@ class _Parser:
         if self._peek() in ("@", "$"):
             begin = self._peek()
             self._at += 1
-            return begin + self._segments()
+            return begin + self._segments()[0]
         raise TemplateError(f"a filter compares paths from @ and values, not {self._text[self._at :][:20]!r}")
+
+
+def _bare(name: str) -> str:
+    """A name without the backslashes that take dots into it."""
+    return re.sub(r"\\(.)", r"\1", name)
 
 
 def _unquoted(text: str) -> str:

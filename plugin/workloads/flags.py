@@ -87,7 +87,7 @@ class ForgetSettings(_Writing):
     """name. Absent: a sentence for each."""
 
     @model_validator(mode="after")
-    def _some(self) -> Self:
+    def _names_or_sentences(self) -> Self:
         if not self.name:
             raise ValueError(
                 "forget needs the name of a workload: kubectl footprint workloads forget Deployment/web"

@@ -15,7 +15,7 @@ import pytest
 from plugin.cli import main
 
 CHECKOUT = Path(__file__).parents[2]
-COMMANDS = ("nodes", "pods", "explain", "shadow")
+COMMANDS = ("nodes", "pods", "top", "workloads", "workloads state", "workloads forget", "explain", "shadow")
 KUBECTL = ("--kubeconfig", "--context", "--cluster", "--user", "--request-timeout")
 WITHOUT_SERVER = """
 import sys
@@ -59,7 +59,7 @@ def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_commands_help_has_kubectls_flags_and_its_own(capsys: pytest.CaptureFixture[str], command: str) -> None:
-    code, shown, _ = ended(capsys, command, "--help")
+    code, shown, _ = ended(capsys, *command.split(), "--help")
     assert code == 0
     assert [flag for flag in KUBECTL if flag not in shown] == []
     assert "(default: )" not in shown
@@ -74,6 +74,10 @@ def test_a_commands_help_has_kubectls_flags_and_its_own(capsys: pytest.CaptureFi
         (["pods", "--name-space", "x"], "did you mean --namespace?"),
         (["nodes", "--request-timeout", "soon"], "such as 30s or 2m"),
         (["pods", "-l", "a=b", "name"], "exclude each other"),
+        (["workloads", "state", "a"], "state needs something to state"),
+        (["workloads", "forget"], "required: NAME"),
+        (["workloads", "state", "a", "--bandwidth", "much"], "write bit/s with a suffix"),
+        (["workloads", "forget", "a", "-A"], "name it with -n"),
         (["nodes", "-o", "xml"], "use wide, json, yaml, name, jsonpath=TEMPLATE"),
         (["nodes", "-o", "jsonpath={.items["], "--output: "),
     ],
@@ -106,6 +110,10 @@ def test_every_command_runs_without_the_extenders_server(tmp_path: Path) -> None
         (["nodes", "--kubeconfig", "none"], 2),
         (["pods", "--kubeconfig", "none"], 2),
         (["shadow", "--kubeconfig", "none"], 2),
+        (["top", "--kubeconfig", "none"], 2),
+        (["workloads", "--kubeconfig", "none"], 2),
+        (["workloads", "forget", "a", "--kubeconfig", "none"], 2),
+        (["workloads", "state", "a", "--class", "mouse", "--kubeconfig", "none"], 2),
         (["explain", "-f", "pod.yaml", "--state", "state.json"], 0),
     ):
         program = f"{WITHOUT_SERVER}raise SystemExit(main({arguments!r}))"
