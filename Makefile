@@ -40,7 +40,8 @@ lock:  ## the pins and hashes of every Python package, from pyproject.toml
 	$(LOCK) $(UPGRADE) --all-extras -o requirements/development.txt pyproject.toml
 	$(LOCK) $(UPGRADE) -c requirements/development.txt -o requirements/runtime.txt \
 		--extra nodeagent --extra extender --extra plugin pyproject.toml
-	$(LOCK) $(UPGRADE) -c requirements/development.txt -o requirements/plugin.txt --extra plugin pyproject.toml
+	$(LOCK) $(UPGRADE) -c requirements/development.txt -o requirements/plugin.txt --extra plugin --extra doctor \
+		pyproject.toml
 	echo setuptools | $(LOCK) $(UPGRADE) -c requirements/development.txt -o requirements/build.txt -
 
 controlplane: $(STAMP)

@@ -131,6 +131,18 @@ def _shadow() -> Action:
     return _action(ShadowSettings, "plugin.shadow.command")
 
 
+def _doctor() -> Action:
+    from plugin.doctor.flags import DoctorSettings  # noqa: PLC0415
+
+    return _action(DoctorSettings, "plugin.doctor.command")
+
+
+def _report() -> Action:
+    from plugin.report.flags import ReportSettings  # noqa: PLC0415
+
+    return _action(ReportSettings, "plugin.report.command")
+
+
 PROGRAM: Final = Program(
     "kubectl-footprint",
     "Show the traffic footprints that nodes published, and what the extender makes of them. Only "
@@ -143,6 +155,8 @@ PROGRAM: Final = Program(
         Command("workloads state", "say what a workload does, over what was learned", _state),
         Command("workloads forget", "forget what was learned of workloads", _forget),
         Command("explain", "which nodes suit a pod, and why", _explain),
+        Command("doctor", "what is wrong with the release, and the commands that mend it", _doctor),
+        Command("report", "one HTML file of the state, for a ticket or a colleague", _report),
         Command("shadow", "what an extender in shadow mode would have changed", _shadow),
         Command("completion", "the script by which kubectl completes this plugin's command lines", _Script),
     ],

@@ -8,11 +8,23 @@ what to do about it. Guarantees: all but ``write`` change nothing in the cluster
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import Any, Final, NamedTuple, TypeVar
 from urllib.parse import unquote
 
-from footprint.cluster.client import MERGE_PATCH, METADATA_LIST, METADATA_ONLY, ApiError, client_of, request
+import urllib3
+
+from footprint.cluster.client import (
+    MERGE_PATCH,
+    METADATA_LIST,
+    METADATA_ONLY,
+    ApiError,
+    client_of,
+    open_stream,
+    request,
+)
 from footprint.cluster.listing import pages
 from footprint.cluster.reflector import Reflector, Sink
 from footprint.keys import GROUP
@@ -63,6 +75,34 @@ class Cluster:
             return request(self._api, "GET", path, query=query, timeout=self._timeout, accept=accept)
         except ApiError as error:
             raise _refused(error, "GET", path, listing=listing) from error
+
+    def text(self, path: str, most: int) -> str:
+        """The first ``most`` bytes of what is at ``path``: a program's own page, behind the API server's proxy."""
+        try:
+            response = open_stream(self._api, "GET", path, accept="*/*", timeout=self._timeout)
+            try:
+                body: bytes = response.response.read(most, decode_content=True)
+                return body.decode(errors="replace")
+            except (urllib3.exceptions.HTTPError, OSError) as error:
+                raise ApiError(0, f"the response ended early: {error}") from error
+            finally:
+                response.response.close()  # there may be more than was read
+        except ApiError as error:
+            raise _refused(error, "GET", path) from error
+
+    def clock(self) -> datetime:
+        """The API server's time, in whole seconds. Raises ApiError where no response tells it."""
+        try:
+            response = open_stream(self._api, "GET", "/version", timeout=self._timeout)
+        except ApiError as error:
+            raise _refused(error, "GET", "/version") from error
+        said = response.response.headers.get("Date", "")
+        response.response.drain_conn()
+        response.response.release_conn()
+        try:
+            return parsedate_to_datetime(said).astimezone(UTC)
+        except ValueError as error:
+            raise ApiError(HTTPStatus.BAD_GATEWAY, "the API server's response has no date") from error
 
     def items(
         self, path: str, query: Mapping[str, str] | None = None, *, metadata_only: bool = False

@@ -71,7 +71,11 @@ def test_a_lock_pins_every_package_by_hash_and_names_no_server(lock: str) -> Non
 
 @pytest.mark.parametrize(
     ("lock", "extras"),
-    [("runtime.txt", PROGRAMS), ("plugin.txt", ("plugin",)), ("development.txt", (*PROGRAMS, "lab", "dev"))],
+    [
+        ("runtime.txt", PROGRAMS),
+        ("plugin.txt", ("plugin", "doctor")),
+        ("development.txt", (*PROGRAMS, "doctor", "lab", "dev")),
+    ],
 )
 def test_the_locks_are_current_with_what_the_project_asks_for(lock: str, extras: tuple[str, ...]) -> None:
     """Run ``make lock`` when this fails."""
@@ -83,7 +87,7 @@ def test_the_locks_are_current_with_what_the_project_asks_for(lock: str, extras:
 
 
 def test_the_locks_know_every_extra() -> None:
-    assert set(project()["optional-dependencies"]) == {*PROGRAMS, "lab", "dev"}
+    assert set(project()["optional-dependencies"]) == {*PROGRAMS, "doctor", "lab", "dev"}
 
 
 def test_everybody_installs_the_same_versions() -> None:

@@ -15,7 +15,10 @@ import pytest
 from plugin.cli import main
 
 CHECKOUT = Path(__file__).parents[2]
-COMMANDS = ("nodes", "pods", "top", "workloads", "workloads state", "workloads forget", "explain", "shadow")
+COMMANDS = (
+    "nodes", "pods", "top", "workloads", "workloads state", "workloads forget", "explain", "doctor",
+    "report", "shadow",
+)  # fmt: skip
 KUBECTL = ("--kubeconfig", "--context", "--cluster", "--user", "--request-timeout")
 WITHOUT_SERVER = """
 import sys
@@ -114,6 +117,8 @@ def test_every_command_runs_without_the_extenders_server(tmp_path: Path) -> None
         (["workloads", "--kubeconfig", "none"], 2),
         (["workloads", "forget", "a", "--kubeconfig", "none"], 2),
         (["workloads", "state", "a", "--class", "mouse", "--kubeconfig", "none"], 2),
+        (["doctor", "--kubeconfig", "none"], 2),
+        (["report", "--kubeconfig", "none"], 2),
         (["explain", "-f", "pod.yaml", "--state", "state.json"], 0),
     ):
         program = f"{WITHOUT_SERVER}raise SystemExit(main({arguments!r}))"
