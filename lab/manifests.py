@@ -45,6 +45,10 @@ _COMMON: Final = (
 )
 
 
+_APIS: Final = ("--api-versions=monitoring.coreos.com/v1",)
+"""Of other projects, which components that need them name."""
+
+
 @dataclass(frozen=True)
 class Component:
     """A file under ``manifests/``: some templates, rendered with some values."""
@@ -63,6 +67,13 @@ COMPONENTS: Final = (
     ),
     Component(
         "overlays/existing-scheduler/snippet.yaml", ("existing-scheduler.yaml",), ("scheduler.enabled=false",)
+    ),
+    Component(
+        "components/monitoring/monitoring.yaml",
+        ("monitoring.yaml",),
+        tuple(
+            f"monitoring.{part}.enabled=true" for part in ("serviceMonitor", "podMonitor", "rules", "dashboards")
+        ),
     ),
     Component("cleanup/cleanup.yaml", ("cleanup.yaml",)),
 )
@@ -99,7 +110,7 @@ def without_helm(document: str) -> str:
 
 def component(wanted: Component) -> str:
     """The text of one component's file."""
-    rendered = render(*(f"--set={value}" for value in (*_COMMON, *wanted.values)))
+    rendered = render(*(f"--set={value}" for value in (*_COMMON, *wanted.values)), *_APIS)
     documents = [without_helm(text) for name, text in by_template(rendered) if name in wanted.templates]
     if not documents:
         raise LabError(f"no template of {wanted.templates} rendered anything for {wanted.path}")

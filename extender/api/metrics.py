@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from typing import Final, Protocol
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
 from prometheus_client.registry import Collector
 
@@ -177,10 +177,14 @@ class Metrics:
         self, state: ClusterState, watches: Mapping[str, WatchCounters], server: ServerFigures | None = None
     ) -> None:
         self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
         self.registry.register(_StateCollector(state, watches, server or ServerFigures()))
         self.requests = Counter(
             _P + "requests", "Answered requests", ["verb", "result"], registry=self.registry
         )  # result: ok, late, shed, malformed, too-large, too-slow, too-many, gone, failed
+        for verb in ("filter", "prioritize"):  # a ratio needs its zero
+            for result in ("ok", "late", "shed", "failed"):
+                self.requests.labels(verb, result)
         self.malformed = Counter(
             _P + "malformed_requests", "Bodies that could not be used", ["verb", "reason"], registry=self.registry
         )
@@ -220,7 +224,7 @@ class Metrics:
         return {
             f"{sample.labels['verb']} {sample.labels['result']}": int(sample.value)
             for sample in samples
-            if sample.name.endswith("_total")
+            if sample.name.endswith("_total") and sample.value
         }
 
     def render(self) -> bytes:

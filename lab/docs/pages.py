@@ -12,6 +12,7 @@ from typing import Final
 
 from lab.docs import flags, formats, metrics, pictures
 from lab.docs.tables import filled
+from lab.prometheus import dashboards
 
 CHECKOUT: Final = Path(__file__).parents[2]
 
@@ -30,6 +31,8 @@ def made() -> Iterator[tuple[Path, str]]:
     for name, parts in reference.items():
         path = CHECKOUT / "docs" / "reference" / name
         yield path, filled(path.read_text(), parts)
+    for name, text in dashboards.files().items():
+        yield CHECKOUT / "helm" / "traffic-footprint" / "files" / "monitoring" / "dashboards" / name, text
     for name, picture in pictures.drawn(CHECKOUT).items():
         yield CHECKOUT / "docs" / "pictures" / name, picture
 

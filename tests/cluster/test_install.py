@@ -424,7 +424,7 @@ def test_an_overlay_installs_and_its_cleanup_runs_where_helm_is_not(release: Rel
 
 
 STUBS: Final = {
-    "monitoring.coreos.com": ("ServiceMonitor", "PodMonitor"),
+    "monitoring.coreos.com": ("ServiceMonitor", "PodMonitor", "PrometheusRule"),
     "cert-manager.io": ("Certificate", "Issuer", "ClusterIssuer"),
     "security.openshift.io": ("SecurityContextConstraints",),
 }
