@@ -21,7 +21,9 @@ from prometheus_client.registry import Collector
 from extender.cluster.feed import WatchCounters
 from extender.cluster.state import ClusterState
 from extender.model.snapshot import NodeState
-from extender.placement.shadow import Shadow
+from extender.placement.shadow import Shadow, ShadowOutcome
+from footprint.codec import DecodeReason
+from footprint.declared import PlacementMode
 
 _P: Final = "traffic_footprint_extender_"
 _BUCKETS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5)
@@ -67,7 +69,7 @@ class _StateCollector(Collector):
         )  # fmt: skip
         yield _labelled(
             "malformed_footprints", "Node annotations that were no footprint", "reason",
-            self._state.malformed_footprints,
+            {**dict.fromkeys(map(str, DecodeReason), 0), **self._state.malformed_footprints},
         )  # fmt: skip
         yield _labelled(
             "annotation_problems", "Pod annotations that were not understood", "key",
@@ -149,8 +151,9 @@ class _ShadowCollector(Collector):
 
     def collect(self) -> Iterable[Metric]:
         yield _labelled(
-            "shadow_pods", "Pods only watched, by what acting would have done", "outcome", self._shadow.outcomes
-        )
+            "shadow_pods", "Pods only watched, by what acting would have done", "outcome",
+            {**dict.fromkeys(map(str, ShadowOutcome), 0), **self._shadow.outcomes},
+        )  # fmt: skip
         family = CounterMetricFamily(
             _P + "shadow_collisions", "Of these, those judged where they run", labels=["outcome", "collided"]
         )
@@ -206,6 +209,8 @@ class Metrics:
             ["placement"],
             registry=self.registry,
         )
+        for mode in (PlacementMode.PREFER, PlacementMode.STRICT):
+            self.rejections.labels(mode.value)
         self.relaxed = Counter(
             _P + "relaxed_requests", "Requests of strict pods that had waited too long", registry=self.registry
         )

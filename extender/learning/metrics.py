@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -41,7 +41,7 @@ class LearningCollector(Collector):
             self._learner.left_out,
         )  # fmt: skip
         for name, text, label, counts in (
-            ("writes", "Objects created, statuses written, objects deleted", "kind", self._learner.writes),
+            ("writes", "Objects created, statuses written, objects deleted", "kind", self._writes()),
             ("write_errors", "Writes refused or failed, by HTTP status", "status", self._learner.errors),
             ("malformed", "Halves of objects that counted as absent", "part", self._index.malformed),
         ):
@@ -52,3 +52,7 @@ class LearningCollector(Collector):
         yield CounterMetricFamily(
             _P + "election_errors", "Requests about the learner's Lease that failed", self._elector.errors
         )
+
+    def _writes(self) -> Mapping[str, int]:
+        """Each kind from the start: a rate needs its zero."""
+        return {**dict.fromkeys(("create", "status", "delete"), 0), **self._learner.writes}

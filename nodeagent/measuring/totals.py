@@ -31,7 +31,7 @@ class TrafficTotals:
 
     def __init__(self) -> None:
         self._epoch: int | None = None
-        self._last: dict[str, Carried] = {}
+        self._last: Mapping[str, Counters] = {}
         self._sums: dict[str, Carried] = dict.fromkeys(KINDS, Carried())
 
     @property
@@ -42,22 +42,27 @@ class TrafficTotals:
     def advance(self, reading: Reading) -> None:
         """Add what was counted since the reading before."""
         last = self._last if reading.epoch == self._epoch else {}
-        now = {owner: _carried(counters) for owner, counters in reading.owners.items()}
-        sums = dict(self._sums)
-        for owner, carried in now.items():
-            before = last.get(owner)
-            if carried != before:
-                kind = owner if owner in NO_PODS else PODS
-                sums[kind] = _added(sums[kind], carried, before or Carried())
-        self._epoch, self._last, self._sums = reading.epoch, now, sums
+        added = {kind: [0, 0, 0] for kind in KINDS}
+        for owner, now in reading.owners.items():
+            before = last.get(owner, _NOTHING)
+            if now is before:  # readings share what did not change
+                continue
+            if _fell(now, before):
+                before = _NOTHING
+            total = added[owner if owner in NO_PODS else PODS]
+            total[0] += now.tx_bytes - before.tx_bytes
+            total[1] += now.rx_bytes - before.rx_bytes
+            total[2] += now.local_bytes - before.local_bytes
+        self._sums = {
+            kind: Carried(sums.tx + added[kind][0], sums.rx + added[kind][1], sums.local + added[kind][2])
+            for kind, sums in self._sums.items()
+        }
+        self._epoch, self._last = reading.epoch, reading.owners
 
 
-def _carried(counters: Counters) -> Carried:
-    return Carried(counters.tx_bytes, counters.rx_bytes, counters.local_bytes)
+_NOTHING: Final = Counters()
 
 
-def _added(total: Carried, now: Carried, before: Carried) -> Carried:
-    """A counter that fell began at zero again."""
-    began_again = any(one < other for one, other in zip(now, before, strict=True))
-    base = Carried() if began_again else before
-    return Carried(*(whole + one - other for whole, one, other in zip(total, now, base, strict=True)))
+def _fell(now: Counters, before: Counters) -> bool:
+    """It began at zero again."""
+    return now.tx_bytes < before.tx_bytes or now.rx_bytes < before.rx_bytes or now.local_bytes < before.local_bytes
