@@ -11,9 +11,10 @@ from typing import Final
 
 from plugin.doctor.facts import Facts, Missing
 from plugin.doctor.finding import Finding, Severity, of
-from plugin.doctor.names import namespace, thing
+from plugin.doctor.names import namespace
 
 TOPIC: Final = "rights"
+_ROLE: Final = "footprint-doctor"
 _KNOWN_ABSENT: Final = (
     "secrets",
     "customresourcedefinitions",
@@ -75,13 +76,11 @@ def _plural(one: Missing) -> str:
 
 def _grant(one: Missing) -> str:
     if one.resource.startswith("/"):
-        return (
-            f"kubectl create clusterrole {thing('footprint-doctor')} --verb=get --non-resource-url={one.resource}"
-        )
+        return f"kubectl create clusterrole {_ROLE} --verb=get --non-resource-url={one.resource}"
     kind = "role" if one.namespace else "clusterrole"
     where = f" -n {namespace(one.namespace)}" if one.namespace else ""
     return (
-        f"kubectl create {kind} {thing('footprint-doctor')}{where} --verb={one.verb} --resource={one.resource}    "
+        f"kubectl create {kind} {_ROLE}{where} --verb={one.verb} --resource={one.resource}    "
         f"# and bind it: kubectl create {kind}binding"
     )
 

@@ -17,6 +17,7 @@ from plugin.doctor.facts import NODEAGENT, Facts, Listing, Missing, items, of_co
 from plugin.doctor.finding import Finding, Severity, about, listed, of
 from plugin.doctor.names import Kind, namespace, node, thing
 from plugin.doctor.objects import Object, annotation, at, label, moment, named, number, objects, text, written_at
+from plugin.doctor.remedies import CHART, NAME
 
 TOPIC: Final = "agents"
 _UNKNOWN: Final = "The extender knows nothing of these nodes: they score neutral, and nothing is kept off them."
@@ -47,7 +48,7 @@ def _no_agents(facts: Facts) -> Finding:
         (
             "kubectl get daemonsets -A -l app.kubernetes.io/component=nodeagent    # is it elsewhere? "
             "Then give --release-namespace",
-            f"helm upgrade --install traffic-footprint helm/traffic-footprint -n {space} --create-namespace",
+            f"helm upgrade --install {NAME} {CHART} -n {space} --create-namespace",
         ),
     )  # fmt: skip
 

@@ -18,6 +18,7 @@ from plugin.doctor.facts import EXTENDER, Facts, Missing, of_component
 from plugin.doctor.finding import Finding, Severity, package_missing
 from plugin.doctor.names import Kind, name, namespace, thing
 from plugin.doctor.objects import Object, at, containers, flag, spaced, text
+from plugin.doctor.remedies import upgrade
 from plugin.doctor.samples import samples
 
 TOPIC: Final = "certificates"
@@ -72,10 +73,7 @@ def _absent(facts: Facts) -> Iterator[Finding]:
 
 
 def _renew(facts: Facts) -> str:
-    return (
-        f"helm upgrade traffic-footprint helm/traffic-footprint -n {namespace(facts.release)} --reuse-values    "
-        "# renews certificates.mode selfSigned"
-    )
+    return upgrade(facts, note="renews certificates.mode selfSigned")
 
 
 def _ends(facts: Facts) -> Iterator[Finding]:
@@ -184,8 +182,7 @@ def _server(facts: Facts, scheduler: Scheduler, entry: Object, served: str | Non
             "extender's certificate does not have.",
             "kube-scheduler refuses the extender: pods are placed as without it.",
             (
-                f"helm upgrade traffic-footprint helm/traffic-footprint -n {namespace(facts.release)} "
-                f"--reuse-values --set 'certificates.extraNames={{{name(Kind.ADDRESS, asked)}}}'",
+                upgrade(facts, f"'certificates.extraNames={{{name(Kind.ADDRESS, asked)}}}'"),
                 f"its names: {', '.join(name(Kind.ADDRESS, n) for n in sorted(chain[0].names)[:8])}",
             ),
             (thing(scheduler.name),), 1,

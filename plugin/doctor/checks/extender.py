@@ -16,6 +16,7 @@ from plugin.doctor.facts import EXTENDER, SCHEDULER, Facts, Listing, Missing, it
 from plugin.doctor.finding import Finding, Severity, about, of, package_missing
 from plugin.doctor.names import Kind, namespace, thing
 from plugin.doctor.objects import Object, at, containers, flag, moment, named, number, spaced, text, variable
+from plugin.doctor.remedies import upgrade
 from plugin.doctor.samples import Samples, samples
 
 TOPIC: Final = "extender"
@@ -66,8 +67,7 @@ def _deployment(facts: Facts) -> Iterator[Finding]:
             f"Namespace {space} has no Deployment of the extender.",
             "The release's kube-scheduler asks nobody: its pods are placed as without Traffic Footprint."
             if wanted else "Agents annotate Nodes, and nothing places pods by that.",
-            (f"helm upgrade traffic-footprint helm/traffic-footprint -n {space} --reuse-values "
-             "--set extender.enabled=true",),
+            (upgrade(facts, "extender.enabled=true"),),
         )  # fmt: skip
     for one in found:
         wanted_replicas = _wanted(one)
@@ -192,7 +192,7 @@ def _silence(facts: Facts, *, every: bool) -> Finding:
         f"There was no pod to place for {', '.join(thing(name) for name in sorted(names))} since then."
         if names else "No kube-scheduler is known to name it, so no pod is placed by its traffic.",
         () if names
-        else ("docs/how-to/use-an-existing-kube-scheduler.md    # or helm upgrade --set scheduler.enabled=true",),
+        else (upgrade(facts, "scheduler.enabled=true"), "docs/how-to/use-an-existing-kube-scheduler.md"),
     )  # fmt: skip
 
 
@@ -210,8 +210,7 @@ def _learning(facts: Facts, read: Mapping[str, Samples]) -> Iterator[Finding]:
             "learning-forbidden", TOPIC, Severity.WARNING,
             "The extender may not read TrafficFootprints.",
             "It learns nothing, and obeys nothing that people stated in them.",
-            (f"kubectl auth can-i list trafficfootprints.traffic-footprint.io -A --as "
-             f"system:serviceaccount:{namespace(facts.release)}:{thing('traffic-footprint-extender')}",),
+            (upgrade(facts, note="brings the extender's role"),),
             **about(Kind.OBJECT, forbidden),
         )  # fmt: skip
     left = max((value for page in read.values() for _, value in page.of(_P + "learning_left_out")), default=0)
@@ -220,5 +219,5 @@ def _learning(facts: Facts, read: Mapping[str, Samples]) -> Iterator[Finding]:
             "learning-full", TOPIC, Severity.NOTE,
             f"{left:.0f} workloads have no TrafficFootprint, because there are too many.",
             "They are known while they run, and forgotten afterwards.",
-            ("helm upgrade --reuse-values --set extender.settings.learnCapacity=10000",),
+            (upgrade(facts, "extender.settings.learnCapacity=10000"),),
         )  # fmt: skip

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from typing import Final
 
 from footprint.codec import DecodeReason, FootprintError, decode
@@ -18,14 +19,20 @@ from plugin.doctor.facts import Facts, Listing, items
 from plugin.doctor.finding import Finding, Severity, about, of
 from plugin.doctor.names import Kind, namespace, node
 from plugin.doctor.objects import annotation, at, named, text
+from plugin.doctor.remedies import upgrade
 
 TOPIC: Final = "measuring"
 LEAST_RATE: Final = 1e6
 """bit/s of traffic that should be some pod's."""
 _MISSING_BYTES: Final = "docs/how-to/debug-missing-bytes.md"
 _LOW: Final = "low-coverage"
+_SOCKETS: Final = "nodeagent.settings.source=ebpf-cgroup"
 _CAPACITY: Final = "link-capacity-not-understood"
 """A reason that the topic ``links`` tells."""
+
+
+_decode: Final = lru_cache(maxsize=20_000)(decode)
+"""Several topics read the same annotations."""
 
 
 def decoded(facts: Facts) -> dict[str, NodeFootprint]:
@@ -34,7 +41,7 @@ def decoded(facts: Facts) -> dict[str, NodeFootprint]:
     for one in items(facts.nodes):
         if (said := annotation(one, NODE_FOOTPRINT)) is not None:
             try:
-                found[named(one)] = decode(said)
+                found[named(one)] = _decode(said)
             except FootprintError:
                 continue
     return found
@@ -46,7 +53,7 @@ def unreadable(facts: Facts) -> dict[DecodeReason, dict[str, str]]:
     for one in items(facts.nodes):
         if (said := annotation(one, NODE_FOOTPRINT)) is not None:
             try:
-                decode(said)
+                _decode(said)
             except FootprintError as error:
                 found.setdefault(error.reason, {})[named(one)] = str(error)
     return found
@@ -56,7 +63,7 @@ def check(facts: Facts) -> Iterator[Finding]:
     """Findings on measuring."""
     footprints = decoded(facts)
     yield from _malformed(facts)
-    yield from _reasons(footprints)
+    yield from _reasons(facts, footprints)
     yield from _unattributed(facts, footprints)
     yield from _sources(facts.release, footprints)
     cut = {name for name, found in footprints.items() if found.cut}
@@ -88,7 +95,7 @@ def _malformed(facts: Facts) -> Iterator[Finding]:
         )  # fmt: skip
 
 
-def _reasons(footprints: Mapping[str, NodeFootprint]) -> Iterator[Finding]:
+def _reasons(facts: Facts, footprints: Mapping[str, NodeFootprint]) -> Iterator[Finding]:
     """What the agents themselves say is wrong."""
     by_reason: dict[str, set[str]] = {}
     for name, found in footprints.items():
@@ -104,7 +111,7 @@ def _reasons(footprints: Mapping[str, NodeFootprint]) -> Iterator[Finding]:
             "Their links carry more than the agents count: the network's datapath passes them by."
             if low else "Measurements are missing there, so figures are too small, or not whose they seem.",
             (
-                *(("helm upgrade --reuse-values --set nodeagent.settings.source=ebpf-cgroup",) if low else ()),
+                *((upgrade(facts, _SOCKETS),) if low else ()),
                 f"{_MISSING_BYTES}    # what the reason means",
             ),
             **about(Kind.NODE, nodes),
@@ -139,7 +146,7 @@ def _unattributed(facts: Facts, footprints: Mapping[str, NodeFootprint]) -> Iter
         "Pods there have no class, so nothing is kept apart. Addresses are translated before the agent sees them, "
         "or pods have addresses that their status does not tell.",
         (
-            "helm upgrade --reuse-values --set nodeagent.settings.source=ebpf-cgroup    # counts at sockets",
+            upgrade(facts, _SOCKETS, "counts at sockets"),
             f"{_MISSING_BYTES}    # unattributed",
         ),
         **about(Kind.NODE, found),

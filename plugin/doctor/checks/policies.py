@@ -11,8 +11,9 @@ from typing import Final
 
 from plugin.doctor.facts import EXTENDER, NODEAGENT, Facts, Missing, of_component
 from plugin.doctor.finding import Finding, Severity
-from plugin.doctor.names import namespace, thing
+from plugin.doctor.names import thing
 from plugin.doctor.objects import Object, at, named, objects, text, texts
+from plugin.doctor.remedies import upgrade
 
 TOPIC: Final = "policies"
 _HOLDS: Final = {
@@ -42,11 +43,7 @@ def check(facts: Facts) -> Iterator[Finding]:
 
 
 def _mend(facts: Facts) -> tuple[str, ...]:
-    space = namespace(facts.release)
-    return (
-        f"helm upgrade traffic-footprint helm/traffic-footprint -n {space} --reuse-values "
-        "--set policy.enabled=true",
-    )
+    return (upgrade(facts, "policy.enabled=true"),)
 
 
 def _policy(policy: Object | Missing, name: str, component: str, account: str, facts: Facts) -> Iterator[Finding]:

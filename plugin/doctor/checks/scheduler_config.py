@@ -18,6 +18,7 @@ from plugin.doctor.facts import Facts, items
 from plugin.doctor.finding import Finding, Severity
 from plugin.doctor.names import address, namespace, thing
 from plugin.doctor.objects import Object, at, objects, text
+from plugin.doctor.remedies import upgrade
 
 TOPIC: Final = "schedulers"
 MANY_NODES: Final = 500
@@ -50,10 +51,7 @@ def check(facts: Facts) -> Iterator[Finding]:
 def _mend(one: Scheduler, value: str, facts: Facts) -> str:
     """How to set a value of the chart; or, where that is no value, how to have what the chart always says."""
     if one.own:
-        upgrade = (
-            f"helm upgrade traffic-footprint helm/traffic-footprint -n {namespace(facts.release)} --reuse-values"
-        )
-        return f"{upgrade} --set {value}" if "=" in value else f"{upgrade}    # the chart always says {value}"
+        return upgrade(facts, value) if "=" in value else upgrade(facts, note=f"the chart always says {value}")
     return (
         f"kubectl -n {namespace(one.space)} edit configmap {thing(one.source.partition('/')[2])}    "
         "# then restart kube-scheduler"

@@ -39,6 +39,7 @@ from plugin.doctor.objects import (
     text,
     texts,
 )
+from plugin.doctor.remedies import upgrade
 from plugin.yaml_documents import load_one
 
 TOPIC: Final = "schedulers"
@@ -198,7 +199,7 @@ def check(facts: Facts) -> Iterator[Finding]:
             "scheduler-unseen", TOPIC, Severity.NOTE,
             "No kube-scheduler can be seen from here.",
             "A managed control plane hides its own. Whether somebody asks is told by the extender's own figures.",
-            (f"{_MANUAL}    # or helm upgrade --reuse-values --set scheduler.enabled=true",),
+            (_MANUAL, upgrade(facts, "scheduler.enabled=true", "the chart's own, beside the cluster's")),
         )  # fmt: skip
 
 
@@ -255,7 +256,7 @@ def _wrong(one: Scheduler, what: str, facts: Facts) -> Finding:
         "scheduler-asks-nobody", TOPIC, Severity.ERROR, what,
         "It is the release's own: its pods are placed as without Traffic Footprint.",
         (
-            f"helm upgrade traffic-footprint helm/traffic-footprint -n {space} --reuse-values",
+            upgrade(facts),
             f"kubectl -n {space} get configmap -o yaml",
         ),
         (thing(one.name),), 1,

@@ -16,6 +16,7 @@ from plugin.doctor.facts import COMPONENT, EXTENDER, NODEAGENT, SCHEDULER, Facts
 from plugin.doctor.finding import Finding, Severity, about, of
 from plugin.doctor.names import Kind, namespace
 from plugin.doctor.objects import at, containers, image_version, label, named, text
+from plugin.doctor.remedies import upgrade
 
 TOPIC: Final = "versions"
 VERSION: Final = "app.kubernetes.io/version"
@@ -37,13 +38,9 @@ def check(facts: Facts) -> Iterator[Finding]:
             "footprint-version", TOPIC, Severity.WARNING,
             f"{of(len(newer), 'node')}: footprints of a version that this plugin cannot read.",
             "An extender of this version cannot read it either: these nodes are unknown to it.",
-            (_upgrade(facts), "pip install --upgrade traffic-footprint    # the plugin"),
+            (upgrade(facts), "pip install --upgrade traffic-footprint    # the plugin"),
             **about(Kind.NODE, newer),
         )  # fmt: skip
-
-
-def _upgrade(facts: Facts) -> str:
-    return f"helm upgrade traffic-footprint helm/traffic-footprint -n {namespace(facts.release)} --reuse-values"
 
 
 def stated(facts: Facts) -> dict[str, str]:
@@ -66,7 +63,7 @@ def _parts(facts: Facts) -> Iterator[Finding]:
             "versions-differ", TOPIC, Severity.WARNING,
             f"The parts of the release are not of one version: {parts}.",
             "Agents and extender share the annotation's form. Tests only run equal versions together.",
-            (_upgrade(facts),),
+            (upgrade(facts),),
         )  # fmt: skip
 
 
@@ -141,7 +138,7 @@ def _kubernetes(facts: Facts) -> Iterator[Finding]:
                 ident, TOPIC, severity,
                 f"kube-scheduler {spelled} is {word} the API server {facts.server_version}.",
                 "Kubernetes supports a kube-scheduler of the API server's minor version, or of the one before.",
-                ("helm upgrade --set scheduler.image.tag=    # empty: the chart takes the cluster's version",),
+                (upgrade(facts, "scheduler.image.tag=", "empty: the chart takes the cluster's version"),),
                 **about(Kind.OBJECT, found),
             )  # fmt: skip
 

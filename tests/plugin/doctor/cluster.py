@@ -83,7 +83,8 @@ def lease(node_name: str, *, ago: float = 5, skew: float = 0, stamped: bool = Tr
 def _labels(component: str) -> Object:
     return {
         "app.kubernetes.io/component": component, "app.kubernetes.io/version": VERSION,
-        "helm.sh/chart": f"{NAME}-{VERSION}",
+        "helm.sh/chart": f"{NAME}-{VERSION}", "app.kubernetes.io/instance": NAME,
+        "app.kubernetes.io/managed-by": "Helm",
     }  # fmt: skip
 
 

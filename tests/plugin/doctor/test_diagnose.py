@@ -17,7 +17,7 @@ from footprint.keys import NODE_FOOTPRINT
 from footprint.models import LinkRates, PodFootprint, Uplink
 from plugin.doctor import diagnose as module
 from plugin.doctor.finding import Finding, Severity
-from plugin.doctor.names import Anonymiser, Kind
+from plugin.doctor.names import Anonymiser, Kind, told
 from tests.plugin.doctor.authority import encoded, issue
 from tests.plugin.doctor.cluster import (
     APPS,
@@ -453,12 +453,12 @@ def test_with_aliases_no_name_of_the_cluster_is_told(
     state = json.loads(named.replace("\0", "kube-system"))
     if "clock" in state:
         del state["clock"]
-    told = orjson.dumps(look(state).as_json(Anonymiser())).decode()
-    assert "qzv" not in told
-    assert "jane" not in told
-    assert '"ident"' not in told
-    assert ident in told
-    assert severity.value in told
+    shown = orjson.dumps(look(state).as_json(Anonymiser())).decode()
+    assert "qzv" not in shown
+    assert "jane" not in shown
+    assert '"ident"' not in shown
+    assert ident in shown
+    assert severity.value in shown
 
 
 def test_aliases_are_the_same_everywhere() -> None:
@@ -475,3 +475,16 @@ def test_an_ended_pods_traffic_is_a_pods_traffic() -> None:
     state = broken(nodes(footprint(pods=(), ended=ended, host=LinkRates(9e7, 0)), footprint(), footprint()))
     assert found(state) == set()
     assert NODE_FOOTPRINT in state[NODES][0]["metadata"]["annotations"]
+
+
+def test_commands_are_spelled_for_the_release_that_was_looked_at() -> None:
+    state = broken(entry(httpTimeout="5s"))
+    for each in (*state[f"{APPS}/daemonsets"], *state[f"{APPS}/deployments"]):
+        each["metadata"]["labels"]["app.kubernetes.io/instance"] = "net"
+    command = "helm upgrade net helm/traffic-footprint -n traffic-footprint --reuse-values --set "
+    assert told(one(state, "timeout-long").mend[0]) == f"{command}scheduler.httpTimeout=500ms"
+    for each in (*state[f"{APPS}/daemonsets"], *state[f"{APPS}/deployments"]):
+        del each["metadata"]["labels"]["app.kubernetes.io/managed-by"]
+    assert told(one(state, "timeout-long").mend[0]).endswith(
+        "# it was not installed by Helm: change your manifests alike"
+    )
