@@ -116,7 +116,7 @@ def exec_user(command: str) -> dict[str, Any]:
 
 def credential(status: dict[str, str]) -> str:
     found = {"apiVersion": "client.authentication.k8s.io/v1", "kind": "ExecCredential", "status": status}
-    return f'test "$WHO" = plugin && test -n "$KUBERNETES_EXEC_INFO" && echo {shlex.quote(json.dumps(found))}'
+    return f'test "$WHO" = plugin && test -n "$KUBERNETES_EXEC_INFO" && printf %s {shlex.quote(json.dumps(found))}'
 
 
 def test_an_exec_plugin_gives_a_token_or_a_certificate(lab: Lab, tmp_path: Path) -> None:
