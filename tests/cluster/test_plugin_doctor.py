@@ -141,7 +141,7 @@ def test_a_release_that_works_needs_no_mending(release: Release) -> None:
         start(release, each, int(each["spec"]["nodeName"].removeprefix("node")))
     start_extender(release)
     start_scheduler(release)
-    place(lab, "placed")
+    place(lab, "qzv-first")
     told: list[dict[str, Any]] = []
 
     def well() -> bool:

@@ -23,7 +23,7 @@ from plugin.doctor.samples import samples
 
 TOPIC: Final = "certificates"
 SOON: Final = timedelta(days=30)
-_METRIC: Final = "traffic_footprint_extender_certificate_not_after_seconds"
+METRIC: Final = "traffic_footprint_extender_certificate_not_after_timestamp_seconds"
 
 
 def mounted_secrets(facts: Facts) -> set[tuple[str, str]]:
@@ -232,7 +232,7 @@ def _in_use(facts: Facts) -> Iterator[Finding]:
         return
     for page in facts.metrics.values():
         found = None if isinstance(page, Missing) else samples(page.text)
-        for labels, value in found.of(_METRIC) if found else ():
+        for labels, value in found.of(METRIC) if found else ():
             try:
                 ends = datetime.fromtimestamp(value, UTC)
             except (ValueError, OverflowError, OSError):

@@ -26,6 +26,14 @@ _OPEN_SHARE: Final = 0.01
 _SILENT: Final = 300.0
 """Seconds without a word of the API server."""
 _P: Final = "traffic_footprint_extender_"
+_NODES: Final = _P + "nodes"
+_CONNECTED: Final = _P + "watch_connected"
+_AGE: Final = _P + "watch_age_seconds"
+_REQUESTS: Final = _P + "requests_total"
+_LEARNING: Final = _P + "learning_state"
+_LEFT_OUT: Final = _P + "learning_left_out"
+METRICS: Final = (_NODES, _CONNECTED, _AGE, _REQUESTS, _LEARNING, _LEFT_OUT)
+"""All that are read here."""
 
 
 def check(facts: Facts) -> Iterator[Finding]:
@@ -36,7 +44,7 @@ def check(facts: Facts) -> Iterator[Finding]:
         yield package_missing(TOPIC, "prometheus-client", "Whether anybody asks the extender is unknown.")
         return
     pages = {name: samples(page.text) for name, page in facts.metrics.items() if not isinstance(page, Missing)}
-    broken = sorted(name for name, page in pages.items() if page is None or not page.of(_P + "nodes"))
+    broken = sorted(name for name, page in pages.items() if page is None or not page.of(_NODES))
     if broken:
         yield Finding(
             "metrics-malformed", TOPIC, Severity.WARNING,
@@ -108,8 +116,8 @@ def shadowed(deployment: Object) -> bool:
 def _watches(facts: Facts, read: Mapping[str, Samples]) -> Iterator[Finding]:
     lost: dict[str, set[str]] = {}
     for name, page in read.items():
-        connected = {labels.get("resource", ""): value for labels, value in page.of(_P + "watch_connected")}
-        old = {labels.get("resource", ""): value for labels, value in page.of(_P + "watch_age_seconds")}
+        connected = {labels.get("resource", ""): value for labels, value in page.of(_CONNECTED)}
+        old = {labels.get("resource", ""): value for labels, value in page.of(_AGE)}
         for resource, value in connected.items():
             if not value or old.get(resource, 0) > _SILENT:
                 lost.setdefault(name, set()).add(resource)
@@ -127,9 +135,7 @@ def _watches(facts: Facts, read: Mapping[str, Samples]) -> Iterator[Finding]:
 
 def _nodes(facts: Facts, read: Mapping[str, Samples]) -> Iterator[Finding]:
     """What the extender itself holds for known; the best replica counts, others may have just begun."""
-    counts = [
-        {labels.get("state", ""): value for labels, value in page.of(_P + "nodes")} for page in read.values()
-    ]
+    counts = [{labels.get("state", ""): value for labels, value in page.of(_NODES)} for page in read.values()]
     best = max(counts, key=lambda states: states.get("known", 0.0))
     total, known = sum(best.values()), best.get("known", 0.0)
     if total and known < total:
@@ -149,7 +155,7 @@ def _nodes(facts: Facts, read: Mapping[str, Samples]) -> Iterator[Finding]:
 
 
 def _requests(facts: Facts, read: Mapping[str, Samples]) -> Iterator[Finding]:
-    counted = [(labels, value) for page in read.values() for labels, value in page.of(_P + "requests_total")]
+    counted = [(labels, value) for page in read.values() for labels, value in page.of(_REQUESTS)]
     asked = sum(value for labels, value in counted if labels.get("verb") in ("filter", "prioritize"))
     failed = {labels.get("result", ""): 0.0 for labels, _ in counted if labels.get("result") in _OPEN}
     for labels, value in counted:
@@ -204,7 +210,7 @@ def _placed_after(one: Object, begun: datetime | None) -> bool:
 def _learning(facts: Facts, read: Mapping[str, Samples]) -> Iterator[Finding]:
     forbidden = sorted(name for name, page in read.items()
                        if any(labels.get("state") == "forbidden" and value
-                              for labels, value in page.of(_P + "learning_state")))  # fmt: skip
+                              for labels, value in page.of(_LEARNING)))  # fmt: skip
     if forbidden:
         yield Finding(
             "learning-forbidden", TOPIC, Severity.WARNING,
@@ -213,7 +219,7 @@ def _learning(facts: Facts, read: Mapping[str, Samples]) -> Iterator[Finding]:
             (upgrade(facts, note="brings the extender's role"),),
             **about(Kind.OBJECT, forbidden),
         )  # fmt: skip
-    left = max((value for page in read.values() for _, value in page.of(_P + "learning_left_out")), default=0)
+    left = max((value for page in read.values() for _, value in page.of(_LEFT_OUT)), default=0)
     if left:
         yield Finding(
             "learning-full", TOPIC, Severity.NOTE,

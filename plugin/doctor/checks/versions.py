@@ -8,19 +8,22 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from importlib.util import find_spec
 from typing import Final
 
 from footprint.codec import DecodeReason
 from plugin.doctor.checks.measuring import unreadable
-from plugin.doctor.facts import COMPONENT, EXTENDER, NODEAGENT, SCHEDULER, Facts, items, of_component
+from plugin.doctor.facts import COMPONENT, EXTENDER, NODEAGENT, SCHEDULER, Facts, Missing, items, of_component
 from plugin.doctor.finding import Finding, Severity, about, of
 from plugin.doctor.names import Kind, namespace
 from plugin.doctor.objects import at, containers, image_version, label, named, text
 from plugin.doctor.remedies import upgrade
+from plugin.doctor.samples import samples
 
 TOPIC: Final = "versions"
 VERSION: Final = "app.kubernetes.io/version"
 CHART: Final = "helm.sh/chart"
+BUILD_INFO: Final = "traffic_footprint_extender_build_info"
 LEAST: Final = (1, 30)
 """Kubernetes from which on the chart's policies hold: it serves them, and its tokens name their node."""
 _NUMBER: Final = re.compile(r"v?(\d{1,4})\.(\d{1,4})")
@@ -53,8 +56,21 @@ def stated(facts: Facts) -> dict[str, str]:
     return found
 
 
+def running(facts: Facts) -> dict[str, str]:
+    """The version of each replica of the extender, by its own word: an image may be another than its tag says."""
+    found: dict[str, str] = {}
+    if find_spec("prometheus_client") is None:
+        return found
+    for name, page in facts.metrics.items():
+        read = None if isinstance(page, Missing) else samples(page.text)
+        for labels, _ in read.of(BUILD_INFO) if read else ():
+            found[name] = labels.get("version", "")[:40]
+    return found
+
+
 def _parts(facts: Facts) -> Iterator[Finding]:
     versions = stated(facts)
+    yield from _replicas(facts)
     charts = {chart for one in (*items(facts.daemonsets), *items(facts.deployments))
               if label(one, COMPONENT) and (chart := label(one, CHART))}  # fmt: skip
     if len(set(versions.values())) > 1 or len(charts) > 1:
@@ -64,6 +80,33 @@ def _parts(facts: Facts) -> Iterator[Finding]:
             f"The parts of the release are not of one version: {parts}.",
             "Agents and extender share the annotation's form. Tests only run equal versions together.",
             (upgrade(facts),),
+        )  # fmt: skip
+
+
+def _replicas(facts: Facts) -> Iterator[Finding]:
+    """Replicas that are not what their image's tag says. A tag that is no version says nothing."""
+    tags = {
+        tag.removeprefix("v")
+        for one in of_component(facts.deployments, EXTENDER)
+        for container in containers(at(one, "spec", "template", "spec"))
+        if numbers(tag := image_version(text(container, "image")))
+    }
+    others = {
+        name: version for name, version in running(facts).items()
+        if tags and not any(tag.startswith(version) for tag in tags)
+    }  # fmt: skip
+    if others:
+        spelled = ", ".join(sorted(set(others.values())))
+        yield Finding(
+            "extender-of-another-version", TOPIC, Severity.WARNING,
+            f"{of(len(others), 'replica')} of the extender {'runs' if len(others) == 1 else 'run'} version "
+            f"{spelled}, and the image's tag is {', '.join(sorted(tags))}.",
+            "The image is not what its tag says, or a rollout stands still.",
+            (
+                f"kubectl -n {namespace(facts.release)} rollout status deployment "
+                "-l app.kubernetes.io/component=extender",
+            ),
+            **about(Kind.OBJECT, others),
         )  # fmt: skip
 
 

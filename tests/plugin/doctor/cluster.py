@@ -170,7 +170,7 @@ def config_map(config: object) -> Object:
 
 
 def page(*, requests: float = 40, failed: float = 0, known: float = 3, unknown: float = 0, connected: int = 1,
-         ends: float | None = None, learning: str = "followed") -> str:  # fmt: skip
+         ends: float | None = None, learning: str = "followed", version: str = VERSION) -> str:  # fmt: skip
     """A replica's metrics."""
     p = "traffic_footprint_extender_"
     ends = (NOW + timedelta(days=365)).timestamp() if ends is None else ends
@@ -183,9 +183,10 @@ def page(*, requests: float = 40, failed: float = 0, known: float = 3, unknown: 
         f"# TYPE {p}watch_connected gauge",
         *(f'{p}watch_connected{{resource="{one}"}} {connected}' for one in ("nodes", "leases", "pods")),
         f"# TYPE {p}watch_age_seconds gauge", f'{p}watch_age_seconds{{resource="nodes"}} 3',
+        f"# TYPE {p}build_info gauge", f'{p}build_info{{version="{version}",python="3.11.2"}} 1',
         f"# TYPE {p}learning_state gauge", f'{p}learning_state{{state="{learning}"}} 1',
-        f"# TYPE {p}certificate_not_after_seconds gauge",
-        f'{p}certificate_not_after_seconds{{which="server"}} {ends}', "",
+        f"# TYPE {p}certificate_not_after_timestamp_seconds gauge",
+        f'{p}certificate_not_after_timestamp_seconds{{which="server"}} {ends}', "",
     ])  # fmt: skip
 
 

@@ -7,6 +7,7 @@ import copy
 import json
 from collections.abc import Callable
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -16,6 +17,7 @@ from footprint.classes import TrafficClass
 from footprint.keys import NODE_FOOTPRINT
 from footprint.models import LinkRates, PodFootprint, Uplink
 from plugin.doctor import diagnose as module
+from plugin.doctor.checks import certificates, extender, versions
 from plugin.doctor.finding import Finding, Severity
 from plugin.doctor.names import Anonymiser, Kind, told
 from tests.plugin.doctor.authority import encoded, issue
@@ -61,6 +63,7 @@ from tests.plugin.doctor.cluster import (
 )
 
 State = dict[str, Any]
+CHECKOUT = Path(__file__).parents[3]
 
 
 def broken(change: Callable[[State], object]) -> State:
@@ -252,6 +255,7 @@ FAULTS: list[tuple[str, Severity, Callable[[State], object]]] = [
     # versions
     ("versions-differ", Severity.WARNING, lambda s: s[f"{APPS}/daemonsets"][0]["metadata"]["labels"].update(
         {"app.kubernetes.io/version": "0.0.9"})),
+    ("extender-of-another-version", Severity.WARNING, put(metrics_path("a"), page(version="0.0.7"))),
     ("scheduler-newer", Severity.ERROR, put("/version", {"gitVersion": "v1.36.0"})),
     ("scheduler-older", Severity.WARNING, put("/version", {"gitVersion": "v1.39.0-gke.7"})),
     # clocks
@@ -475,6 +479,12 @@ def test_an_ended_pods_traffic_is_a_pods_traffic() -> None:
     state = broken(nodes(footprint(pods=(), ended=ended, host=LinkRates(9e7, 0)), footprint(), footprint()))
     assert found(state) == set()
     assert NODE_FOOTPRINT in state[NODES][0]["metadata"]["annotations"]
+
+
+def test_the_metrics_that_are_read_are_those_that_the_extender_serves() -> None:
+    served = (CHECKOUT / "docs" / "reference" / "metrics.md").read_text()
+    for name in (*extender.METRICS, certificates.METRIC, versions.BUILD_INFO):
+        assert f"| `{name}` |" in served, name
 
 
 def test_commands_are_spelled_for_the_release_that_was_looked_at() -> None:
