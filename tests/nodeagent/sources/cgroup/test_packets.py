@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import socket
 import struct
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -391,6 +392,39 @@ def test_an_address_that_changes_hands_takes_no_flow_with_it(watch: Watch) -> No
     assert found["uid-1"].tx_bytes == 100
     assert (found["uid-1"].flows_ended, found["uid-1"].mice_ended) == (1, 1)
     assert (found["uid-9"].tx_bytes, found["uid-9"].flows_born) == (200, 1)
+
+
+def test_two_processors_on_one_flow_lose_nothing(alone: Watch) -> None:
+    """One socket, and a thread on each processor that sends by it; the first datagrams meet in an empty map."""
+    processors = sorted(os.sched_getaffinity(0))[:2]
+    if len(processors) < 2:
+        pytest.skip("one processor")
+    net, each, size = alone.net, 300, 500
+    for port in range(10_000, 10_010):
+        before, began = alone.carried("pod1"), alone.owners().get("uid-1", Counters())
+        with socket_in(net.pod1, SERVER4, socket.SOCK_DGRAM) as caller:
+            caller.connect((SERVER4, port))
+            together = threading.Barrier(len(processors))
+
+            def send(
+                processor: int, caller: socket.socket = caller, together: threading.Barrier = together
+            ) -> None:
+                os.sched_setaffinity(threading.get_native_id(), {processor})
+                together.wait()
+                for _ in range(each):
+                    caller.send(b"x" * size)
+
+            workers = [threading.Thread(target=send, args=(processor,)) for processor in processors]
+            for worker in workers:
+                worker.start()
+            for worker in workers:
+                worker.join()
+        found, now = alone.owners()["uid-1"], alone.carried("pod1")
+        assert found.tx_bytes - began.tx_bytes == now[0] - before[0] == len(workers) * (each) * (size + 28)
+        assert found.tx_packets - began.tx_packets == len(workers) * (each)
+        assert found.flows_born - began.flows_born == 1
+    reading = alone.source.read(time.monotonic())
+    assert (reading.flows, reading.lost) == (10, {})
 
 
 def test_a_pod_that_becomes_known_has_its_flows_from_then_on(net: Network, cgroup: Path) -> None:
