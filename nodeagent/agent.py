@@ -28,6 +28,7 @@ from nodeagent.node.pods import LocalPod, PodSnapshot, PodStore
 from nodeagent.publishing.crossings import Crossings
 from nodeagent.publishing.decide import Change, PublishState, WritePolicy, change, decide
 from nodeagent.publishing.events import EventReporter
+from nodeagent.publishing.node_events import Notices
 from nodeagent.publishing.node_writer import NodeWriter
 from nodeagent.sources.base import Elephant, FlowSource
 from nodeagent.sources.changing import ChangingSource
@@ -87,6 +88,7 @@ class Agent:
         self._draw = random.random()  # noqa: S311 - spreads load, guards nothing
         self._flows: dict[_FlowKey, Elephant] = {}
         self._crossings = Crossings(policy.hold)
+        self._capacities, self._notices = capacities, Notices()
 
     def run(self, stop: threading.Event) -> None:
         """Until ``stop``. Raises SourceUnavailable when the source cannot go on."""
@@ -137,6 +139,8 @@ class Agent:
         self._reconsider(now)
         if found.footprint is not None:
             figures.footprint = found.footprint
+            misunderstood = self._capacities.misunderstood if self._capacities is not None else ()
+            self._reporter.tell(self._notices.advance(found.footprint, misunderstood, now))
             if self._synced.is_set():  # before that, all traffic would be unattributed
                 self._publish(found.footprint, now, last=last)
         return beginning

@@ -133,7 +133,7 @@ class _Threads:
         )
         self.writer = NodeWriter(api, node, told=told)
         self._pod_metrics = settings.pod_metrics
-        self.reporter = EventReporter(api, node)
+        self.reporter = EventReporter(api, node, uid=str(earlier.metadata.get("uid") or ""))
 
         def may_renew() -> bool:
             return figures.measuring(settings.poll_interval) and self.writer.pending_age() < settings.lease_renew

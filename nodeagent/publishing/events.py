@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Events about annotations that were not understood: one per pod and value.
+"""Events: about pods' annotations that were not understood, one per pod and value; and about the Node.
 
-Enters: pods with ``problems``. Leaves: Events of events.k8s.io/v1 on those pods, from a thread of its own.
+Enters: pods with ``problems``; notices of the Node. Leaves: Events of events.k8s.io/v1, from a thread of its own.
 Guarantees: each pod UID and value once per process. The queue is bounded; what does not fit is counted and
 offered again. A budget limits the Events of an annotation that changes a hundred times a second.
 """
@@ -25,6 +25,7 @@ from footprint.declared import AnnotationProblem
 from footprint.token_bucket import TokenBucket
 from nodeagent.node.pods import LocalPod
 from nodeagent.publishing.heartbeat import micro_time
+from nodeagent.publishing.node_events import NAMESPACE, Notice, node_event
 from nodeagent.publishing.node_writer import explain, unforeseen
 
 _QUEUE: Final = 256
@@ -59,11 +60,12 @@ def event(pod: LocalPod, problem: AnnotationProblem, node: str, moment: datetime
 class EventReporter:
     """Remembers what was reported, and the thread that reports."""
 
-    def __init__(self, api: ApiClient, node: str, budget: TokenBucket = EVENT_BUDGET) -> None:
-        self._api, self._node, self._budget = api, node, budget
+    def __init__(self, api: ApiClient, node: str, budget: TokenBucket = EVENT_BUDGET, uid: str = "") -> None:
+        """``uid``: the Node's; without it its name, by which kubectl finds Events as well."""
+        self._api, self._node, self._budget, self._uid = api, node, budget, uid or node
         self._seen: set[tuple[str, str]] = set()
         self._queued: set[tuple[str, str]] = set()
-        self._queue: queue.Queue[tuple[LocalPod, AnnotationProblem]] = queue.Queue(_QUEUE)
+        self._queue: queue.Queue[tuple[LocalPod, AnnotationProblem] | Notice] = queue.Queue(_QUEUE)
         self.problems = 0
         """Values found that were not understood."""
         self.errors = 0
@@ -86,26 +88,45 @@ class EventReporter:
                 self.errors += new
         self._seen = set(found)
 
+    def tell(self, notices: Iterable[Notice]) -> None:
+        """Take what is to be told of the Node; never blocks. What does not fit is counted and lost."""
+        for notice in notices:
+            try:
+                self._queue.put_nowait(notice)
+            except queue.Full:
+                self.errors += 1
+
     def _run(self) -> None:
         while True:
-            pod, problem = self._queue.get()
+            found = self._queue.get()
             self._budget, pause = self._budget.reserved(time.monotonic())
             time.sleep(pause)
             try:
-                self.send(pod, problem)
+                if isinstance(found, Notice):
+                    self.send_of_node(found)
+                else:
+                    self.send(*found)
             except Exception as error:  # the thread lives on: the next value has to be told too
                 self.errors += 1
+                whose = f"Node {self._node}" if isinstance(found, Notice) else f"{found[0].ns}/{found[0].name}"
                 _log.warning(
-                    "event not sent", pod=f"{pod.ns}/{pod.name}", error=explain(error, "create", "events"),
+                    "event not sent", regarding=whose, error=explain(error, "create", "events"),
                     **unforeseen(error),
                 )  # fmt: skip
 
     def send(self, pod: LocalPod, problem: AnnotationProblem) -> None:
         """Raises ApiError, but not for an Event that is there already."""
         _log.warning("annotation not understood", pod=f"{pod.ns}/{pod.name}", problem=problem.message)
-        body = event(pod, problem, self._node, datetime.now(UTC))
+        self._post(pod.ns, event(pod, problem, self._node, datetime.now(UTC)))
+
+    def send_of_node(self, notice: Notice) -> None:
+        """As ``send``."""
+        _log.warning("the node cannot be placed on as well as it could", reason=notice.reason, note=notice.note)
+        self._post(NAMESPACE, node_event(notice, self._node, self._uid, datetime.now(UTC)))
+
+    def _post(self, namespace: str, body: dict[str, Any]) -> None:
         try:
-            request(self._api, "POST", paths.events(pod.ns), body=body)
+            request(self._api, "POST", paths.events(namespace), body=body)
         except ApiError as error:
             if error.status != 409:
                 raise

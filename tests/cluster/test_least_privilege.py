@@ -31,6 +31,7 @@ from lab.network.addresses import OUTSIDE_V4
 from lab.traffic import argv
 from nodeagent.publishing.decide import merge_patch
 from nodeagent.publishing.heartbeat import lease_spec
+from nodeagent.publishing.node_events import LITTLE_SEEN, NOT_UNDERSTOOD, UNKNOWN
 from tests.cluster.conftest import logs_of, running
 from tests.cluster.support.attempts import (
     EVENT_CHANGES,
@@ -52,6 +53,7 @@ from tests.cluster.support.attempts import (
     own_event,
     own_footprint,
     own_lease,
+    own_node_event,
     published,
 )
 from tests.cluster.support.identities import (
@@ -158,6 +160,8 @@ def test_the_agents_own_writes_pass(lab: Lab, agent: ApiClient) -> None:
     Try("Lease created", "POST", LEASES_HERE, own_lease(lab)).of(agent)
     Try("Lease renewed", "PATCH", OWN_LEASE, {"spec": lease_spec(OWN, 60.0, datetime.now(UTC))}).of(agent)
     Try("Event", "POST", EVENTS_DEFAULT, own_event()).of(agent)
+    for reason in (NOT_UNDERSTOOD, UNKNOWN, LITTLE_SEEN):
+        Try("Event on its Node", "POST", EVENTS_DEFAULT, own_node_event(reason=reason)).of(agent)
 
 
 def test_a_node_without_any_spec_and_with_a_long_name_has_an_agent_too(
@@ -171,6 +175,7 @@ def test_a_node_without_any_spec_and_with_a_long_name_has_an_agent_too(
         Try("annotations", "PATCH", path, published()).of(api)
         Try("Lease", "POST", LEASES_HERE, own_lease(lab, node=name)).of(api)
         Try("Event", "POST", EVENTS_DEFAULT, own_event(node=name, message="long")).of(api)
+        Try("Event on its Node", "POST", EVENTS_DEFAULT, own_node_event(node=name)).of(api)
         refused_by_policy(Try("node1", "PATCH", NODE, published(), f"agent of node {name} may not write"), api)
         refused_by_policy(Try("the new one", "PATCH", path, published(), f"may not write Node {name}"), agent)
     finally:

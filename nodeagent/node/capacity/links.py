@@ -130,6 +130,11 @@ class LinkCapacities:
         """For the footprint's ``bad``."""
         return (NOT_UNDERSTOOD,) if self._by_node.problems else ()
 
+    @property
+    def misunderstood(self) -> tuple[str, ...]:
+        """What the Node states of its links that is not understood, in words."""
+        return self._by_node.problems
+
     def _advance(self, name: str, load: Load, now: float) -> LinkState:
         link = self._links.setdefault(name, _Link())
         try:

@@ -21,6 +21,7 @@ from nodeagent.node.pods import LocalPod
 from nodeagent.publishing.decide import content, merge_patch
 from nodeagent.publishing.events import event
 from nodeagent.publishing.heartbeat import lease_spec, new_lease
+from nodeagent.publishing.node_events import UNKNOWN, Notice, node_event
 from tests.cluster.support.identities import CORE, EVENTS, HERE, LEASES, RBAC, Try
 from tests.cluster.support.workloads import pod
 
@@ -61,6 +62,11 @@ def owner(lab: Lab, node: str, **changes: str) -> list[dict[str, Any]]:
 def own_event(*, node: str = OWN, message: str = "m", **changes: Any) -> dict[str, Any]:
     """The Event that the agent of ``node`` sends, with changes."""
     return {**event(_POD, AnnotationProblem(POD_CLASS, message), node, datetime.now(UTC)), **changes}
+
+
+def own_node_event(*, node: str = OWN, reason: str = UNKNOWN, **changes: Any) -> dict[str, Any]:
+    """The Event on its Node that the agent of ``node`` sends, with changes."""
+    return {**node_event(Notice(reason, "m", reason), node, node, datetime.now(UTC)), **changes}
 
 
 def own_footprint(*, spec: Mapping[str, str] | None = None, **metadata: Any) -> dict[str, Any]:
@@ -106,6 +112,10 @@ EVENT_CHANGES: Final[list[dict[str, Any]]] = [
     {"reportingInstance": OTHER},
     {"reason": "Evicted"},
     {"regarding": {"apiVersion": "v1", "kind": "Node", "name": OWN}},
+    {"regarding": {"apiVersion": "v1", "kind": "Node", "name": OTHER}, "reason": "LowCoverage"},
+    {"regarding": {"apiVersion": "v1", "kind": "Node", "name": OWN}, "reason": "NodeNotReady"},
+    {"regarding": {"apiVersion": "v1", "kind": "Namespace", "name": OWN}, "reason": "LowCoverage"},
+    {"reason": "LowCoverage"},
     {"metadata": {"name": "e.1", "namespace": "default", "finalizers": ["a.b/c"]}},
     {"metadata": {"name": "e.2", "namespace": "default", "ownerReferences": [_NAMESPACE]}},
     {"metadata": {"name": "e.3", "namespace": "default", "labels": {"a": "b"}}},

@@ -123,7 +123,8 @@ class Overlay:
 def overlay(kinds: tuple[str, ...] = KINDS) -> Iterator[Overlay]:
     """The network, gone afterwards."""
     names = [f"tfo-{os.getpid()}-{next(_numbers)}-{part}" for part in ("node", "peer", "pod", "far")]
-    net = Overlay(*names)
+    node, peer, pod, far = names
+    net = Overlay(node, peer, pod, far)
     try:
         netns.create_all(names)
         _wire(net)
@@ -228,6 +229,7 @@ def _add_device(namespace: str, kind: str, name: str, own: str, other: str) -> N
     side, number = int(own.endswith("2")), int(name[3:])
     port = OUTER_PORT.get(kind, 0)
     if kind in ("fou", "gue"):
+        subprocess.run(["modprobe", "fou"], check=True)  # asking for a port does not load it
         run_ip(namespace, f"fou add port {port} {'gue' if kind == 'gue' else 'ipproto 4'}")
     made = {
         "vxlan": f"vxlan id 1 dstport {port} local {own} dev uplink nolearning",
