@@ -11,6 +11,7 @@ links on the worst wire, for that is what another elephant would meet.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
@@ -19,7 +20,7 @@ from footprint.models import MAX_UPLINKS, LinkRates, NodeFootprint, Uplink
 from nodeagent.measuring.aggregation import Aggregator, Counted
 from nodeagent.measuring.coverage import Coverages
 from nodeagent.measuring.link_meter import LinkMeter
-from nodeagent.measuring.shares import BookedFlow, oriented, shared
+from nodeagent.measuring.shares import BookedFlow, oriented, settled, shared
 from nodeagent.measuring.truth import Truth
 from nodeagent.node.capacity.links import LinkState
 from nodeagent.node.link import Link, LinkCounters
@@ -29,6 +30,11 @@ _NOTHING: Final = LinkRates()
 _NO_STATES: Final[Mapping[str, LinkState]] = {}
 _WORSE: Final = 0.05
 """By how much more of another link elephants must use before that one is told of as the node's."""
+
+NOT_KNOWN: Final = "uplink-not-known"
+"""Among the footprint's reasons: a rule that follows a firewall's mark decides which uplink an elephant uses."""
+UNSURE_MEMORY: Final = 60.0
+"""Seconds that it stays among them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +59,7 @@ class Links:
         self._elephants: dict[str | None, LinkRates] = {}
         self._elsewhere_by_rate = 0.0
         self._worst = ""
+        self._now, self._unsure_at = 0.0, -math.inf
 
     def advance(
         self,
@@ -67,14 +74,15 @@ class Links:
         if _names(before) != _names(link):
             self.truth.restart()
         self._measure(link, counters, now, anew=owners.restarted)
-        self._share(owners, flows)
+        self._now = now
+        self._share(owners, flows, now)
         counted, self._counted = self._counted, owners.counted
         if owners.sampled is not None:
             self._compare(counted, owners.counted, owners.sampled)
 
     def told(self, footprint: NodeFootprint, states: Mapping[str, LinkState] = _NO_STATES) -> NodeFootprint:
         """``footprint`` with what is known of the links. ``states``: of those whose capacity is followed."""
-        bad = tuple(sorted({*footprint.bad, *self.coverage.reasons, *self.truth.reasons}))
+        bad = tuple(sorted({*footprint.bad, *self.coverage.reasons, *self.truth.reasons, *self._unsure}))
         links = [
             _with_state(self._uplink(link), states.get(link.interface or ""))
             for link in self._link.all[:MAX_UPLINKS]
@@ -87,6 +95,10 @@ class Links:
             el=worst.el, full=worst.full,
             uplinks=tuple(sorted(links, key=lambda link: link.name)) if len(links) > 1 else (),
         )  # fmt: skip
+
+    @property
+    def _unsure(self) -> tuple[str, ...]:
+        return (NOT_KNOWN,) if self._now - self._unsure_at < UNSURE_MEMORY else ()
 
     @property
     def measured(self) -> bool:
@@ -104,14 +116,17 @@ class Links:
             smoothed = meter.advance(name, counters.get(name), now, anew=anew)
             self._carried[name] = _Carried(meter.sample, smoothed, meter.most)
 
-    def _share(self, owners: Aggregator, flows: Iterable[BookedFlow]) -> None:
+    def _share(self, owners: Aggregator, flows: Iterable[BookedFlow], now: float) -> None:
         rates = owners.rates_with_elephants()
         carried = {name: one.smoothed for name, one in self._carried.items() if one.smoothed is not None}
         nobody = rates.get(UNATTRIBUTED)
         if nobody is not None and len(carried) == len(self._carried) > 0:
             room = sum((one.most for one in self._carried.values()), LinkRates())
             rates[UNATTRIBUTED] = oriented(nobody, room)
-        listed = tuple(flows)
+        found = [settled(flow, carried) for flow in flows]
+        if not all(sure for _, sure in found):
+            self._unsure_at = now
+        listed = [flow for flow, _ in found]
         self._elephants = shared(rates, listed, carried, self._link.interface)
         whole, elsewhere = (
             sum(flow.rate for flow in listed),

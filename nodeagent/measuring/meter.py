@@ -121,9 +121,11 @@ class Meter:
     def _booked(self, reading: Reading) -> list[BookedFlow]:
         """The elephants of each owner with their uplinks."""
         self._paths.begin()
-        flows = [(flow, self._paths.of(flow)) for flow in reading.elephants if not flow.local]
+        flows = [(flow, self._paths.ways(flow)) for flow in reading.elephants if not flow.local]
         return [
-            BookedFlow(owner, uplink, flow.rate) for flow, uplink in flows for owner in dict.fromkeys(flow.owners)
+            BookedFlow(owner, uplink, flow.rate, tuple(instead))
+            for flow, (uplink, *instead) in flows
+            for owner in dict.fromkeys(flow.owners)
         ]
 
     def _set_locality(self, now: float) -> bool:

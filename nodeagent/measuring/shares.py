@@ -10,7 +10,7 @@ received nothing did not receive it.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from footprint.models import LinkRates
 from footprint.units import MAX_RATE
@@ -25,6 +25,25 @@ class BookedFlow(NamedTuple):
     """None: it uses none of those that are measured."""
     rate: float
     """bit/s."""
+    instead: tuple[str | None, ...] = ()
+    """Where it is if a firewall marks its packets."""
+
+
+_CARRIES: Final = 0.5
+"""Part of a flow's rate that an uplink must have carried to be the flow's: both are means, of different times."""
+
+
+def settled(flow: BookedFlow, carried: Mapping[str, LinkRates]) -> tuple[BookedFlow, bool]:
+    """The flow on the only uplink that carried as much as it has; else where it is without a mark. And whether
+    that is sure: not when several carried so much."""
+    if not flow.instead:
+        return flow, True
+    able = [
+        uplink
+        for uplink in (flow.uplink, *flow.instead)
+        if uplink is not None and uplink in carried and carried[uplink].busier >= _CARRIES * flow.rate
+    ]
+    return flow._replace(uplink=able[0] if len(able) == 1 else flow.uplink, instead=()), len(able) <= 1
 
 
 def shared(
@@ -33,9 +52,9 @@ def shared(
     """bit/s of elephants by uplink, None for those that use none. ``carried``: bit/s of each interface. ``home``:
     the uplink of owners whose elephants are not listed any more."""
     rates: dict[str, dict[str | None, float]] = {}
-    for owner, uplink, rate in flows:
-        known = rates.setdefault(owner, {})
-        known[uplink] = known.get(uplink, 0.0) + max(rate, 1.0)
+    for flow in flows:
+        known = rates.setdefault(flow.owner, {})
+        known[flow.uplink] = known.get(flow.uplink, 0.0) + max(flow.rate, 1.0)
     found: dict[str | None, list[float]] = {}
     for owner, bits in owners.items():
         by_rate = rates.get(owner) or {home: 1.0}

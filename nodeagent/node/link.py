@@ -43,6 +43,8 @@ class Link:
     """All interfaces of the node when the links were found."""
     elsewhere: frozenset[str] = frozenset()
     """Uplinks that the operator did not name."""
+    marks: tuple[int, ...] = ()
+    """Marks of a firewall that rules follow."""
 
     @property
     def all(self) -> tuple[Link, ...]:

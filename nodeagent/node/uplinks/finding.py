@@ -18,7 +18,7 @@ from nodeagent.node.link import Link, find_link
 from nodeagent.node.locality import node_addresses
 from nodeagent.node.uplinks.discovery import uplinks
 from nodeagent.node.uplinks.interfaces import Interfaces, carriers
-from nodeagent.node.uplinks.kernel import read_interfaces, read_routes, read_tables
+from nodeagent.node.uplinks.kernel import read_interfaces, read_marks, read_routes, read_tables
 
 _SEPARATOR: Final = ","
 _log = structlog.get_logger()
@@ -45,7 +45,7 @@ def find_uplinks(
         return replace(one(None, capacity), known=known)
     links = [describe(one(name, capacity), known) for name in chosen]
     elsewhere = frozenset(found) - frozenset(chosen)
-    return replace(links[0], others=tuple(links[1:]), known=known, elsewhere=elsewhere)
+    return replace(links[0], others=tuple(links[1:]), known=known, elsewhere=elsewhere, marks=read_marks())
 
 
 @cache

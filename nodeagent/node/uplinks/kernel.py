@@ -18,13 +18,16 @@ from typing import Final
 
 from nodeagent.node.netlink import listing
 from nodeagent.node.uplinks.interfaces import IFINFOMSG, Interfaces, parse_interface
-from nodeagent.node.uplinks.routes import RTA_OIF, RTA_TABLE, RTMSG, VRF, Route, parse_route, parse_rule
+from nodeagent.node.uplinks.routes import RTA_OIF, RTA_TABLE, RTMSG, VRF, Route, parse_route, parse_rule, rule_mark
 
 MOST_INTERFACES: Final = 8192
 MOST_TABLES: Final = 256
 MOST_ROUTES: Final = 10_000
 """Of one table and family. The kernel lists short prefixes first where it lists by prefix, the default before
 all."""
+
+MOST_MARKS: Final = 8
+"""Marks of a firewall that are asked for, flow by flow."""
 
 MOST_CARDS: Final = 16
 """Interfaces that are looked for by themselves."""
@@ -69,6 +72,19 @@ def read_tables(interfaces: Interfaces) -> frozenset[int]:
                 elif table is not None and len(found) < MOST_TABLES:
                     found.add(table)
     return frozenset(found - {_LOCAL, 0})
+
+
+def read_marks() -> tuple[int, ...]:
+    """The marks that rules follow, each once. Raises no OSError: without rules there are none."""
+    found: dict[int, None] = {}
+    for family in (socket.AF_INET, socket.AF_INET6):
+        with suppress(OSError):
+            for body in listing(_RTM_GETRULE, RTMSG.pack(family, 0, 0, 0, 0, 0, 0, 0, 0)):
+                if len(found) >= MOST_MARKS:
+                    break
+                if mark := rule_mark(body):
+                    found[mark] = None
+    return tuple(found)
 
 
 def _of_vrfs(interfaces: Interfaces) -> Iterator[int]:

@@ -4,7 +4,8 @@
 Enters: the links as found, the node's and the pods' addresses, elephants. Leaves: an uplink's name. Guarantees: at
 most ``MOST_KNOWN`` answers are remembered, and ``MOST_ASKED`` flows are asked for at a reading. Where the kernel
 gives no answer, the flow is booked on the default route's uplink. A flow's answers are taken to come in by the
-uplink by which it leaves. Marks that rules of a firewall set are not known, so routing by them is not followed.
+uplink by which it leaves. A firewall's marks are not known: where rules follow some, each is asked for, and a flow
+may have several ways.
 """
 
 from __future__ import annotations
@@ -26,6 +27,10 @@ _OF_IP: Final = frozenset({"ipip", "sit", "gre", "ip6tnl", "ip6gre"})
 _DEEPEST: Final = 4
 
 
+Ways = tuple[str | None, ...]
+"""Uplinks, the one of packets without a mark first; None: none of those that are measured."""
+
+
 class Paths:
     """Answers of the kernel, remembered until something changes."""
 
@@ -34,7 +39,7 @@ class Paths:
         self._link = Link(None, LinkRates())
         self._own: Container[bytes] = ()
         self._pods: Container[bytes] = ()
-        self._known: dict[tuple[bytes, bytes], str | None] = {}
+        self._known: dict[tuple[bytes, bytes], Ways] = {}
         self._asked = 0
 
     def update(self, link: Link, own: Container[bytes], pods: Container[bytes]) -> None:
@@ -47,28 +52,35 @@ class Paths:
         self._asked = 0
 
     def of(self, flow: Elephant) -> str | None:
-        """The uplink of ``flow``; None when it uses none of those that are measured."""
+        """The uplink of ``flow`` if its packets have no mark; None: it uses none of those that are measured."""
+        return self.ways(flow)[0]
+
+    def ways(self, flow: Elephant) -> Ways:
+        """The uplinks that ``flow`` may use: several where that depends on a mark."""
         source, destination = packed(flow.source), packed(flow.destination)
         if self._link.interface is None or not source or not destination:
-            return self._link.interface
+            return (self._link.interface,)
         key = (source, destination)
         if key not in self._known:
             if self._asked >= MOST_ASKED:
-                return self._link.interface
+                return (self._link.interface,)
             self._asked += 1
             if len(self._known) >= MOST_KNOWN:
                 del self._known[next(iter(self._known))]
             self._known[key] = self._resolved(source, destination)
         return self._known[key]
 
-    def _resolved(self, source: bytes, destination: bytes) -> str | None:
+    def _resolved(self, source: bytes, destination: bytes) -> Ways:
         local, remote = (source, destination) if self._is_here(source, destination) else (destination, source)
         incoming = 0
         if local not in self._own:
             towards = self._lookups.way(local)
             incoming = towards.interface if towards is not None else 0
-        hop = self._lookups.way(remote, local, incoming) or self._lookups.way(remote)
-        return self._uplink(hop, _DEEPEST) if hop is not None else self._link.interface
+        found = []
+        for mark in (0, *self._link.marks):
+            hop = self._lookups.way(remote, local, incoming, mark) or self._lookups.way(remote, mark=mark)
+            found.append(self._uplink(hop, _DEEPEST) if hop is not None else self._link.interface)
+        return tuple(dict.fromkeys(found))
 
     def _is_here(self, source: bytes, destination: bytes) -> bool:
         """Whether the initiator is this side: ours, or not behind an uplink while the responder is not ours."""

@@ -21,7 +21,7 @@ _FIB_RULE: Final = struct.Struct("=BBBBBBBBI")
 RTA_DST, RTA_SRC, RTA_IIF, RTA_OIF, RTA_GATEWAY, RTA_PRIORITY = 1, 2, 3, 4, 5, 6
 _RTA_MULTIPATH, RTA_TABLE, RTA_MARK, _RTA_VIA = 9, 15, 16, 18
 _NEXT_HOP: Final = struct.Struct("=HBBi")  # rtnexthop
-_FRA_TABLE, _FRA_L3MDEV = 15, 19
+_FRA_MARK, _FRA_TABLE, _FRA_L3MDEV = 10, 15, 19
 _TO_TABLE: Final = 1
 UNICAST: Final = 1
 _DEAD: Final = 0x1 | 0x10
@@ -98,6 +98,13 @@ def parse_rule(body: bytes) -> int | None:
     if any(values.get(_FRA_L3MDEV, b"")):
         return VRF
     return int.from_bytes(values[_FRA_TABLE], sys.byteorder) if _FRA_TABLE in values else table
+
+
+def rule_mark(body: bytes) -> int:
+    """The firewall's mark that a RTM_NEWRULE asks for, to lead to a table; 0: none."""
+    if len(body) < _FIB_RULE.size or _FIB_RULE.unpack_from(body)[7] != _TO_TABLE:
+        return 0
+    return int.from_bytes(attributes(body[_FIB_RULE.size :]).get(_FRA_MARK, b""), sys.byteorder)
 
 
 def default_interface(routes: Iterable[Route], usable: frozenset[int]) -> int | None:

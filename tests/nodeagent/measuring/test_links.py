@@ -10,7 +10,7 @@ import pytest
 from footprint.models import LinkRates, NodeFootprint, Uplink
 from nodeagent.measuring.aggregation import Aggregator
 from nodeagent.measuring.links import Links
-from nodeagent.measuring.shares import BookedFlow
+from nodeagent.measuring.shares import BookedFlow, settled
 from nodeagent.measuring.truth import COUNTED_TOO_MUCH
 from nodeagent.node.link import Link, LinkCounters
 from nodeagent.node.pods import LocalPod
@@ -244,3 +244,22 @@ def test_a_vlan_and_its_parent_are_not_counted_twice() -> None:
     assert node.links.coverage.all.ratio == pytest.approx(60 / 62, rel=0.01)
     assert told.used.tx == pytest.approx(61e6, rel=0.01)
     assert told.el.tx == pytest.approx(59e6, rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("carried", "uplink", "sure"),
+    [
+        ({}, "eth0", True),
+        ({"eth0": LinkRates(9e6, 0.0)}, "eth0", True),
+        ({"eth0": LinkRates(1e5, 0.0), "eth1": LinkRates(0.0, 9e6)}, "eth1", True),
+        ({"eth0": LinkRates(9e6, 0.0), "eth1": LinkRates(9e6, 0.0)}, "eth0", False),
+        ({"eth0": LinkRates(1e5, 0.0), "eth1": LinkRates(1e5, 0.0)}, "eth0", True),
+    ],
+)
+def test_a_flow_that_a_mark_may_lead_elsewhere_is_where_its_bytes_are(
+    carried: dict[str, LinkRates], uplink: str, *, sure: bool
+) -> None:
+    flow = BookedFlow("u1", "eth0", 1e7, ("eth1", None))
+    assert settled(flow, carried) == (BookedFlow("u1", uplink, 1e7), sure)
+    plain = BookedFlow("u1", None, 1e7)
+    assert settled(plain, carried) == (plain, True)

@@ -194,6 +194,7 @@ class Writer:
 
 class Nobody:
     def offer(self, pods: object) -> None: ...
+    def tell(self, notices: object) -> None: ...
 
 
 def ran(begins: list[float], *, tells: bool, seconds: float = 40.0) -> tuple[Elephants, Writer]:

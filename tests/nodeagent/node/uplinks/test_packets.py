@@ -42,6 +42,48 @@ def test_a_pod_that_is_routed_by_its_address_is_booked_on_the_interface_it_leave
         assert (told.up, told.el, told.bad) == ("eth1", links["eth1"].el, ())
 
 
+_MARKING = f"""
+table ip marks {{
+  chain pre {{
+    type filter hook prerouting priority mangle;
+    ip saddr {POD1} meta mark set 0x80
+  }}
+}}
+"""
+
+
+def mark_the_first_pods_packets(net: Network) -> None:
+    """They leave by eth1, and are answered there."""
+    net.ip(net.node, "rule add fwmark 0x80/0x80 lookup 22\nroute add default via 172.31.78.2 table 22")
+    net.ip(net.world, f"route add {POD1}/32 via 172.31.78.1")
+    with netns.entered(net.node):
+        subprocess.run(["nft", "-f", "-"], input=_MARKING, text=True, check=True)
+
+
+def test_a_mark_of_the_firewall_decides_and_the_links_own_counters_tell_which(net: Network) -> None:
+    """As network plugins do that send some connections by the first card, whatever the pod's address says."""
+    mark_the_first_pods_packets(net)
+    with TcpPair(net.pod1, net.world, SERVER, listen=SERVER) as pair, measuring(net) as watched:
+        told = watched.run(12, pair)
+        links = by_name(told)
+        is_true(links["eth1"].el, watched.carried("eth1"))
+        is_quiet(links["eth0"])
+        assert (told.up, told.bad) == ("eth1", ())
+
+
+def test_two_elephants_on_two_uplinks_by_mark_are_said_not_to_be_known(net: Network) -> None:
+    mark_the_first_pods_packets(net)
+    with (
+        TcpPair(net.pod1, net.world, SERVER, listen=SERVER) as marked,
+        TcpPair(net.pod2, net.world, SERVER, listen=SERVER) as plain,
+        measuring(net) as watched,
+    ):
+        told = watched.run(12, marked, plain)
+    assert "uplink-not-known" in told.bad
+    for link in told.uplinks:
+        assert link.el.tx <= link.used.tx, "it is never more than the link carried"
+
+
 def test_each_of_two_pods_is_booked_on_its_own_uplink(net: Network) -> None:
     with (
         TcpPair(net.pod1, net.world, STORAGE, listen=STORAGE) as stored,

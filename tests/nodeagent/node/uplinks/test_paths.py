@@ -33,7 +33,7 @@ class Kernel(Lookups):
         super().__init__()
         self.answers, self.questions = answers, 0
 
-    def way(self, destination: bytes, source: bytes = b"", *_: int) -> NextHop | None:
+    def way(self, destination: bytes, source: bytes = b"", *_: int, **__: int) -> NextHop | None:
         self.questions += 1
         to, since = _text(destination), _text(source)
         found = self.answers.get((to, since), self.answers.get(to))
