@@ -179,6 +179,8 @@ class NodeFootprint:
     """Directions (``tx``, ``rx``) in which the link is saturated now."""
     uplinks: Annotated[tuple[Uplink, ...], MaxLen(MAX_UPLINKS)] = ()
     """Every uplink by name, where the node has more than one."""
+    home: Name = ""
+    """Of several uplinks the default route's, by which pods on the node's own network leave."""
     v: Annotated[int, Ge(1)] = VERSION
 
     @property

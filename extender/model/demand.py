@@ -55,6 +55,8 @@ class Demand:
     origin: Origin = Origin.UNKNOWN
     pods: int = 0
     """Measured pods of the same workload that this rests on."""
+    by_default_route: bool = False
+    """It leaves a node by the default route's uplink: its pod is on the node's own network."""
 
     @property
     def hurts(self) -> bool:

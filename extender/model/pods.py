@@ -41,6 +41,8 @@ class PodInfo:
     """Kind of the controlling owner, such as ``ReplicaSet``; empty when nobody controls it."""
     scheduler: str = ""
     priority_class: str = ""
+    host_network: bool = False
+    """On the node's own network."""
 
     @property
     def key(self) -> WorkloadKey:
@@ -113,4 +115,5 @@ def decode_pod(obj: Mapping[str, Any]) -> PodInfo:
         controller=_controller_kind(owners),
         scheduler=_text(spec.get("schedulerName")),
         priority_class=_text(spec.get("priorityClassName")),
+        host_network=spec.get("hostNetwork") is True,
     )

@@ -73,6 +73,13 @@ class NodeView:
     """Directions in which the link is saturated while elephants use it."""
     guessed: tuple[str, ...] = ()
     """Directions whose capacity is assumed, or estimated with little confidence: they count in scores alone."""
+    home: NodeView | None = None
+    """The node by its default route's uplink, where that is another one and known. Else a pod may leave by any
+    uplink, and the view is that of the worst."""
+
+    def met_by(self, demand: Demand) -> NodeView:
+        """The view of whoever has that demand."""
+        return self.home if self.home is not None and demand.by_default_route else self
 
     @property
     def known(self) -> bool:
@@ -97,6 +104,7 @@ class NodeView:
             and self.link == other.link
             and self.guessed == other.guessed
             and self.mouse_pods == other.mouse_pods
+            and (other.home is None if self.home is None else self.home.judged_like(other.home))
         )
 
 
@@ -168,7 +176,8 @@ class Snapshot:
 
     def demand(self, pod: PodInfo) -> Demand:
         """Demand of ``pod`` on a link."""
-        return predict(pod.declared, self.learned.get(pod.key), self.default_rate)
+        demand = predict(pod.declared, self.learned.get(pod.key), self.default_rate)
+        return replace(demand, by_default_route=True) if pod.host_network else demand
 
     def placement(self, pod: PodInfo, default: PlacementMode) -> PlacementMode:
         """The mode for a pod that does not ask for one itself: its workload's, else ``default``."""
@@ -266,8 +275,25 @@ def view_node(facts: NodeFacts, now: float, stale_after: float, hold: float = HO
     return NodeView(
         facts.name, NodeState.KNOWN, "", link, mouse_pods, ledger, link.utilisation, waiting(link.utilisation),
         describe_load(link, node.by, full, guessed), min(stale_at, ledger.until), node.by, node.sure, full,
-        guessed,
+        guessed, _by_default_route(facts, node, now, stale_after, hold),
     )  # fmt: skip
+
+
+def _by_default_route(
+    facts: NodeFacts, node: NodeFootprint, now: float, stale_after: float, hold: float
+) -> NodeView | None:
+    """See NodeView. Other uplinks on the same wire are not in it: only the worst one's figures have those."""
+    if not node.home or node.home == node.up:
+        return None
+    home = next((link for link in node.uplinks if link.name == node.home), None)
+    if home is None:
+        return None
+    alone = replace(
+        node, up=home.name, cap=home.cap, by=home.by, sure=home.sure, used=home.used, el=home.el, full=home.full,
+        uplinks=(), home="",
+    )  # fmt: skip
+    view = view_node(replace(facts, footprint=alone), now, stale_after, hold)
+    return view if view.known else None
 
 
 def unplaced(facts: NodeFacts, uid: str) -> NodeFacts:

@@ -37,6 +37,7 @@ def _node(demand: Demand, view: NodeView, scarce: bool) -> dict[str, Any]:
     judged = judge(demand, view, scarce)
     if judged.error:
         return {"state": NodeState.FAILED.value, "why": judged.error}
+    view = view.met_by(demand)
     link = view.link
     cost = placement_cost(demand.tx, demand.rx, demand.suffers, link, scarce) if not demand.neutral else None
     return {

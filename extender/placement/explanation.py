@@ -39,6 +39,7 @@ class ExplainedDemand(_Said):
     mice: float = Field(description="Weight of its mice.")
     origin: Origin
     pods: int = Field(description="Measured pods of the workload that this rests on.")
+    by_default_route: bool = Field(False, description="It leaves a node by the default route's uplink.")
     text: str
 
 

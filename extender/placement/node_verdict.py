@@ -105,6 +105,7 @@ def judge(
     """The verdict on one node."""
     if not view.known:
         return UNKNOWN
+    view = view.met_by(demand)
     try:
         return Judgement(True, unsuitable(demand, view), comparable_cost(demand, view, scarce, model))
     except Exception as error:  # whatever it is, it must stay with this node

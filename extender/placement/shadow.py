@@ -109,6 +109,7 @@ def collides(demand: Demand, view: NodeView) -> bool | None:
     """Whether the pod shares a busy link with the other kind; None when nothing is known of the node."""
     if not view.known:
         return None
+    view = view.met_by(demand)
     busy = view.firm.utilisation >= MOUSE_LIMIT
     return busy and (demand.suffers or (demand.hurts and view.link.mice > 0))
 

@@ -92,12 +92,14 @@ class TableKey(NamedTuple):
     rx: float
     suffers: bool
     scarce: bool
+    by_default_route: bool
 
     @classmethod
     def of(cls, demand: Demand, snapshot: Snapshot) -> TableKey:
         if demand.hurts:
-            return cls(demand.tx, demand.rx, demand.suffers, False)  # only mice leave free links to elephants
-        return cls(0.0, 0.0, demand.suffers, snapshot.scarce)
+            # Only mice leave free links to elephants.
+            return cls(demand.tx, demand.rx, demand.suffers, False, demand.by_default_route)
+        return cls(0.0, 0.0, demand.suffers, snapshot.scarce, demand.by_default_route)
 
 
 @dataclass(frozen=True, slots=True)

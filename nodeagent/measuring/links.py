@@ -94,6 +94,7 @@ class Links:
             footprint, bad=bad, up=worst.name, cap=worst.cap, by=worst.by, sure=worst.sure, used=worst.used,
             el=worst.el, full=worst.full,
             uplinks=tuple(sorted(links, key=lambda link: link.name)) if len(links) > 1 else (),
+            home=(self._link.interface or "") if len(links) > 1 else "",
         )  # fmt: skip
 
     @property

@@ -32,11 +32,13 @@ UID: Final = "uid-1"
 MTU: Final = 1300
 """Of the pods: every tunnel has room for its headers."""
 
-PLAIN: Final = ("vxlan", "vxlan-one-flow", "geneve", "ipip", "gre", "wireguard", "fou", "gue")
+PLAIN: Final = ("vxlan", "vxlan-one-flow", "geneve", "ipip", "gre", "wireguard")
+IN_UDP: Final = ("fou", "gue")
+"""IPIP in UDP."""
 IPSEC: Final = ("esp", "esp-in-udp", "esp-transport")
 """ESP in tunnel mode, the same in UDP, and an IPIP tunnel whose packets ESP protects in transport mode."""
-KINDS: Final = (*PLAIN, *IPSEC)
-ONE_FLOW: Final = ("vxlan-one-flow", "ipip", "wireguard", "esp-in-udp")
+KINDS: Final = PLAIN
+ONE_FLOW: Final = ("vxlan-one-flow", "ipip", "wireguard")
 """Whatever they carry, conntrack sees one flow of the node (VXLAN: one each way)."""
 HERE: Final = ("vxlan", "vxlan-one-flow")
 """What a machine without the other drivers has."""
@@ -44,12 +46,13 @@ OUTER_PORT: Final = {
     "vxlan": 8472, "vxlan-one-flow": 4789, "geneve": 6081, "wireguard": 51820, "fou": 5555, "gue": 5556,
     "esp-in-udp": 4500,
 }  # fmt: skip
-_PROTECTED: Final = {kind: (f"172.31.77.{at}1", f"172.31.77.{at}2") for at, kind in enumerate(IPSEC, 1)}
-"""Addresses of the node and of its peer between which ESP goes, so that it protects nothing else."""
+_APART: Final = {kind: (f"172.31.77.{at}1", f"172.31.77.{at}2") for at, kind in enumerate((*IN_UDP, *IPSEC), 1)}
+"""Tunnels that have addresses of the node and of its peer for themselves: there is one IPIP device for each pair,
+and ESP is to protect nothing else."""
 _ENCAPSULATED: Final = (100, 2)
 """UDP_ENCAP, UDP_ENCAP_ESPINUDP"""
 
-_NUMBER: Final = {kind: 10 + number for number, kind in enumerate(KINDS)}
+_NUMBER: Final = {kind: 10 + number for number, kind in enumerate((*PLAIN, *IN_UDP, *IPSEC))}
 _KEYS: Final = tuple(
     map(
         bytes.fromhex,
@@ -171,13 +174,16 @@ def _wire(net: Overlay) -> None:
 def add_tunnel(net: Overlay, kind: str) -> None:
     """One more tunnel: the node's end, the peer's, and the routes through both."""
     number = _NUMBER[kind]
+    for side, namespace in enumerate((net.node, net.peer)):
+        if kind in _APART:
+            run_ip(namespace, f"addr add {_APART[kind][side]}/24 dev uplink")
     if kind in IPSEC:
         _add_ipsec(net, kind, number)
     if kind in ("esp", "esp-in-udp"):
         return  # no device: what is protected leaves by the uplink
     name = f"tun{number}"
     for side, namespace in enumerate((net.node, net.peer)):
-        ends = _PROTECTED.get(kind, (NODE, PEER))
+        ends = _APART.get(kind, (NODE, PEER))
         own, other = ends[side], ends[1 - side]
         _add_device(namespace, kind, name, own, other)
     via = f"dev {name}"
@@ -197,12 +203,11 @@ def _mac(number: int, side: int) -> str:
 
 def _add_ipsec(net: Overlay, kind: str, number: int) -> None:
     """Keys that are known beforehand, and rules for what they protect."""
-    ends = _PROTECTED[kind]
+    ends = _APART[kind]
     udp = f" encap espinudp {OUTER_PORT[kind]} {OUTER_PORT[kind]} 0.0.0.0" if kind == "esp-in-udp" else ""
     mode = "transport" if kind == "esp-transport" else "tunnel"
     inner = ["10.76.1.0/24", f"10.77.{number}.0/24"]
     for side, namespace in enumerate((net.node, net.peer)):
-        run_ip(namespace, f"addr add {ends[side]}/24 dev uplink")
         for way in (0, 1):
             template = f"tmpl src {ends[way]} dst {ends[1 - way]} proto esp reqid {number} mode {mode}"
             protected = (
