@@ -103,7 +103,7 @@ def _impersonation(user: Mapping[str, Any], selection: Selection) -> tuple[tuple
     """kubectl's --as and --as-group, else what the kubeconfig's user says of whom to act as.
 
     The client cannot repeat a header. Sending one of several groups would be to act with other rights, so several
-    are refused. Raises ClusterConfigError.
+    are refused. So is ``as-user-extra``, which may have several values. Raises ClusterConfigError.
     """
     name, given = selection.impersonate or str(user.get("as") or ""), user.get("as-groups")
     groups = [selection.impersonate_group] if selection.impersonate_group else given
@@ -112,9 +112,16 @@ def _impersonation(user: Mapping[str, Any], selection: Selection) -> tuple[tuple
         raise ClusterConfigError(
             f"acting as {name!r} needs several groups, and one can be sent; give one --as-group"
         )
-    if groups and not name:
-        raise ClusterConfigError("a group to act as needs a user to act as; add --as USER")
-    headers = {"Impersonate-User": name, "Impersonate-Group": "".join(groups)}
+    uid, extra = (
+        ("", None) if selection.impersonate else (str(user.get("as-uid") or ""), user.get("as-user-extra"))
+    )
+    if (groups or uid or extra) and not name:
+        raise ClusterConfigError("a group or UID to act as needs a user to act as; add --as USER")
+    if extra:
+        raise ClusterConfigError(
+            "the kubeconfig's as-user-extra cannot be sent; name whom to act as with --as USER"
+        )
+    headers = {"Impersonate-User": name, "Impersonate-Uid": uid, "Impersonate-Group": "".join(groups)}
     return tuple((header, value) for header, value in headers.items() if value)
 
 

@@ -78,10 +78,16 @@ def as_json(value: Any) -> str:
     return text if _writable(text) else json.dumps(json.loads(text), indent=2)
 
 
+def plain(value: Any) -> Any:
+    """``value`` as JSON's readers have it: no enumerations, no tuples."""
+    return orjson.loads(orjson.dumps(value))
+
+
 def as_yaml(value: Any) -> str:
     """``value`` as YAML, in ASCII where standard output cannot write all of it, or a terminal would act on it."""
     import yaml  # noqa: PLC0415
 
+    value = plain(value)
     text = yaml.safe_dump(value, allow_unicode=True, sort_keys=False, width=WIDEST).rstrip("\n")
     if _writable(text) and visible(text, lines=True) == text:
         return text
@@ -106,7 +112,8 @@ def console() -> Console:
 def show(shown: RenderableType, *, rows_whole: bool = False, end: str = "\n") -> None:
     """Print a table, text, or JSON. ``rows_whole``: the terminal breaks lines, rather than the table its cells."""
     if isinstance(shown, str):
-        print(shown, end=end)
+        # JSON and YAML are spelled so already; names and what a template makes of them are not.
+        print("\t".join(visible(part, lines=True) for part in shown.split("\t")), end=end)
         return
     console().print(shown, width=WIDEST if rows_whole else None, crop=False, soft_wrap=rows_whole)
 

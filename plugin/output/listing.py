@@ -14,9 +14,8 @@ from typing import Any, Final, Generic, TypeVar
 from rich.console import RenderableType
 
 from footprint.commands import BadSettingError, nearest
-from footprint.text import visible
 from plugin.output.flags import Form
-from plugin.terminal import Styled, as_json, as_yaml, list_table
+from plugin.terminal import Styled, as_json, as_yaml, list_table, plain
 
 Row = TypeVar("Row")
 API_VERSION: Final = "plugin.traffic-footprint.io/v1"
@@ -147,14 +146,9 @@ def document(value: Any, form: Form) -> str:
         from plugin.output import jsonpath  # noqa: PLC0415
 
         try:
-            return _printable(jsonpath.compiled(form.template).of(value))
+            return jsonpath.compiled(form.template).of(plain(value))
         except jsonpath.TemplateError as error:
             raise BadSettingError(
                 f"-o jsonpath: {error}", "see `kubectl explain` for kubectl's JSONPath"
             ) from error
     return as_yaml(value) if form.name == "yaml" else as_json(value)
-
-
-def _printable(text: str) -> str:
-    """Text of the cluster with the tabs and line breaks of a template."""
-    return "\t".join(visible(part, lines=True) for part in text.split("\t"))

@@ -193,3 +193,65 @@ def test_nowhere_a_kubeconfig_and_no_pod_is_one_line(tmp_path: Path, monkeypatch
         reached()
     with pytest.raises(ClusterConfigError, match=r"in KUBECONFIG none exists"):
         reached(KUBECONFIG=str(tmp_path / "none"))
+
+
+@pytest.mark.parametrize(
+    ("user", "flags", "headers"),
+    [
+        ("", Selection(), {}),
+        ("as: ann", Selection(), {"Impersonate-User": "ann"}),
+        ("as: ann, as-groups: [g], as-uid: u", Selection(),
+         {"Impersonate-User": "ann", "Impersonate-Group": "g", "Impersonate-Uid": "u"}),
+        ("as: ann, as-uid: u", Selection(impersonate="bob"), {"Impersonate-User": "bob"}),
+        ("", Selection(impersonate="bob", impersonate_group="g"),
+         {"Impersonate-User": "bob", "Impersonate-Group": "g"}),
+        ("as: ann, as-groups: [g, h]", Selection(impersonate_group="i"),
+         {"Impersonate-User": "ann", "Impersonate-Group": "i"}),
+    ],
+)  # fmt: skip
+def test_one_acts_as_whom_the_flags_or_the_file_say(
+    tmp_path: Path, user: str, flags: Selection, headers: dict[str, str]
+) -> None:
+    assert dict(load(flags, {"KUBECONFIG": str(acting(tmp_path, user))}).headers) == headers
+
+
+@pytest.mark.parametrize(
+    ("user", "flags", "reason"),
+    [
+        ("as: ann, as-groups: [g, h]", Selection(), "needs several groups"),
+        ("", Selection(impersonate_group="g"), "add --as USER"),
+        ("as-uid: u", Selection(), "add --as USER"),
+        ("as: ann, as-user-extra: {reason: [x]}", Selection(), "cannot be sent"),
+    ],
+)
+def test_whom_one_cannot_act_as_exactly_is_refused(
+    tmp_path: Path, user: str, flags: Selection, reason: str
+) -> None:
+    with pytest.raises(ClusterConfigError, match=reason):
+        load(flags, {"KUBECONFIG": str(acting(tmp_path, user))})
+
+
+def acting(folder: Path, user: str) -> Path:
+    """A kubeconfig whose user acts as another one."""
+    path = folder / "acting"
+    path.write_text(
+        'current-context: c\nclusters: [{name: c, cluster: {server: "http://127.0.0.1:1"}}]\n'
+        "contexts: [{name: c, context: {cluster: c, user: u}}]\n"
+        f"users: [{{name: u, user: {{token: t, {user}}}}}]\n"
+    )
+    return path
+
+
+@pytest.mark.parametrize(
+    ("script", "reason"), [("exit 3", "returned 3"), ("echo nonsense", "decode"), (None, "No such file")]
+)
+def test_an_exec_plugin_that_fails_is_no_anonymous_request(
+    tmp_path: Path, script: str | None, reason: str
+) -> None:
+    if script is not None:
+        (tmp_path / "login").write_text(f"#!/bin/sh\n{script}\n")
+        (tmp_path / "login").chmod(0o755)
+    path = acting(tmp_path, "exec: {apiVersion: client.authentication.k8s.io/v1, command: ./login}")
+    path.write_text(path.read_text().replace("token: t, ", ""))
+    with pytest.raises(ClusterConfigError, match=reason):
+        load(Selection(), {"KUBECONFIG": str(path)})

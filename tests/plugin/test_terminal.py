@@ -3,14 +3,16 @@
 
 from __future__ import annotations
 
+import io
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from plugin.cli import main
-from plugin.terminal import as_json, show, table
+from plugin.terminal import Styled, as_json, list_table, show, table
 from tests.extender.builders import M, annotation, elephant, node_json, pod_json
 from tests.plugin.api_server import by_path, kubeconfig, serving
 
@@ -48,9 +50,14 @@ def hostile() -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize(
     "arguments",
-    [["nodes"], ["pods", "-A"], ["explain", f"p{HOSTILE}"], ["explain", f"p{HOSTILE}", "-o", "json"]],
-    ids=["nodes", "pods", "explain", "explain -o json"],
-)
+    [
+        ["nodes"], ["nodes", "-o", "wide"], ["nodes", "-o", "json"], ["nodes", "-o", "yaml"],
+        ["nodes", "-o", "jsonpath={.items}"], ["nodes", "-o", "name"], ["top", "--nodes"], ["pods", "-A"],
+        ["explain", f"p{HOSTILE}"], ["explain", f"p{HOSTILE}", "-o", "json"],
+        ["explain", f"p{HOSTILE}", "-o", "yaml"],
+    ],
+    ids=lambda arguments: " ".join(arguments).replace(HOSTILE, ""),
+)  # fmt: skip
 def test_no_command_prints_what_a_terminal_would_act_on(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, hostile: list[dict[str, Any]], arguments: list[str]
 ) -> None:
@@ -71,3 +78,32 @@ def test_an_error_that_repeats_hostile_text_is_one_harmless_line(
     assert SHOWN in told
     assert told.count("\n") == 1
     assert harmless(told)
+
+
+def test_colours_are_for_terminals_that_want_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    def coloured(*, terminal: bool, **environment: str) -> bool:
+        for name in ("NO_COLOR", "FORCE_COLOR", "TERM", "COLORTERM"):
+            monkeypatch.delenv(name, raising=False)
+        for name, value in ({"TERM": "xterm"} | environment).items():
+            monkeypatch.setenv(name, value)
+        out = io.StringIO()
+        monkeypatch.setattr(out, "isatty", lambda: terminal)
+        monkeypatch.setattr(sys, "stdout", out)
+        show(list_table(["CLASS"], [[Styled("elephant", "red")]]), rows_whole=True)
+        assert "elephant" in out.getvalue()
+        return "\x1b[" in out.getvalue()
+
+    assert coloured(terminal=True)
+    assert not coloured(terminal=False)
+    assert not coloured(terminal=False, FORCE_COLOR="1")
+    assert not coloured(terminal=True, NO_COLOR="1")
+    assert not coloured(terminal=True, TERM="dumb")
+
+
+def test_a_row_stays_one_line_on_a_narrow_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "20")
+    out = io.StringIO()
+    monkeypatch.setattr(out, "isatty", lambda: True)
+    monkeypatch.setattr(sys, "stdout", out)
+    show(list_table(["NAME", "WHAT"], [["n" * 30, "w" * 30]], headers=False), rows_whole=True)
+    assert out.getvalue().count("\n") == 1
