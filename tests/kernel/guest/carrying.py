@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-import threading
+import socket
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -22,7 +22,7 @@ from nodeagent.sources.base import (
 )
 from tests.kernel.guest.measuring import PATIENCE, Owners, agreed, since
 from tests.kernel.guest.overlay import ELSEWHERE, OUTER_PORT, PEER, UID, Overlay
-from tests.kernel.guest.traffic import Connection, Stream, socket_in
+from tests.kernel.guest.traffic import Connection, Stream, again_and_again, socket_in
 
 THRESHOLDS: Final = FlowThresholds(
     elephant_bytes=2**20, elephant_rate=1e6, rate_window=0.4, exit_factor=0.5, exit_hold=1.0
@@ -183,52 +183,30 @@ def connection(watched: Watched[Overlay], kind: str) -> Connection:
 @contextmanager
 def mice(watched: Watched[Overlay], kind: str) -> Iterator[None]:
     """Connections of which each carries little, and all together as much as an elephant, until the end."""
-    with ExitStack() as stack, running() as stopped:
+    with ExitStack() as stack:
         pairs = [stack.enter_context(connection(watched, kind)) for _ in range(MICE)]
 
         def send() -> None:
-            while not stopped.wait(0.05):
-                for pair in pairs:
-                    left = pair.client.send(b"x" * MOUTHFUL)
-                    while left:
-                        left -= len(pair.server.recv(left))
+            for pair in pairs:
+                left = pair.client.send(b"x" * MOUTHFUL)
+                while left:
+                    left -= len(pair.server.recv(left))
 
-        worker = threading.Thread(target=send)
-        worker.start()
-        try:
+        with again_and_again(send, every=0.05):
             yield
-        finally:
-            stopped.set()
-            worker.join()
 
 
 @contextmanager
 def datagrams(namespace: str, target: str, port: int) -> Iterator[None]:
     """As fast as an elephant, until the end; nobody has to listen."""
-    with socket_in(namespace, target, 2) as caller, running() as stopped:
+    with socket_in(namespace, target, socket.SOCK_DGRAM) as caller:
 
         def send() -> None:
-            while not stopped.wait(0.02):
-                for _ in range(10):
-                    caller.sendto(b"x" * 1200, (target, port))
+            for _ in range(10):
+                caller.sendto(b"x" * 1200, (target, port))  # a connected socket would report that nobody listens
 
-        # A connected socket would report that nobody listens.
-        worker = threading.Thread(target=send)
-        worker.start()
-        try:
+        with again_and_again(send, every=0.02):
             yield
-        finally:
-            stopped.set()
-            worker.join()
-
-
-@contextmanager
-def running() -> Iterator[threading.Event]:
-    stopped = threading.Event()
-    try:
-        yield stopped
-    finally:
-        stopped.set()
 
 
 def _carried(reading: Reading) -> int:

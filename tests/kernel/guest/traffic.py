@@ -6,7 +6,8 @@ from __future__ import annotations
 import socket
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Final
 
 from lab.network import netns
@@ -84,6 +85,16 @@ class Connection:
         self.client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
         self.close()
 
+    def finish(self) -> None:
+        """End in order: the caller closes when it has seen the other side's end as well, so both are whole sockets
+        until the last packet. Of a caller that closes at once, and is answered before the other side ends, no
+        socket sees the last two packets."""
+        self.client.shutdown(socket.SHUT_WR)
+        assert not self.server.recv(1), "what was sent has been read"
+        self.server.close()
+        assert not self.client.recv(1), "what was answered has been read"
+        self.client.close()
+
     def close(self) -> None:
         self.client.close()
         self.server.close()
@@ -131,6 +142,24 @@ class Stream:
     def _drain(self) -> None:
         while arrived := self._connection.server.recv(2**20):
             self.received += len(arrived)
+
+
+@contextmanager
+def again_and_again(work: Callable[[], object], *, every: float) -> Iterator[None]:
+    """``work`` in a thread, ``every`` so many seconds, until the end."""
+    stopped = threading.Event()
+
+    def go_on() -> None:
+        while not stopped.wait(every):
+            work()
+
+    worker = threading.Thread(target=go_on)
+    worker.start()
+    try:
+        yield
+    finally:
+        stopped.set()
+        worker.join()
 
 
 def exchange(

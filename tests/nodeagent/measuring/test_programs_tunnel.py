@@ -7,7 +7,6 @@ import fcntl
 import os
 import socket
 import struct
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,7 +23,7 @@ from nodeagent.sources.ctnetlink import CtnetlinkSource
 from tests.kernel.guest.carrying import THRESHOLDS, datagrams
 from tests.kernel.guest.network import run_ip
 from tests.kernel.guest.overlay import NODE, PEER, POD, UID, Overlay, overlay
-from tests.kernel.guest.traffic import Connection, Stream, packed
+from tests.kernel.guest.traffic import Connection, Stream, again_and_again, packed
 
 pytestmark = pytest.mark.netns
 
@@ -45,28 +44,23 @@ def program(namespace: str, own: str, other: str) -> Iterator[None]:
     run_ip(namespace, "link set tun0 mtu 1300 up")
     os.set_blocking(device, False)
     wire.setblocking(False)
-    stopped = threading.Event()
 
     def carry() -> None:
-        while not stopped.wait(0.001):
-            for _ in range(64):
-                try:
-                    wire.send(bytes(HEADER) + os.read(device, 2000))
-                except OSError:  # nothing there, or nobody there yet
-                    break
-            for _ in range(64):
-                try:
-                    os.write(device, wire.recv(2000)[HEADER:])
-                except OSError:
-                    break
+        for _ in range(64):
+            try:
+                wire.send(bytes(HEADER) + os.read(device, 2000))
+            except OSError:  # nothing there, or nobody there yet
+                break
+        for _ in range(64):
+            try:
+                os.write(device, wire.recv(2000)[HEADER:])
+            except OSError:
+                break
 
-    worker = threading.Thread(target=carry)
-    worker.start()
     try:
-        yield
+        with again_and_again(carry, every=0.001):
+            yield
     finally:
-        stopped.set()
-        worker.join()
         wire.close()
         os.close(device)
 

@@ -115,6 +115,7 @@ def talk(client: str, server: str, target: str, listen: str, *, up: int, down: i
     with Connection(client, server, target, listen=listen, port=port) as connection:
         connection.send(up)
         connection.answer(down)
+        connection.finish()
 
 
 @pytest.mark.parametrize(
@@ -282,11 +283,13 @@ def test_loopback_is_left_out(watch: Watch) -> None:
 def test_mice_and_an_elephant_are_born_end_and_leave_nothing_behind(alone: Watch) -> None:
     net, source = alone.net, alone.source
     elephant = Connection(net.pod1, net.server, SERVER4, listen=SERVER4, port=PORT + 3)
-    with Stream(elephant, 3_000_000):
+    with Stream(elephant, 3_000_000) as stream:
         for _ in range(150):
             talk(net.pod1, net.server, SERVER4, SERVER4, up=200, down=1_000)
-        assert until(lambda: bool(source.read(time.monotonic()).elephants))
+        assert until(lambda: {e.owners for e in source.read(time.monotonic()).elephants} == {("uid-1",)})
         [seen] = source.read(time.monotonic()).elephants
+        stream.stop()
+        elephant.finish()
     assert (seen.owners, seen.local, seen.protocol) == (("uid-1",), False, socket.IPPROTO_TCP)
     assert (seen.source.partition(":")[0], seen.destination) == (POD1_4, f"{SERVER4}:{PORT + 3}")
     assert until(lambda: alone.owners()["uid-1"].flows_ended == 151)
