@@ -11,6 +11,7 @@ import argparse
 import json
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -25,7 +26,7 @@ from tests.kernel.guest.network import LOCALITY
 from tests.kernel.guest.sources import AT_SOCKETS, SOURCES, make
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     builds.remember()
     parser = argparse.ArgumentParser()
@@ -33,7 +34,7 @@ def main() -> None:
     parser.add_argument("--elephant-rate", type=float, default=LENIENT.elephant_rate)
     parser.add_argument("--flows", type=int, help="size of the flow table")
     parser.add_argument("--keep", action="store_true", help="end as one that another agent follows")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     sizes = {"flows": options.flows} if options.flows else {}
     thresholds = replace(LENIENT, elephant_rate=options.elephant_rate)
     source = make(options.source, thresholds, LOCALITY, pins=pins.ROOT, **sizes)

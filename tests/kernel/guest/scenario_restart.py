@@ -9,11 +9,10 @@ with the connections that are there.
 
 from __future__ import annotations
 
-import json
 import shutil
+import struct
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,17 +22,18 @@ import pytest
 from lab.network import netns
 from nodeagent.sources.ebpf import loader, preflight
 from nodeagent.sources.ebpf.compiling.build import sources as c_sources
-from nodeagent.sources.ebpf.kernel import pins
+from nodeagent.sources.ebpf.kernel import bpf, pins
 from nodeagent.sources.findings import Presence
 from tests.kernel.guest import builds
 from tests.kernel.guest.measuring import PATIENCE
 from tests.kernel.guest.network import PORT, SERVER4, Network, network
 from tests.kernel.guest.process import Agent, agent
 from tests.kernel.guest.sources import CTNETLINK, EBPF, MODES
-from tests.kernel.guest.traffic import Connection, Stream
+from tests.kernel.guest.traffic import Connection, Stream, again_and_again
 
 RATE = 3_000_000
 UNREACHABLE = "1e12"
+_PROGRAM_NEXT_ID = 11  # BPF_PROG_GET_NEXT_ID
 
 
 @pytest.fixture(scope="module")
@@ -65,8 +65,14 @@ def stream(net: Network) -> Stream:
 
 def loaded() -> set[int]:
     """Ids of the eBPF programs in the kernel."""
-    shown = subprocess.run(["bpftool", "prog", "list", "-j"], capture_output=True, check=True, text=True).stdout
-    return {program["id"] for program in json.loads(shown or "[]")}
+    found, number = set[int](), 0
+    while True:
+        try:
+            _, attributes = bpf._bpf(_PROGRAM_NEXT_ID, struct.pack("=III", number, 0, 0))  # type: ignore[arg-type]
+        except FileNotFoundError:
+            return found
+        number = struct.unpack_from("=I", attributes, 4)[0]
+        found.add(number)
 
 
 def pinned(net: Network) -> Path:
@@ -224,20 +230,8 @@ def test_a_preflight_beside_an_agent_says_how_it_measures_and_attaches_nothing(n
     with agent(net, source) as running, stream(net):
         running.until_elephant()
         before, seen = loaded(), set[int]()
-        done = threading.Event()
-
-        def watch() -> None:
-            while not done.is_set():
-                seen.update(loaded())
-
-        watching = threading.Thread(target=watch)
-        watching.start()
-        try:
-            with netns.entered(net.node):
-                found = {finding.capability: finding for finding in preflight.findings()}
-        finally:
-            done.set()
-            watching.join()
+        with again_and_again(lambda: seen.update(loaded()), every=0.002), netns.entered(net.node):
+            found = {finding.capability: finding for finding in preflight.findings()}
         assert seen == before, "the preflight loaded programs of its own"
         mine = found[f"eBPF on conntrack by {MODES[source]}"]
         assert mine.answer is Presence.YES
