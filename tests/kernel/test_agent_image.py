@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from pathlib import Path
 from typing import Final
 
 import pytest
@@ -20,7 +19,8 @@ from lab.images import images
 from lab.kernelvm import vm
 from lab.kernelvm.kernels import by_name
 from tests.images.guest.scenario_agent_image import CONFIG
-from tests.kernel.report import PASSED, outcomes
+from tests.kernel import sessions
+from tests.kernel.report import PASSED, Labelled, outcomes
 
 pytestmark = [pytest.mark.kernel, pytest.mark.timeout(3900)]
 
@@ -35,21 +35,24 @@ _SCENARIOS: Final = 2
 
 
 def test_the_agents_image_measures_on_a_real_kernel(
-    subtests: pytest.Subtests, capfd: pytest.CaptureFixture[str]
+    request: pytest.FixtureRequest, subtests: pytest.Subtests, capfd: pytest.CaptureFixture[str]
 ) -> None:
+    sessions.begun(request.session.items)
     try:
         image = images.image("nodeagent")
         disk = image.squashfs()
     except LabError as error:
         pytest.fail(f"the image was not built: {error}", pytrace=False)
-    out = Path(__file__).parents[2] / "build" / "kernel-reports" / "agent-image"
+    out = sessions.REPORTS / "agent-image"
     shutil.rmtree(out, ignore_errors=True)
     with capfd.disabled():  # a person who waits sees the session as it goes
         print()
+        output = Labelled(out.name)
         result = vm.run(
-            by_name("6.12"), _SESSION, out=out, timeout=GUEST_SECONDS, disks=[disk],
+            by_name("6.12"), _SESSION, out=out, timeout=GUEST_SECONDS, disks=[disk], write=output,
             environment={CONFIG: json.dumps(image.config)},
         )  # fmt: skip
+        output.end()
     found = outcomes(out / "junit.xml")
     assert len(found) == _SCENARIOS, "the session inside the guest did not run every scenario"
     for outcome in found:

@@ -17,89 +17,37 @@ Which source runs what:
   is about begins behind the sources.
 - ``scenario_refusals``: the agent's own choice (``auto``), once: what is missing is missing to both hooks.
 
-A program is compiled once per guest and way to attach, and remembered (``guest/builds.py``), but where compiling
-is the subject. Each scenario's result is reported by itself. A session that ran nothing, or passed a scenario
-over, has failed.
+Scenarios marked ``one_kernel`` run on the newest kernel alone: what they show is decided in the agent, from what
+every kernel says alike. The programs are compiled outside the guests for the types of their kernels
+(``programs.py``), but where compiling is the subject. Each scenario's result is reported by itself. A session that
+ran nothing, or passed a scenario over, has failed.
 """
 
 from __future__ import annotations
 
-import os
-import shutil
-import threading
-from collections.abc import Mapping
-from concurrent.futures import Future
-from pathlib import Path
-from typing import Final
-
 import pytest
 
-from lab.kernelvm import vm
 from lab.kernelvm.kernels import KERNELS, Kernel
-from tests.kernel.report import PASSED, Labelled, Outcome, outcomes
+from tests.kernel import sessions
+from tests.kernel.report import PASSED, Outcome, outcomes
 
 pytestmark = [pytest.mark.kernel, pytest.mark.timeout(3900)]
-
-GUEST_SECONDS: Final = 3600.0
-"""A session takes some minutes; a machine that others use as well may need several times that."""
-
-_SESSION: Final = (
-    "python3", "-m", "pytest", "-o", "python_files=scenario_*.py", "-o", "timeout=900", "-p", "no:cacheprovider",
-    "--confcutdir=tests/kernel", "-v", "--tb=short", "--junit-xml=/out/junit.xml", "tests/kernel/guest",
-)  # fmt: skip
-
-REPORTS: Final = Path(__file__).parents[2] / "build" / "kernel-reports"
-"""What each guest left, its kernel's messages included, for whoever has to find out what went wrong."""
-
-
-@pytest.fixture(scope="module")
-def sessions(request: pytest.FixtureRequest) -> Mapping[str, Future[vm.GuestResult]]:
-    """The sessions of the kernels asked for, by name, running: as many at once as there are processors."""
-    here = [item.name for item in request.session.items if item.path == request.path]
-    asked = [kernel for kernel in KERNELS if any(f"[{kernel.name}]" in name for name in here)]
-    room = threading.Semaphore(os.cpu_count() or 1)
-    return {kernel.name: _started(kernel, room) for kernel in asked}
-
-
-def _started(kernel: Kernel, room: threading.Semaphore) -> Future[vm.GuestResult]:
-    """A session in a thread that nobody waits for who is interrupted: the guest ends with it."""
-    future: Future[vm.GuestResult] = Future()
-
-    def run() -> None:
-        with room:
-            try:
-                future.set_result(_session(kernel))
-            except BaseException as error:
-                future.set_exception(error)
-
-    threading.Thread(target=run, daemon=True).start()
-    return future
-
-
-def _session(kernel: Kernel) -> vm.GuestResult:
-    out = REPORTS / kernel.name
-    shutil.rmtree(out, ignore_errors=True)
-    output = Labelled(kernel.name)
-    try:
-        return vm.run(kernel, _SESSION, out=out, timeout=GUEST_SECONDS, write=output)
-    finally:
-        output.end()
 
 
 @pytest.mark.parametrize("kernel", KERNELS, ids=lambda kernel: kernel.name)
 def test_every_scenario_holds(
     kernel: Kernel,
-    sessions: Mapping[str, Future[vm.GuestResult]],
+    request: pytest.FixtureRequest,
     subtests: pytest.Subtests,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     with capfd.disabled():  # a person who waits sees the sessions as they go
         print()
-        result = sessions[kernel.name].result()
+        result = sessions.begun(request.session.items)[kernel.name].result()
         print(
             f"[{kernel.name}] {result.seconds:.0f} s in all, {result.output_seconds:.0f} s until the session began"
         )
-    out = REPORTS / kernel.name
+    out = sessions.REPORTS / kernel.name
     found = outcomes(out / "junit.xml")
     assert found, "the session inside the guest ran no scenario"
     for outcome in found:

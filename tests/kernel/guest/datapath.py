@@ -17,18 +17,17 @@ from pathlib import Path
 from typing import Final
 
 from lab.network import netns
-from nodeagent.sources.ebpf.compiling import build as building
 from nodeagent.sources.ebpf.compiling.build import BuildRequest, sources
 from nodeagent.sources.ebpf.compiling.hooks import Mode
 from nodeagent.sources.ebpf.kernel import bpf
 from nodeagent.sources.ebpf.kernel.bpf import MapType, ProgramType
 from nodeagent.sources.ebpf.programs import relocated
+from tests.kernel.guest import builds
 from tests.kernel.guest.network import POD1_4, POD2_4, POD3_4, Network
 
 _FILE: Final = "datapath.bpf.c"
 _PODS: Final = {"pod1": POD1_4, "pod2": POD2_4, "pod3": POD3_4}
 _UPLINK: Final = "uplink"
-_PATIENCE: Final = 900.0
 ETHERNET: Final = 14
 
 
@@ -37,7 +36,7 @@ def redirected(net: Network) -> Iterator[None]:
     """The programs are attached by tc, as filters of qdisc clsact, and gone afterwards."""
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        code = _compiled(folder / "c")
+        code = dict(builds.build(request(folder / "c")).code)
         pins = folder / "pins"
         pins.mkdir()
         subprocess.run(["mount", "-t", "bpf", "bpf", pins], check=True)
@@ -61,14 +60,14 @@ def device(namespace: str) -> tuple[int, int]:
     return figures[8] - ETHERNET * figures[9], figures[0] - ETHERNET * figures[1]
 
 
-def _compiled(folder: Path) -> dict[str, bytes]:
+def request(folder: Path) -> BuildRequest:
+    """What is compiled, from a copy at ``folder`` of the project's C sources with the datapath among them."""
     shutil.copytree(sources(), folder)
     shutil.copy(Path(__file__).with_name(_FILE), folder)
     functions = {name: name for name in ("from_pod", "from_uplink")}
-    request = BuildRequest(
-        Mode.FENTRY, sources=folder, file=_FILE, functions=functions, at="sockets", timeout=_PATIENCE
+    return BuildRequest(
+        Mode.FENTRY, sources=folder, file=_FILE, functions=functions, at="sockets", timeout=builds.PATIENCE
     )
-    return dict(building.build(request).code)
 
 
 def _attach(code: dict[str, bytes], pins: Path) -> None:

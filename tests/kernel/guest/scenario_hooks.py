@@ -21,6 +21,7 @@ from nodeagent.sources.ebpf.kernel.layout import ElephantEvent
 from nodeagent.sources.ebpf.kernel.maps import Sizes
 from nodeagent.sources.ebpf.loader import Options
 from nodeagent.sources.ebpf.source import EbpfSource
+from tests.kernel.guest.functions import WITHOUT
 from tests.kernel.guest.measuring import THRESHOLDS, Measuring
 from tests.kernel.guest.network import (
     FORBIDDEN,
@@ -100,15 +101,6 @@ def test_elephants_whose_signal_found_the_ring_full_are_counted_and_found_at_the
     assert owners["uid-1"].tx_bytes == truth["in_pod1"]
 
 
-ADD, REFRESH = "nf_ct_acct_add", "__nf_ct_refresh_acct"
-INSERT, CONFIRM = "__nf_conntrack_hash_insert", "__nf_conntrack_confirm"
-FREE, DESTROY = "nf_conntrack_free", "nf_ct_destroy"
-WITHOUT = {
-    f"{ADD} {INSERT} {FREE}": (REFRESH, CONFIRM, DESTROY),
-    f"{INSERT} {CONFIRM}": (ADD, FREE),
-}
-"""Functions that a kernel might lack, and those that serve in their stead. What ``__nf_ct_refresh_acct`` takes
-differs between the guests' kernels."""
 REFUSED = FORBIDDEN + 1
 _REFUSING = f"""
 table inet refusing {{

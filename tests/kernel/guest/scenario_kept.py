@@ -22,11 +22,13 @@ import pytest
 
 from lab.network import netns
 from nodeagent.sources.ebpf import loader
+from nodeagent.sources.ebpf.btf import kernel as btf
 from nodeagent.sources.ebpf.compiling import cache, objects
 from nodeagent.sources.ebpf.compiling.build import Build, BuildRequest, build, object_key
 from nodeagent.sources.ebpf.compiling.hooks import Mode
 from nodeagent.sources.ebpf.compiling.objects import Refusal
 from nodeagent.sources.ebpf.problems import EbpfUnavailable
+from tests.kernel.guest import builds
 from tests.kernel.guest.network import Network, network
 from tests.kernel.guest.sources import EBPF, MODES
 from tests.kernel.guest.starter import FAR_READ
@@ -78,6 +80,13 @@ def started(node: Network, source: str, folder: Path, *, compiler: bool = False)
     return answer
 
 
+def test_what_was_compiled_outside_is_for_the_types_of_this_kernel() -> None:
+    """What else a program depends on is the compiler: see the scenario below that compiles."""
+    if not builds.TYPES.exists():
+        pytest.skip("no program was handed in")
+    assert json.loads(builds.TYPES.read_text()) == builds.digests(btf.DIRECTORY)
+
+
 @pytest.mark.parametrize("source", EBPF)
 def test_a_start_with_a_kept_program_needs_no_compiler(node: Network, folder: Path, source: str) -> None:
     answer = started(node, source, folder)
@@ -117,6 +126,7 @@ BAD: Final = MappingProxyType(
 )
 
 
+@pytest.mark.one_kernel
 @pytest.mark.parametrize(("damage", "refusal"), BAD.values(), ids=BAD)
 def test_a_bad_file_is_refused_by_name_and_the_compiler_asked(
     folder: Path, damage: Callable[[Path], None], refusal: Refusal
@@ -129,18 +139,26 @@ def test_a_bad_file_is_refused_by_name_and_the_compiler_asked(
 
 
 def test_what_the_kernel_refuses_is_compiled_anew_and_replaced(node: Network, folder: Path) -> None:
-    """Whole, of this kernel, and hostile: only the verifier can tell."""
+    """Whole, of this kernel, and hostile: only the verifier can tell. What was handed in to the other scenarios is
+    what is compiled here."""
     (source, *_) = EBPF
     request = BuildRequest(MODES[source])
-    hostile(file(request, folder))
+    path = file(request, folder)
+    before = content(path)
+    hostile(path)
     answer = started(node, source, folder, compiler=True)
+    assert content(path) == before
     assert (answer["mode"], answer["refused"]) == (MODES[source], "")
     assert answer["counts"] == {cache.FOUND: 1, Refusal.BY_KERNEL.value: 1, cache.COMPILED: 1}
     assert started(node, source, folder)["counts"] == {cache.FOUND: 1}
 
 
+def content(path: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(objects.decode(bytes.fromhex(path.stem), path.read_bytes()))
+    return found
+
+
 def hostile(path: Path) -> None:
-    key = bytes.fromhex(path.stem)
-    answer = json.loads(objects.decode(key, path.read_bytes()))
+    key, answer = bytes.fromhex(path.stem), content(path)
     answer["programs"] = dict.fromkeys(answer["programs"], FAR_READ)
     path.write_bytes(objects.encode(key, json.dumps(answer).encode()))

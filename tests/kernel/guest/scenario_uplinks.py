@@ -85,6 +85,7 @@ def test_policy_routing_by_a_pods_address(net: Network, source: str) -> None:
         booked_on(found, "eth1", found.run(STEPS, connection))
 
 
+@pytest.mark.one_kernel
 def test_a_vlan_is_the_uplink_and_its_parent_carries_it(net: Network) -> None:
     for namespace, end in ((net.node, 1), (net.world, 2)):
         net.ip(
@@ -138,6 +139,7 @@ def test_of_a_bond_one_member_carries_and_another_takes_over(net: Network) -> No
         booked_on(found, "bond0", found.run(STEPS, connection))
 
 
+@pytest.mark.one_kernel
 def test_members_that_aggregate_carry_together(net: Network) -> None:
     members(net)
     for namespace, address in ((net.node, "172.31.81.1"), (net.world, "172.31.81.2")):
