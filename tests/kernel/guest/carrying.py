@@ -31,7 +31,9 @@ MICE: Final = 30
 SENT, ANSWERED = 1_000_000, 150_000
 PORT: Final = 8000
 MOUTHFUL: Final = 8000
-"""Bytes that a mouse sends at a time."""
+"""Bytes that a mouse sends at a time ..."""
+PAUSE: Final = 0.1
+"""... and seconds until it sends again: on the fastest machine it stays below the rate of an elephant."""
 ENOUGH: Final = 3 * 2**20
 """Bytes of all mice together, three times what makes an elephant."""
 
@@ -192,7 +194,7 @@ def mice(watched: Watched[Overlay], kind: str) -> Iterator[None]:
                 while left:
                     left -= len(pair.server.recv(left))
 
-        with again_and_again(send, every=0.05):
+        with again_and_again(send, every=PAUSE):
             yield
 
 

@@ -31,7 +31,7 @@ from tests.kernel.guest.network import (
     SERVICE4,
     SILENT_PORTS,
 )  # fmt: skip
-from tests.kernel.guest.skips import assert_little_is_missing, may_skip
+from tests.kernel.guest.skips import assert_little_is_missing, may_be_short
 from tests.kernel.guest.traffic import Connection, Stream, exchange, scatter
 
 RATE = 3_000_000
@@ -43,6 +43,9 @@ STEADY = 8
 TOLERANCE: Final = 0.1
 """Of a mean rate. The sources are read one after the other: what is carried meanwhile one of them sees an interval
 later, which evens out but for the first and the last of the readings: an eighth of an interval's skew at most."""
+ATTEMPTS: Final = 4
+"""A guest that was stopped while one source was being read sends what it missed in a burst, which the sources see
+an interval apart. A wrong rate stays wrong."""
 NOTICED: Final = 3
 """Readings within which a source that polls calls a flow an elephant: one that sees its bytes, one that sees its
 rate, and one that was under way. The hooks do at the packet."""
@@ -54,6 +57,8 @@ PODS: Final = {
     for uid in sorted(set(LOCALITY.pods.values()))
 }
 LINK: Final = LinkRates(1e9, 1e9)
+Rates = dict[str, dict[str, tuple[float, float]]]
+"""Both of each pod, by source."""
 
 
 class Footprints:
@@ -84,7 +89,7 @@ class Footprints:
         """Class and elephants of each pod, by source."""
         return {name: {uid: (pod.cls, pod.el) for uid, pod in pods.items()} for name, pods in self.pods.items()}
 
-    def steady(self) -> dict[str, dict[str, tuple[float, float]]]:
+    def steady(self) -> Rates:
         """The means of both rates of each pod over the next readings, by source."""
         sums = {name: dict.fromkeys(PODS, (0.0, 0.0)) for name in self._aggregators}
         for _ in range(STEADY):
@@ -153,23 +158,26 @@ def test_every_source_makes_the_same_footprints_of_the_same_traffic(measuring: M
         while not _settled(footprints) and time.monotonic() < deadline:
             time.sleep(INTERVAL)
             footprints.look()
-        rates = footprints.steady()
+        rates = [footprints.steady()]
+        while not _alike(rates[-1]) and len(rates) < ATTEMPTS:
+            rates.append(footprints.steady())
         running, elephants = footprints.judged(), dict(footprints.elephants)
     truth = measuring.truth()
     before = measuring.each()  # elephants too end in no source before this
     measuring.net.flush()
-    ended = measuring.ended(MICE + 2)  # the mice, a request, an elephant
+    measuring.ended(MICE + 2)  # the mice, a request, an elephant
     footprints.look()
     taught = {
         name: {pod.uid: pod for pod in node.ended} if node else {}
         for name, node in footprints.look(pods={}).items()
     }
-    each = measuring.each()
+    each, lost = measuring.each(), measuring.lost()
+    short = {name for name in each if may_be_short(name, lost[name])}
     # Bytes, packets, births, ends, mice and sizes of every owner.
-    owners = agreed({name: found for name, found in each.items() if not may_skip(name)})
-    for name in filter(may_skip, each):
+    owners = agreed({name: found for name, found in each.items() if name not in short})
+    for name in short:
         assert_little_is_missing(each[name], owners)
-    assert {name: lost for name, (_, lost) in ended.items() if lost and not may_skip(name)} == {}
+    assert {name: kinds for name, kinds in lost.items() if kinds and name not in short} == {}
     assert set(owners) == {"uid-1", "uid-2", "uid-3", HOST}
     assert owners["uid-1"].mice_ended == MICE + 1  # and the request
     assert owners["uid-1"].local_bytes == owners["uid-2"].local_bytes > 0
@@ -188,19 +196,20 @@ def test_every_source_makes_the_same_footprints_of_the_same_traffic(measuring: M
     for name, pods in taught.items():
         assert {uid: pod.el for uid, pod in pods.items()} == {uid: pod.el for uid, pod in learned.items()}, name
         shares = {uid: pod.ms for uid, pod in learned.items()}
-        few = 2 / MICE if may_skip(name) else 0.0
+        few = 2 / MICE if name in short else 0.0
         assert {uid: pod.ms for uid, pod in pods.items()} == pytest.approx(shares, rel=0, abs=few), name
-    _compare_rates(rates)
+    assert _alike(rates[-1]), rates
     _compare_elephants(footprints, before)
 
 
-def _compare_rates(rates: dict[str, dict[str, tuple[float, float]]]) -> None:
-    (_, first), *others = rates.items()
-    for uid in ("uid-1", "uid-3"):
-        assert first[uid][1] > THRESHOLDS.elephant_rate
-    for name, found in others:
-        for uid, means in found.items():
-            assert means == pytest.approx(first[uid], rel=TOLERANCE, abs=1e4), (name, uid)
+def _alike(rates: Rates) -> bool:
+    """Whether all sources have the same rates, those of elephants being an elephant's."""
+    (first, *others) = rates.values()
+    return all(first[uid][1] > THRESHOLDS.elephant_rate for uid in ("uid-1", "uid-3")) and all(
+        means == pytest.approx(first[uid], rel=TOLERANCE, abs=1e4)
+        for found in others
+        for uid, means in found.items()
+    )
 
 
 def _compare_elephants(footprints: Footprints, each: dict[str, dict[str, Counters]]) -> None:
