@@ -100,12 +100,29 @@ def test_a_run_goes_on_with_all_that_has_not_passed(suite: Path, workers: tuple[
     deselected = ("--deselect", "test_suite.py::test_ends_the_run")
     assert run(suite, *workers, *deselected) == 1
     assert counts(suite) == {"passed": 3, "failed": 2, "skipped": 1, "passed in an earlier run": 0}
+    failed = (suite / "results" / "trial.failed").read_text().splitlines()
+    assert [name.rpartition("::")[2] for name in failed] == [
+        "test_fails_at_first[2]",
+        "test_fails_in_its_teardown",
+    ]
     (suite / "mended").touch()
     assert run(suite, *workers, *deselected, "--resume") == 0
     assert ran(suite) == ["fails-2", "untidy", "skipped"]
     assert counts(suite) == {"passed": 2, "failed": 0, "skipped": 1, "passed in an earlier run": 3}
     assert run(suite, *workers, *deselected) == 0
     assert len(ran(suite)) == 6, "a run that does not resume runs everything"
+
+
+def test_each_part_that_failed_is_named(suite: Path) -> None:
+    (suite / "test_suite.py").write_text("""
+def test_parts(subtests):
+    for part in "abc":
+        with subtests.test(part):
+            assert part == "b"
+""")
+    assert run(suite) == 1
+    failed = (suite / "results" / "trial.failed").read_text().splitlines()
+    assert [name.rpartition("::")[2] for name in failed][:2] == ["test_parts [a]", "test_parts [c]"]
 
 
 def test_a_run_that_was_ended_goes_on_with_what_it_never_reached(suite: Path) -> None:

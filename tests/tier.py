@@ -2,7 +2,8 @@
 """One tier's run as pytest sees it: what it counted, and going on where an earlier run stopped.
 
 Enters: ``--tier NAME`` and ``--resume``. Leaves, below ``build/tiers``: ``NAME.passed``, one line for each test
-that has passed since the last full run, and ``NAME.json``, how many passed, failed, were skipped. Guarantees: with
+that has passed since the last full run, ``NAME.json``, how many passed, failed, were skipped, and ``NAME.failed``,
+one line for each test, or each of a test's named parts, that failed. Guarantees: with
 ``--resume`` every test that has not passed runs (failed, skipped, or never reached because the run was ended). A
 test that passed is not run again, even where the code has changed since: run the whole tier before you trust it.
 """
@@ -25,6 +26,7 @@ class Progress:
     def __init__(self, name: str, *, resume: bool, records: bool, folder: Path) -> None:
         self._passed = folder / f"{name}.passed"
         self._counts = folder / f"{name}.json"
+        self._failed = folder / f"{name}.failed"
         self._records = records
         self._outcomes: dict[str, str] = {}
         self._earlier = frozenset(
@@ -32,6 +34,7 @@ class Progress:
         )
         if records:
             folder.mkdir(parents=True, exist_ok=True)
+            self._failed.write_text("")
             if not resume:
                 self._passed.write_text("")
 
@@ -47,6 +50,10 @@ class Progress:
         """A test has passed when none of its parts failed or was skipped."""
         if not self._records:
             return
+        if report.failed:
+            part = f" [{report.context.msg}]" if isinstance(report, pytest.SubtestReport) else ""
+            with self._failed.open("a") as file:
+                file.write(f"{report.nodeid}{part}\n")
         worst = self._outcomes.get(report.nodeid, "passed")
         if report.outcome != "passed" and worst != "failed":
             self._outcomes[report.nodeid] = report.outcome

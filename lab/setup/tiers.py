@@ -23,7 +23,9 @@ from typing import Any, Final
 
 CHECKOUT: Final = Path(__file__).parents[2]
 RESULTS: Final = Path("build") / "tiers"
-"""Below the checkout; ``tests.tier`` writes there how many tests passed, failed and were skipped."""
+"""Below the checkout: how many tests passed, failed, were skipped, and which failed; ``tests.tier`` writes it."""
+SHOWN: Final = 12
+"""Failed tests of a tier that are named at the end."""
 
 PASSED: Final = "passed"
 FAILED: Final = "FAILED"
@@ -62,6 +64,8 @@ class TierResult:
     state: str
     seconds: float = 0.0
     why: str = ""
+    failures: tuple[str, ...] = ()
+    """Names of tests."""
 
 
 def run(names: Sequence[str], seconds: Path, *, make: Sequence[str], is_root: bool) -> list[TierResult]:
@@ -101,7 +105,11 @@ def plan(names: Sequence[str], known: Mapping[str, float]) -> str:
 def summary(results: Sequence[TierResult]) -> str:
     """What each tier did and took, and how to go on after a failure."""
     lines = [f"== {_clock(sum(result.seconds for result in results))} min in all"]
-    lines += [f"  {r.name:8} {_clock(r.seconds):>6}  {r.state}{f': {r.why}' if r.why else ''}" for r in results]
+    for r in results:
+        lines.append(f"  {r.name:8} {_clock(r.seconds):>6}  {r.state}{f': {r.why}' if r.why else ''}")
+        lines += [f"    {name}" for name in r.failures[:SHOWN]]
+        if len(r.failures) > SHOWN:
+            lines.append(f"    and {len(r.failures) - SHOWN} more")
     failed = [result.name for result in results if result.state == FAILED]
     if failed:
         lines.append(f"go on with what has not passed: make {failed[0]} RESUME=1, or make test RESUME=1")
@@ -110,8 +118,9 @@ def summary(results: Sequence[TierResult]) -> str:
 
 def _make(name: str, make: Sequence[str]) -> TierResult:
     counted = CHECKOUT / RESULTS / f"{name}.json"
-    with suppress(FileNotFoundError):
-        counted.unlink()
+    failed = counted.with_suffix(".failed")
+    for path in (counted, failed):
+        path.unlink(missing_ok=True)
     print(f"== {name}", flush=True)
     began = time.monotonic()
     with subprocess.Popen([*make, name], cwd=CHECKOUT) as process:
@@ -120,7 +129,8 @@ def _make(name: str, make: Sequence[str]) -> TierResult:
         except KeyboardInterrupt:  # it reached the tier as well, which may have a lab to remove
             process.wait()
             raise
-    return TierResult(name, FAILED if status else PASSED, time.monotonic() - began, _counts(counted))
+    failures = tuple(failed.read_text().splitlines()) if failed.exists() else ()
+    return TierResult(name, FAILED if status else PASSED, time.monotonic() - began, _counts(counted), failures)
 
 
 def _counts(path: Path) -> str:

@@ -104,6 +104,17 @@ def test_counts_of_tests_are_shown_with_their_tier(machine: Path, capsys: pytest
     assert "passed: 7 passed, 2 skipped" in capsys.readouterr().out
 
 
+def test_what_failed_is_named_at_the_end(machine: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = machine / tiers.RESULTS
+    folder.mkdir(parents=True)
+    script = f"for n in $(seq {tiers.SHOWN + 2}); do echo a::test_$n; done >{tiers.RESULTS}/unit.failed; exit 1"
+    (machine / "make").write_text(f"#!/bin/sh\n{script}\n")
+    run(machine, "unit")
+    shown = capsys.readouterr().out
+    assert f"    a::test_{tiers.SHOWN}\n    and 2 more\n" in shown
+    assert f"test_{tiers.SHOWN + 1}" not in shown
+
+
 def test_the_exit_status_is_zero_only_when_all_passed(machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(machine))
     monkeypatch.setenv("MAKE", "true")
