@@ -16,7 +16,7 @@ from nodeagent.sources.ebpf.locality import LocalityTables
 from nodeagent.sources.ebpf.owners import OwnerTable
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="creating maps needs root")
-SIZES = Sizes(flows=64, addresses=4, slots=5, seeds=8, elephants=8, event_bytes=4096, carriers=2)
+SIZES = Sizes(flows=64, addresses=4, slots=5, seeds=8, elephants=8, event_bytes=4096, carriers=2, groups=1)
 
 
 def address(last: int) -> bytes:
@@ -66,6 +66,32 @@ def test_carriers_come_and_go_and_those_without_room_are_counted_once(residents:
     assert residents._maps.carriers() == set()
     assert not residents.change(Locality())
     assert residents.refused == 1
+
+
+@needs_root
+def test_cgroups_come_and_go_and_those_without_room_are_counted_once(residents: LocalityTables) -> None:
+    assert residents.change(Locality(), {77: "a"})
+    [tag] = residents._maps.groups().values()
+    assert not residents.change(Locality(), {77: "a"})
+    assert not residents.change(Locality(), {77: "a", 78: "b"})
+    assert residents.refused == 1
+    assert not residents.change(Locality(), {77: "a", 78: "b"})
+    assert residents.refused == 1
+    assert residents.change(Locality(), {78: "b"})
+    assert residents._maps.groups().keys() == {78}
+    assert tag not in residents._maps.groups().values()
+    assert not residents.change(Locality())
+    assert residents._maps.groups() == {}
+
+
+@needs_root
+def test_a_successor_knows_the_cgroups_that_its_predecessor_wrote(residents: LocalityTables) -> None:
+    residents.change(Locality(pods={address(1): "a"}), {77: "b"})
+    before = residents._maps.groups()
+    successor = LocalityTables(residents._maps, OwnerTable(SIZES.slots))
+    successor.adopt()
+    assert not successor.change(Locality(pods={address(1): "a"}), {77: "b"})
+    assert residents._maps.groups() == before
 
 
 def test_a_name_of_any_length_can_be_kept() -> None:
