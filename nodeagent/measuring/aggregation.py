@@ -181,6 +181,8 @@ class Aggregator:
             if (step := steps.get(owner, NOTHING)) is not None:
                 bits = link_bits(step, interval.seconds)
                 rates.add(step, bits, interval, flows.get(owner, 0), lasting=owner in lasting)
+        for uid in [uid for uid, life in self._lives.items() if life.info.sharing and uid not in reading.owners]:
+            del self._lives[uid]  # another source counts now, for which it is part of the host
         for uid, pod in pods.items():
             known = bool(pod.measured and pod.addresses) or (pod.sharing and uid in reading.owners)
             if known and uid not in self._lives:

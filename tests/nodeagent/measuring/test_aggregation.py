@@ -261,6 +261,10 @@ def test_a_pod_on_the_nodes_network_shows_once_its_sockets_are_seen() -> None:
     [shown] = found.pods
     assert shown.uid == "u1"
     assert shown.tx == pytest.approx(8e6)
+    node.owners.clear()
+    node.epoch += 1
+    found = node.idle(3)
+    assert found.pods == (), "a source that does not tell it from the host"
 
 
 def test_a_pod_without_an_address_is_not_measured_as_quiet() -> None:
