@@ -20,7 +20,10 @@ network namespace and over whatever device. A raw tracepoint tells of the ends o
 - An address that was given to another pod ends the flows that it had.
 - Not seen: what no socket of this kernel sends. Virtual machines, gVisor and Kata, forwarded traffic, AF_PACKET.
   Loopback is left out. Bytes are those of IP packets, as a socket sees them: once for each merged run.
-- Pods on the node's network are HOST, as with other sources.
+- Pods on the node's network have the node's addresses, and a cgroup each: their sockets' cgroups tell them apart
+  (``groups``). Without such a cgroup a socket with the node's address is HOST's.
+- A socket of the node itself that ``Locality.carriers`` names belongs to CARRIER: a program's tunnel. The kernel's
+  own tunnels pass no socket.
 """
 
 from nodeagent.sources.cgroup.source import CgroupSource
