@@ -58,6 +58,7 @@ check: packages $(STAMP)  ## formatting, lint, types, import contracts, words an
 
 unit: packages $(STAMP)  ## tests that need no privilege, on every processor (JOBS=1: on one)
 	@lab/setup/packages.sh prometheus
+	@lab/setup/packages.sh page
 	$(BIN)/pytest --tier=unit $(RESUMED) -n $(JOBS) -m "not netns and not cluster and not kernel and not node"
 
 pythons:  ## the plugin's tests under Python 3.12 and 3.13, where they are at hand

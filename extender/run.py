@@ -53,7 +53,7 @@ def source_of(settings: Settings) -> Source:
         except StateFileError as error:
             fail(f"--state {error}")
         configure_logging(settings.log_format, settings.log_level)
-        saved = SavedCluster(objects, learn=settings.learn)
+        saved = SavedCluster(objects, learn=settings.learn, group_label=settings.page_group_label)
         state = state_of(saved, stale=settings.stale_after, default_rate=default_rate, hold=settings.ledger_hold)
         return Source(state, StateFeed(state))
     try:
@@ -62,7 +62,7 @@ def source_of(settings: Settings) -> Source:
         fail(str(error))
     configure_logging(settings.log_format, settings.log_level)
     state = ClusterState(stale_after=settings.stale_after, hold=settings.ledger_hold, default_rate=default_rate)
-    watches = Watches(api, state, namespace=settings.namespace)
+    watches = Watches(api, state, namespace=settings.namespace, group_label=settings.page_group_label)
     if not settings.learn:
         return Source(state, watches)
     learning = LearningFeed(watches, state, api, namespace=settings.namespace, config=settings.learner)
@@ -82,7 +82,10 @@ def serve(settings: Settings) -> None:
     stop = stop_on_signals()
     refusals, logs = Refusals(), ForwardedLogs()
     figures = ServerFigures(refusals.counts, logs.counts, certificates)
-    service = Service(source.state, source.feed, settings.policy, collectors=source.collectors, figures=figures)
+    service = Service(
+        source.state, source.feed, settings.policy, collectors=source.collectors, figures=figures,
+        page=settings.page and settings.metrics_port > 0,
+    )  # fmt: skip
     with ExitStack() as sockets:
         listener = sockets.enter_context(listen(settings.host, settings.port))
         metrics_port = listen(settings.host, settings.metrics_port) if settings.metrics_port else None
@@ -97,6 +100,7 @@ def serve(settings: Settings) -> None:
         server = Server(
             create_app(service), certificates=certificates, drain=settings.drain, on_drain=service.leave,
             refusals=refusals, ready=lambda: not source.feed.waiting_for, metrics_port=metrics_port,
+            page=service.page,
         )  # fmt: skip
         if not stop.is_set():
             server.run(sockets=[listener])

@@ -13,6 +13,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from pydantic_settings import BaseSettings, CliDualFlag, SettingsConfigDict
 
+from extender.cluster.labels import ZONE
 from extender.learning.config import LearnerConfig
 from extender.model.demand import DEFAULT_ELEPHANT_RATE
 from extender.model.ledger import HOLD_SECONDS
@@ -121,6 +122,15 @@ class Settings(BaseSettings):
         0, ge=0, le=65535,
         description="TCP port that serves /healthz, /readyz, /metrics and /shadow over plain HTTP as well, for "
         "kubelets and Prometheus, which have no client certificate; 0: none.",
+    )  # fmt: skip
+    page: CliDualFlag[bool] = Field(
+        True,
+        description="Serve the live page at /page/ on --metrics-port: nodes, pods and workloads by name, for "
+        "whoever reaches that port. --no-page: only health, metrics and shadow counts there.",
+    )
+    page_group_label: str = Field(
+        ZONE, max_length=317,
+        description="Label of Nodes by which the live page groups them: zones, or racks.",
     )  # fmt: skip
     learn: CliDualFlag[bool] = Field(
         True,

@@ -47,7 +47,12 @@ def test_what_is_loaded_into_the_kernel_is_under_the_kernels_licence_and_nothing
 
 
 def test_each_licence_is_here_in_full() -> None:
-    assert sorted(path.name for path in (CHECKOUT / "LICENSES").iterdir()) == [f"{APACHE}.txt", f"{GPL}.txt"]
+    assert sorted(path.name for path in (CHECKOUT / "LICENSES").iterdir()) == [
+        f"{APACHE}.txt", f"{GPL}.txt", "MIT.txt",
+    ]  # fmt: skip
+    vendored = (CHECKOUT / "extender/page/web/vendor/uPlot.LICENSE.txt").read_text()
+    assert "Permission is hereby granted, free of charge" in (CHECKOUT / "LICENSES" / "MIT.txt").read_text()
+    assert "Permission is hereby granted, free of charge" in vendored
     assert (CHECKOUT / "LICENSE").read_text() == (CHECKOUT / "LICENSES" / f"{APACHE}.txt").read_text()
     assert "TERMS AND CONDITIONS FOR USE, REPRODUCTION, AND DISTRIBUTION" in (CHECKOUT / "LICENSE").read_text()
     assert "Version 2, June 1991" in (CHECKOUT / "LICENSES" / f"{GPL}.txt").read_text()

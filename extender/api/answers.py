@@ -22,6 +22,7 @@ from extender.cluster.state import ClusterState
 from extender.model.demand import Demand
 from extender.model.pods import PodInfo
 from extender.model.snapshot import Snapshot
+from extender.page.decisions import Recorder
 from extender.placement.filtering import effective_placement, filter_nodes
 from extender.placement.policy import Policy
 from extender.placement.scoring import NEUTRAL, score_nodes
@@ -44,8 +45,11 @@ class Verbs:
     """See the module. ``clock`` is monotonic seconds. Belongs to one thread, like its tables."""
 
     def __init__(
-        self, state: ClusterState, policy: Policy, metrics: Metrics, clock: Callable[[], float] = time.monotonic
-    ) -> None:
+        self, state: ClusterState, policy: Policy, metrics: Metrics,
+        clock: Callable[[], float] = time.monotonic, recorder: Recorder | None = None,
+    ) -> None:  # fmt: skip
+        """``recorder``: remembers decisions for the live page."""
+        self._recorder = recorder
         self._state, self._policy, self._metrics, self._clock = state, policy, metrics, clock
         self._tables = Tables(clock)
         self._reader = Reader()
@@ -131,6 +135,8 @@ class Verbs:
         else:
             answer = _plain_filter(request, demand, placement, snapshot)
         self._metrics.demands.labels(demand.cls.value, demand.origin.value).inc()
+        if self._recorder is not None and placement is not PlacementMode.IGNORE:
+            self._recorder.filtered(request.pod, demand, placement, len(request.names), answer)
         if answer.rejected:
             self._metrics.rejections.labels(placement.value).inc(answer.rejected)
             if answer.only is not None and needs_tie_break(demand, snapshot):
@@ -140,7 +146,8 @@ class Verbs:
 
     def _prioritize(self, request: Request, arrived: float) -> bytes:
         names, snapshot = request.names, self._considered(request.pod)
-        if self._placement(request, snapshot) is PlacementMode.IGNORE:
+        placement = self._placement(request, snapshot)
+        if placement is PlacementMode.IGNORE:
             return protocol.encode_scores(names, [NEUTRAL] * len(names))
         demand = snapshot.demand(request.pod)
         uid = request.pod.uid if needs_tie_break(demand, snapshot) else None
@@ -148,6 +155,8 @@ class Verbs:
             scores = self._tables.prioritize(names, demand, snapshot, arrived + self._policy.deadline, uid)
         else:
             scores = _plain_scores(names, demand, snapshot, uid)
+        if self._recorder is not None:
+            self._recorder.scored(request.pod, demand, placement, names, scores)
         if scores.chosen is not None:
             self._sent.append((request.pod, scores.chosen))
         return scores.body
@@ -165,7 +174,11 @@ class Verbs:
             names, deadline = request.names, arrived + self._policy.deadline
             answer = self._tables.filter(names, demand, placement, snapshot, deadline, written=request.written)
             passed = names if answer.passed is None else answer.passed
-            scores = orjson.loads(self._tables.prioritize(passed, demand, snapshot, deadline).body)
+            scored = self._tables.prioritize(passed, demand, snapshot, deadline)
+            if self._recorder is not None:
+                self._recorder.filtered(request.pod, demand, placement, len(names), answer)
+                self._recorder.scored(request.pod, demand, placement, passed, scored)
+            scores = orjson.loads(scored.body)
             top = max((entry["Score"] for entry in scores), default=0)
             best = [entry["Host"] for entry in scores if entry["Score"] == top]
             self.shadow.record_answers(request.pod, demand, WouldBe(names, passed, best), snapshot)

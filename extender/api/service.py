@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator, Iterable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, nullcontext
 
 from prometheus_client.registry import Collector
 from starlette.types import ASGIApp
@@ -21,6 +21,9 @@ from extender.api.fast_path import FastPath, Refuser
 from extender.api.metrics import Metrics, ServerFigures
 from extender.cluster.feed import Feed, outdated
 from extender.cluster.state import ClusterState
+from extender.page.app import Page
+from extender.page.decisions import Recorder
+from extender.page.metrics import PageCollector
 from extender.placement.policy import Policy
 
 
@@ -29,14 +32,20 @@ class Service:
 
     def __init__(
         self, state: ClusterState, feed: Feed, policy: Policy, *, collectors: Iterable[Collector] = (),
-        figures: ServerFigures | None = None, bodies: BodyReader | None = None,
+        figures: ServerFigures | None = None, bodies: BodyReader | None = None, page: bool = False,
     ) -> None:  # fmt: skip
-        """``collectors``: further metrics; ``figures``: what the server counts and knows."""
+        """``collectors``: further metrics; ``figures``: what the server counts and knows; ``page``: whether there
+        is a live page."""
         self.feed, self.bodies = feed, bodies or BodyReader()
         self.metrics = Metrics(state, feed.by_resource, figures or ServerFigures())
         for collector in collectors:
             self.metrics.registry.register(collector)
-        self.verbs = Verbs(state, policy, self.metrics)
+        recorder = Recorder(policy.shadow) if page else None
+        self.verbs = Verbs(state, policy, self.metrics, recorder=recorder)
+        self.page = Page(state, recorder, self.verbs.shadow) if recorder is not None else None
+        """The live page, for the metrics port."""
+        if self.page is not None and recorder is not None:
+            self.metrics.registry.register(PageCollector(self.page, recorder))
         self.metrics.show_node_failures(lambda: {"view": state.view_failures, "verdict": self.verbs.node_failures})
         if self.verbs.shadow is not None:
             self.metrics.show(self.verbs.shadow)
@@ -56,7 +65,8 @@ class Service:
         """The feed runs meanwhile."""
         self.feed.start()
         try:
-            yield
+            async with self.page.running() if self.page is not None else nullcontext():
+                yield
         finally:
             self.feed.stop()
 

@@ -28,6 +28,8 @@ class NodeInfo:
 
     name: str
     annotation: str | None
+    group: str = ""
+    """Its zone, or whatever label groups nodes on the page."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +77,8 @@ class NodeEntry:
     text: str | None = None
     """The annotation as it came."""
     annotation: Annotation = NO_ANNOTATION
+    group: str = ""
+    """``NodeInfo.group``"""
     counted: bool = False
     """The annotation's tallies are in the workloads' totals."""
     renewal: LastRenewal | None = None

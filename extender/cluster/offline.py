@@ -27,6 +27,7 @@ import orjson
 import structlog
 
 from extender.cluster.feed import WatchCounters
+from extender.cluster.labels import ZONE
 from extender.cluster.node_entry import LeaseInfo, NodeInfo
 from extender.cluster.state import ClusterState
 from extender.cluster.trafficfootprint_index import TrafficFootprintIndex
@@ -159,21 +160,25 @@ def _since(pod: Mapping[str, Any], running: bool) -> float | None:
         return None
 
 
-def _decode_node(obj: Mapping[str, Any]) -> NodeInfo:
+def _decode_node(obj: Mapping[str, Any], group_label: str) -> NodeInfo:
     """Like a watch's, for what no API server would send."""
-    node = decode_node(obj)
+    node = decode_node(obj, group_label)
     if not (isinstance(node.name, str) and node.name):
         raise ValueError("a node without metadata.name")
     # What is no string is no footprint: the empty one counts as malformed.
-    return node if node.annotation is None or isinstance(node.annotation, str) else NodeInfo(node.name, "")
+    if node.annotation is None or isinstance(node.annotation, str):
+        return node
+    return NodeInfo(node.name, "", node.group)
 
 
 class SavedCluster:
     """Objects sorted by kind. What cannot be decoded is passed over and counted in ``undecodable``. Without
     ``learn`` TrafficFootprints are ignored."""
 
-    def __init__(self, objects: Iterable[Mapping[str, Any]], *, learn: bool = True) -> None:
-        self._learn = learn
+    def __init__(
+        self, objects: Iterable[Mapping[str, Any]], *, learn: bool = True, group_label: str = ZONE
+    ) -> None:  # fmt: skip
+        self._learn, self._group_label = learn, group_label
         self.nodes: list[NodeInfo] = []
         self.leases: list[tuple[LeaseInfo, float | None]] = []
         """Heartbeats, and when they were renewed by their agent's clock."""
@@ -194,7 +199,7 @@ class SavedCluster:
     def _take(self, obj: Mapping[str, Any]) -> None:
         kind = obj.get("kind")
         if kind == "Node":
-            self.nodes.append(_decode_node(obj))
+            self.nodes.append(_decode_node(obj, self._group_label))
         elif kind == "Pod":
             pod = decode_pod(obj)
             self._since[pod.uid] = _since(obj, pod.running)

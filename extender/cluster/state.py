@@ -33,6 +33,7 @@ from extender.model.ledger import HOLD_SECONDS
 from extender.model.pods import PodInfo, WorkloadKey
 from extender.model.snapshot import REMEMBERED_CHANGES, Snapshot
 from extender.model.trafficfootprint import Record
+from footprint.models import NodeFootprint
 from footprint.staleness import observe
 
 COALESCE_SECONDS: Final = 0.005
@@ -111,13 +112,17 @@ class ClusterState:
                 self.malformed_footprints[annotation.reason] += 1
                 _log.warning("annotation passed over", node=node.name, problem=annotation.problem)
             with self._lock:
-                self._views.entry(node.name).put(True, node.annotation, annotation)
+                entry = self._views.entry(node.name)
+                entry.put(True, node.annotation, annotation)
+                entry.group = node.group
                 self._touch_tallies(node.name)
 
     def _differs(self, node: NodeInfo) -> bool:
         """Most Node events (the kubelet's status) leave our annotation as it was. Those cost nothing."""
         entry = self._views.entries.get(node.name)
-        return entry is None or not entry.present or entry.text != node.annotation
+        return (
+            entry is None or not entry.present or entry.text != node.annotation or entry.group != node.group
+        )  # fmt: skip
 
     def drop_node(self, name: str) -> None:
         """The Node object is gone. Its Lease and pods may follow later, or not."""
@@ -246,6 +251,17 @@ class ClusterState:
         with self._lock:  # held for no longer than a copy takes: requests wait for it
             pods = list(self._pods.by_uid.values())
         return next((pod for pod in pods if (pod.ns, pod.name) == (namespace, name)), None)
+
+    def published(self, name: str) -> tuple[NodeFootprint | None, str]:
+        """What the node's annotation says, and the group it belongs to. Takes no lock."""
+        entry = self._views.entries.get(name)
+        return (None, "") if entry is None else (entry.annotation.footprint, entry.group)
+
+    def pods_on(self, name: str) -> list[PodInfo]:
+        """Pods that are bound to the node."""
+        with self._lock:
+            entry = self._views.entries.get(name)
+            return [] if entry is None else list(entry.pods.values())
 
     # Figures.
 

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, Final
 
 from kubernetes.client import ApiClient
 
+from extender.cluster.labels import MAX_LABEL, ZONE
 from extender.cluster.node_entry import LeaseInfo, NodeInfo
 from extender.cluster.state import ClusterState
 from extender.model.pods import PodInfo, decode_pod
@@ -25,10 +27,13 @@ COMPUTED: Final = "nodes to be computed"
 """What readiness waits for once everything is listed."""
 
 
-def decode_node(obj: Mapping[str, Any]) -> NodeInfo:
-    """Name and footprint annotation of a Node's JSON."""
+def decode_node(obj: Mapping[str, Any], group_label: str = ZONE) -> NodeInfo:
+    """Name, footprint annotation and group of a Node's JSON."""
     metadata = obj["metadata"]
-    return NodeInfo(metadata["name"], (metadata.get("annotations") or {}).get(NODE_FOOTPRINT))
+    labels = metadata.get("labels")
+    found = labels.get(group_label) if isinstance(labels, Mapping) else None
+    group = found[:MAX_LABEL] if isinstance(found, str) else ""
+    return NodeInfo(metadata["name"], (metadata.get("annotations") or {}).get(NODE_FOOTPRINT), group)
 
 
 def decode_lease(obj: Mapping[str, Any]) -> LeaseInfo | None:
@@ -60,10 +65,13 @@ def pod_sink(state: ClusterState) -> StateSink[PodInfo]:
 class Watches:
     """The three watches and the thread that makes snapshots."""
 
-    def __init__(self, api: ApiClient, state: ClusterState, *, namespace: str) -> None:
+    def __init__(
+        self, api: ApiClient, state: ClusterState, *, namespace: str, group_label: str = ZONE
+    ) -> None:  # fmt: skip
         self._state = state
+        decode = partial(decode_node, group_label=group_label)
         self.by_resource: dict[str, Reflector[Any]] = {
-            "nodes": Reflector(api, paths.NODES, decode=decode_node, sink=node_sink(state)),
+            "nodes": Reflector(api, paths.NODES, decode=decode, sink=node_sink(state)),
             "leases": Reflector(api, paths.leases(namespace), decode=decode_lease, sink=lease_sink(state)),
             "pods": Reflector(api, paths.PODS, decode=decode_pod, sink=pod_sink(state)),
         }

@@ -17,10 +17,11 @@ from __future__ import annotations
 import math
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import compress
 from operator import not_
+from types import MappingProxyType
 from typing import Final, NamedTuple
 
 import orjson
@@ -70,6 +71,8 @@ class FilterAnswer(NamedTuple):
     rejected: int = 0
     passed: list[str] | None = None
     written: bytes = b""
+    reasons: Sequence[bytes] = ()
+    """``"name":"reason"`` of each rejected node."""
 
     @property
     def only(self) -> str | None:
@@ -82,6 +85,10 @@ class Scores(NamedTuple):
 
     body: bytes
     chosen: str | None
+    costs: Sequence[float | None] = ()
+    """Of each candidate, where they were computed; None: nothing is known of it."""
+    by_cost: Mapping[float | None, int] = MappingProxyType({})
+    """The score of each of ``costs``, before one of the best is lifted."""
 
 
 class TableKey(NamedTuple):
@@ -191,7 +198,7 @@ class Tables:
         self._places.expect(passed, _Found(list(compress(places, stays)), plain))
         written = orjson.dumps(passed)
         body = b'{"NodeNames":%b,"FailedAndUnresolvableNodes":{%b},"Error":""}' % (written, b",".join(rejected))
-        return FilterAnswer(body, len(rejected), passed, written)
+        return FilterAnswer(body, len(rejected), passed, written, rejected)
 
     def prioritize(
         self, names: Sequence[str], demand: Demand, snapshot: Snapshot, deadline: float, uid: str | None = None
@@ -211,13 +218,13 @@ class Tables:
         for cost, score in score_table({cost for cost in distinct if cost is not None}).items():
             scores[cost] = score
         if uid is None or not names:
-            return Scores(_listed(listed, _tails(costs, scores)), None)
+            return Scores(_listed(listed, _tails(costs, scores)), None, costs, scores)
         top = max(map(scores.__getitem__, distinct))
         best = {cost for cost in distinct if scores[cost] == top}
         equals = list(compress(range(len(costs)), map(best.__contains__, costs)))
         chosen = equals[pick(uid, len(equals))]
         if costs[chosen] is None:  # an unknown node is never preferred
-            return Scores(_listed(listed, _tails(costs, scores)), None)
+            return Scores(_listed(listed, _tails(costs, scores)), None, costs, scores)
         if top == BEST:
             scores.update(dict.fromkeys(best, BEST - 1))
         tails = _tails(costs, scores)
@@ -226,7 +233,7 @@ class Tables:
         if places.count(place) > 1:  # sent twice, scored twice
             for at in [at for at, other in enumerate(places) if other == place]:
                 tails[at] = lifted
-        return Scores(_listed(listed, tails), names[chosen])
+        return Scores(_listed(listed, tails), names[chosen], costs, scores)
 
     def work_ahead(self, snapshot: Snapshot, deadline: float) -> bool:
         """Compute what the tables lack, until ``deadline``; whether anything is left to do."""

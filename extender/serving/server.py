@@ -26,7 +26,7 @@ from extender.serving.certificates import Certificates
 from extender.serving.garbage import collect_in_quiet
 from extender.serving.http_protocol import BoundedHttpProtocol, ServerContext
 from extender.serving.limits import Limits, PortLimits, Refusals
-from extender.serving.metrics_port import only_pages
+from extender.serving.metrics_port import LivePage, only_pages
 from footprint.service import fail
 
 GRACE_SECONDS: Final = 5
@@ -81,13 +81,14 @@ class Server(uvicorn.Server):
         self, app: Any, *, certificates: Certificates | None = None, drain: float = 0.0,
         on_drain: Callable[[], None] = lambda: None, ready: Callable[[], bool] = lambda: True,
         metrics_port: socket.socket | None = None, limits: Limits | None = None,
-        refusals: Refusals | None = None,
+        refusals: Refusals | None = None, page: LivePage | None = None,
     ) -> None:  # fmt: skip
         """``on_drain``: called once, when the end begins; ``ready``: whether the first state is there;
-        ``metrics_port``: a bound socket on which ``extender.serving.metrics_port`` answers without TLS."""
+        ``metrics_port``: a bound socket on which ``extender.serving.metrics_port`` answers without TLS, and
+        ``page`` too."""
         self.limits = limits or Limits()
         super().__init__(uvicorn_config(app, self.limits))
-        self._app, self._metrics_port = app, metrics_port
+        self._app, self._metrics_port, self._page = app, metrics_port, page
         self._certificates, self._drain, self._on_drain, self._ready = certificates, drain, on_drain, ready
         self.context = ServerContext(self.limits, refusals or Refusals())
         self._exit_at: float | None = None
@@ -117,7 +118,7 @@ class Server(uvicorn.Server):
         for listener in listeners:
             self._open(listener, self.config, self._certificates, self.limits.main_port)
         if self._metrics_port is not None:
-            config = uvicorn_config(only_pages(self._app), self.limits)
+            config = uvicorn_config(only_pages(self._app, self._page), self.limits)
             config.load()
             self._open(self._metrics_port, config, None, self.limits.metrics_port)
 
@@ -141,6 +142,8 @@ class Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._over.set()
+        if self._page is not None:
+            self._page.leave()
         for acceptor in self._acceptors:
             acceptor.close()
         await super().shutdown(sockets)
@@ -154,6 +157,8 @@ class Server(uvicorn.Server):
             self._exit_at = time.monotonic() + self._drain
             self.context.draining = True
             self._on_drain()
+            if self._page is not None:
+                self._page.leave()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """The first SIGTERM or SIGINT begins the drain; the second ends it."""

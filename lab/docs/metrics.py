@@ -94,6 +94,7 @@ def extender_registry() -> CollectorRegistry:
     service = Service(
         source.state, source.feed, settings.policy,
         collectors=source.collectors, figures=ServerFigures(certificates=certificates),
+        page=True,
     )  # fmt: skip
     return service.metrics.registry
 

@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# packages.sh [kernelvm|images|nodes|prometheus]: install the distribution packages that agent, lab and tests need, or those of the
+# packages.sh [kernelvm|images|nodes|page|prometheus]: install the distribution packages that agent, lab and tests need, or those of the
 # kernel virtual machines, or of the container images; nothing happens when all are there.
 #   python3-bpfcc  bcc's Python binding: from the distribution, on PyPI that name is another project
 #   python3-venv   the virtual environment is made with the distribution's Python, so that it sees bcc
@@ -17,6 +17,8 @@
 #   docker-registry   serves the nodes' images; skopeo pushes them; busybox-static is one of them
 #   libseccomp-dev    runc filters system calls by it; pkg-config finds it
 #   iptables          the portmap plugin's, kube-proxy's and kube-router's rules; ipset, kube-router's sets of addresses
+# page:
+#   chromium      looks at the live page under test; nodejs and npm drive it and bring its library
 # prometheus:
 #   prometheus   judges names of metrics, runs the chart's rules and the dashboards' queries under test. Installing it
 #                starts no server: its unit is masked, unless it was there before.
@@ -28,9 +30,13 @@ kernelvm) packages="qemu-system-x86 mmdebstrap squashfs-tools kmod" ;;
 images) packages="buildah mmdebstrap zstd" ;;
 nodes) packages="docker-registry skopeo buildah mmdebstrap zstd busybox-static libseccomp-dev pkg-config iptables
     ipset" ;;
+page)
+    packages="chromium"
+    command -v npm >/dev/null || packages="$packages nodejs npm" # any other source of them will do
+    ;;
 prometheus) packages="prometheus" ;;
 *)
-    echo "error: $1 is no set of packages; use none, kernelvm, images, nodes or prometheus" >&2
+    echo "error: $1 is no set of packages; use none, kernelvm, images, nodes, page or prometheus" >&2
     exit 2
     ;;
 esac

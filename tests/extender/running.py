@@ -46,13 +46,17 @@ def until(condition: Callable[[], bool]) -> None:
 @contextmanager
 def served(
     policy: Policy | None = None, state: ClusterState | None = None, bodies: BodyReader | None = None,
-    **options: Any,
+    page: bool = False, **options: Any,
 ) -> Iterator[tuple[int, Server]]:  # fmt: skip
     """Port and server; ended and joined afterwards. ``options``: those of ``Server``."""
     refusals = Refusals()
     figures = ServerFigures(refused=refusals.counts)
-    service = Service(state or small_state(), StateFeed(), policy or patient(), bodies=bodies, figures=figures)
-    server = Server(create_app(service), on_drain=service.leave, refusals=refusals, **options)
+    service = Service(
+        state or small_state(), StateFeed(), policy or patient(), bodies=bodies, figures=figures, page=page
+    )
+    server = Server(
+        create_app(service), on_drain=service.leave, refusals=refusals, page=service.page, **options
+    )  # fmt: skip
     with listen("127.0.0.1", 0) as listener:
         thread = threading.Thread(target=lambda: asyncio.run(server.serve([listener])))
         thread.start()

@@ -145,9 +145,9 @@ def test_every_port_accepts_before_the_server_says_that_it_started(monkeypatch: 
     metrics_port = listen("127.0.0.1", 0)
     early: queue.Queue[socket.socket] = queue.Queue()
 
-    def connect_while_starting(app: Any) -> Any:
+    def connect_while_starting(app: Any, page: Any) -> Any:
         early.put(socket.create_connection(metrics_port.getsockname(), timeout=10))
-        return only_pages(app)
+        return only_pages(app, page)
 
     monkeypatch.setattr(server_module, "only_pages", connect_while_starting)
     with metrics_port, served(metrics_port=metrics_port), early.get(timeout=20) as client:
