@@ -57,7 +57,10 @@ def test_labels_say_which_version_from_which_commit_on_which_base(built: Image) 
     assert labels[f"{prefix}title"] == f"traffic-footprint/{built.component}"
     assert labels[f"{prefix}version"] == made.version == inside(built, "python", "-c", VERSION).strip()
     assert labels[f"{prefix}revision"] == made.revision
-    ours = {"extender": "Apache-2.0", "nodeagent": "Apache-2.0 AND GPL-2.0-only"}  # the agent brings bpf/
+    ours = {
+        "extender": "Apache-2.0 AND MIT",
+        "nodeagent": "Apache-2.0 AND GPL-2.0-only",
+    }  # the page uPlot, the agent bpf/
     assert labels[f"{prefix}licenses"] == ours[built.component]
     assert labels[f"{prefix}base.name"] == base.NAME
     assert re.fullmatch(r"sha256:[0-9a-f]{64}", labels[f"{prefix}base.digest"])

@@ -32,7 +32,7 @@ class Running:
         self.port, self.page, self.server = port, page, server
 
     def get(self, path: str, port: int | None = None, **headers: str) -> tuple[int, dict[str, str], bytes]:
-        return self.ask("GET", path, port, **headers)
+        return self.ask("GET", path, port, None, **headers)
 
     def ask(
         self, method: str, path: str, port: int | None = None, body: bytes | None = None, **headers: str

@@ -73,7 +73,7 @@ def test_tables_commit_an_elephant_like_the_plain_function(
     committed, chosen = break_tie(names, plain, uid)
     if demand.neutral or chosen is None or not snapshot.view(chosen).known:
         committed, chosen = plain, None
-    body, found = Tables().prioritize(names, demand, snapshot, FOREVER, uid)
+    body, found, *_ = Tables().prioritize(names, demand, snapshot, FOREVER, uid)
     assert found == chosen
     assert [entry["Score"] for entry in json.loads(body)] == committed
 
