@@ -6,6 +6,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Final
 
 import pytest
@@ -28,6 +29,8 @@ from tests.nodeagent.node.uplinks.measuring import (
 from tests.nodeagent.node.uplinks.network import POD1, SERVER, Network, network
 
 STEPS: Final = 9
+LENIENT: Final = replace(THRESHOLDS, elephant_rate=1e6, exit_hold=120.0)
+"""What a step carries takes a busy machine's guest seconds, and as long passes before the next one."""
 
 
 @pytest.fixture
@@ -51,7 +54,7 @@ class EachSecond:
 @contextmanager
 def watched(net: Network, source: str) -> Iterator[tuple[Measuring, Connection]]:
     """Measured by ``source``, with a connection of pod 1."""
-    made = make(source, THRESHOLDS, Locality())
+    made = make(source, LENIENT, Locality())
     with (
         measuring(net, source=made, clock=EachSecond()) as found,
         Connection(net.pod1, net.world, SERVER, listen=SERVER, port=8000) as connection,
