@@ -47,8 +47,8 @@ class Platform(NamedTuple):
 
 
 PLATFORMS: Final = (
-    Platform("linux", "amd64", "x86_64-manylinux2014"),
-    Platform("linux", "arm64", "aarch64-manylinux2014"),
+    Platform("linux", "amd64", "x86_64-manylinux_2_28"),
+    Platform("linux", "arm64", "aarch64-manylinux_2_28"),
     Platform("darwin", "amd64", "x86_64-apple-darwin"),
     Platform("darwin", "arm64", "aarch64-apple-darwin"),
 )
@@ -94,10 +94,17 @@ def contents(platform: Platform, folder: Path) -> dict[str, bytes]:
     files = {"kubectl-footprint": LAUNCHER.encode(), "run.py": RUN.encode()}
     for path in [CHECKOUT / "LICENSE", *(CHECKOUT / "LICENSES").glob("*.txt")]:
         files[str(path.relative_to(CHECKOUT))] = path.read_bytes()
-    for package in PACKAGES:
-        for path in (CHECKOUT / package).rglob("*.py"):
-            files[f"common/{path.relative_to(CHECKOUT)}"] = path.read_bytes()
-    return files | shared(trees)
+    return files | ours() | shared(trees)
+
+
+def ours() -> dict[str, bytes]:
+    """The plugin's own modules, and the files that they read."""
+    return {
+        f"common/{path.relative_to(CHECKOUT)}": path.read_bytes()
+        for package in PACKAGES
+        for path in (CHECKOUT / package).rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }
 
 
 def shared(trees: Mapping[str, Mapping[str, bytes]]) -> dict[str, bytes]:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import yaml
 
-from lab.krew import LAUNCHER, PLATFORMS, RUN, archive, file_name, manifest, shared
+from lab.krew import CHECKOUT, LAUNCHER, PLATFORMS, RUN, archive, file_name, manifest, ours, shared
 
 FILES = {"kubectl-footprint": LAUNCHER.encode(), "run.py": RUN.encode(), "common/a/b.py": b"x = 1\n"}
 VERSION = f"{sys.version_info[0]}.{sys.version_info[1]}"
@@ -35,6 +35,18 @@ def test_what_differs_between_pythons_is_kept_apart_and_whole() -> None:
         "common/pure/a.py": b"1", "python3.11/core/b.py": b"2", "python3.11/core/c.so": b"3",
         "python3.12/core/b.py": b"2", "python3.12/core/c.so": b"4", "python3.12/only.py": b"5",
     }  # fmt: skip
+
+
+def test_the_plugins_modules_and_the_files_that_they_read_are_in_it() -> None:
+    tracked = subprocess.run(
+        ["git", "ls-files", "plugin", "footprint", "extender"],
+        cwd=CHECKOUT,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.split()
+    assert tracked
+    assert {f"common/{path}" for path in tracked} <= ours().keys()
 
 
 def test_the_manifest_is_of_krews_form() -> None:
