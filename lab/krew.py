@@ -46,10 +46,10 @@ class Platform(NamedTuple):
         return f"{self.os}-{self.arch}"
 
 
+# Not macOS on Intel: cryptography has no wheels for it any more.
 PLATFORMS: Final = (
     Platform("linux", "amd64", "x86_64-manylinux_2_28"),
     Platform("linux", "arm64", "aarch64-manylinux_2_28"),
-    Platform("darwin", "amd64", "x86_64-apple-darwin"),
     Platform("darwin", "arm64", "aarch64-apple-darwin"),
 )
 
