@@ -78,6 +78,10 @@ class Parser(argparse.ArgumentParser):
             raise self._unknown(unknown)
         return parsed, unknown
 
+    def print_help(self, file: Any = None) -> None:
+        """As ``argparse``, but an output that cannot be written is no success."""
+        (file or sys.stdout).write(self.format_help())
+
     def error(self, message: str) -> NoReturn:
         raise BadSettingError(message, self.see)
 
