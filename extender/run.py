@@ -20,6 +20,7 @@ from extender.api.routes import create_app
 from extender.api.service import Service
 from extender.cluster.feed import Feed
 from extender.cluster.offline import SavedCluster, StateFeed, StateFileError, read_objects, state_of
+from extender.cluster.relaxed_pods import RelaxedPods
 from extender.cluster.state import ClusterState
 from extender.cluster.watches import Watches
 from extender.learning.feed import LearningFeed
@@ -42,6 +43,8 @@ class Source(NamedTuple):
     feed: Feed
     collectors: Sequence[Collector] = ()
     """Metrics of the feed, besides those of its watches."""
+    relaxed: RelaxedPods | None = None
+    """What tells of strict pods that waited too long; None without an API server."""
 
 
 def source_of(settings: Settings) -> Source:
@@ -63,10 +66,11 @@ def source_of(settings: Settings) -> Source:
     configure_logging(settings.log_format, settings.log_level)
     state = ClusterState(stale_after=settings.stale_after, hold=settings.ledger_hold, default_rate=default_rate)
     watches = Watches(api, state, namespace=settings.namespace, group_label=settings.page_group_label)
+    relaxed = RelaxedPods(api)
     if not settings.learn:
-        return Source(state, watches)
+        return Source(state, watches, (relaxed,), relaxed)
     learning = LearningFeed(watches, state, api, namespace=settings.namespace, config=settings.learner)
-    return Source(state, learning, learning.collectors)
+    return Source(state, learning, (*learning.collectors, relaxed), relaxed)
 
 
 def _certificates(settings: Settings) -> Certificates | None:
@@ -86,6 +90,9 @@ def serve(settings: Settings) -> None:
         source.state, source.feed, settings.policy, collectors=source.collectors, figures=figures,
         page=settings.page and settings.metrics_port > 0,
     )  # fmt: skip
+    if source.relaxed is not None:
+        service.verbs.on_relaxed = source.relaxed.offer
+        source.relaxed.start()
     with ExitStack() as sockets:
         listener = sockets.enter_context(listen(settings.host, settings.port))
         metrics_port = listen(settings.host, settings.metrics_port) if settings.metrics_port else None

@@ -59,6 +59,8 @@ class Verbs:
         self._ok = {verb: metrics.requests.labels(verb, "ok") for verb in ("filter", "prioritize")}
         self.shadow = Shadow(policy.hold) if policy.shadow else None
         """What acting would have done, in a process that only watches."""
+        self.on_relaxed: Callable[[PodInfo, float], None] | None = None
+        """Hears of each request of a strict pod that waited too long, and for how many seconds. Never blocks."""
 
     def read(self, body: bytes) -> Request:
         """The request in ``body``. Raises ArgsError."""
@@ -203,6 +205,8 @@ class Verbs:
         wished = pod.declared.placement or default
         if placement is PlacementMode.PREFER and wished is PlacementMode.STRICT:
             self._metrics.relaxed.inc()
+            if self.on_relaxed is not None and self.shadow is None:
+                self.on_relaxed(pod, waited)
         return placement
 
 

@@ -83,6 +83,8 @@ EXTENDER: Final[dict[str, Use]] = {
     "certificate_not_after_timestamp_seconds": Use("Alert: a certificate ends.", 2),
     "connections_refused_total": Use("Grows: a client sends too much, or too slowly.", 14),
     "demands_total": Use("From where demand is known; `unknown` should fall.", 16),
+    "event_failures_total": _HEALTH,
+    "events_total": Use("Grows: `kubectl get events` names each strict pod that waited too long."),
     "learning_election_errors_total": Use("Grows: RBAC on the Lease is missing."),
     "learning_leads": Use("Alert: the sum is not 1."),
     "learning_left_out": Use("Above 0: raise `--learn-capacity`."),

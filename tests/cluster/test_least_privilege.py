@@ -19,11 +19,12 @@ from typing import Any, Final
 import pytest
 from kubernetes.client import ApiClient
 
+from extender.cluster.relaxed_pods import REASON
 from extender.model.profile import NOTHING_YET
 from extender.model.trafficfootprint import API_VERSION, PLURAL, new_object, status_of
 from footprint.classes import TrafficClass
 from footprint.cluster.client import MERGE_PATCH, ApiError, request
-from footprint.keys import NODE_ELEPHANT_SHARE, NODE_FOOTPRINT, NODE_SUMMARY, POD_CLASS, lease_name
+from footprint.keys import NODE_ELEPHANT_SHARE, NODE_FOOTPRINT, NODE_SUMMARY, POD_CLASS, POD_PLACEMENT, lease_name
 from lab import programs
 from lab.controlplane import readiness as cluster
 from lab.lab import Lab, LabConfig
@@ -89,7 +90,7 @@ def lab(request: pytest.FixtureRequest) -> Iterator[Lab]:
         agent_args=("--lease-renew", "2"),
         audit=True,
         keep_dir=logs_of(module),
-        extender_args=("--learn-interval", "1", "--learn-retention", "1"),
+        extender_args=("--learn-interval", "1", "--learn-retention", "1", "--relax-after", "0"),
     )
     for started in running(settings):
         started.start_agent(OTHER)
@@ -359,7 +360,7 @@ def test_every_verb_granted_to_the_agent_is_used_by_it(lab: Lab) -> None:
 
 
 def test_every_verb_granted_to_the_extender_is_used_by_it(lab: Lab) -> None:
-    """One workload is learned, and one that nobody has seen for a day is forgotten."""
+    """One workload is learned, one that nobody has seen for a day is forgotten, and a strict pod is relaxed."""
     forgotten = new_object(("default", "Job/forgotten"))
     path = f"/apis/{API_VERSION}/namespaces/default/{PLURAL}"
     status = {
@@ -370,8 +371,12 @@ def test_every_verb_granted_to_the_extender_is_used_by_it(lab: Lab) -> None:
     request(lab.api, "PATCH", written, body=status, content_type=MERGE_PATCH)
     lab.spawn_in("outside", argv("sink", "--port", "5001"), name="sink")
     sends = argv("elephant", f"{OUTSIDE_V4}:5001", "--bytes", "2000000000", "--rate", "40M")
-    with created(lab, pod("teacher", sends, node=OTHER)):
+    strict = pod("strict", ["sleep", "60"], annotations={POD_PLACEMENT: "strict"})
+    with created(lab, pod("teacher", sends, node=OTHER), strict):
         assert_used(lab, EXTENDER, "traffic-footprint-extender")
+        selector = f"--field-selector=involvedObject.name=strict,reason={REASON}"
+        [told] = eventually("people are told", lambda: get(lab, "events", selector)["items"])
+        assert "is placed as with prefer from now on" in told["message"]
 
 
 def assert_used(lab: Lab, account: str, program: str) -> None:

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from extender.cluster.relaxed_pods import event as relaxed
+from extender.model.pods import PodInfo
 from extender.model.trafficfootprint import API_VERSION, PLURAL, new_object
 from footprint.cluster.client import request
 from footprint.declared import AnnotationProblem
@@ -229,9 +231,25 @@ EXTENDER_LEASES: Final = [
 ]  # fmt: skip
 """Of Leases: refused by the extender's policy although RBAC allows it; the last one by RBAC."""
 
+_RELAXED: Final = relaxed(PodInfo("0-1", "default", "somebody", "Pod/somebody"), 120.0, "r", datetime.now(UTC))
+_NO_SUCH_EVENT: Final = "the extender's Events are new, have reportingController traffic-footprint-extender"
+
+EXTENDER_EVENTS: Final = [
+    Try("an agent's Event", "POST", EVENTS_DEFAULT, own_event(), _NO_SUCH_EVENT),
+    Try("another reason", "POST", EVENTS_DEFAULT, {**_RELAXED, "reason": "Scheduled"}, _NO_SUCH_EVENT),
+    Try("on something else", "POST", EVENTS_DEFAULT, {**_RELAXED, "regarding": _NAMESPACE}, _NO_SUCH_EVENT),
+    Try("an Event with a label", "POST", EVENTS_DEFAULT,
+        {**_RELAXED, "metadata": {**_RELAXED["metadata"], "labels": {"a": "b"}}}, _NO_SUCH_EVENT),
+    Try("an Event with a finalizer", "POST", EVENTS_DEFAULT,
+        {**_RELAXED, "metadata": {**_RELAXED["metadata"], "finalizers": ["a.b/c"]}}, "no finalizers"),
+    Try("an Event changed", "PATCH", f"{EVENTS_DEFAULT}/any", {"note": "x"}, 'cannot patch resource "events"'),
+]  # fmt: skip
+"""Of Events: refused by the extender's policy although RBAC allows it; the last one by RBAC."""
+
 EXTENDER_REFUSED: Final = [
     *EXTENDER_FOOTPRINTS,
     *EXTENDER_LEASES,
+    *EXTENDER_EVENTS,
     SECRETS,
     Try("a Node's annotations", "PATCH", NODE, published(), 'cannot patch resource "nodes"'),
     Try("one Node", "GET", NODE, None, 'cannot get resource "nodes"'),
@@ -242,7 +260,6 @@ EXTENDER_REFUSED: Final = [
     Try("Leases elsewhere", "GET", LEASES.format("kube-node-lease"), None, 'cannot list resource "leases"'),
     Try("a Lease deleted", "DELETE", OWN_LEASE, None, 'cannot delete resource "leases"'),
     Try("a Lease renewed", "PATCH", OWN_LEASE, _HOLDER, 'cannot patch resource "leases"'),
-    Try("an Event", "POST", EVENTS_DEFAULT, own_event(), 'cannot create resource "events"'),
     Try("a token", "POST", f"{CORE}/namespaces/{HERE}/serviceaccounts/{programs.AGENT_ACCOUNT}/token",
         {"spec": {}}, 'cannot create resource "serviceaccounts/token"'),
 ]  # fmt: skip

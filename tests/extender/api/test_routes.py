@@ -146,9 +146,12 @@ def test_a_strict_pod_relaxes_after_it_waited_long_enough(state: ClusterState, f
     state.apply()
     for relax_after, passed in ((1e6, []), (0.0, ["busy", "mice"])):
         policy = patient(PlacementMode.STRICT, relax_after)
-        client = Client(create_app(Service(state, feed, policy)))
+        service, told = Service(state, feed, policy), list[tuple[str, float]]()
+        service.verbs.on_relaxed = lambda pod, waited, told=told: told.append((pod.uid, waited))
+        client = Client(create_app(service))
         answer = client.post("/filter", json=ask(["busy", "mice"])).json()
         assert answer["NodeNames"] == passed
+        assert [uid for uid, waited in told if waited >= 0] == (["u-1"] if passed else [])
         assert metric(client, "traffic_footprint_extender_relaxed_requests_total") == bool(passed)
 
 
