@@ -13,6 +13,7 @@ from pydantic_settings import CliApp
 
 from extender.cleanup import CleanupSettings
 from extender.cli import read_settings
+from extender.cluster.relaxed_pods import CONTROLLER, REASON
 from extender.model.trafficfootprint import MANAGED_BY
 from extender.settings import Settings
 from footprint.keys import PREFIX
@@ -189,8 +190,12 @@ def test_the_extender_is_held_to_trafficfootprints_of_its_own_making() -> None:
     [condition] = policy["matchConditions"]
     account = one(objects, "ServiceAccount", "-extender")["metadata"]["name"]
     assert f"endsWith(':{account}')" in condition["expression"]
-    watched, leases = policy["matchConstraints"]["resourceRules"]
+    watched, leases, events = policy["matchConstraints"]["resourceRules"]
     assert (leases["resources"], leases["operations"]) == (["leases"], ["CREATE"])
+    assert (events["resources"], events["operations"]) == (["events"], ["CREATE", "UPDATE"])
+    assert any(
+        f"'{REASON}'" in v["expression"] and f"'{CONTROLLER}'" in v["expression"] for v in policy["validations"]
+    )
     assert (watched["resources"], watched["operations"]) == (["trafficfootprints"], ["CREATE", "UPDATE", "DELETE"])
     assert watched["apiGroups"] == [PREFIX.rstrip("/")]
     label, value = MANAGED_BY
