@@ -28,7 +28,7 @@ _INSTALL: Final = (
 
 def check(facts: Facts) -> Iterator[Finding]:
     """Findings on the kind TrafficFootprint."""
-    absent = _gone(facts)
+    absent = gone(facts)
     if absent:
         learns = any(map(_learns, of_component(facts.deployments, EXTENDER)))
         yield Finding(
@@ -43,8 +43,8 @@ def check(facts: Facts) -> Iterator[Finding]:
     yield from _records(facts)
 
 
-def _gone(facts: Facts) -> bool:
-    """Neither the definition nor its version is there."""
+def gone(facts: Facts) -> bool:
+    """Whether the API server does not serve the kind."""
     if isinstance(facts.served, Missing):
         return facts.served.absent
     return not any(one.get("name") == PLURAL for one in objects(facts.served, "resources"))

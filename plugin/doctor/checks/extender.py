@@ -11,6 +11,8 @@ from datetime import datetime
 from importlib.util import find_spec
 from typing import Final
 
+from extender.model.trafficfootprint import PLURAL
+from plugin.doctor.checks import definition
 from plugin.doctor.checks.schedulers import asking
 from plugin.doctor.facts import EXTENDER, SCHEDULER, Facts, Listing, Missing, items, of_component
 from plugin.doctor.finding import Finding, Severity, about, of, package_missing
@@ -23,6 +25,7 @@ TOPIC: Final = "extender"
 _OPEN: Final = frozenset({"failed", "late", "shed"})
 """Results of requests in which the extender decided nothing."""
 _OPEN_SHARE: Final = 0.01
+_UNREADABLE: Final = ("absent", "forbidden")
 _SILENT: Final = 300.0
 """Seconds without a word of the API server."""
 _P: Final = "traffic_footprint_extender_"
@@ -118,6 +121,8 @@ def _watches(facts: Facts, read: Mapping[str, Samples]) -> Iterator[Finding]:
     for name, page in read.items():
         connected = {labels.get("resource", ""): value for labels, value in page.of(_CONNECTED)}
         old = {labels.get("resource", ""): value for labels, value in page.of(_AGE)}
+        if definition.gone(facts) or _learning_state(page) in _UNREADABLE:  # other findings tell
+            connected.pop(PLURAL, None)
         for resource, value in connected.items():
             if not value or old.get(resource, 0) > _SILENT:
                 lost.setdefault(name, set()).add(resource)
@@ -131,6 +136,11 @@ def _watches(facts: Facts, read: Mapping[str, Samples]) -> Iterator[Finding]:
             (f"kubectl -n {namespace(facts.release)} logs {thing(first)} --tail 20",),
             **about(Kind.OBJECT, lost),
         )  # fmt: skip
+
+
+def _learning_state(page: Samples) -> str:
+    """What TrafficFootprints are to a replica."""
+    return next((labels.get("state", "") for labels, value in page.of(_LEARNING) if value), "")
 
 
 def _nodes(facts: Facts, read: Mapping[str, Samples]) -> Iterator[Finding]:
@@ -209,8 +219,7 @@ def _placed_after(one: Object, begun: datetime | None) -> bool:
 
 def _learning(facts: Facts, read: Mapping[str, Samples]) -> Iterator[Finding]:
     forbidden = sorted(name for name, page in read.items()
-                       if any(labels.get("state") == "forbidden" and value
-                              for labels, value in page.of(_LEARNING)))  # fmt: skip
+                       if _learning_state(page) == "forbidden")  # fmt: skip
     if forbidden:
         yield Finding(
             "learning-forbidden", TOPIC, Severity.WARNING,

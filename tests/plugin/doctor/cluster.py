@@ -182,6 +182,7 @@ def page(*, requests: float = 40, failed: float = 0, known: float = 3, unknown: 
         f'{p}requests_total{{verb="filter",result="late"}} {failed}',
         f"# TYPE {p}watch_connected gauge",
         *(f'{p}watch_connected{{resource="{one}"}} {connected}' for one in ("nodes", "leases", "pods")),
+        f'{p}watch_connected{{resource="trafficfootprints"}} {connected and learning == "followed":d}',
         f"# TYPE {p}watch_age_seconds gauge", f'{p}watch_age_seconds{{resource="nodes"}} 3',
         f"# TYPE {p}build_info gauge", f'{p}build_info{{version="{version}",python="3.11.2"}} 1',
         f"# TYPE {p}learning_state gauge", f'{p}learning_state{{state="{learning}"}} 1',
