@@ -8,6 +8,7 @@ runs every query (``queries``) against a Prometheus that scrapes both programs.
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
@@ -56,6 +57,8 @@ class _Board:
             )
         )
 
+        self._ids = itertools.count(1)
+
     def choose(self, name: str, label: str, metric: str) -> None:
         """A variable with the values of a label; the dashboard begins with all of them."""
         self._board.with_variable(
@@ -71,7 +74,7 @@ class _Board:
         )
 
     def row(self, title: str) -> None:
-        self._board.with_row(dashboard.Row(title))
+        self._board.with_row(dashboard.Row(title).id(next(self._ids)))
 
     def number(
         self, title: str, text: str, expression: str, *, unit: str = "short", bad: float | None = None
@@ -90,7 +93,7 @@ class _Board:
             .thresholds(thresholds)
             .with_target(_target((expression, title), 0).instant())
         )
-        self._board.with_panel(panel.span(_WIDTH // 4).height(4))
+        self._board.with_panel(panel.id(next(self._ids)).span(_WIDTH // 4).height(4))
 
     def lines(
         self,
@@ -117,13 +120,13 @@ class _Board:
             panel.stacking(common.StackingConfig().mode(common_models.StackingMode.NORMAL).group("A"))
         for number, query in enumerate(queries):
             panel.with_target(_target(query, number))
-        self._board.with_panel(panel.span(_WIDTH // (3 if third else 2)).height(8))
+        self._board.with_panel(panel.id(next(self._ids)).span(_WIDTH // (3 if third else 2)).height(8))
 
     def rows(self, title: str, text: str, expression: str) -> None:
         """A table of the labels of an instant query."""
         panel = table.Panel().title(title).description(text).datasource(_SOURCE)
         panel.with_target(_target((expression, ""), 0).instant().format(_TABLE))
-        self._board.with_panel(panel.span(_WIDTH // 2).height(8))
+        self._board.with_panel(panel.id(next(self._ids)).span(_WIDTH // 2).height(8))
 
     def text(self) -> str:
         made = self._board.build()

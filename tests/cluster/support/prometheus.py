@@ -8,6 +8,7 @@ wait for a second instead of for minutes; apart from that the rules are the char
 from __future__ import annotations
 
 import json
+import math
 import re
 import urllib.parse
 import urllib.request
@@ -53,6 +54,11 @@ class Prometheus:
         """The series of an instant query: ``metric`` and ``value``."""
         found: list[dict[str, Any]] = self.ask("query", query=expression)["result"]
         return found
+
+    def figures(self, expression: str) -> list[float]:
+        """The values of an instant query that are numbers: 0 divided by 0 is none."""
+        values = [float(series["value"][1]) for series in self.query(expression)]
+        return [value for value in values if not math.isnan(value)]
 
     def firing(self, name: str) -> list[Mapping[str, str]]:
         """Labels of an alert's instances that fire."""

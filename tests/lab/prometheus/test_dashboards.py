@@ -34,6 +34,7 @@ def known() -> set[str]:
 def test_every_panel_is_told_of_and_queries_what_a_program_has(name: str) -> None:
     series, board = known(), json.loads(FILES[name])
     assert board["uid"] == f"traffic-footprint-{name.removesuffix('.json')}"
+    assert sorted(panel["id"] for panel in panels(name)) == list(range(1, len(panels(name)) + 1))
     shown = [panel for panel in panels(name) if panel["type"] != "row"]
     assert len(shown) >= 10
     for panel in shown:

@@ -138,6 +138,41 @@ def test_tcp_bytes_and_a_whole_life_are_what_the_rules_counted(
     assert counted.sizes[(3_200_000).bit_length()] == sum(counted.sizes) == sum(counted.lifetimes) == 1
 
 
+STATISTICS = Path("/proc/sys/kernel/bpf_stats_enabled")
+
+
+@pytest.fixture
+def statistics() -> Iterator[None]:
+    """The kernel counts the runs of programs, which an operator switches on, and never the agent."""
+    before = STATISTICS.read_text()
+    STATISTICS.write_text("1")
+    yield
+    STATISTICS.write_text(before)
+
+
+@pytest.mark.usefixtures("statistics")
+def test_the_kernels_counts_of_the_programs_are_in_readings_where_it_counts(alone: Watch) -> None:
+    before = alone.source.read(time.monotonic())
+    talk(alone.net.pod1, alone.net.server, SERVER4, SERVER4, up=3_000_000, down=200_000)
+    after = alone.source.read(time.monotonic())
+    for name in ("ingress", "egress"):
+        assert after.programs[name].runs - before.programs[name].runs > 10
+        assert after.programs[name].nanoseconds > before.programs[name].nanoseconds
+    assert set(after.programs) == set(alone.source._session.programs.loaded)  # type: ignore[union-attr]
+
+
+def test_readings_say_how_full_the_maps_are(alone: Watch) -> None:
+    empty = alone.source.read(time.monotonic()).tables
+    assert empty["flows"] == (0, SIZES.flows)
+    assert empty["owners"].most == SIZES.slots
+    assert empty["addresses"] == (len(LOCALITY.pods) + len(LOCALITY.node), SIZES.addresses)
+    with Connection(alone.net.pod1, alone.net.server, SERVER4, listen=SERVER4, port=PORT) as connection:
+        connection.send(1_000)
+        connection.answer(1_000)
+        assert until(lambda: alone.source.read(time.monotonic()).tables["flows"].entries == 2), "one of each end"
+    assert until(lambda: alone.source.read(time.monotonic()).tables["flows"].entries == 0)
+
+
 @pytest.mark.parametrize("target", [SERVER4, SERVER6, SERVICE4])
 def test_udp_bytes_and_packets_are_what_the_rules_counted(watch: Watch, target: str) -> None:
     listen = SERVER6 if target == SERVER6 else SERVER4
