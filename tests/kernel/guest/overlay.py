@@ -12,7 +12,7 @@ import struct
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -23,7 +23,7 @@ from nodeagent.node.tunnels import read_tunnels
 from nodeagent.sources.base import Locality
 from tests import nft
 from tests.kernel.guest.network import run_ip
-from tests.kernel.guest.traffic import packed, socket_in
+from tests.kernel.guest.traffic import packed
 
 NODE, PEER, ELSEWHERE = "172.31.77.1", "172.31.77.2", "172.31.77.3"
 """No tunnel ends at the third one, which the peer has as well."""
@@ -32,27 +32,14 @@ UID: Final = "uid-1"
 MTU: Final = 1300
 """Of the pods: every tunnel has room for its headers."""
 
-PLAIN: Final = ("vxlan", "vxlan-one-flow", "geneve", "ipip", "gre", "wireguard")
-IN_UDP: Final = ("fou", "gue")
-"""IPIP in UDP."""
-IPSEC: Final = ("esp", "esp-in-udp", "esp-transport")
-"""ESP in tunnel mode, the same in UDP, and an IPIP tunnel whose packets ESP protects in transport mode."""
-KINDS: Final = PLAIN
+KINDS: Final = ("vxlan", "vxlan-one-flow", "geneve", "ipip", "gre", "wireguard")
 ONE_FLOW: Final = ("vxlan-one-flow", "ipip", "wireguard")
 """Whatever they carry, conntrack sees one flow of the node (VXLAN: one each way)."""
 HERE: Final = ("vxlan", "vxlan-one-flow")
 """What a machine without the other drivers has."""
-OUTER_PORT: Final = {
-    "vxlan": 8472, "vxlan-one-flow": 4789, "geneve": 6081, "wireguard": 51820, "fou": 5555, "gue": 5556,
-    "esp-in-udp": 4500,
-}  # fmt: skip
-_APART: Final = {kind: (f"172.31.77.{at}1", f"172.31.77.{at}2") for at, kind in enumerate((*IN_UDP, *IPSEC), 1)}
-"""Tunnels that have addresses of the node and of its peer for themselves: there is one IPIP device for each pair,
-and ESP is to protect nothing else."""
-_ENCAPSULATED: Final = (100, 2)
-"""UDP_ENCAP, UDP_ENCAP_ESPINUDP"""
+OUTER_PORT: Final = {"vxlan": 8472, "vxlan-one-flow": 4789, "geneve": 6081, "wireguard": 51820}
 
-_NUMBER: Final = {kind: 10 + number for number, kind in enumerate((*PLAIN, *IN_UDP, *IPSEC))}
+_NUMBER: Final = {kind: 10 + number for number, kind in enumerate(KINDS)}
 _KEYS: Final = tuple(
     map(
         bytes.fromhex,
@@ -75,12 +62,12 @@ table inet truth {
   chain first {
     type filter hook prerouting priority -310;
     iifname "pod" meta l4proto { tcp, udp } counter name in_pod
-    iifname "uplink" meta ipsec missing counter name in_uplink
+    iifname "uplink" counter name in_uplink
   }
   chain last {
     type filter hook postrouting priority 310;
     oifname "pod" meta l4proto { tcp, udp } counter name out_pod
-    oifname "uplink" rt ipsec missing counter name out_uplink
+    oifname "uplink" counter name out_uplink
   }
   chain track { type filter hook prerouting priority -100; ct state new counter; }
   chain track_own { type filter hook output priority -100; ct state new counter; }
@@ -97,8 +84,6 @@ class Overlay:
     peer: str
     pod: str
     far: str
-    held: list[socket.socket] = field(default_factory=list)
-    """What takes ESP out of UDP."""
 
     def far_address(self, kind: str) -> str:
         """Of the far pod, where this tunnel leads."""
@@ -126,8 +111,7 @@ class Overlay:
 def overlay(kinds: tuple[str, ...] = KINDS) -> Iterator[Overlay]:
     """The network, gone afterwards."""
     names = [f"tfo-{os.getpid()}-{next(_numbers)}-{part}" for part in ("node", "peer", "pod", "far")]
-    node, peer, pod, far = names
-    net = Overlay(node, peer, pod, far)
+    net = Overlay(*names)
     try:
         netns.create_all(names)
         _wire(net)
@@ -135,8 +119,6 @@ def overlay(kinds: tuple[str, ...] = KINDS) -> Iterator[Overlay]:
             add_tunnel(net, kind)
         yield net
     finally:
-        for one in net.held:
-            one.close()
         netns.delete_all(names)
 
 
@@ -174,17 +156,9 @@ def _wire(net: Overlay) -> None:
 def add_tunnel(net: Overlay, kind: str) -> None:
     """One more tunnel: the node's end, the peer's, and the routes through both."""
     number = _NUMBER[kind]
-    for side, namespace in enumerate((net.node, net.peer)):
-        if kind in _APART:
-            run_ip(namespace, f"addr add {_APART[kind][side]}/24 dev uplink")
-    if kind in IPSEC:
-        _add_ipsec(net, kind, number)
-    if kind in ("esp", "esp-in-udp"):
-        return  # no device: what is protected leaves by the uplink
     name = f"tun{number}"
     for side, namespace in enumerate((net.node, net.peer)):
-        ends = _APART.get(kind, (NODE, PEER))
-        own, other = ends[side], ends[1 - side]
+        own, other = (NODE, PEER) if side == 0 else (PEER, NODE)
         _add_device(namespace, kind, name, own, other)
     via = f"dev {name}"
     if kind in ("vxlan", "vxlan-one-flow", "geneve"):
@@ -201,41 +175,9 @@ def _mac(number: int, side: int) -> str:
     return f"02:00:00:00:{number:02x}:{side + 1:02x}"
 
 
-def _add_ipsec(net: Overlay, kind: str, number: int) -> None:
-    """Keys that are known beforehand, and rules for what they protect."""
-    ends = _APART[kind]
-    udp = f" encap espinudp {OUTER_PORT[kind]} {OUTER_PORT[kind]} 0.0.0.0" if kind == "esp-in-udp" else ""
-    mode = "transport" if kind == "esp-transport" else "tunnel"
-    inner = ["10.76.1.0/24", f"10.77.{number}.0/24"]
-    for side, namespace in enumerate((net.node, net.peer)):
-        for way in (0, 1):
-            template = f"tmpl src {ends[way]} dst {ends[1 - way]} proto esp reqid {number} mode {mode}"
-            protected = (
-                f"src {ends[way]}/32 dst {ends[1 - way]}/32 proto 4"
-                if mode == "transport"
-                else f"src {inner[way]} dst {inner[1 - way]}"
-            )
-            key = f"0x{number:02x}{way:02x}{'5a' * 18}"
-            run_ip(namespace, f"""xfrm state add src {ends[way]} dst {ends[1 - way]} proto esp spi {2 * number + way} reqid {number} mode {mode} aead rfc4106(gcm(aes)) {key} 128{udp}""")  # fmt: skip # noqa: E501
-            for rule in ("out",) if way == side else ("in", "fwd"):
-                run_ip(namespace, f"xfrm policy add {protected} dir {rule} {template}")
-        if udp:
-            taker = socket_in(namespace, ends[side], socket.SOCK_DGRAM)
-            taker.bind((ends[side], OUTER_PORT[kind]))
-            taker.setsockopt(socket.IPPROTO_UDP, *_ENCAPSULATED)
-            net.held.append(taker)
-    if mode == "tunnel":
-        run_ip(net.node, f"route add {inner[1]} via {ends[1]} dev uplink")
-        run_ip(net.peer, f"""route add {inner[0]} via {ends[0]} dev uplink table {number}
-            rule add from {inner[1]} iif far lookup {number}""")  # fmt: skip
-
-
 def _add_device(namespace: str, kind: str, name: str, own: str, other: str) -> None:
-    side, number = int(own.endswith("2")), int(name[3:])
+    side, number = int(own == PEER), int(name[3:])
     port = OUTER_PORT.get(kind, 0)
-    if kind in ("fou", "gue"):
-        subprocess.run(["modprobe", "fou"], check=True)  # asking for a port does not load it
-        run_ip(namespace, f"fou add port {port} {'gue' if kind == 'gue' else 'ipproto 4'}")
     made = {
         "vxlan": f"vxlan id 1 dstport {port} local {own} dev uplink nolearning",
         "vxlan-one-flow": f"vxlan id 2 srcport 5000 5001 dstport {port} local {own} dev uplink nolearning",
@@ -243,9 +185,6 @@ def _add_device(namespace: str, kind: str, name: str, own: str, other: str) -> N
         "ipip": f"ipip local {own} remote {other}",
         "gre": f"gre local {own} remote {other} key 7",
         "wireguard": "wireguard",
-        "fou": f"ipip local {own} remote {other} encap fou encap-sport auto encap-dport {port}",
-        "gue": f"ipip local {own} remote {other} encap gue encap-sport auto encap-dport {port}",
-        "esp-transport": f"ipip local {own} remote {other}",
     }[kind]
     address = f"address {_mac(number, side)} " if kind.startswith("vxlan") or kind == "geneve" else ""
     run_ip(namespace, f"link add {name} {address}mtu 1400 type {made}")
