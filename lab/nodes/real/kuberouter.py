@@ -3,6 +3,12 @@
 
 Enters: a node's name and files. Leaves: the program's command line, the network plugins' configuration that it
 completes, and what it may read of the cluster. Services stay kube-proxy's.
+
+kube-router 2.1.0, the newest that the module proxy tried here serves, has two faults with two families of
+addresses. Both are mended upstream in later versions. Its rules for IPv6 name sets without the prefix that these
+have (kube-router's issue 1653), so ip6tables-restore takes none of them, and IPv6 stays open: ``restore`` adds the
+prefix. And each family's turn writes the other's sets as they were before. Turns come in any order, so that sets
+are right after some: ``_SYNC`` has them come soon.
 """
 
 from __future__ import annotations
@@ -20,6 +26,9 @@ ROUTE_TABLES: Final = Path("/etc/iproute2/rt_tables")
 """kube-router adds a line to it."""
 _LEARNED: Final = "17"
 """The protocol number (zebra's) of the routes that it makes."""
+RESTORE: Final = "ip6tables-restore"
+"""What kube-router calls with its rules for IPv6."""
+_SYNC: Final = "5s"
 _READ: Final = ["list", "get", "watch"]
 _RULES: Final = (
     {"apiGroups": [""], "resources": ["namespaces", "pods", "services", "nodes", "endpoints"], "verbs": _READ},
@@ -28,15 +37,22 @@ _RULES: Final = (
 )
 
 
-def command(program: Path, node: str, kubeconfig: Path, plugins: Path) -> list[str | Path]:
-    """How to start it on ``node``; ``plugins`` is the file with the network plugins' configuration."""
+def restore(machines: str) -> str:
+    """A shell script: the machine's ip6tables-restore, at the path ``machines``, with the sets' whole names."""
+    return f"#!/bin/sh\nsed 's/--match-set KUBE-/--match-set inet6:KUBE-/g' | {machines} \"$@\"\n"
+
+
+def command(program: Path, node: str, kubeconfig: Path, plugins: Path, path: str) -> list[str | Path]:
+    """How to start it on ``node``. ``plugins`` is the file with the network plugins' configuration, ``path`` says
+    where it finds other programs."""
     return [
-        "env", f"KUBE_ROUTER_CNI_CONF_FILE={plugins}", program,
+        "env", f"KUBE_ROUTER_CNI_CONF_FILE={plugins}", f"PATH={path}", program,
         f"--kubeconfig={kubeconfig}",
         f"--hostname-override={node}",
         "--run-router=true", "--run-firewall=true", "--run-service-proxy=false",
         "--enable-overlay=false",  # one link joins all nodes
         "--enable-ipv6=true",
+        f"--iptables-sync-period={_SYNC}",
         "--bgp-graceful-restart=true",  # without it, sessions carry routes of IPv4 alone
         f"--service-cluster-ip-range={addresses.SERVICE_CIDR_V4},{addresses.SERVICE_CIDR_V6}",
         "--v=1",

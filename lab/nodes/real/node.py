@@ -147,8 +147,13 @@ class Node:
         if not table.exists():  # the machine's own stays as it is
             shutil.copy(kuberouter.ROUTE_TABLES, table)
             self.run(["mount", "--bind", table, kuberouter.ROUTE_TABLES])
+        shim = self._run / "shims" / kuberouter.RESTORE
+        shim.parent.mkdir(exist_ok=True)
+        shim.write_text(kuberouter.restore(shutil.which(kuberouter.RESTORE) or kuberouter.RESTORE))
+        shim.chmod(0o755)
+        path = f"{shim.parent}:{self._env()['PATH']}"
         program = self._programs[pins.KUBE_ROUTER]
-        self._start(pins.KUBE_ROUTER, kuberouter.command(program, self.name, kubeconfig, self.plugins))
+        self._start(pins.KUBE_ROUTER, kuberouter.command(program, self.name, kubeconfig, self.plugins, path))
 
     def routed(self) -> bool:
         """Whether BGP has brought routes to the pods of all other nodes. Raises LabError."""

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from pathlib import Path
 
 from lab.network import addresses
@@ -11,9 +12,23 @@ from lab.nodes.real import kuberouter
 
 
 def test_it_routes_and_filters_and_leaves_services_to_kube_proxy() -> None:
-    argv = kuberouter.command(Path("/bin/kube-router"), "node1", Path("/k"), Path("/run/cni/10-pods.conflist"))
-    assert argv[:3] == ["env", "KUBE_ROUTER_CNI_CONF_FILE=/run/cni/10-pods.conflist", Path("/bin/kube-router")]
+    program, plugins = Path("/bin/kube-router"), Path("/run/cni/10-pods.conflist")
+    argv = kuberouter.command(program, "node1", Path("/k"), plugins, "/shims:/usr/sbin")
+    assert argv[:4] == [
+        "env", "KUBE_ROUTER_CNI_CONF_FILE=/run/cni/10-pods.conflist", "PATH=/shims:/usr/sbin", program,
+    ]  # fmt: skip
     assert {"--run-router=true", "--run-firewall=true", "--run-service-proxy=false"} <= set(argv)
+
+
+def test_rules_for_ipv6_name_the_sets_as_they_are_called(tmp_path: Path) -> None:
+    rule = "-A KUBE-NWPLCY-X -m set --match-set {}KUBE-SRC-A src -m set --match-set {}KUBE-DST-B dst -j ACCEPT\n"
+    script = tmp_path / "restore"
+    script.write_text(kuberouter.restore("tee"))
+    for given in (rule.format("", ""), rule.format("inet6:", "inet6:")):
+        done = subprocess.run(
+            ["sh", script, tmp_path / "taken"], input=given, capture_output=True, text=True, check=True
+        )
+        assert done.stdout == (tmp_path / "taken").read_text() == rule.format("inet6:", "inet6:")
 
 
 def test_its_network_plugins_have_no_ranges_until_it_writes_them() -> None:
