@@ -10,7 +10,10 @@ chart installed. Each node's link carries 200 Mbit/s in each direction. In each 
 
 Then that host asks every server at once: redis-benchmark in runs of 100 requests on one connection, a second
 apart, and wrk on one connection with 20 ms between requests. Latencies are what these clients print, as the median
-over runs and pods. Goodput is what the iperf3 servers received meanwhile. Agents measure in both turns.
+over runs and pods. Goodput is what the iperf3 servers received meanwhile. Agents measure in all turns.
+
+Each round has a turn without elephants too: what the services take on this machine while nothing is in their way.
+Its p99 is the least that any placement could have. The table has medians over the rounds, and their extremes.
 """
 
 from __future__ import annotations
@@ -30,13 +33,14 @@ from rich.console import Console
 from footprint.cluster.client import ApiError
 from lab import manifests
 from lab.bench.scheduler.real import driver
-from lab.bench.scheduler.real.results import table
+from lab.bench.scheduler.real.results import Turn, table
 from lab.config import LabConfig
 from lab.errors import LabError
 from lab.nodes.real.cluster import RealLab
 
 RELEASE: Final = "traffic-footprint"
 DEFAULT: Final = "default-scheduler"
+ALONE: Final = "without elephants"
 
 
 def install(lab: RealLab) -> None:
@@ -52,28 +56,40 @@ def install(lab: RealLab) -> None:
         raise LabError(f"the chart was not installed: {done.stderr.strip()}")
 
 
+def rounds(lab: RealLab, count: int, replicas: int, seconds: float) -> dict[str, list[Turn]]:
+    """The turns by kind. Raises LabError."""
+    found: dict[str, list[Turn]] = {ALONE: [], DEFAULT: [], RELEASE: []}
+    for number in range(count):
+        for name, turns in found.items():
+            scheduler, elephants = (DEFAULT, 0) if name == ALONE else (name, driver.ELEPHANTS)
+            turns.append(
+                driver.turn(lab, scheduler, replicas=replicas, seconds=seconds, elephants=elephants, number=number)
+            )
+            print(f"round {number + 1} of {count}, {name}: done", file=sys.stderr, flush=True)
+    return found
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """0; 1 when the lab could not run."""
     parser = argparse.ArgumentParser(prog="python -m lab.bench.scheduler.real", description=__doc__)
     parser.add_argument("--nodes", type=int, default=4)
     parser.add_argument("--replicas", type=int, default=2, help="pods of each service")
     parser.add_argument("--seconds", type=float, default=20.0, help="measured in each turn")
+    parser.add_argument("--rounds", type=int, default=3, help="turns of each kind, one after the other")
     parser.add_argument("--keep", type=Path, help="folder for the programs' logs")
     parser.add_argument("--output", choices=("table", "json"), default="table")
     options = parser.parse_args(argv)
     try:
         with RealLab(LabConfig(nodes=options.nodes, keep_dir=options.keep)) as lab:
             install(lab)
-            turns = [
-                driver.turn(lab, scheduler, replicas=options.replicas, seconds=options.seconds)
-                for scheduler in (DEFAULT, RELEASE)
-            ]
+            turns = rounds(lab, options.rounds, options.replicas, options.seconds)
     except (LabError, ApiError) as error:
         print(f"scheduler on real nodes: {error}", file=sys.stderr)
         return 1
     if options.output == "json":
         load = [round(value, 2) for value in os.getloadavg()]
-        print(orjson.dumps({"load": load, "turns": [asdict(turn) for turn in turns]}).decode())
+        shown = {name: [asdict(turn) for turn in kind] for name, kind in turns.items()}
+        print(orjson.dumps({"load": load, "turns": shown}).decode())
     else:
         Console(width=120).print(table(turns))
     return 0

@@ -33,38 +33,43 @@ _PAUSE: Final = 1.0
 """Seconds between two runs: without a pause the client itself would fill a processor."""
 
 
-def turn(lab: RealLab, scheduler: str, *, replicas: int = 2, seconds: float = 20.0) -> Turn:
-    """Place two elephants, and ``replicas`` pods of each service, and measure for ``seconds``. Raises LabError.
+def turn(
+    lab: RealLab, scheduler: str, *,
+    replicas: int = 2, seconds: float = 20.0, elephants: int = ELEPHANTS, number: int = 0,
+) -> Turn:  # fmt: skip
+    """Place ``elephants``, and ``replicas`` pods of each service, and measure for ``seconds``. Raises LabError.
 
-    Call it from the control plane's network namespace, where the lab's registry takes the programs' image.
+    ``number`` tells turns of one scheduler in one lab apart. Call it from the control plane's network namespace,
+    where the lab's registry takes the programs' image.
     """
-    namespace = _namespace(scheduler)
+    # Of the turn's own, so that nothing learned in one turn helps in another.
+    namespace = f"bench-{scheduler}-{elephants}-{number}"
     registry.push(programs.image())
     lab.create_namespace(namespace)
     try:
-        with _bulk_servers(lab, scheduler) as servers:
-            _create(lab, workloads.bulk(0, namespace, scheduler))
-            _until(lambda: _is_elephant(lab, namespace, 0), "the first elephant to be annotated")
+        with _bulk_servers(lab, namespace, elephants) as servers:
+            for first in range(min(elephants, 1)):
+                _place_elephant(lab, first, namespace, scheduler)
             for service in SERVICES:
                 _create(lab, workloads.deployment(service, namespace, scheduler, replicas))
             for service in SERVICES:
                 lab.kubectl("-n", namespace, "rollout", "status", f"deployment/{service.name}", "--timeout=110s")
-            _create(lab, workloads.bulk(1, namespace, scheduler))
-            _until(lambda: _is_elephant(lab, namespace, 1), "the second elephant to be annotated")
-            return _measured(lab, scheduler, servers, seconds)
+            for later in range(1, elephants):
+                _place_elephant(lab, later, namespace, scheduler)
+            return _measured(lab, scheduler, namespace, servers, seconds)
     finally:
         lab.kubectl("delete", "namespace", namespace, "--timeout=110s")
 
 
-def _namespace(scheduler: str) -> str:
-    """Of a turn's pods: of its own, so that nothing learned in one turn helps in another."""
-    return f"bench-{scheduler}"
+def _place_elephant(lab: RealLab, number: int, namespace: str, scheduler: str) -> None:
+    _create(lab, workloads.bulk(number, namespace, scheduler))
+    _until(lambda: _is_elephant(lab, namespace, number), f"elephant {number + 1} to be annotated")
 
 
-def _measured(lab: RealLab, scheduler: str, servers: list[Process], seconds: float) -> Turn:
-    pods = request(lab.api, "GET", f"/api/v1/namespaces/{_namespace(scheduler)}/pods")["items"]
+def _measured(lab: RealLab, scheduler: str, namespace: str, servers: list[Process], seconds: float) -> Turn:
+    pods = request(lab.api, "GET", f"/api/v1/namespaces/{namespace}/pods")["items"]
     begin = time.time()
-    latencies = _ask(lab, scheduler, pods, seconds)
+    latencies = _ask(lab, namespace, pods, seconds)
     end = time.time()
     logs = [server.log.read_text() for server in servers]
     try:
@@ -78,16 +83,16 @@ def _measured(lab: RealLab, scheduler: str, servers: list[Process], seconds: flo
 
 
 @contextmanager
-def _bulk_servers(lab: RealLab, scheduler: str) -> Iterator[list[Process]]:
+def _bulk_servers(lab: RealLab, namespace: str, count: int) -> Iterator[list[Process]]:
     """An iperf3 server outside the cluster for each elephant; a line a second with its time."""
     flags = ("--interval", "1", "--format", "k", "--forceflush", "--timestamps=%s ")
     servers = [
         lab.spawn_in(
             "outside",
             programs.outside("/usr/bin/iperf3", "--server", "--port", str(workloads.bulk_port(n)), *flags),
-            name=f"iperf3-{scheduler}-{n}",
+            name=f"iperf3-{namespace}-{n}",
         )
-        for n in range(ELEPHANTS)
+        for n in range(count)
     ]
     try:
         yield servers
@@ -96,11 +101,11 @@ def _bulk_servers(lab: RealLab, scheduler: str) -> Iterator[list[Process]]:
             server.stop()
 
 
-def _ask(lab: RealLab, scheduler: str, pods: list[dict[str, Any]], seconds: float) -> dict[str, Latency]:
+def _ask(lab: RealLab, namespace: str, pods: list[dict[str, Any]], seconds: float) -> dict[str, Latency]:
     """Every service's latency: each of its pods is asked by a client of its own, all at once."""
     asked = {service: [p for p in pods if p["metadata"]["labels"]["app"] == service.name] for service in SERVICES}
     wrk = [
-        lab.spawn_in("outside", _wrk(pod, seconds), name=f"wrk-{scheduler}-{number}")
+        lab.spawn_in("outside", _wrk(pod, seconds), name=f"wrk-{namespace}-{number}")
         for number, pod in enumerate(asked[WEB])
     ]
     outputs: dict[str, list[str]] = {pod["metadata"]["name"]: [] for pod in asked[CACHE]}

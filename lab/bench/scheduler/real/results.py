@@ -11,7 +11,7 @@ import csv
 import io
 import re
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -87,17 +87,28 @@ def median(latencies: Sequence[Latency]) -> Latency:
     )
 
 
-def table(turns: Sequence[Turn]) -> Table:
-    """A row for each figure, a column for each scheduler."""
+def table(turns: Mapping[str, Sequence[Turn]]) -> Table:
+    """A row for each figure, a column for each kind of turn: its turns' median, and the least and the greatest."""
     shown = Table(title="programs as Debian ships them; real nodes")
     shown.add_column("")
-    for turn in turns:
-        shown.add_column(turn.scheduler, justify="right")
-    for service in turns[0].latencies:
-        for share in ("p50", "p99"):
-            cells = (f"{getattr(turn.latencies[service], share):.2f} ms" for turn in turns)
-            shown.add_row(f"{service} {share}", *cells)
-    for number in range(len(turns[0].goodputs)):
-        shown.add_row(f"elephant {number + 1}", *(f"{turn.goodputs[number] / 1e6:.1f} Mbit/s" for turn in turns))
-    shown.add_row("nodes with mice and elephants", *(str(len(turn.mixed)) for turn in turns))
+    for name in turns:
+        shown.add_column(name, justify="right")
+
+    def row(what: str, figure: Callable[[Turn], float], form: str) -> None:
+        shown.add_row(what, *(_spread([figure(each) for each in kind], form) for kind in turns.values()))
+
+    first = next(iter(turns.values()))[0]
+    for service in first.latencies:
+        row(f"{service} p50", lambda turn, s=service: turn.latencies[s].p50, "{:.2f} ms")  # type: ignore[misc]
+        row(f"{service} p99", lambda turn, s=service: turn.latencies[s].p99, "{:.2f} ms")  # type: ignore[misc]
+    row("elephants together", lambda turn: sum(turn.goodputs) / 1e6, "{:.0f} Mbit/s")
+    row("nodes with mice and elephants", lambda turn: len(turn.mixed), "{:.0f}")
     return shown
+
+
+def _spread(values: Sequence[float], form: str) -> str:
+    middle = form.format(statistics.median(values))
+    if len(values) == 1:
+        return middle
+    least, greatest = (form.format(value).partition(" ")[0] for value in (min(values), max(values)))
+    return f"{middle} ({least} to {greatest})"

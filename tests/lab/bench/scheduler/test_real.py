@@ -66,10 +66,21 @@ def test_a_node_with_both_kinds_is_mixed() -> None:
 
 
 def test_the_table_has_a_column_for_each_scheduler() -> None:
-    turns = [Turn(name, {}, {}, {"web": Latency(1, 2)}, (2e8, 1e8)) for name in ("one", "two")]
+    turns = {
+        name: [Turn(name, {}, {}, {"web": Latency(1, p99)}, goodputs) for p99 in (4, 2, 3)]
+        for name, goodputs in (("none", ()), ("two", (2e8, 1e8)))
+    }
     table = results.table(turns)
-    assert [column.header for column in table.columns] == ["", "one", "two"]
-    assert table.row_count == 2 + 2 + 1
+    assert [column.header for column in table.columns] == ["", "none", "two"]
+    _, none, two = (list(column.cells) for column in table.columns)
+    assert none[:2] == two[:2] == ["1.00 ms (1.00 to 1.00)", "3.00 ms (2.00 to 4.00)"]
+    assert (none[2], two[2]) == ("0 Mbit/s (0 to 0)", "300 Mbit/s (300 to 300)")
+    assert table.row_count == 2 + 1 + 1
+
+
+def test_of_one_turn_there_is_no_spread() -> None:
+    table = results.table({"one": [Turn("one", {}, {}, {"web": Latency(1, 2)}, (2e8,))]})
+    assert list(table.columns[1].cells) == ["1.00 ms", "2.00 ms", "200 Mbit/s", "0"]
 
 
 def test_mice_are_declared_and_elephants_are_known_by_their_workload_alone() -> None:
