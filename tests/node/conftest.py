@@ -1,12 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A cluster of two real nodes for each module that asks, always removed, never skipped.
+"""Clusters of two real nodes, one that modules share and others of their own, always removed, never skipped.
 
 A machine that cannot run it fails these tests with the remedy. Logs are kept in ``build/node-logs``.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,8 @@ from lab.nodes.real.cluster import RealLab
 from tests.labs import standing_on
 from tests.node.support import accounting, chart
 
-LOGS = Path(__file__).parents[2] / "build" / "node-logs"
+HERE = Path(__file__).parent
+LOGS = HERE.parents[1] / "build" / "node-logs"
 
 
 def started(lab: RealLab) -> Iterator[RealLab]:
@@ -67,13 +67,25 @@ def shared() -> Iterator[Shared]:
     found.close()
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Modules that share a lab come first, so that it comes up once: those without a ``kind`` of their own."""
+    places = [place for place, item in enumerate(items) if HERE in item.path.parents]
+    shared_first = sorted((items[place] for place in places), key=lambda item: hasattr(_module(item), "kind"))
+    for place, item in zip(places, shared_first, strict=True):
+        items[place] = item
+
+
+def _module(item: pytest.Item) -> object:
+    return getattr(item, "module", None)
+
+
 @pytest.fixture(scope="module")
 def kind() -> Mapping[str, Any] | None:
-    """Which nodes ``lab`` has, as arguments of RealLab. A module that wants others has a fixture of this name.
+    """Which nodes ``lab`` has, as arguments of RealLab. A module that wants its own has a fixture of this name.
 
-    None: those of the lab that modules share. Such a module leaves it as it found it.
+    None: those of the lab that modules share. Such a module leaves it as it found it, but for the chart's release.
     """
-    return {}
+    return None
 
 
 @pytest.fixture(scope="module")
@@ -90,9 +102,17 @@ def lab(request: pytest.FixtureRequest, kind: Mapping[str, Any] | None, shared: 
 
 
 @pytest.fixture(scope="module")
+def release(lab: RealLab) -> RealLab:
+    """The lab with the whole chart, which tests of several modules leave as they found it."""
+    if not chart.installed(lab):
+        chart.install(lab, chart.usual(lab))
+    return lab
+
+
+@pytest.fixture(scope="module")
 def agents(lab: RealLab) -> RealLab:
-    """The lab with the chart's agents, and nothing else of the chart."""
-    if not json.loads(chart.helm(lab, "list", "--output", "json")):
+    """The lab with the chart's agents, and nothing else of the chart. A module may have more of it."""
+    if not chart.installed(lab):
         chart.install(lab, chart.AGENTS_ALONE)
     return lab
 

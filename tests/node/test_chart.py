@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The chart at its defaults on real nodes: installed by Helm, measuring, placing, upgraded, rolled back, removed.
+"""The chart at its defaults on real nodes: installed by Helm, measuring, placing, removed.
 
 The tests are one story and run in the order they are written in. Images come from the lab's registry under
 the names that the chart gives them; nothing was imported by hand.
@@ -15,15 +15,14 @@ from typing import Any, Final
 import pytest
 
 from footprint.classes import TrafficClass
-from footprint.keys import NODE_ELEPHANT_SHARE, NODE_FOOTPRINT, NODE_SUMMARY, PREFIX, lease_name
+from footprint.keys import NODE_ELEPHANT_SHARE, NODE_FOOTPRINT, NODE_SUMMARY, lease_name
 from lab.machine import cgroups
-from lab.network.addresses import OUTSIDE_V4
 from lab.nodes.real.cluster import RealLab
 from tests.cluster.support.releases import leases, ours_on
 from tests.cluster.support.workloads import eventually, footprint, get, measured
 from tests.node.support import accounting, chart
 from tests.node.support.chart import NAME
-from tests.node.support.workloads import PORT, SINK, inside, pod, running
+from tests.node.support.workloads import inside, pod
 
 pytestmark = [pytest.mark.node, pytest.mark.timeout(600)]
 
@@ -34,11 +33,12 @@ ACCOUNTING: Final = "/proc/sys/net/netfilter/nf_conntrack_acct"
 @pytest.fixture(scope="module")
 def release(lab: RealLab) -> Iterator[RealLab]:
     """The lab with the chart installed at its defaults. The last test removes it."""
-    assert {lab.node(node).run(["cat", ACCOUNTING]).strip() for node in NODES} == {"0"}
+    assert not chart.installed(lab)
+    for node in NODES:
+        lab.node(node).run(["sh", "-c", f"echo 0 >{ACCOUNTING}"])  # as Linux has it by default
     chart.install(lab)
     yield lab
-    installed = json.loads(chart.helm(lab, "list", "--output", "json"))
-    if installed:
+    if chart.installed(lab):
         chart.helm(lab, "uninstall", NAME, "--wait", "--timeout=4m")
 
 
@@ -150,20 +150,23 @@ def test_an_elephant_is_annotated_under_its_pods_uid_with_its_rate(release: Real
     address = accounting.address(release, "ClusterIP over IPv4")
     inside(
         release, "sender1", "sh", "-c",
-        f"(dd if=/dev/zero bs=65536 count=16384 2>/dev/null | nc {address} 5001) >/dev/null 2>&1 &",
+        f"(dd if=/dev/zero bs=65536 count=163840 2>/dev/null | nc {address} 5001) >/dev/null 2>&1 &",
     )  # fmt: skip
 
     def elephant(node: str, name: str) -> Any:
+        """Once its rate has been written that comes near the link's: a first one holds more of the time before."""
         shown = measured(release, node, name)
-        return shown if shown and shown.cls is TrafficClass.ELEPHANT and shown.el == 1 else None
+        if shown and shown.cls is TrafficClass.ELEPHANT and shown.el == 1 and shown.elephants.busier > 100e6:
+            return shown
+        return None
 
     sender = eventually("node1 shows the elephant", lambda: elephant("node1", "sender1"), 90)
     receiver = eventually("node2 shows it too", lambda: elephant("node2", "store"), 90)
     assert (sender.uid, sender.ns, sender.wl) == (uids["sender1"], "default", "Pod/sender1")
     assert receiver.uid == uids["store"]
-    # The link carries 200 Mbit/s, and a rate that was written may still hold a little of the time before.
-    for rate in (sender.etx, receiver.erx):
-        assert 100e6 < rate <= 210e6
+    # The link carries 200 Mbit/s.
+    assert 100e6 < sender.etx <= 210e6
+    assert 100e6 < receiver.erx <= 210e6
     inside(release, "sender1", "killall", "dd", "nc")
     eventually("the elephant has left", lambda: not _elephants(release, "node2"), 90)
 
@@ -199,42 +202,6 @@ def test_a_deployment_that_asks_for_it_is_placed_by_the_charts_scheduler(release
             assert (event.get("reportingComponent") or event["source"]["component"]) == NAME
     finally:
         release.kubectl("delete", "deployment", "shop", "--timeout=60s")
-
-
-def test_mice_are_kept_from_the_node_whose_link_an_elephant_fills(release: RealLab) -> None:
-    release.spawn_in("outside", ["busybox", *SINK], name="outside-sink")
-    endless = f"(dd if=/dev/zero bs=65536 count=131072 2>/dev/null | nc {OUTSIDE_V4} {PORT}) >/dev/null 2>&1 &"
-    mice = [pod(f"mouse{i}", ["sleep", "100000"], schedulerName=NAME) for i in range(4)]
-    for mouse in mice:
-        mouse["metadata"]["annotations"] = {f"{PREFIX}class": "mouse"}
-    # These links are slower than their interfaces say, as those of many virtual machines are.
-    chart.upgrade(release, {"nodeagent": {"settings": {"linkCapacity": release.config.link}}})
-    eventually("node1 knows its link", lambda: _capacity(release, "node1") == 200e6, 90)
-    with running(release, pod("bulk", ["sleep", "100000"], node="node1")):
-        inside(release, "bulk", "sh", "-c", endless)
-        eventually("node1 is busy", lambda: (shown := measured(release, "node1", "bulk")) and shown.el, 90)
-        with running(release, *mice):
-            assert {get(release, "pod", f"mouse{i}")["spec"]["nodeName"] for i in range(4)} == {"node2"}
-
-
-def _by(lab: RealLab, node: str) -> str:
-    """Where the capacity of a node's link comes from."""
-    shown = footprint(lab, node)
-    return shown.by if shown else ""
-
-
-def _capacity(lab: RealLab, node: str) -> float:
-    """bit/s of a node's link, by its annotation."""
-    shown = footprint(lab, node)
-    return shown.cap.tx if shown else 0
-
-
-def test_a_rollback_brings_the_first_revision_back(release: RealLab) -> None:
-    chart.helm(release, "rollback", NAME, "1", "--wait", "--timeout=4m")
-    for each in chart.pods(release, "nodeagent"):
-        assert not [a for a in each["spec"]["containers"][0]["args"] if a.startswith("--link-capacity=")]
-    # Its interface is virtual and says 10 Gbit/s, which is not believed.
-    eventually("node1 has what is not stated any more", lambda: _by(release, "node1") != "stated", 90)
 
 
 # -- how it goes --------------------------------------------------------------------------------------------------

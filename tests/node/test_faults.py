@@ -1,62 +1,34 @@
 # SPDX-License-Identifier: Apache-2.0
 """The chart on real nodes while things fail under traffic: container runtimes, memory, disks.
 
-And a day as it should be: programs of others, placed apart. The tests share one release; each leaves it as it was.
+And a day as it should be: programs of others, placed apart. Each test leaves the release as it was.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from footprint.classes import TrafficClass
 from footprint.keys import NODE_FOOTPRINT, lease_name
 from lab.bench.scheduler.real import driver
 from lab.errors import LabError
 from lab.nodes.real.cluster import RealLab
 from tests.cluster.support.releases import ours_on
-from tests.cluster.support.workloads import eventually, footprint, get, measured
+from tests.cluster.support.workloads import eventually, footprint, get
 from tests.node.support import accounting, chart, faults
 from tests.node.support.chart import NAME
-from tests.node.support.workloads import PORT, carried, inside, pod
+from tests.node.support.streams import begin_traffic, elephant, end_traffic
+from tests.node.support.workloads import carried, inside, pod
 
 pytestmark = [pytest.mark.node, pytest.mark.timeout(600)]
 
 
-def values(lab: RealLab) -> dict[str, Any]:
-    """The links' true capacity, which their interfaces do not say, and frequent signs of life."""
-    return {"nodeagent": {"settings": {"linkCapacity": lab.config.link, "leaseRenew": 5}}}
-
-
 @pytest.fixture(scope="module")
-def release(lab: RealLab) -> RealLab:
-    chart.install(lab, values(lab))
-    return lab
-
-
-@pytest.fixture(scope="module")
-def uids(release: RealLab) -> Iterator[dict[str, str]]:
-    """The UIDs of a receiver on node2 and of a sender on each node, by name."""
-    with accounting.stage(release) as found:
-        yield found
-
-
-def begin_traffic(lab: RealLab, uids: dict[str, str]) -> accounting.Counted:
-    """sender1 sends to the receiver as fast as its link lets it; what its agent counts of it from here on."""
-    counted = accounting.Counted(1, uids["sender1"])
-    address = accounting.address(lab, "ClusterIP over IPv4")
-    endless = f"(dd if=/dev/zero bs=65536 count=131072 2>/dev/null | nc {address} {PORT}) >/dev/null 2>&1 &"
-    inside(lab, "sender1", "sh", "-c", endless)
-    eventually("the agent counts it", lambda: counted("tx") > 30 * 2**20, 60)
-    return counted
-
-
-def end_traffic(lab: RealLab) -> None:
-    """No more is sent."""
-    inside(lab, "sender1", "killall", "dd", "nc")
+def agents(release: RealLab) -> RealLab:
+    """Here the whole chart."""
+    return release
 
 
 def agent(lab: RealLab, node: str) -> dict[str, Any]:
@@ -72,12 +44,6 @@ def renewed(lab: RealLab, node: str) -> str:
     return str(get(lab, "lease", lease_name(node), "-n", NAME)["spec"]["renewTime"])
 
 
-def elephant(lab: RealLab) -> Any:
-    """sender1 as node1 shows it, while it is an elephant."""
-    shown = measured(lab, "node1", "sender1")
-    return shown if shown and shown.cls is TrafficClass.ELEPHANT and shown.el else None
-
-
 def test_restarts_of_containerd_and_kubelet_under_traffic_lose_no_byte(
     release: RealLab, uids: dict[str, str]
 ) -> None:
@@ -86,7 +52,8 @@ def test_restarts_of_containerd_and_kubelet_under_traffic_lose_no_byte(
     faults.restart_runtime(release, "node1")
     eventually("kubelet runs commands again", lambda: _answers(release), 60)
     end_traffic(release)
-    counted.comes_to("tx", carried(release, "sender1").since(sent).tx)
+    accounting.settle(counted)
+    counted.is_about("tx", carried(release, "sender1").since(sent).tx)
     after = agent(release, "node1")
     assert (after["metadata"]["uid"], restarts(after)) == (before["metadata"]["uid"], restarts(before))
 

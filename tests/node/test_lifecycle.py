@@ -34,11 +34,6 @@ MACHINE: Final = f"--net=/proc/{os.getpid()}/fd/{os.open('/proc/self/ns/net', os
 """The machine's own network namespace: a lab moves this thread into the control plane's."""
 
 
-@pytest.fixture(scope="module")
-def kind() -> None:
-    """Any lab beside them will do."""
-
-
 class Driver:
     """A process that runs a lab with one node. Started outside the lab beside it, as a person would."""
 

@@ -18,11 +18,6 @@ from tests.node.support.workloads import PORT, SINK, inside, pod, running, send,
 pytestmark = [pytest.mark.node, pytest.mark.timeout(600)]
 
 
-@pytest.fixture(scope="module")
-def kind() -> None:
-    """The lab that modules share."""
-
-
 def test_each_node_runs_the_pinned_programs(lab: RealLab) -> None:
     for node in get(lab, "nodes")["items"]:
         about = node["status"]["nodeInfo"]

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 import pytest
@@ -23,7 +23,7 @@ from lab.errors import LabError
 from lab.network.addresses import OUTSIDE_V4
 from lab.nodes.real.cluster import RealLab
 from tests.cluster.support.releases import ours_on
-from tests.cluster.support.workloads import eventually, get, measured, metrics
+from tests.cluster.support.workloads import eventually, get, measured
 from tests.node.support import chart, documented, lesser
 from tests.node.support.chart import NAME
 from tests.node.support.static_scheduler import CONFIG, ControlPlaneHost
@@ -37,6 +37,12 @@ ENFORCE: Final = "pod-security.kubernetes.io/enforce"
 ENDS: Final = {"NET_ADMIN": "NET_ADMIN", "node-sysctls": "nf_conntrack_acct"}
 """What an agent that reads by ctnetlink cannot do without, and what its last line names."""
 ACCOUNTING: Final = "net.netfilter.nf_conntrack_acct"
+
+
+@pytest.fixture(scope="module")
+def kind() -> Mapping[str, Any]:
+    """A lab of its own: its nodes' settings and programs are changed."""
+    return {}
 
 
 def values(lab: RealLab) -> dict[str, Any]:
@@ -168,16 +174,6 @@ def _ready(lab: RealLab, name: str) -> bool:
     )
 
 
-def filtered(lab: RealLab) -> float:
-    """Requests of kube-scheduler that the extenders have decided, all replicas together."""
-    return sum(
-        value
-        for each in chart.pods(lab, "extender")
-        for key, value in metrics(f"http://{each['status']['podIP']}:8891/metrics").items()
-        if key.startswith("traffic_footprint_extender_requests_total") and 'verb="filter"' in key and '"ok"' in key
-    )
-
-
 def test_a_pod_that_names_no_scheduler_is_placed_by_its_traffic(
     release: RealLab, own_scheduler: ControlPlaneHost
 ) -> None:
@@ -186,14 +182,14 @@ def test_a_pod_that_names_no_scheduler_is_placed_by_its_traffic(
     mice = [pod(f"mouse{i}", ["sleep", "100000"]) for i in range(4)]
     for mouse in mice:
         mouse["metadata"]["annotations"] = {POD_CLASS: "mouse"}
-    before = filtered(release)
+    before = chart.filtered(release)
     with running(release, pod("bulk", ["sleep", "100000"], node="node1")):
         inside(release, "bulk", "sh", "-c", endless)
         eventually("node1 is busy", lambda: (shown := measured(release, "node1", "bulk")) and shown.el, 90)
         with running(release, *mice):
             placed = [get(release, "pod", f"mouse{i}")["spec"] for i in range(4)]
     assert {(each["schedulerName"], each["nodeName"]) for each in placed} == {("default-scheduler", "node2")}
-    assert filtered(release) - before >= 4
+    assert chart.filtered(release) - before >= 4
     log = release.kubectl("-n", "kube-system", "logs", own_scheduler.pod)
     assert "x509" not in log
     assert "Skipping extender" not in log

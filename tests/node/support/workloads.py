@@ -69,7 +69,9 @@ def running(lab: RealLab, *objects: Mapping[str, Any]) -> Iterator[None]:
     try:
         for each in objects:
             if each["kind"] == "Pod":
-                lab.kubectl("wait", "--for=condition=Ready", f"pod/{each['metadata']['name']}", "--timeout=110s")
+                about = each["metadata"]
+                ready = ("wait", "--for=condition=Ready", f"pod/{about['name']}", "--timeout=110s")
+                lab.kubectl("-n", about.get("namespace", "default"), *ready)
         yield
     finally:
         lab.kubectl("delete", "-f", "-", "--ignore-not-found", "--timeout=110s", input=text)
@@ -92,8 +94,13 @@ class Carried(NamedTuple):
 
 def carried(lab: RealLab, name: str) -> Carried:
     """What a pod's eth0 has sent and received so far."""
-    match = re.search(r"^\s*eth0:\s*([\d ]+)$", inside(lab, name, "cat", "/proc/net/dev"), re.MULTILINE)
-    assert match is not None, f"{name} has no eth0"
+    return interface(inside(lab, name, "cat", "/proc/net/dev"))
+
+
+def interface(shown: str) -> Carried:
+    """Of eth0, by the text of ``/proc/net/dev``."""
+    match = re.search(r"^\s*eth0:\s*([\d ]+)$", shown, re.MULTILINE)
+    assert match is not None, f"no eth0: {shown}"
     fields = [int(field) for field in match[1].split()]
     return Carried(fields[8] - ETHERNET_HEADER * fields[9], fields[0] - ETHERNET_HEADER * fields[1])
 

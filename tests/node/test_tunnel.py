@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The agents behind kube-proxy's iptables rules: the same sums as behind its nftables rules."""
+"""The agents behind kube-proxy's iptables rules, where pods' packets travel in a tunnel: the same sums."""
 
 from __future__ import annotations
 
@@ -9,15 +9,17 @@ from typing import Any
 import pytest
 
 from lab.nodes.real.cluster import RealLab
+from lab.nodes.real.network import TUNNEL, VXLAN
 from tests.cluster.support.workloads import eventually
 from tests.node.support import accounting
+from tests.node.support.workloads import send
 
 pytestmark = [pytest.mark.node, pytest.mark.timeout(600)]
 
 
 @pytest.fixture(scope="module")
 def kind() -> Mapping[str, Any]:
-    return {"proxy_mode": "iptables"}
+    return {"proxy_mode": "iptables", "network": VXLAN}
 
 
 def test_kube_proxy_wrote_its_rules_by_iptables(lab: RealLab, uids: dict[str, str]) -> None:
@@ -29,6 +31,20 @@ def test_kube_proxy_wrote_its_rules_by_iptables(lab: RealLab, uids: dict[str, st
     eventually("the Service is in the rules", lambda: "default/store" in rules("iptables-save"), 30)
     assert "default/store" in rules("ip6tables-save")
     assert "kube-proxy" not in lab.node("node1").run(["nft", "list", "tables"])
+
+
+def test_pods_packets_do_travel_in_the_tunnel(lab: RealLab, uids: dict[str, str]) -> None:
+    assert uids
+    before = _tunnelled(lab)
+    send(lab, "sender1", accounting.address(lab, "pod address over IPv4"), 1)
+    assert _tunnelled(lab) - before > 2**20
+
+
+def _tunnelled(lab: RealLab) -> int:
+    """Bytes that node1 has sent into its end."""
+    shown = lab.node("node1").run(["cat", "/proc/net/dev"])
+    line = next(line for line in shown.splitlines() if line.strip().startswith(f"{TUNNEL}:"))
+    return int(line.split(":")[1].split()[8])
 
 
 @pytest.mark.parametrize("path", accounting.ACROSS)
