@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from lab.bench.scheduler.real import programs
 from lab.config import LabConfig
 from lab.errors import LabError
 from lab.nodes.real.cluster import RealLab
@@ -48,6 +49,7 @@ class Shared:
     def take(self) -> RealLab:
         """The lab, started for the first of them."""
         if self._lab is None:
+            programs.image()  # downloaded once, while this thread is in the machine's own network
             lab = RealLab(LabConfig(nodes=2, keep_dir=LOGS / "shared"))
             _enter(lab)
             self._lab = lab

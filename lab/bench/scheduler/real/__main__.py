@@ -32,7 +32,7 @@ from rich.console import Console
 
 from footprint.cluster.client import ApiError
 from lab import manifests
-from lab.bench.scheduler.real import driver
+from lab.bench.scheduler.real import driver, programs
 from lab.bench.scheduler.real.results import Turn, table
 from lab.config import LabConfig
 from lab.errors import LabError
@@ -80,6 +80,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--output", choices=("table", "json"), default="table")
     options = parser.parse_args(argv)
     try:
+        programs.image()  # downloaded once, before this thread is in a lab's network
         with RealLab(LabConfig(nodes=options.nodes, keep_dir=options.keep)) as lab:
             install(lab)
             turns = rounds(lab, options.rounds, options.replicas, options.seconds)
