@@ -15,7 +15,7 @@ KERNEL  ?= 6.12
 TREES   := footprint nodeagent extender plugin lab tests
 
 .DEFAULT_GOAL := help
-.PHONY: help setup packages lock controlplane check test unit pythons fuzz netns images cluster kernel node vm demo lab clean
+.PHONY: help setup packages lock controlplane check test unit pythons fuzz netns images cluster kernel node vm demo demo-live lab clean
 
 help:  ## what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -101,6 +101,11 @@ vm: packages $(STAMP)  ## a shell in such a machine: make vm KERNEL=6.12
 # CAPACITY=unknown: nobody tells the agents what links carry.
 demo: setup  ## the same workload twice, default scheduler and with the extender; writes demo-report/
 	$(BIN)/python -m lab.demo $(if $(filter unknown,$(CAPACITY)),--no-capacity)
+
+# PORT=8891: at that one; else at any free port.
+demo-live: setup  ## the demo with the extender's live page open, and pictures of it in demo-report/
+	@lab/setup/packages.sh page
+	$(BIN)/python -m lab.demo --live $(PORT)
 
 # NODES=real: nodes with kubelet, containerd and kube-proxy. Their first build takes 9 minutes more on two cores.
 # VMS="6.12 6.1": nodes with these kernels beside them, in virtual machines; one or two.

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from rich.console import Console
 from footprint.cluster.client import ApiError
 from footprint.service import fail
 from lab.demo.driver import run
+from lab.demo.live import Live
 from lab.demo.report import placement_table, prepare, table, write
 from lab.demo.scenario import Scenario
 from lab.demo.verdict import judge
@@ -40,6 +42,11 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--no-capacity", action="store_true",
         help="tell no agent what its link carries: it assumes 1G, and learns from the link's queue",
+    )  # fmt: skip
+    parser.add_argument(
+        "--live", nargs="?", const=0, type=int, metavar="PORT",
+        help="open the extender's live page on 127.0.0.1, at PORT or any free one, and put pictures of it into "
+        "the report; the browser takes time from what is measured",
     )  # fmt: skip
     parser.add_argument("--keep-logs", type=Path, help="folder for everything the two labs logged")
     return parser.parse_args(argv)
@@ -74,7 +81,11 @@ def main(argv: list[str] | None = None) -> int:
     scenario = Scenario(seed=options.seed, nodes=options.nodes)
     reports = []
     try:
-        with signals_end():
+        with signals_end(), ExitStack() as stack:
+            live = None
+            if options.live is not None:
+                told = lambda text: console.print(text, highlight=False, markup=False)  # noqa: E731
+                live = stack.enter_context(closing(Live(options.output, told, options.live)))
             for extender in (False, True):
                 console.rule("with Traffic Footprint" if extender else "default scheduler", align="left")
                 say = lambda text: console.print(text, highlight=False, markup=False)  # noqa: E731
@@ -85,6 +96,7 @@ def main(argv: list[str] | None = None) -> int:
                         say=say,
                         keep=options.keep_logs,
                         link_stated=not options.no_capacity,
+                        live=live,
                     )
                 )
     except (LabError, ApiError) as error:

@@ -5,11 +5,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 from footprint.cluster.client import MERGE_PATCH, request
+from lab.demo.live import PAGE_ARGS, Live
 from lab.demo.report import DRAIN_SECONDS, RunReport
 from lab.demo.results import HISTORY, summarise
 from lab.demo.scenario import NAMESPACE, PHASE_LABEL, Scenario, WorkloadArrival, end_of, timeline
@@ -87,25 +88,30 @@ def _servers(lab: Lab) -> None:
 
 
 def run(
-    scenario: Scenario, *, extender: bool, say: Say, keep: Path | None = None, link_stated: bool = True
-) -> RunReport:
+    scenario: Scenario, *, extender: bool, say: Say, keep: Path | None = None, link_stated: bool = True,
+    live: Live | None = None,
+) -> RunReport:  # fmt: skip
     """One run in a lab of its own: the scenario with the default scheduler, or with ours wired in.
 
     Agents run in both, so that both pay for them and report what they wrote. Without ``link_stated`` nobody tells
-    them what links carry.
+    them what links carry. ``live``: open the live page, and take a picture of it.
     """
     name = "extender" if extender else "default"
     config = LabConfig(
-        nodes=scenario.nodes, extender=extender, link_stated=link_stated, keep_dir=keep / name if keep else None
-    )
+        nodes=scenario.nodes, extender=extender, link_stated=link_stated, keep_dir=keep / name if keep else None,
+        extender_args=PAGE_ARGS if live else (),
+    )  # fmt: skip
     arrivals = timeline(scenario, mouse, elephant)
     began = time.monotonic()
     with Lab(config) as lab:
         say(f"lab {lab.id}: {scenario.nodes} nodes up in {time.monotonic() - began:.1f} s")
         lab.create_namespace(NAMESPACE)
         _servers(lab)
-        with _watching(lab) as watcher:
+        shown = live.beside(lab, extender=extender) if live else nullcontext()
+        with shown, _watching(lab) as watcher:
             start = _play(lab, arrivals, say)
+            if live:
+                live.picture(name)
             time.sleep(max(0.0, start + end_of(scenario) - time.monotonic()))
             say(f"{time.monotonic() - start:5.1f} s  the end: collecting results")
             _await_results(lab)

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Looks at the live page in a headless Chromium. node look.mjs MODULES CHROMIUM URL FOLDER [quick]
+// Looks at the live page in a headless Chromium. node look.mjs MODULES CHROMIUM URL FOLDER [quick|only=PICTURE]
 // Leaves: pictures in FOLDER, and findings as one JSON object on stdout. It judges nothing: the test does.
 import { createRequire } from "node:module";
 import { readFileSync } from "node:fs";
@@ -57,6 +57,13 @@ async function pan(page) {
   }));
 }
 
+if (quick?.startsWith("only=")) {
+  await visit("only", { colorScheme: "light" }, (page) => picture(page, quick.slice(5), true));
+  await browser.close();
+  console.log(JSON.stringify(found));
+  process.exit(0);
+}
+
 await visit("desktop", { colorScheme: "light" }, async (page) => {
   await picture(page, "light");
   const seen = {
@@ -99,7 +106,7 @@ await visit("desktop", { colorScheme: "light" }, async (page) => {
   await page.click("#nodes-table th >> nth=0 >> button");
   seen.sorted = await page.getAttribute("#nodes-table th >> nth=0", "aria-sort");
   seen.workloads = await page.locator("#workloads-table tbody tr").count();
-  if (!quick) {
+  if (quick !== "quick") {
     await page.waitForFunction(() => document.querySelectorAll("#decisions-table tbody tr details").length > 0);
     seen.decisions = await page.textContent("#decisions-table tbody");
     await page.click("#decisions-table tbody tr >> nth=0 >> summary");

@@ -66,16 +66,16 @@ def vendored() -> dict[str, bytes]:
     return {name: (package / source).read_bytes() for name, source in FILES.items()}
 
 
-def look(url: str, folder: Path, *, quick: bool = False) -> dict[str, Any]:
-    """What ``look.mjs`` finds at ``url``; pictures in ``folder``. ``quick``: no decision is waited for. Raises
-    LabError."""
+def look(url: str, folder: Path, *, quick: bool = False, only: str = "") -> dict[str, Any]:
+    """What ``look.mjs`` finds at ``url``; pictures in ``folder``. ``quick``: no decision is waited for. ``only``:
+    take this one picture of the whole page, and nothing else. Raises LabError."""
     browser = chromium()
     if browser is None:
         raise LabError("no Chromium is here; install one: apt-get install chromium")
     folder.mkdir(parents=True, exist_ok=True)
     command = ["node", str(HERE / "look.mjs"), str(packages()), browser, url, str(folder)]
     done = subprocess.run(
-        [*command, *(["quick"] if quick else [])],
+        [*command, f"only={only}" if only else "quick" if quick else ""],
         capture_output=True,
         text=True,
         timeout=_LOOK_SECONDS,

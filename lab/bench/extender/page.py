@@ -1,26 +1,28 @@
 # SPDX-License-Identifier: Apache-2.0
 """What readers of the live page cost placement, measured in one run.
 
-``python -m lab.bench.extender.page [--rounds N] [--readers 10]``. One extender over 5,000 nodes, with binds and
-rewritten footprints arriving meanwhile. A client asks about pods as kube-scheduler does, one request at a time
-over one kept-alive connection. Rounds take turns: with nobody looking, and with ten readers that follow the
-page's stream and load tables every ten seconds, as the page does. The readers are processes of their own, and
+``python -m lab.bench.extender.page [--pairs N] [--readers 10]``. Two extenders over the same 5,000 nodes, with
+binds and rewritten footprints arriving meanwhile. Nobody looks at the page of one. Ten readers follow that of the
+other: its stream, and tables every ten seconds, as the page does. They are threads of a process of their own, and
 read all they get.
 
-A turn's figure is the median of its filter and prioritize answers. The result is the median over pairs of
-neighbouring turns of *with* divided by *without*: what slows the machine for seconds slows both.
+A client asks both about the same pod, one request at a time over a kept-alive connection each, as kube-scheduler
+does, in turns of which is first. So what slows the machine slows both alike. Printed are the medians and 90th
+percentiles of filter and prioritize answers, and their ratios.
 """
 
 from __future__ import annotations
 
 import argparse
 import http.client
+import os
 import random
 import statistics
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
@@ -31,8 +33,6 @@ from lab.bench.extender.cluster import WORKLOADS, node_name, pod_object
 from lab.bench.figures import percentile
 
 CANDIDATES: Final = 500
-TURN: Final = 150
-"""Pods of one turn."""
 FRAME_SECONDS: Final = 3.0
 """Until the readers have loaded the whole and follow."""
 _TABLES: Final = ("workloads", "gains")
@@ -98,19 +98,21 @@ def extender(nodes: int, pods: int) -> Iterator[tuple[int, int]]:
 @contextmanager
 def readers(page: int, count: int) -> Iterator[None]:
     """``count`` of them."""
-    code = "import sys; from lab.bench.extender.page import read; read(int(sys.argv[1]), float(sys.argv[2]))"
-    started = [
-        subprocess.Popen([sys.executable, "-c", code, str(page), f"{FRAME_SECONDS * at / count:.2f}"])
-        for at in range(count)
-    ]
+    code = "import sys; from lab.bench.extender.page import read_all; read_all(*map(int, sys.argv[1:]))"
+    started = subprocess.Popen([sys.executable, "-c", code, str(page), str(count)])
     try:
         _until_followed(page, count)
         yield
     finally:
-        for one in started:
-            one.kill()
-            one.wait()
+        started.kill()
+        started.wait()
         _until_followed(page, 0)
+
+
+def read_all(page: int, count: int) -> None:
+    """``count`` readers, until they are ended."""
+    for at in range(count):
+        threading.Thread(target=read, args=(page, FRAME_SECONDS * at / count)).start()
 
 
 def _until_followed(page: int, count: int) -> None:
@@ -126,37 +128,37 @@ def _until_followed(page: int, count: int) -> None:
     raise OSError(f"the page does not have {count} readers after a minute, so nothing can be compared")
 
 
-def turn(connection: Connection, sent: Sequence[bytes]) -> list[float]:
-    """Milliseconds of each answer."""
-    return [1000 * connection.send(request)[0] for request in sent]
-
-
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
     parser.add_argument("--nodes", type=int, default=5000)
     parser.add_argument("--pods", type=int, default=10, help="measured pods per node")
     parser.add_argument("--readers", type=int, default=10)
-    parser.add_argument("--rounds", type=int, default=8, help="pairs of turns")
+    parser.add_argument("--pairs", type=int, default=3000, help="pods that both are asked about")
     options = parser.parse_args(argv)
-    without: list[list[float]] = []
-    beside: list[list[float]] = []
-    with extender(options.nodes, options.pods) as (port, page):
-        connection = Connection(port)
-        turn(connection, list(requests(WORKLOADS, options.nodes, 0)))
-        for number in range(options.rounds):
-            sent = list(requests(TURN, options.nodes, number + 1))
-            without.append(turn(connection, sent))
-            with readers(page, options.readers):
-                beside.append(turn(connection, sent))
-        connection.close()
-    ratios = [
-        statistics.median(late) / statistics.median(early) for early, late in zip(without, beside, strict=True)
-    ]
-    for title, turns in (("nobody looks", without), (f"{options.readers} readers", beside)):
-        every = [taken for one in turns for taken in one]
-        print(f"{title}: p50 {statistics.median(every):.3f} ms, p99 {percentile(every, 0.99):.2f} ms")
-    print(f"ratio of medians, turn by turn: {statistics.median(ratios):.3f} (of {len(ratios)} pairs: "
-          f"{min(ratios):.3f} to {max(ratios):.3f})")  # fmt: skip
+    taken: tuple[list[float], list[float]] = ([], [])
+    with (
+        extender(options.nodes, options.pods) as (alone, _),
+        extender(options.nodes, options.pods) as (followed, page),
+    ):
+        connections = (Connection(alone), Connection(followed))
+        for request in requests(WORKLOADS, options.nodes, 0):
+            for connection in connections:
+                connection.send(request)
+        with readers(page, options.readers):
+            for number, request in enumerate(requests(options.pairs, options.nodes, 1)):
+                for which in (0, 1) if number // len(VERBS) % 2 else (1, 0):
+                    taken[which].append(1000 * connections[which].send(request)[0])
+        for connection in connections:
+            connection.close()
+    figures = [(statistics.median(one), percentile(one, 0.9), percentile(one, 0.99)) for one in taken]
+    for title, (middle, most, nearly) in zip(("nobody looks", f"{options.readers} readers"), figures, strict=True):
+        print(f"{title}: p50 {middle:.3f} ms, p90 {most:.3f} ms, p99 {nearly:.2f} ms, {len(taken[0])} answers")
+    ratios = [late / early for early, late in zip(*figures, strict=True)]
+    print(
+        "ratio: "
+        + ", ".join(f"{name} {ratio:.3f}" for name, ratio in zip(("p50", "p90", "p99"), ratios, strict=True))
+    )
+    print(f"load of the machine: {os.getloadavg()[0]:.1f}")
     return 0
 
 

@@ -111,9 +111,10 @@ def main() -> None:
     service, stop = Service(state, feed, Policy(), page=True), threading.Event()
     with listen("127.0.0.1", 0) as main_port, listen("127.0.0.1", options.port) as page_port:
         port = main_port.getsockname()[1]
+        for opened in (main_port, page_port):
+            opened.listen(64)  # who comes early, waits
         print(port, page_port.getsockname()[1], flush=True)
         if options.asks:
-            main_port.listen(16)  # who asks early, waits
             threading.Thread(target=ask, args=(port, options.nodes, options.asks, stop), daemon=True).start()
         Server(create_app(service), metrics_port=page_port, page=service.page).run(sockets=[main_port])
     stop.set()
