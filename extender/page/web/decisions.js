@@ -60,7 +60,7 @@ export class Decisions {
     const best = (one.best ?? []).map(({ node, cost }) => `${node}: ${cost === null ? "nothing is known of it" : `cost ${cost}`}`);
     const not = (one.why_not ?? []).map(({ node, why }) => `${node}: ${why}`);
     const more = one.rejected - not.length;
-    const scores = Object.entries(one.scores ?? {}).reverse().map(([score, times]) => `score ${score}: ${times} nodes`);
+    const scores = Object.entries(one.scores ?? {}).reverse().map(([score, times]) => `score ${score}: ${times} ${times === 1 ? "node" : "nodes"}`);
     return [
       el("p", {}, `Placement ${one.placement}; demand ${one.origin}.`), ...list("Best", best), ...list("Scores", scores),
       ...list("Rejected", more > 0 && not.length ? [...not, `and ${more} more`] : not),
