@@ -85,6 +85,8 @@ class ClusterState:
         """Nodes whose tallies may differ from those in the totals."""
         self.rounds = 0
         """Times that nothing was left to take in."""
+        self._followed: set[str] | None = None
+        """Nodes that may look different since somebody who follows last asked; None: nobody follows."""
         self.snapshot = Snapshot(
             self._views.views, self._totals.demands, default_rate=default_rate, records=self._totals.records
         )
@@ -257,6 +259,23 @@ class ClusterState:
         entry = self._views.entries.get(name)
         return (None, "") if entry is None else (entry.annotation.footprint, entry.group)
 
+    def follow(self) -> None:
+        """Note from now on which nodes change; all of them count as changed at first."""
+        with self._lock:
+            self._followed = set(self._views.entries)
+
+    def unfollow(self) -> None:
+        """Nobody follows any more."""
+        with self._lock:
+            self._followed = None
+
+    def changes(self) -> set[str]:
+        """Nodes that the snapshot may show differently than when this was last asked."""
+        with self._lock:
+            followed = self._followed or set()
+            self._followed = set()
+            return followed
+
     def pods_on(self, name: str) -> list[PodInfo]:
         """Pods that are bound to the node."""
         with self._lock:
@@ -342,6 +361,8 @@ class ClusterState:
     def _publish(self, names: set[str]) -> None:
         """Swap the snapshot for one in which ``names`` are as they are now."""
         self._dirty -= names
+        if self._followed is not None:
+            self._followed |= names
         rebuilt = self._views.rebuild(names, self._clock())
         for name, moment in rebuilt.change_at.items():
             self._deadlines.note(name, moment)

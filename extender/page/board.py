@@ -27,7 +27,6 @@ from extender.page import figures
 from extender.page.decisions import KEPT, Recorder
 from extender.page.history import STEP_SECONDS, STEPS, History, code_rate, rate_of, share_of
 from extender.placement.shadow import Shadow
-from footprint.models import NodeFootprint
 
 FRAME_SECONDS: Final = 1.0
 SLICE_SECONDS: Final = 0.00015
@@ -64,12 +63,6 @@ class Frame(NamedTuple):
     """As JSON, encoded once for all readers."""
 
 
-class _Known(NamedTuple):
-    view: NodeView
-    said: NodeFootprint | None
-    group: str
-
-
 class Board:
     """See the module. ``clock`` is monotonic seconds."""
 
@@ -78,13 +71,14 @@ class Board:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:  # fmt: skip
         self._state, self.recorder, self._shadow, self._clock = state, recorder, shadow, clock
+        self._following = False
         self._began, self.started_at = clock(), time.time()
         self.nodes = History(4, MAX_NODES)
         self.workloads = History(1, MAX_WORKLOADS)
         self._collisions: deque[tuple[int, int, int]] = deque(maxlen=STEPS)
         """Step, links with both kinds, pods with mice on them."""
         self._sampled = -1
-        self._known: dict[str, _Known] = {}
+        self._known: dict[str, NodeView] = {}
         self._rows: dict[str, bytes] = {}
         self._totals = {"nodes": 0, "collisions": 0, "beside": 0, "busy": 0, "elephants": 0, "mice": 0}
         self._states: dict[str, int] = {}
@@ -119,8 +113,12 @@ class Board:
                 if self._clock() >= framed + FRAME_SECONDS and self._looked_at:
                     framed = self._clock()
                     await self.frame()
+                elif self._following and not self._looked_at:
+                    self._following = False
+                    self._state.unfollow()
             except Exception:
                 self.failures += 1
+                self._following = False  # what changed meanwhile is not known: all of it is looked at again
                 _log.exception("page not updated")
                 await asyncio.sleep(STEP_SECONDS)
 
@@ -165,30 +163,36 @@ class Board:
     async def frame(self) -> None:
         """Find what changed since the last frame, and let readers know."""
         self.recorder.bind(self._state.nodes_of(self.recorder.unbound()))
-        views, rows = self._state.snapshot.nodes, dict[str, bytes]()
-        for name in list(views):
+        names: set[str] = set()
+        if not self._following:  # nodes that went while nobody followed are those that only we know
+            self._following = True
+            self._state.follow()
+            names.update(self._known)
+        # Walking through all nodes each time would push placement's tables out of the processor's caches.
+        names |= self._state.changes()
+        views, rows, gone = self._state.snapshot.nodes, dict[str, bytes](), set[str]()
+        for name in names:
             await self._rest_if_due()
-            view, (said, group) = views[name], self._state.published(name)
-            known = self._known.get(name)
-            if known is not None and known.view is view and known.said is said and known.group == group:
+            known, view = self._known.get(name), views.get(name)
+            if view is None:
+                if known is not None:
+                    self._count(self._known.pop(name), None)
+                    self._rows.pop(name, None)
+                    gone.add(name)
                 continue
+            said, group = self._state.published(name)
             self._count(known, view)
-            self._known[name] = _Known(view, said, group)
+            self._known[name] = view
             encoded = orjson.dumps(figures.row(view, said, group))
             if self._rows.get(name) != encoded:
                 rows[name] = encoded
-        gone = frozenset[str]()
-        if len(self._known) > len(views):
-            gone = frozenset(name for name in self._known if name not in views)
-        for name in gone:
-            self._count(self._known.pop(name), None)
-            self._rows.pop(name, None)
         self._rows.update(rows)
         if not rows and not gone and self.version:
             self.wake()
             return
         self.version += 1
-        self._frames.append(Frame(self.version, rows, gone, self._body(self.version, rows, gone)))
+        left = frozenset(gone)
+        self._frames.append(Frame(self.version, rows, left, self._body(self.version, rows, left)))
         self.wake()
 
     def wake(self) -> None:
@@ -196,9 +200,9 @@ class Board:
         changed, self._changed = self._changed, asyncio.Event()
         changed.set()
 
-    def _count(self, before: _Known | None, after: NodeView | None) -> None:
+    def _count(self, before: NodeView | None, after: NodeView | None) -> None:
         if before is not None:
-            figures.add(self._totals, self._states, before.view, -1)
+            figures.add(self._totals, self._states, before, -1)
         if after is not None:
             figures.add(self._totals, self._states, after, 1)
 

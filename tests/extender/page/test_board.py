@@ -83,6 +83,23 @@ def test_a_frame_holds_what_changed_and_nothing_else() -> None:
     with_board(act)
 
 
+def test_what_changed_while_nobody_looked_or_in_a_failed_round_is_made_up_for() -> None:
+    async def act(board: Board, state: ClusterState, _clock: Clock) -> None:
+        await board.frame()
+        board._following = False
+        state.unfollow()
+        put(state, "c", mouse("n"))
+        state.drop_node("a")
+        settle(state)
+        await board.frame()
+        assert rows_of(board.whole()).keys() == {"b", "c"}
+        assert state.changes() == set()
+        fresh = figures.totals(state.snapshot.nodes.values())
+        assert {key: value for key, value in board.totals().items() if key != "at"} == fresh
+
+    with_board(act)
+
+
 def test_sums_after_changes_are_those_of_a_fresh_count() -> None:
     async def act(board: Board, state: ClusterState, _clock: Clock) -> None:
         await board.frame()
