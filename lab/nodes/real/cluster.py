@@ -31,7 +31,7 @@ from lab.network.fabric import NodeSpec
 from lab.nodes.real import dns, files, images, kuberouter, pins, preconditions, registry
 from lab.nodes.real.network import HOST_GW, KUBE_ROUTER
 from lab.nodes.real.node import Credentials, Node
-from lab.nodes.real.vm import disks
+from lab.nodes.real.vm import disks, preload
 from lab.nodes.real.vm import preconditions as vm
 from lab.nodes.real.vm.node import VmNode
 
@@ -72,6 +72,7 @@ class RealLab(Lab):
         self._proxy_mode, self._network, self._product = proxy_mode, network, product
         self.nodes: dict[str, Node] = {}
         self.helm_path = Path()
+        self._preloaded = Path()
         self._ranged: set[str] = set()
         self.digests: dict[str, str] = {}
         """Of the images in the registry, by name."""
@@ -117,9 +118,13 @@ class RealLab(Lab):
         return found
 
     def _up(self, binaries: Mapping[str, Found]) -> None:
+        programs = {name: program.path for name, program in binaries.items()}
         self._start_control_plane(binaries)
-        self._start_real_nodes({name: program.path for name, program in binaries.items()})
+        self._make_room()
         self._start_registry()
+        if self._kernels:
+            self._preloaded = preload.disk(programs, self.digests)
+        self._start_real_nodes(programs)
         self._plane.wait_controllers()
         seconds = _VM_READY_SECONDS if self._kernels else _READY_SECONDS
         self._wait(self._all_ready, "a Ready node for each one started", seconds)
@@ -130,11 +135,13 @@ class RealLab(Lab):
         self._start_dns()
         self._check_alive()
 
-    def _start_real_nodes(self, programs: Mapping[str, Path]) -> None:
+    def _make_room(self) -> None:
+        """The folder of the nodes' disks, and of the registry's."""
         prefix = state.namespace_prefix(self.id)
-        data = leftovers.data(prefix)
-        data.mkdir(parents=True)
+        leftovers.data(prefix).mkdir(parents=True)
         self._stack.callback(leftovers.remove, prefix)
+
+    def _start_real_nodes(self, programs: Mapping[str, Path]) -> None:
         proxy = self._plane.client_kubeconfig("kube-proxy", _PROXY_USER, commands.NODE_SERVER)
         for spec in self.config.node_specs:
             user = _NODE_USER.format(name=spec.name)
@@ -152,7 +159,7 @@ class RealLab(Lab):
             return VmNode(
                 spec, prefix, kernel=kernel, programs=programs, credentials=credentials, run=run, data=data,
                 logs=logs, others=others, proxy_mode=self._proxy_mode, network=self._network,
-                hosts=self._fabric.hosts(),
+                hosts=self._fabric.hosts(), preloaded=self._preloaded,
             )  # fmt: skip
         return Node(
             spec, prefix, programs=programs, credentials=credentials, run=run, data=data, logs=logs, others=others,

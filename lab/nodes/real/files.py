@@ -23,8 +23,11 @@ IPVS: Final = "ipvs"
 PROXY_MODES: Final = ("nftables", "iptables", IPVS)
 """kube-proxy's; a node in a namespace has IPVS's module from nowhere, see ``native_proxy_mode``."""
 
-CONTAINERD_SOCKET: Final = "/run/containerd/containerd.sock"
-"""Inside the node's mount namespace."""
+CONTAINERD_ROOT: Final = Path("/var/lib/containerd")
+CONTAINERD_STATE: Final = Path("/run/containerd")
+_SOCKET: Final = "containerd.sock"
+CONTAINERD_SOCKET: Final = str(CONTAINERD_STATE / _SOCKET)
+"""Inside the node's mount namespace, as the two before it."""
 
 EMULATED: Final = {"key": "lab.traffic-footprint.io/emulated", "effect": "PreferNoSchedule"}
 """Taint of a node in a virtual machine: it takes minutes for what others do in seconds."""
@@ -73,15 +76,18 @@ def node_files(
     }
 
 
-def containerd(places: Places, *, shared: bool = True) -> str:
+def containerd(
+    places: Places, *, shared: bool = True, root: Path = CONTAINERD_ROOT, state: Path = CONTAINERD_STATE
+) -> str:
     """containerd's configuration: the CRI plugins, runc, images from the lab's registry.
 
-    ``shared``: with other nodes, on a machine that may hold privileges back.
+    ``shared``: with other nodes, on a machine that may hold privileges back. Images are kept below ``root``, and
+    the socket is in ``state``.
     """
     return f"""\
 version = 3
-root = "/var/lib/containerd"
-state = "/run/containerd"
+root = "{root}"
+state = "{state}"
 oom_score = 0
 # Their sockets and folders are the machine's, which the nodes share; or this machine lacks what they need.
 disabled_plugins = [
@@ -90,7 +96,7 @@ disabled_plugins = [
   "io.containerd.snapshotter.v1.blockfile", "io.containerd.snapshotter.v1.erofs", "io.containerd.differ.v1.erofs",
 ]
 [grpc]
-  address = "{CONTAINERD_SOCKET}"
+  address = "{state / _SOCKET}"
 [plugins.'io.containerd.cri.v1.images']
   snapshotter = "overlayfs"
   max_concurrent_downloads = 4

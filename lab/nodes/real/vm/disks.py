@@ -38,7 +38,7 @@ CNI: Final = Path("/opt/node/cni")
 CONFIG: Final = Path("/node")
 """Where the guest finds what it is told."""
 DISK_BYTES: Final = 8 * 2**30
-"""Of a node's own disk; the file is sparse."""
+"""Of a node's own disk; the file is sparse, and at first the one of ``preload``."""
 _IN_GUEST: Final = (
     pins.KUBELET, pins.KUBE_PROXY, pins.CONTAINERD, pins.SHIM, pins.CTR, pins.RUNC, pins.CRICTL,
 )  # fmt: skip
@@ -91,12 +91,22 @@ def in_guest() -> dict[str, Path]:
     return {name: PROGRAMS / name for name in _IN_GUEST} | {name: CNI / name for name in _PLUGINS}
 
 
-def own(path: Path) -> None:
-    """An empty file system at ``path``, for one node's images, layers and state. With a journal: a machine that is
-    killed finds its files again. Raises LabError."""
+def filesystem(path: Path, tree: Path) -> None:
+    """Make the file system of a node's disk at ``path``, with the files of ``tree``. It has a journal: a machine
+    that is killed finds its files again. Raises LabError."""
     with path.open("wb") as file:
         file.truncate(DISK_BYTES)
-    run(["mkfs.ext4", "-q", "-F", "-m", "0", str(path)], "making a node's disk", remedy=_REMEDY, area="nodes")
+    run(["mkfs.ext4", "-q", "-F", "-m", "0", "-d", str(tree), str(path)], "making a node's disk", remedy=_REMEDY,
+        area="nodes")  # fmt: skip
+
+
+def own(path: Path, preloaded: Path) -> None:
+    """Make ``path`` one node's disk, for images, layers and state: a copy of ``preloaded``. Raises LabError.
+
+    No overlay on it: QEMU keeps an overlay's tables in its memory, which a machine that is killed loses.
+    """
+    run(["cp", "--sparse=always", "--reflink=auto", str(preloaded), str(path)], "copying a node's disk",
+        remedy="make room there", area="nodes")  # fmt: skip
 
 
 def told(path: Path, texts: Mapping[str, str], init: Path) -> None:

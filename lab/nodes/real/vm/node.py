@@ -39,11 +39,14 @@ _PROGRAM_SECONDS: Final = 120.0
 
 
 class VmNode(Node):
-    """A node with a kernel and a machine of its own. ``hosts`` are those on the lab's bridge."""
+    """A node with a kernel and a machine of its own.
+
+    ``hosts`` are those on the lab's bridge. Its disk begins as ``preloaded``.
+    """
 
     def __init__(
         self, spec: NodeSpec, prefix: str, *, kernel: str, programs: Mapping[str, Path], run: Path, data: Path,
-        logs: Path, hosts: Sequence[Host], credentials: Credentials, **settings: Any,
+        logs: Path, hosts: Sequence[Host], credentials: Credentials, preloaded: Path, **settings: Any,
     ) -> None:  # fmt: skip
         super().__init__(
             spec,
@@ -55,7 +58,7 @@ class VmNode(Node):
             logs=logs,
             **settings,
         )
-        self.kernel, self._hosts = kernel, hosts
+        self.kernel, self._hosts, self._preloaded = kernel, hosts, preloaded
         self._places = replace(self._places, config=disks.CONFIG)
         self._run.mkdir(parents=True)
         self.machine = Machine(
@@ -79,7 +82,7 @@ class VmNode(Node):
             cable.lay(self.cgroup)
             self._laid = True
         if not self.machine.own.exists():
-            disks.own(self.machine.own)
+            disks.own(self.machine.own, self._preloaded)
         disks.told(self.machine.told, self._all_texts(), INIT)
 
     def start(self) -> None:

@@ -23,6 +23,14 @@ def test_containerd_finds_runc_the_plugins_and_the_registry() -> None:
     assert images["pinned_images"]["sandbox"] == files.PAUSE
 
 
+def test_a_containerd_that_only_unpacks_keeps_everything_elsewhere() -> None:
+    config = tomllib.loads(files.containerd(PLACES, root=Path("/disk/images"), state=Path("/short")))
+    assert (config["root"], config["state"]) == ("/disk/images", "/short")
+    assert config["grpc"]["address"] == "/short/containerd.sock"
+    usual = tomllib.loads(files.containerd(PLACES))
+    assert usual["grpc"]["address"] == files.CONTAINERD_SOCKET
+
+
 def test_the_registry_is_the_only_place_that_images_come_from() -> None:
     hosts = tomllib.loads(files.registry_hosts())
     assert hosts["server"] == files.REGISTRY

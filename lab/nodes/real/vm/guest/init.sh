@@ -28,7 +28,8 @@ modprobe -a ext4 virtio_net virtio_console overlay br_netfilter nf_conntrack || 
 mkdir -p /opt/node /disk
 mount -t squashfs -o ro /dev/vde /opt/node || fail "cannot mount the programs"
 mount -t ext4 -o noatime /dev/vdd /disk || fail "cannot mount the node's disk"
-for folder in /var/lib/kubelet /var/lib/containerd /var/lib/cni /var/log/pods /var/log/containers; do
+for folder in /var/lib/kubelet /var/lib/containerd /var/lib/cni /var/lib/traffic-footprint \
+    /var/log/pods /var/log/containers; do
     mkdir -p "$folder" "/disk$folder"
     mount --bind "/disk$folder" "$folder"
 done

@@ -5,9 +5,13 @@ from __future__ import annotations
 
 import base64
 import json
+import os
+import subprocess
 import tarfile
 from dataclasses import replace
 from pathlib import Path
+
+import pytest
 
 from lab.kernelvm.image import KernelImage
 from lab.network import addresses
@@ -73,6 +77,22 @@ def test_a_kubeconfig_that_leaves_this_machine_takes_its_certificates_along(tmp_
     assert str(tmp_path) not in text
     user = json.loads(text)["users"][0]["user"]
     assert base64.b64decode(user["client-key-data"]) == b"the key"
+
+
+def test_a_nodes_disk_begins_with_the_files_that_were_preloaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", f"{os.environ['PATH']}:/usr/sbin:/sbin")  # where such tools are, for root alone
+    image = tmp_path / "tree" / "var/lib/containerd/layer"
+    image.parent.mkdir(parents=True)
+    image.write_text("unpacked")
+    disks.filesystem(tmp_path / "preloaded", tmp_path / "tree")
+    disks.own(tmp_path / "own", tmp_path / "preloaded")
+    look = ["debugfs", "-R", "cat /var/lib/containerd/layer", str(tmp_path / "own")]
+    assert subprocess.run(look, capture_output=True, text=True, check=True).stdout == "unpacked"
+    about = (tmp_path / "own").stat()
+    assert about.st_size == disks.DISK_BYTES
+    assert about.st_blocks * 512 < disks.DISK_BYTES / 8, "what is empty takes no room"
 
 
 def test_what_a_guest_is_told_is_one_archive_for_root_alone(tmp_path: Path) -> None:
