@@ -6,7 +6,7 @@ PYTHON  := /usr/bin/python3   # the distribution's: only it has the distribution
 VENV    := .venv
 BIN     := $(VENV)/bin
 STAMP   := $(VENV)/.installed
-TIERS   ?= setup check unit netns images cluster kernel node
+TIERS   ?= setup check unit netns images cluster kernel node vmnodes
 JOBS    ?= $(shell nproc)
 LABS    ?= 2
 RESUME  ?=
@@ -15,7 +15,7 @@ KERNEL  ?= 6.12
 TREES   := footprint nodeagent extender plugin lab tests
 
 .DEFAULT_GOAL := help
-.PHONY: help setup packages lock controlplane check test unit pythons fuzz netns images cluster kernel node vm demo demo-live lab clean
+.PHONY: help setup packages lock controlplane check test unit pythons fuzz netns images cluster kernel node vmnodes vm demo demo-live lab clean
 
 help:  ## what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -86,9 +86,14 @@ kernel: images  ## tests inside virtual machines with Debian's 6.1 and 6.12 kern
 
 node: setup images  ## tests on real nodes: kubelet, containerd, kube-proxy (root; first time 9 minutes more)
 	@lab/setup/packages.sh nodes
-	@lab/setup/packages.sh kernelvm
 	@$(BIN)/python -m lab.nodes.real --all
-	$(BIN)/pytest --tier=node $(RESUMED) -m node
+	$(BIN)/pytest --tier=node $(RESUMED) -m "node and not vm"
+
+vmnodes: setup images  ## tests on real nodes with kernels of their own, in virtual machines (root, QEMU)
+	@lab/setup/packages.sh nodes
+	@lab/setup/packages.sh kernelvm
+	@$(BIN)/python -m lab.nodes.real
+	$(BIN)/pytest --tier=vmnodes $(RESUMED) -m "node and vm"
 
 # RESUME=1 goes on where `make unit`, `netns`, `cluster`, `kernel` or `test` stopped: what passed is not run again.
 test: packages  ## check and every tier of tests; RESUME=1: only tests that have not passed since the last full run

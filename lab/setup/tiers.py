@@ -53,6 +53,7 @@ TIERS: Final = {
     "cluster": Tier("real control plane", 600, root=True),
     "kernel": Tier("virtual machines with Debian's kernels", 480, root=True),
     "node": Tier("kubelet, containerd and kube-proxy (9 min more the first time)", 720, root=True),
+    "vmnodes": Tier("nodes with kernels of their own, in virtual machines", 600, root=True),
 }
 
 

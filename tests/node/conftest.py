@@ -16,8 +16,9 @@ from lab.bench.scheduler.real import programs
 from lab.config import LabConfig
 from lab.errors import LabError
 from lab.nodes.real.cluster import RealLab
+from lab.nodes.real.files import IPVS
 from tests.labs import standing_on
-from tests.node.support import accounting, chart
+from tests.node.support import accounting, chart, vm
 
 HERE = Path(__file__).parent
 LOGS = HERE.parents[1] / "build" / "node-logs"
@@ -43,14 +44,16 @@ def _enter(lab: RealLab) -> None:
 class Shared:
     """A lab for several modules, one after another: coming up takes longer than many a module's tests."""
 
-    def __init__(self) -> None:
+    def __init__(self, name: str, nodes: int, **kind: Any) -> None:
+        """``kind`` are further arguments of RealLab; logs are kept under ``name``."""
+        self._config, self._kind = LabConfig(nodes=nodes, keep_dir=LOGS / name), kind
         self._lab: RealLab | None = None
 
     def take(self) -> RealLab:
         """The lab, started for the first of them."""
         if self._lab is None:
             programs.image()  # downloaded once, while this thread is in the machine's own network
-            lab = RealLab(LabConfig(nodes=2, keep_dir=LOGS / "shared"))
+            lab = RealLab(self._config, **self._kind)
             _enter(lab)
             self._lab = lab
         return self._lab
@@ -64,7 +67,15 @@ class Shared:
 
 @pytest.fixture(scope="session")
 def shared() -> Iterator[Shared]:
-    found = Shared()
+    found = Shared("shared", 2)
+    yield found
+    found.close()
+
+
+@pytest.fixture(scope="session")
+def vms() -> Iterator[Shared]:
+    """``node1`` in a namespace, and one node for each of ``vm.KERNELS`` in a virtual machine, with IPVS."""
+    found = Shared("vms", 1, vms=vm.KERNELS, proxy_mode=IPVS)
     yield found
     found.close()
 
@@ -91,8 +102,11 @@ def kind() -> Mapping[str, Any] | None:
 
 
 @pytest.fixture(scope="module")
-def lab(request: pytest.FixtureRequest, kind: Mapping[str, Any] | None, shared: Shared) -> Iterator[RealLab]:
+def lab(
+    request: pytest.FixtureRequest, kind: Mapping[str, Any] | None, shared: Shared, vms: Shared
+) -> Iterator[RealLab]:
     """This thread is in the control plane's namespace while the module runs."""
+    vms.close()
     if kind is None:
         lab = shared.take()
         with standing_on(lab):
@@ -109,6 +123,16 @@ def release(lab: RealLab) -> RealLab:
     if not chart.installed(lab):
         chart.install(lab, chart.usual(lab))
     return lab
+
+
+@pytest.fixture(scope="module")
+def vm_lab(shared: Shared, vms: Shared) -> Iterator[RealLab]:
+    """The lab with virtual machines, which modules share one after another, with the chart on it."""
+    shared.close()
+    lab = vms.take()
+    with standing_on(lab):
+        vm.installed(lab)
+        yield lab
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The lab with nodes in virtual machines: the chart on it, and how agents there began and are confined.
+
+Each such node has one emulated processor, so that everything takes minutes which takes seconds elsewhere. The
+machine's own clock may be set, and so may its power be cut.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import Any, Final
+
+from lab import manifests
+from lab.nodes.real.cluster import RealLab
+from lab.nodes.real.vm.node import VmNode
+from tests.cluster.support.workloads import eventually, get
+from tests.node.support import chart
+from tests.node.support.chart import NAME
+
+KERNELS: Final = ("6.12", "6.1")
+NATIVE: Final = "node1"
+VMS: Final = ("node2", "node3")
+"""In the order of KERNELS."""
+_ASIDE: Final = {"nodeSelector": {"kubernetes.io/hostname": NATIVE}}
+VALUES: Final[dict[str, Any]] = {"extender": _ASIDE, "scheduler": _ASIDE}
+"""The defaults, but what places pods is on the node in a namespace. An emulated processor is too slow for a
+kube-scheduler to keep its Lease."""
+_TIMEOUT: Final = "--timeout=9m"
+
+
+def installed(lab: RealLab) -> None:
+    """Install the chart with VALUES, where it is not, and wait until its own probes call it ready."""
+    if not json.loads(chart.helm(lab, "list", "--output", "json")):
+        install = ("install", NAME, str(manifests.CHART), "--create-namespace", "--wait", _TIMEOUT)
+        chart.helm(lab, *install, values=VALUES)
+
+
+def machine(lab: RealLab, name: str) -> VmNode:
+    """The node called ``name``, which is one in a virtual machine."""
+    node = lab.node(name)
+    assert isinstance(node, VmNode)
+    return node
+
+
+def agent(lab: RealLab, node: str) -> dict[str, Any]:
+    """The agent's pod of a node, once there is one."""
+
+    def look() -> dict[str, Any] | None:
+        return next((p for p in chart.pods(lab, "nodeagent") if p["spec"].get("nodeName") == node), None)
+
+    return eventually(f"{node} has an agent", look, 120)
+
+
+@contextmanager
+def running(lab: RealLab, *objects: Mapping[str, Any]) -> Iterator[dict[str, dict[str, Any]]]:
+    """Create, wait until the pods among them run, and whatever happens delete; yields the pods by name."""
+    text = json.dumps({"apiVersion": "v1", "kind": "List", "items": list(objects)})
+    lab.kubectl("apply", "-f", "-", input=text)
+    try:
+        pods = [each["metadata"] for each in objects if each["kind"] == "Pod"]
+        yield {
+            about["name"]: eventually(f"{about['name']} runs", partial(_begun, lab, about), 400) for about in pods
+        }
+    finally:
+        lab.kubectl("delete", "-f", "-", "--ignore-not-found", "--wait=false", input=text)
+
+
+def _begun(lab: RealLab, about: Mapping[str, Any]) -> dict[str, Any] | None:
+    found: dict[str, Any] = get(lab, "pod", about["name"], "-n", about.get("namespace", "default"))
+    started = [status["state"] for status in found["status"].get("containerStatuses", ())]
+    return found if started and all("running" in state for state in started) else None
+
+
+def status(lab: RealLab, pod: Mapping[str, Any]) -> dict[str, str]:
+    """``/proc/PID/status`` of a pod's first container, read on its node, with its mounts and AppArmor profile."""
+    pid = chart.process(lab, pod)
+    read = lab.node(pod["spec"]["nodeName"]).run
+    fields = dict(
+        line.split(":\t", 1) for line in read(["cat", f"/proc/{pid}/status"]).splitlines() if ":\t" in line
+    )
+    return {
+        **fields,
+        "mounts": read(["cat", f"/proc/{pid}/mounts"]),
+        "apparmor": read(["cat", f"/proc/{pid}/attr/current"]).strip(),
+    }
+
+
+def all_ready(lab: RealLab, names: Sequence[str]) -> bool:
+    """Whether nodes are Ready and their agents too."""
+    nodes = {n["metadata"]["name"]: n["status"]["conditions"] for n in get(lab, "nodes")["items"]}
+    ready = [n for n in names if any(c["type"] == "Ready" and c["status"] == "True" for c in nodes[n])]
+    agents = {
+        p["spec"].get("nodeName")
+        for p in chart.pods(lab, "nodeagent")
+        if all(c["ready"] for c in p["status"].get("containerStatuses", [{"ready": False}]))
+    }
+    return set(names) <= agents & set(ready)
