@@ -14,6 +14,7 @@ import json
 import random
 import threading
 import urllib.request
+from contextlib import suppress
 from dataclasses import replace
 from typing import Final
 
@@ -97,6 +98,12 @@ def ask(port: int, nodes: int, rate: float, stop: threading.Event) -> None:
             names = found["NodeNames"] if verb == "filter" else names
 
 
+def asking(port: int, nodes: int, rate: float, stop: threading.Event) -> None:
+    """The same until the extender is gone."""
+    with suppress(OSError):
+        ask(port, nodes, rate, stop)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
     parser.add_argument("--nodes", type=int, default=5000)
@@ -115,7 +122,7 @@ def main() -> None:
             opened.listen(64)  # who comes early, waits
         print(port, page_port.getsockname()[1], flush=True)
         if options.asks:
-            threading.Thread(target=ask, args=(port, options.nodes, options.asks, stop), daemon=True).start()
+            threading.Thread(target=asking, args=(port, options.nodes, options.asks, stop), daemon=True).start()
         Server(create_app(service), metrics_port=page_port, page=service.page).run(sockets=[main_port])
     stop.set()
 
