@@ -19,6 +19,7 @@ from lab.docs.figures import figures
 from lab.docs.tables import attribute_docs, filled, markdown
 from lab.errors import LabError
 from nodeagent.measuring.coverage import LOW_COVERAGE
+from nodeagent.measuring.links import NOT_KNOWN
 from nodeagent.measuring.truth import COUNTED_TOO_MUCH
 from nodeagent.settings import AgentSettings, TopSettings
 from nodeagent.sources.base import LossKind
@@ -54,7 +55,7 @@ def test_every_kind_of_loss_has_a_cause_and_a_remedy() -> None:
         r"^### (.+)$", (pages.CHECKOUT / "docs/how-to/debug-missing-bytes.md").read_text(), re.MULTILINE
     )
     told = {reason for heading in headings for reason in heading.split(", ")}
-    assert {kind.value for kind in LossKind} | {LOW_COVERAGE, COUNTED_TOO_MUCH} == told
+    assert {kind.value for kind in LossKind} | {LOW_COVERAGE, COUNTED_TOO_MUCH, NOT_KNOWN} == told
 
 
 def test_metrics_of_both_programs_are_in_the_reference() -> None:
