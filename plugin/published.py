@@ -9,15 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
 from footprint.codec import FootprintError, decode
 from footprint.keys import NODE_FOOTPRINT, node_of_lease
-from footprint.models import LinkRates, NodeFootprint
+from footprint.models import NodeFootprint
 from footprint.staleness import Freshness, stale_after
-
-_MEASURABLE: Final = 1e6
-"""bit/s on the link below which coverage says nothing, as in the agent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,17 +36,6 @@ def published(node: Mapping[str, Any]) -> Published:
         return Published(name, decode(annotation))
     except FootprintError as error:
         return Published(name, None, f"malformed footprint ({error.reason.value}): {error}")
-
-
-def coverage(found: NodeFootprint) -> float | None:
-    """Bytes counted over bytes that the links carried, 0-1, in the direction that carries more; None where too
-    little is carried to tell. Pods that were left out of the annotation lower it."""
-    used = sum((link.used for link in found.uplinks), LinkRates()) if found.uplinks else found.used
-    if used.busier < _MEASURABLE:
-        return None
-    counted = sum((LinkRates(pod.tx, pod.rx) for pod in found.pods), found.host + found.un)
-    part = counted.tx / used.tx if used.tx >= used.rx else counted.rx / used.rx
-    return min(part, 1.0)
 
 
 def datapath(source: str) -> str:

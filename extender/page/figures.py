@@ -17,6 +17,7 @@ from extender.model.trafficfootprint import Record
 from extender.page.decisions import cut
 from extender.page.history import code_share
 from extender.placement.node_verdict import MOUSE_LIMIT
+from footprint.coverage import coverage
 from footprint.models import LinkRates, NodeFootprint, PodFootprint
 
 COLUMNS: Final = (
@@ -25,8 +26,6 @@ COLUMNS: Final = (
 )  # fmt: skip
 """Of a node's row. ``used``: all traffic. ``el``: elephants, with those that are predicted. ``elephants``,
 ``mice``: pods."""
-_MEASURABLE: Final = 1e6
-"""bit/s on the link below which coverage says nothing, as in the agent."""
 MAX_PODS: Final = 1000
 """Pods of one node that are shown."""
 
@@ -67,17 +66,6 @@ def history_codes(view: NodeView, said: NodeFootprint | None) -> tuple[int, int,
     )  # fmt: skip
 
 
-def coverage(said: NodeFootprint) -> float | None:
-    """Bytes counted over bytes that the links carried, 0-1, in the direction that carries more; None where too
-    little is carried to tell."""
-    whole = sum((link.used for link in said.uplinks), LinkRates()) if said.uplinks else said.used
-    if whole.busier < _MEASURABLE:
-        return None
-    counted = sum((LinkRates(pod.tx, pod.rx) for pod in said.pods), said.host + said.un)
-    part = counted.tx / whole.tx if whole.tx >= whole.rx else counted.rx / whole.rx
-    return round(min(part, 1.0), 3)
-
-
 def _pod(pod: PodFootprint) -> dict[str, Any]:
     return {
         "namespace": cut(pod.ns), "name": cut(pod.name), "workload": cut(pod.wl), "class": pod.cls.value,
@@ -103,7 +91,7 @@ def node(
         shown |= {
             "source": said.src,
             "health": list(said.bad),
-            "coverage": coverage(said),
+            "coverage": None if (covered := coverage(said)) is None else round(covered, 3),
             "left_out": said.cut,
             "host": said.host,
             "unattributed": said.un,

@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
+from footprint.coverage import MEASURABLE
 from nodeagent.measuring.rates import Mean
 
 COVERAGE_TAU: Final = 60.0
@@ -22,8 +23,6 @@ LOW_COVERAGE: Final = "low-coverage"
 """Reason in a footprint's ``bad``."""
 _LOW: Final = 0.5
 _HIGH: Final = 0.6  # hysteresis: well again only above this
-_LEAST_RATE: Final = 1e6
-"""bit/s on the link below which there is no ratio: untracked management traffic dominates there."""
 _LEAST_WEIGHT: Final = 0.39  # 30 s of the mean's weight: 1 - exp(-30/60)
 
 
@@ -60,7 +59,7 @@ class Coverage:
     @property
     def ratio(self) -> float | None:
         """About 1 when all is seen; None while the link carries too little to tell."""
-        if self._carried.value < _LEAST_RATE:
+        if self._carried.value < MEASURABLE:
             return None
         return self._counted.value / self._carried.value
 

@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from footprint.classes import TrafficClass
+from footprint.coverage import coverage
 from footprint.models import CapacitySource, LinkRates, NodeFootprint, PodFootprint, Uplink
 from footprint.summary import elephant_share
 from footprint.units import format_rate
 from plugin.listing.gathering import Node
 from plugin.output.listing import Column, Kind, number
-from plugin.published import coverage, datapath
+from plugin.published import datapath
 
 _STYLES: Final = {TrafficClass.ELEPHANT: "red", TrafficClass.MIXED: "yellow", TrafficClass.MOUSE: "green"}
 _FULL: Final = 75

@@ -14,6 +14,7 @@ from typing import Final
 from extender.model.profile import Profile, Rates
 from extender.model.trafficfootprint import Record, decode_record
 from footprint.classes import TrafficClass
+from footprint.coverage import coverage
 from footprint.keys import node_of_lease
 from footprint.models import CapacitySource, NodeFootprint, PodFootprint, Uplink
 from footprint.summary import elephant_share
@@ -24,7 +25,7 @@ from plugin.doctor.checks.versions import summary
 from plugin.doctor.facts import Facts, items
 from plugin.doctor.names import NO_ALIASES, Aliases, Kind
 from plugin.doctor.objects import named
-from plugin.published import coverage, datapath
+from plugin.published import datapath
 
 MOST: Final = 2000
 """Rows of a table: a browser lays out that many at once."""
