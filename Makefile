@@ -70,7 +70,7 @@ fuzz: packages $(STAMP)  ## hostile inputs: ten times as many as `make test` tri
 		$$(grep -rlE '^@given|^from hypothesis|^import hypothesis|fuzzing' tests --include='test_*.py')
 
 netns: packages $(STAMP)  ## tests with real packets and conntrack in private network namespaces (root)
-	$(BIN)/pytest --tier=netns $(RESUMED) -n 3 --dist loadfile -m "netns and not cluster and not kernel and not node"
+	$(BIN)/pytest --tier=netns $(RESUMED) -n 2 --dist loadfile -m "netns and not cluster and not kernel and not node"
 
 images: packages $(STAMP)  ## both container images, without a container engine (root; cached)
 	@lab/setup/packages.sh images

@@ -19,6 +19,7 @@ from tests.lab.network.rig import Rig, result, rig, stopped
 pytestmark = pytest.mark.netns
 
 PORT = 8080
+ATTEMPTS = 5
 
 
 @pytest.fixture(scope="module")
@@ -193,9 +194,13 @@ def test_the_link_gives_its_capacity_and_no_more(small: Rig) -> None:
     sink = small.start(small.fabric.outside_namespace, "sink", "--port", "5002")
     target = f"{addresses.OUTSIDE_V4}:5002"
     for direction in ([], ["--reverse"]):
-        elephant = result(small.start(pod.namespace, "elephant", target, "--seconds", "5", *direction))
-        # 1448 of 1514 bytes of each full frame are payload.
-        assert 0.90 * 40e6 * 1448 / 1514 < elephant["goodput"] < 1.02 * 40e6 * 1448 / 1514, elephant
+        payload = 40e6 * 1448 / 1514  # bytes of each full frame
+        for _ in range(ATTEMPTS):  # a busy machine may keep the sender from filling the link
+            elephant = result(small.start(pod.namespace, "elephant", target, "--seconds", "5", *direction))
+            assert elephant["goodput"] < 1.02 * payload, elephant
+            if elephant["goodput"] > 0.90 * payload:
+                break
+        assert elephant["goodput"] > 0.90 * payload, elephant
     stopped(sink)
     pods.destroy(pod)
 
