@@ -31,6 +31,9 @@ READ_EVERY = 10
 """Changes between readings: one second, as the agent's."""
 HEADERS = 28
 POOL = "10.98.0.0/16"
+LONG = "3600"
+"""Seconds: no datagram's flow ends before all is over. On a slow machine the first would, after half a minute, and
+a pod that left would be shown once more, with its flow's end and without its bytes."""
 
 
 @dataclass
@@ -59,6 +62,7 @@ def measuring() -> Iterator[Measuring]:
     with network() as net:
         run_ip(net.node, f"route add {POOL} via 10.99.2.2")
         run_ip(net.pod2, f"route add local {POOL} dev lo")
+        net.sysctl("net/netfilter/nf_conntrack_udp_timeout", LONG)
         with opened(SOURCES, net.node, THRESHOLDS, LOCALITY, slots=SLOTS) as sources:
             yield Measuring(sources, net)
 
