@@ -85,6 +85,7 @@ await visit("desktop", { colorScheme: "light" }, async (page) => {
   seen.heading = await page.textContent("#node-heading");
   seen.focused = await page.evaluate(() => document.activeElement.id);
   seen.facts = await page.textContent("#node-body .facts");
+  seen.body = await page.textContent("#node-body");
   await picture(page, "node");
   await page.keyboard.press("Escape");
   seen.closed = await page.evaluate(() => document.querySelector("#node").hidden && document.activeElement.id === "map");

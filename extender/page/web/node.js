@@ -59,7 +59,7 @@ export class NodePanel {
       el("h3", {}, "The link over the last hour"),
       el("p", { class: "legend" }, legend(history)), box,
       el("h3", {}, `Pods (${node.pods.length})`), pods(node),
-      node.unmeasured.length ? el("p", { class: "note" }, `Not measured yet: ${node.unmeasured.slice(0, 20).map((pod) => `${pod.namespace}/${pod.name}`).join(", ")}`) : null,
+      ...(node.unmeasured.length ? [el("p", { class: "note" }, `Not measured yet: ${node.unmeasured.slice(0, 20).map((pod) => `${pod.namespace}/${pod.name}`).join(", ")}`)] : []),
     );
     const line = (title, values, colour, dash) => ({ title, values: values.map((value) => (value === null ? null : 100 * value)), colour, dash });
     this.drop = chart(box, history, [

@@ -64,6 +64,7 @@ def test_the_map_is_walked_with_the_keyboard(seen: dict[str, Any]) -> None:
 def test_a_node_says_where_its_figures_come_from(seen: dict[str, Any]) -> None:
     for fact in ("Source", "Coverage", "Health", "Capacity", "Mice beside elephants"):
         assert fact in seen["desktop"]["facts"]
+    assert not [word for word in ("null", "undefined", "NaN") if word in seen["desktop"]["body"]]
 
 
 def test_a_click_opens_a_node_and_tables_filter_and_sort(seen: dict[str, Any]) -> None:
