@@ -121,7 +121,8 @@ def test_an_account_may_do_what_its_role_says_and_nothing_else(bare: Lab) -> Non
     assert not may(agent, "delete", "nodes")
     assert not may(agent, "get", "secrets", here)
     assert not may(extender, "patch", "nodes")
-    assert not may(extender, "create", "events.events.k8s.io", "-n=default")
+    assert may(extender, "create", "events.events.k8s.io", "-n=default")
+    assert not may(extender, "delete", "events.events.k8s.io", "-n=default")
     # RBAC ties creation to no name. A policy does, and test_least_privilege holds it to that.
     assert may(extender, "create", "leases", here)
     assert not may(extender, "create", "leases", "-n=default")
