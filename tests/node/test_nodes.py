@@ -23,7 +23,7 @@ def test_each_node_runs_the_pinned_programs(lab: RealLab) -> None:
         about = node["status"]["nodeInfo"]
         assert about["kubeletVersion"] == f"v{pins.KUBELET_MODULE.version}"
         assert about["containerRuntimeVersion"] == f"containerd://{pins.CONTAINERD_MODULE.version}"
-    assert lab.ended() == []
+    assert lab.lost() == []
 
 
 def test_each_node_sees_its_own_name_disks_and_network_alone(lab: RealLab) -> None:
