@@ -47,11 +47,11 @@ class Tier:
 TIERS: Final = {
     "setup": Tier("packages, Python environment, control plane (12 min the first time)", 20, everything=True),
     "check": Tier("formatting, lint, types, import contracts", 60),
-    "unit": Tier("tests that need no privilege", 150),
+    "unit": Tier("tests that need no privilege", 300),
     "netns": Tier("real packets in network namespaces", 90, root=True),
     "images": Tier("container images", 60, root=True),
     "cluster": Tier("real control plane", 600, root=True),
-    "kernel": Tier("virtual machines with Debian's kernels", 480, root=True),
+    "kernel": Tier("virtual machines with Debian's kernels", 720, root=True),
     "node": Tier("kubelet, containerd and kube-proxy (9 min more the first time)", 720, root=True),
     "vmnodes": Tier("nodes with kernels of their own, in virtual machines", 600, root=True),
 }

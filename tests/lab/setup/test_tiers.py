@@ -36,10 +36,10 @@ def test_the_start_says_what_will_run_and_about_how_long(
 ) -> None:
     run(machine, "check", "unit")
     announced = capsys.readouterr().out.partition("== check")[0].splitlines()
-    assert announced[0] == "== about 3:30 min in all, with built caches"
+    assert announced[0] == "== about 6:00 min in all, with built caches"
     assert announced[1].startswith("  check      1:00  formatting, lint, types")
     assert announced[2].startswith(
-        "  unit       2:30  tests that need no privilege (not timed on this machine yet)"
+        "  unit       5:00  tests that need no privilege (not timed on this machine yet)"
     )
 
 
