@@ -108,7 +108,7 @@ def measured(cluster: Lab, node: str, name: str) -> PodFootprint | None:
 
 
 def _text(url: str) -> str:
-    with urllib.request.urlopen(url, timeout=5) as answer:  # noqa: S310 - the lab's own addresses
+    with urllib.request.urlopen(url, timeout=30) as answer:  # noqa: S310 - the lab's own addresses
         body: bytes = answer.read()
     return body.decode()
 

@@ -8,6 +8,7 @@ machine's own clock may be set, and so may its power be cut.
 from __future__ import annotations
 
 import json
+import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -16,9 +17,10 @@ from typing import Any, Final
 from lab import manifests
 from lab.nodes.real.cluster import RealLab
 from lab.nodes.real.vm.node import VmNode
-from tests.cluster.support.workloads import eventually, get
+from tests.cluster.support.workloads import agent_metrics, eventually, get
 from tests.node.support import chart
 from tests.node.support.chart import NAME
+from tests.node.support.workloads import PORT, flood
 
 KERNELS: Final = ("6.12", "6.1")
 NATIVE: Final = "node1"
@@ -29,12 +31,21 @@ VALUES: Final[dict[str, Any]] = {"extender": _ASIDE, "scheduler": _ASIDE}
 """The defaults, but what places pods is on the node in a namespace. An emulated processor is too slow for a
 kube-scheduler to keep its Lease."""
 _TIMEOUT: Final = "--timeout=9m"
+_EXEC_SECONDS: Final = 300.0
 
 
 def installed(lab: RealLab) -> None:
     """Install the chart with VALUES, where it is not, and wait until its own probes call it ready."""
     if not json.loads(chart.helm(lab, "list", "--output", "json")):
-        install = ("install", NAME, str(manifests.CHART), "--create-namespace", "--wait", _TIMEOUT)
+        install = (
+            "install",
+            NAME,
+            str(manifests.CHART),
+            "--create-namespace",
+            "--wait",
+            _TIMEOUT,
+            chart.POD_METRICS,
+        )
         chart.helm(lab, *install, values=VALUES)
 
 
@@ -72,6 +83,33 @@ def _begun(lab: RealLab, about: Mapping[str, Any]) -> dict[str, Any] | None:
     found: dict[str, Any] = get(lab, "pod", about["name"], "-n", about.get("namespace", "default"))
     started = [status["state"] for status in found["status"].get("containerStatuses", ())]
     return found if started and all("running" in state for state in started) else None
+
+
+def index(node: str) -> int:
+    """A node's number."""
+    return int(node.removeprefix("node"))
+
+
+def send(lab: RealLab, name: str, host: str, mebibytes: int) -> None:
+    """As that of the other nodes' tests, but an emulated machine may take many seconds to answer."""
+    line = flood("nc", host, PORT, mebibytes).replace("-w 2 ", "-w 30 ")
+    done = _exec(lab, name, "sh", "-c", line)
+    assert done.returncode == 0, done.stderr
+
+
+def in_agent(lab: RealLab, node: str, *command: str) -> subprocess.CompletedProcess[str]:
+    """How a command ends in the agent's pod of a node."""
+    return _exec(lab, agent(lab, node)["metadata"]["name"], *command, namespace=NAME)
+
+
+def _exec(lab: RealLab, name: str, *command: str, namespace: str = "default") -> subprocess.CompletedProcess[str]:
+    argv = [str(lab.kubectl_path), "--kubeconfig", str(lab.kubeconfig), "-n", namespace, "exec", name, "--"]
+    return lab.exec_in("cp", [*argv, *command], timeout=_EXEC_SECONDS)
+
+
+def missed(node: str) -> float:
+    """Calls of hooks that the kernel skipped, as the node's agent counts them."""
+    return agent_metrics(index(node)).get('traffic_footprint_agent_losses_total{kind="hooks-missed"}', 0.0)
 
 
 def status(lab: RealLab, pod: Mapping[str, Any]) -> dict[str, str]:
