@@ -9,7 +9,6 @@ A budget limits how many are sent. What does not fit is counted, and offered aga
 
 from __future__ import annotations
 
-import hashlib
 import queue
 import socket
 import threading
@@ -25,7 +24,7 @@ from prometheus_client.core import CounterMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from extender.model.pods import PodInfo
-from footprint.cluster import paths
+from footprint.cluster import events, paths
 from footprint.cluster.client import ApiError, request
 from footprint.token_bucket import TokenBucket
 
@@ -42,23 +41,14 @@ _log = structlog.get_logger()
 
 def event(pod: PodInfo, waited: float, replica: str, moment: datetime) -> dict[str, Any]:
     """The Event. Its name is the same from every replica."""
-    digest = hashlib.sha256(f"{pod.uid}\0{REASON}".encode()).hexdigest()[:16]
-    return {
-        "apiVersion": paths.EVENT_API,
-        "kind": "Event",
-        "metadata": {"name": f"{pod.name[:200].rstrip('-.')}.{digest}", "namespace": pod.ns},
-        "eventTime": moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
-        "reportingController": CONTROLLER,
-        "reportingInstance": replica[:128],
-        "action": "Filter",
-        "reason": REASON,
-        "type": "Warning",
-        "note": (
-            f"placement strict found no suitable node for {waited:.0f} s (--relax-after): "
-            "the pod is placed as with prefer from now on"
-        ),
-        "regarding": {"apiVersion": "v1", "kind": "Pod", "namespace": pod.ns, "name": pod.name, "uid": pod.uid},
-    }
+    note = (
+        f"placement strict found no suitable node for {waited:.0f} s (--relax-after): "
+        "the pod is placed as with prefer from now on"
+    )
+    return events.warning(
+        events.Regarded("Pod", pod.name, pod.uid, pod.ns), events.Reporter(CONTROLLER, replica),
+        action="Filter", reason=REASON, note=note, key=REASON, moment=moment,
+    )  # fmt: skip
 
 
 class RelaxedPods(Collector):

@@ -8,7 +8,6 @@ offered again. A budget limits the Events of an annotation that changes a hundre
 
 from __future__ import annotations
 
-import hashlib
 import queue
 import threading
 import time
@@ -19,13 +18,12 @@ from typing import Any, Final
 import structlog
 from kubernetes.client import ApiClient
 
-from footprint.cluster import paths
+from footprint.cluster import events, paths
 from footprint.cluster.client import ApiError, request
 from footprint.declared import AnnotationProblem
 from footprint.token_bucket import TokenBucket
 from nodeagent.node.pods import LocalPod
-from nodeagent.publishing.heartbeat import micro_time
-from nodeagent.publishing.node_events import NAMESPACE, Notice, node_event
+from nodeagent.publishing.node_events import CONTROLLER, Notice, node_event
 from nodeagent.publishing.node_writer import explain, unforeseen
 
 _QUEUE: Final = 256
@@ -34,27 +32,17 @@ PACE: Final = 1.0
 BURST: Final = 25
 """Events that may be sent at once after a rest: a template with a mistake makes one for each of its pods."""
 EVENT_BUDGET: Final = TokenBucket(BURST, PACE)
-_CONTROLLER: Final = "traffic-footprint-nodeagent"
 
 _log = structlog.get_logger()
 
 
 def event(pod: LocalPod, problem: AnnotationProblem, node: str, moment: datetime) -> dict[str, Any]:
     """The Event; its name is the same for the same pod and value, so that a restarted agent repeats nothing."""
-    digest = hashlib.sha256(f"{pod.uid}\0{problem.message}".encode()).hexdigest()[:16]
-    return {
-        "apiVersion": paths.EVENT_API,
-        "kind": "Event",
-        "metadata": {"name": f"{pod.name[:200].rstrip('-.')}.{digest}", "namespace": pod.ns},
-        "eventTime": micro_time(moment),
-        "reportingController": _CONTROLLER,
-        "reportingInstance": node[:128],
-        "action": "ReadAnnotations",
-        "reason": "AnnotationNotUnderstood",
-        "type": "Warning",
-        "note": f"{problem.message}; it is treated as absent"[:1024],
-        "regarding": {"apiVersion": "v1", "kind": "Pod", "namespace": pod.ns, "name": pod.name, "uid": pod.uid},
-    }
+    return events.warning(
+        events.Regarded("Pod", pod.name, pod.uid, pod.ns), events.Reporter(CONTROLLER, node),
+        action="ReadAnnotations", reason="AnnotationNotUnderstood",
+        note=f"{problem.message}; it is treated as absent", key=problem.message, moment=moment,
+    )  # fmt: skip
 
 
 class EventReporter:
@@ -122,7 +110,7 @@ class EventReporter:
     def send_of_node(self, notice: Notice) -> None:
         """As ``send``."""
         _log.warning("the node cannot be placed on as well as it could", reason=notice.reason, note=notice.note)
-        self._post(NAMESPACE, node_event(notice, self._node, self._uid, datetime.now(UTC)))
+        self._post(events.NO_NAMESPACE, node_event(notice, self._node, self._uid, datetime.now(UTC)))
 
     def _post(self, namespace: str, body: dict[str, Any]) -> None:
         try:

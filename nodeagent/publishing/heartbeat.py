@@ -21,6 +21,7 @@ from kubernetes.client import ApiClient
 
 from footprint.cluster import paths
 from footprint.cluster.client import MERGE_PATCH, ApiError, request
+from footprint.cluster.events import micro_time
 from footprint.cluster.reflector import backoff
 from footprint.keys import FIELD_MANAGER, lease_name
 from footprint.staleness import stale_after
@@ -30,11 +31,6 @@ _JITTER: Final = 0.1
 """Part of the period by which renewals are early, random each time, so that agents spread out."""
 
 _log = structlog.get_logger()
-
-
-def micro_time(moment: datetime) -> str:
-    """The API's MicroTime: RFC 3339 in UTC with six digits of a second."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 def lease_spec(node: str, renew: float, moment: datetime) -> dict[str, Any]:

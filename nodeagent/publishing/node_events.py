@@ -8,20 +8,16 @@ comes and goes; at most ``MOST`` kinds are remembered.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
-from footprint.cluster import paths
+from footprint.cluster import events
 from footprint.keys import NODE_LINK_CAPACITY
 from footprint.models import NodeFootprint
 from nodeagent.measuring.coverage import LOW_COVERAGE
-from nodeagent.publishing.heartbeat import micro_time
 
-NAMESPACE: Final = "default"
-"""Where the Events of objects without a namespace are."""
 HOLD: Final = 60.0
 """Seconds for which something must have been so."""
 AGAIN: Final = 3600.0
@@ -30,8 +26,7 @@ MOST: Final = 32
 NOT_UNDERSTOOD: Final = "LinkCapacityNotUnderstood"
 UNKNOWN: Final = "LinkCapacityUnknown"
 LITTLE_SEEN: Final = "LowCoverage"
-_CONTROLLER: Final = "traffic-footprint-nodeagent"
-_NAME: Final = 200
+CONTROLLER: Final = "traffic-footprint-nodeagent"
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,17 +83,7 @@ class Notices:
 def node_event(notice: Notice, node: str, uid: str, moment: datetime) -> dict[str, Any]:
     """The Event. Its name is the same for the same notice of the same Node, so that a restarted agent repeats
     nothing while the API server still has it."""
-    digest = hashlib.sha256(f"{uid}\0{notice.reason}\0{notice.about}".encode()).hexdigest()[:16]
-    return {
-        "apiVersion": paths.EVENT_API,
-        "kind": "Event",
-        "metadata": {"name": f"{node[:_NAME].rstrip('-.')}.{digest}", "namespace": NAMESPACE},
-        "eventTime": micro_time(moment),
-        "reportingController": _CONTROLLER,
-        "reportingInstance": node[:128],
-        "action": "MeasureLink",
-        "reason": notice.reason,
-        "type": "Warning",
-        "note": notice.note[:1024],
-        "regarding": {"apiVersion": "v1", "kind": "Node", "name": node, "uid": uid},
-    }
+    return events.warning(
+        events.Regarded("Node", node, uid), events.Reporter(CONTROLLER, node), action="MeasureLink",
+        reason=notice.reason, note=notice.note, key=f"{notice.reason}\0{notice.about}", moment=moment,
+    )  # fmt: skip

@@ -17,12 +17,12 @@ from pathlib import Path
 
 import pytest
 
+from footprint.cluster.events import micro_time
 from footprint.keys import DEFAULT_NAMESPACE, POD_CLASS, POD_PLACEMENT, lease_name
 from lab.lab import Lab, LabConfig
 from lab.network.addresses import OUTSIDE_V4
 from lab.processes import Process
 from lab.traffic import argv
-from nodeagent.publishing.heartbeat import micro_time
 from tests.cluster.conftest import logs_of
 from tests.cluster.support.replicas import (
     SCHEDULER,
