@@ -26,6 +26,10 @@ KERNELS: Final = ("6.12", "6.1")
 NATIVE: Final = "node1"
 VMS: Final = ("node2", "node3")
 """In the order of KERNELS."""
+PINS: Final = "/sys/fs/bpf/traffic-footprint"
+KEPT: Final = "/var/lib/traffic-footprint"
+MEASURES: Final = "measuring with eBPF on conntrack"
+"""What an agent's log says when its program counts."""
 _ASIDE: Final = {"nodeSelector": {"kubernetes.io/hostname": NATIVE}}
 VALUES: Final[dict[str, Any]] = {"extender": _ASIDE, "scheduler": _ASIDE}
 """The defaults, but what places pods is on the node in a namespace. An emulated processor is too slow for a
@@ -47,6 +51,11 @@ def installed(lab: RealLab) -> None:
             chart.POD_METRICS,
         )
         chart.helm(lab, *install, values=VALUES)
+
+
+def uninstalled(lab: RealLab) -> None:
+    """Remove the release as an operator does."""
+    chart.helm(lab, "uninstall", NAME, "--wait", _TIMEOUT)
 
 
 def machine(lab: RealLab, name: str) -> VmNode:
@@ -124,6 +133,40 @@ def status(lab: RealLab, pod: Mapping[str, Any]) -> dict[str, str]:
         "mounts": read(["cat", f"/proc/{pid}/mounts"]),
         "apparmor": read(["cat", f"/proc/{pid}/attr/current"]).strip(),
     }
+
+
+def said(lab: RealLab, pod: Mapping[str, Any], event: str) -> list[dict[str, Any]]:
+    """What the newest container of a pod has logged that contains ``event``.
+
+    Read from the node's own file: that needs nobody's certificate.
+    """
+    about = pod["metadata"]
+    (found,) = pod["status"]["containerStatuses"]
+    folder = f"/var/log/pods/{about['namespace']}_{about['name']}_{about['uid']}/{found['name']}"
+    text = lab.node(pod["spec"]["nodeName"]).run(["sh", "-c", f"cat {folder}/{found['restartCount']}.log"])
+    logged = [line.split(" ", 3)[3] for line in text.splitlines()]  # after a time stamp, a stream, a tag
+    lines = [json.loads(line) for line in logged if line.startswith("{")]
+    return [line for line in lines if event in line["event"]]
+
+
+def began(lab: RealLab, node: str) -> tuple[bool, int]:
+    """How a node's agent got its program: whether a predecessor's runs on, and how many it has compiled."""
+    eventually(f"{node}'s agent is ready", lambda: all_ready(lab, [node]), 420)
+    (line,) = said(lab, agent(lab, node), MEASURES)
+    compiled = agent_metrics(index(node))['traffic_footprint_agent_program_builds_total{outcome="compiled"}']
+    assert line["mode"] == "fentry"
+    return line["adopted"], int(compiled)
+
+
+def programs(lab: RealLab, node: str) -> list[str]:
+    """The names of the tracing programs in a node's kernel."""
+    listed = json.loads(lab.node(node).run(["bpftool", "--json", "prog", "show"]))
+    return [each.get("name", "") for each in listed if each["type"] in ("tracing", "kprobe")]
+
+
+def left(lab: RealLab, node: str, folder: str) -> list[str]:
+    """Files below a folder of a node."""
+    return lab.node(node).run(["sh", "-c", f"[ ! -d {folder} ] || find {folder} -mindepth 1"]).splitlines()
 
 
 def all_ready(lab: RealLab, names: Sequence[str]) -> bool:
