@@ -15,7 +15,7 @@ KERNEL  ?= 6.12
 TREES   := footprint nodeagent extender plugin lab tests
 
 .DEFAULT_GOAL := help
-.PHONY: help setup packages lock controlplane check test unit pythons fuzz netns images cluster kernel node vmnodes vm demo demo-live lab clean
+.PHONY: help setup packages lock controlplane check test unit pythons fuzz netns images cluster kernel node vmnodes outages vm demo demo-live lab clean
 
 help:  ## what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -93,7 +93,13 @@ vmnodes: setup images  ## tests on real nodes with kernels of their own, in virt
 	@lab/setup/packages.sh nodes
 	@lab/setup/packages.sh kernelvm
 	@$(BIN)/python -m lab.nodes.real
-	$(BIN)/pytest --tier=vmnodes $(RESUMED) -m "node and vm"
+	$(BIN)/pytest --tier=vmnodes $(RESUMED) -m "node and vm and not outage"
+
+outages: setup images  ## such a machine's power is cut, its clock set wrong; not part of `make test` (8 minutes)
+	@lab/setup/packages.sh nodes
+	@lab/setup/packages.sh kernelvm
+	@$(BIN)/python -m lab.nodes.real
+	$(BIN)/pytest -m outage
 
 # RESUME=1 goes on where `make unit`, `netns`, `cluster`, `kernel` or `test` stopped: what passed is not run again.
 test: packages  ## check and every tier of tests; RESUME=1: only tests that have not passed since the last full run

@@ -34,6 +34,17 @@ _ASIDE: Final = {"nodeSelector": {"kubernetes.io/hostname": NATIVE}}
 VALUES: Final[dict[str, Any]] = {"extender": _ASIDE, "scheduler": _ASIDE}
 """The defaults, but what places pods is on the node in a namespace. An emulated processor is too slow for a
 kube-scheduler to keep its Lease."""
+RENEW_SECONDS: Final = 10
+STALE_SECONDS: Final = 30
+FREQUENT: Final[dict[str, Any]] = {
+    "nodeagent": {
+        "settings": {"leaseRenew": RENEW_SECONDS},
+        "updateStrategy": {"rollingUpdate": {"maxUnavailable": "100%"}},  # all at once, for it takes a minute each
+    },
+    "extender": {**_ASIDE, "settings": {"staleAfter": STALE_SECONDS}},
+    "scheduler": _ASIDE,
+}
+"""With these a node without signs of life is noticed soon."""
 _TIMEOUT: Final = "--timeout=9m"
 _EXEC_SECONDS: Final = 300.0
 
@@ -51,6 +62,12 @@ def installed(lab: RealLab) -> None:
             chart.POD_METRICS,
         )
         chart.helm(lab, *install, values=VALUES)
+
+
+def upgraded(lab: RealLab, values: Mapping[str, Any]) -> None:
+    """Upgrade to ``values`` on top of the defaults, and wait until it is ready."""
+    upgrade = ("upgrade", NAME, str(manifests.CHART), "--wait", _TIMEOUT, chart.POD_METRICS)
+    chart.helm(lab, *upgrade, values=values)
 
 
 def uninstalled(lab: RealLab) -> None:
