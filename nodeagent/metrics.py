@@ -14,7 +14,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -24,6 +23,7 @@ from prometheus_client.registry import Collector
 
 from footprint.classes import TrafficClass
 from footprint.models import CapacitySource, NodeFootprint, Uplink
+from footprint.version import installed
 from nodeagent.measuring.totals import TrafficTotals
 from nodeagent.node.pods import LocalPod
 from nodeagent.pod_metrics import pod_families
@@ -144,7 +144,11 @@ class AgentCollector(Collector):
         return InfoMetricFamily(
             _PREFIX + "build",
             "1: the version of the agent and of the kernel that it runs on, and the flow source in use.",
-            value={"version": installed(), "kernel": platform.release(), "source": self._figures.source},
+            value={
+                "version": installed(),
+                "kernel": platform.release(),
+                "source": self._figures.source,
+            },
         )
 
     def _of_programs(self, reading: Reading | None) -> Iterator[Metric]:
@@ -209,14 +213,6 @@ class AgentCollector(Collector):
         links = _links(footprint)
         yield from _of_links(links)
         yield from _of_capacity(links)
-
-
-def installed() -> str:
-    """This program's version; ``unknown`` where it runs from sources that were never installed."""
-    try:
-        return version("traffic-footprint")
-    except PackageNotFoundError:
-        return "unknown"
 
 
 def _links(footprint: NodeFootprint) -> tuple[Uplink, ...]:

@@ -13,8 +13,9 @@ from typing import Any, NamedTuple
 
 from footprint.codec import FootprintError, decode
 from footprint.keys import NODE_FOOTPRINT, node_of_lease
-from footprint.models import NodeFootprint
+from footprint.models import CapacitySource, NodeFootprint, Uplink
 from footprint.staleness import Freshness, stale_after
+from footprint.units import format_rate
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +37,14 @@ def published(node: Mapping[str, Any]) -> Published:
         return Published(name, decode(annotation))
     except FootprintError as error:
         return Published(name, None, f"malformed footprint ({error.reason.value}): {error}")
+
+
+def capacity(link: NodeFootprint | Uplink) -> str:
+    """What a link carries, and where that figure comes from; empty where nobody knows."""
+    if not link.cap.busier:
+        return ""
+    by = f"{link.by} {link.sure:.0%}" if link.by == CapacitySource.ESTIMATED else link.by
+    return f"{format_rate(link.cap.busier)} {by}".strip()
 
 
 def datapath(source: str) -> str:

@@ -11,7 +11,6 @@ import platform
 from collections import Counter as Tallies
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from importlib.metadata import PackageNotFoundError, version
 from typing import Final, Protocol
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector, generate_latest
@@ -24,6 +23,7 @@ from extender.model.snapshot import NodeState
 from extender.placement.shadow import Shadow, ShadowOutcome
 from footprint.codec import DecodeReason
 from footprint.declared import PlacementMode
+from footprint.version import installed
 
 _P: Final = "traffic_footprint_extender_"
 _BUCKETS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5)
@@ -128,14 +128,6 @@ class _StateCollector(Collector):
         ):
             counts = {resource: getattr(watch, name) for resource, watch in self._watches.items()}
             yield _labelled(f"watch_{name}", text, "resource", counts)
-
-
-def installed() -> str:
-    """This program's version; ``unknown`` where it runs from sources that were never installed."""
-    try:
-        return version("traffic-footprint")
-    except PackageNotFoundError:
-        return "unknown"
 
 
 def _labelled(name: str, text: str, label: str, counts: Mapping[str, int]) -> Metric:

@@ -6,8 +6,7 @@ Enters: flags. Leaves: findings on standard output, and the exit status that the
 
 from __future__ import annotations
 
-from importlib.metadata import PackageNotFoundError, version
-
+from footprint.version import installed
 from plugin.doctor.diagnose import diagnose
 from plugin.doctor.facts import Facts
 from plugin.doctor.finding import Severity
@@ -34,12 +33,4 @@ def run(settings: DoctorSettings) -> int:
 
 def look(settings: LookSettings) -> Facts:
     """One look at the cluster. Raises ApiError and ClusterConfigError."""
-    return gather(settings.reach, settings.release_namespace, plugin_version=own_version())
-
-
-def own_version() -> str:
-    """This plugin's; empty where it runs from a checkout that nobody installed."""
-    try:
-        return version("traffic-footprint")
-    except PackageNotFoundError:
-        return ""
+    return gather(settings.reach, settings.release_namespace, plugin_version=installed(""))

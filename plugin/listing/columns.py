@@ -10,12 +10,12 @@ from typing import Any, Final
 
 from footprint.classes import TrafficClass
 from footprint.coverage import coverage
-from footprint.models import CapacitySource, LinkRates, NodeFootprint, PodFootprint, Uplink
+from footprint.models import LinkRates, NodeFootprint, PodFootprint, Uplink
 from footprint.summary import elephant_share
 from footprint.units import format_rate
 from plugin.listing.gathering import Node
 from plugin.output.listing import Column, Kind, number
-from plugin.published import datapath
+from plugin.published import capacity, datapath
 
 _STYLES: Final = {TrafficClass.ELEPHANT: "red", TrafficClass.MIXED: "yellow", TrafficClass.MOUSE: "green"}
 _FULL: Final = 75
@@ -41,14 +41,6 @@ def _percent(part: float | None) -> str:
 def _classes(pods: Iterable[PodFootprint]) -> str:
     counts = Counter(pod.cls for pod in pods)
     return ", ".join(f"{counts[cls]} {cls}" for cls in TrafficClass if counts[cls]) or "none"
-
-
-def _capacity(found: NodeFootprint | Uplink) -> str:
-    """Of the link, and where it comes from."""
-    if not found.cap.busier:
-        return "capacity unknown"
-    by = f"{found.by} {found.sure:.0%}" if found.by == CapacitySource.ESTIMATED else found.by
-    return f"{format_rate(found.cap.busier)} {by}".strip()
 
 
 def _health(node: Node) -> str:
@@ -114,7 +106,7 @@ def _uplinks(node: Node) -> list[list[str]]:
     found = _of(node)
     return [
         [
-            f"└ {link.name}", _percent(link.elephant_utilisation), _capacity(link), "", "",
+            f"└ {link.name}", _percent(link.elephant_utilisation), capacity(link) or "capacity unknown", "", "",
             f"full in {' and '.join(link.full)}" if link.full else "", "",
         ]
         for link in (found.uplinks if found else ())
@@ -160,7 +152,7 @@ NODES: Final = Kind[Node](
             style=_share_style,
         ),
         Column(
-            "OF LINK", lambda node: _capacity(found) if (found := _of(node)) else "-",
+            "OF LINK", lambda node: capacity(found) or "capacity unknown" if (found := _of(node)) else "-",
             key=lambda node: found.cap.busier if (found := _of(node)) else None,
         ),
         Column(

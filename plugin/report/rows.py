@@ -16,7 +16,7 @@ from extender.model.trafficfootprint import Record, decode_record
 from footprint.classes import TrafficClass
 from footprint.coverage import coverage
 from footprint.keys import node_of_lease
-from footprint.models import CapacitySource, NodeFootprint, PodFootprint, Uplink
+from footprint.models import NodeFootprint, PodFootprint
 from footprint.summary import elephant_share
 from footprint.units import format_rate
 from plugin.doctor.checks.agents import renewed_at
@@ -25,7 +25,7 @@ from plugin.doctor.checks.versions import summary
 from plugin.doctor.facts import Facts, items
 from plugin.doctor.names import NO_ALIASES, Aliases, Kind
 from plugin.doctor.objects import named
-from plugin.published import datapath
+from plugin.published import capacity, datapath
 
 MOST: Final = 2000
 """Rows of a table: a browser lays out that many at once."""
@@ -130,7 +130,7 @@ def _node(name: str, found: NodeFootprint | None, seen: str, malformed: bool) ->
     yield (
         first,
         Cell("?" if share < 0 else f"{share} %", share=None if share < 0 else share),
-        Cell(_capacity(found)),
+        Cell(capacity(found) or "not known"),
         Cell(format_rate(found.used.tx)),
         Cell(format_rate(found.used.rx)),
         Cell(_classes(found)),
@@ -142,17 +142,11 @@ def _node(name: str, found: NodeFootprint | None, seen: str, malformed: bool) ->
     for link in found.uplinks:
         part = link.elephant_utilisation
         yield (
-            Cell(f"└ {link.name}"), Cell("?" if part is None else f"{100 * part:.0f} %"), Cell(_capacity(link)),
+            Cell(f"└ {link.name}"), Cell("?" if part is None else f"{100 * part:.0f} %"),
+            Cell(capacity(link) or "not known"),
             Cell(format_rate(link.used.tx)), Cell(format_rate(link.used.rx)), Cell(""), Cell(""), Cell(""),
             Cell(f"full in {' and '.join(link.full)}" if link.full else ""), Cell(""),
         )  # fmt: skip
-
-
-def _capacity(link: NodeFootprint | Uplink) -> str:
-    if not link.cap.busier:
-        return "not known"
-    by = f"{link.by} {link.sure:.0%}" if link.by == CapacitySource.ESTIMATED else link.by
-    return f"{format_rate(link.cap.busier)} {by}".strip()
 
 
 def _classes(found: NodeFootprint) -> str:

@@ -9,8 +9,9 @@ from prometheus_client import CollectorRegistry, generate_latest
 
 from footprint.classes import TrafficClass
 from footprint.models import LinkRates, NodeFootprint, PodFootprint, Uplink
+from footprint.version import installed
 from nodeagent.measuring.totals import PODS, TrafficTotals
-from nodeagent.metrics import AgentCollector, LoopState, installed
+from nodeagent.metrics import AgentCollector, LoopState
 from nodeagent.node.pods import LocalPod
 from nodeagent.sources.base import HOST, Counters, Fill, LossKind, ProgramRuns, Reading
 from nodeagent.sources.ebpf.compiling import cache
