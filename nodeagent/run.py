@@ -38,11 +38,10 @@ from nodeagent.node.steering import described, read_steering
 from nodeagent.node.uplinks.finding import find_uplinks
 from nodeagent.publishing.decide import WritePolicy
 from nodeagent.publishing.events import EventReporter
-from nodeagent.publishing.handover import Handover, is_followed
+from nodeagent.publishing.handover import ASKING, Handover, is_followed
 from nodeagent.publishing.heartbeat import Heartbeat
 from nodeagent.publishing.node_metadata import NodeMetadata
 from nodeagent.publishing.node_writer import (
-    LAST_TIMEOUT,
     NodeProblemError,
     NodeWriter,
     node_path,
@@ -307,7 +306,7 @@ def _expect_handover(
     """What finds out whether another agent follows; None where there is nothing to take over."""
     if not (source.pinned and settings.keep_program and not settings.kubeconfig):
         return None
-    read_node = partial(request, api, "GET", node_path(settings.node_name), timeout=LAST_TIMEOUT)
+    read_node = partial(request, api, "GET", node_path(settings.node_name), timeout=ASKING)
     return Handover(stop, partial(is_followed, read_node))
 
 

@@ -11,7 +11,7 @@ import pytest
 from footprint.cluster.client import ApiError
 from nodeagent import run as program
 from nodeagent.publishing import handover as handover_module
-from nodeagent.publishing.handover import SETTLED, Handover, is_followed
+from nodeagent.publishing.handover import LIMIT, SETTLED, Handover, is_followed
 from nodeagent.settings import parse
 from nodeagent.sources.ebpf.source import EbpfSource
 
@@ -19,16 +19,18 @@ API: Any = object()
 
 
 class Server:
-    """Answers by the time that has passed: 200, a status, or 0 where nobody answers."""
+    """Answers by the time that has passed: 200, a status, or 0 where nobody answers. Each answer takes ``slow``
+    seconds."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, answers: dict[float, int]) -> None:
-        self.now, self.asked, self._answers = 0.0, 0, answers
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, answers: dict[float, int], slow: float = 0.0) -> None:
+        self.now, self.asked, self._answers, self._slow = 0.0, 0, answers, slow
         monkeypatch.setattr(program, "request", self.request)
 
     def request(self, _api: Any, method: str, path: str, **_: Any) -> dict[str, Any]:
         assert (method, path) == ("GET", "/api/v1/nodes/n1")
         self.asked += 1
         status = [status for since, status in self._answers.items() if since <= self.now][-1]
+        self.now += self._slow
         if status != 200:
             raise ApiError(status, f"status {status}")
         return {}
@@ -66,6 +68,27 @@ def test_no_answer_is_no_successor(monkeypatch: pytest.MonkeyPatch, status: int)
 
 def test_a_server_that_was_away_for_a_moment_may_still_say_yes(monkeypatch: pytest.MonkeyPatch) -> None:
     assert Server(monkeypatch, {0.0: 0, 1.0: 200}).followed()
+
+
+@pytest.mark.parametrize("slow", [0.3, 0.9, 2.5, 4.0])
+def test_a_busy_node_is_given_the_time_to_ask(monkeypatch: pytest.MonkeyPatch, slow: float) -> None:
+    server = Server(monkeypatch, {0.0: 200}, slow)
+    assert server.followed()
+    assert SETTLED + slow <= server.now <= LIMIT
+
+
+@pytest.mark.parametrize("status", [0, 500, 503])
+def test_a_failure_at_the_moment_that_counts_is_asked_about_again(
+    monkeypatch: pytest.MonkeyPatch, status: int
+) -> None:
+    server = Server(monkeypatch, {0.0: 200, SETTLED - 0.1: status, SETTLED + 2: 200})
+    assert server.followed()
+    assert SETTLED + 2 <= server.now < LIMIT
+
+
+@pytest.mark.parametrize("status", [401, 403, 404])
+def test_a_late_refusal_is_no_successor(monkeypatch: pytest.MonkeyPatch, status: int) -> None:
+    assert not Server(monkeypatch, {0.0: 0, SETTLED + 2: status}).followed()
 
 
 class Pinned(EbpfSource):
