@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lab.errors import LabError
-from lab.kernelvm import image, qemu, rootfs, vm
+from lab.kernelvm import image, preconditions, qemu, rootfs, vm
 from lab.kernelvm.kernels import KERNELS, by_name
 from lab.kernelvm.progress import say
 
@@ -21,6 +21,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     try:
         kernels = [by_name(arguments.kernel)] if arguments.kernel else list(KERNELS)
+        if arguments.action != "prepare":
+            preconditions.check(arguments.accel, qemu.Machine.memory_mib)
         rootfs.image()
         images = [image.image(kernel) for kernel in kernels]
         if arguments.action == "prepare":

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Final
 
 from lab.errors import LabError
-from lab.kernelvm import image, qemu, rootfs, transfer
+from lab.kernelvm import image, preconditions, qemu, rootfs, transfer
 from lab.kernelvm.kernels import Kernel
 from lab.kernelvm.progress import say
 
@@ -74,6 +74,7 @@ def run(
     Raises LabError when the guest does not end within ``timeout`` seconds or dies; the kernel's last messages are
     part of the error.
     """
+    preconditions.check(accelerator, qemu.Machine.memory_mib)
     with tempfile.TemporaryDirectory(prefix="kernelvm-") as scratch:
         folder = Path(scratch)
         machine = _machine(kernel, folder, accelerator, processors, disks)
@@ -93,6 +94,7 @@ def run(
 
 def shell(kernel: Kernel, *, accelerator: str = "tcg", checkout: Path = transfer.CHECKOUT) -> int:
     """A root shell of a guest on this terminal; ends with the shell, or with Ctrl-A X. Returns its status."""
+    preconditions.check(accelerator, qemu.Machine.memory_mib)
     with tempfile.TemporaryDirectory(prefix="kernelvm-") as scratch:
         machine = _machine(kernel, Path(scratch), accelerator, qemu.Machine.processors)
         transfer.write_input(machine.input, checkout, command=None)

@@ -43,7 +43,7 @@ def missing_controllers(places: Iterable[Path]) -> list[str]:
     offered: set[str] = set()
     for place in places:
         listed = place / "cgroup.controllers"  # v2
-        offered |= set(listed.read_text().split()) if listed.exists() else set(place.name.split(","))
+        offered |= _offered(place) if listed.exists() else set(place.name.split(","))
     return [name for name in WANTED if name not in offered]
 
 
@@ -57,6 +57,30 @@ def refusal(places: Iterable[Path], name: str = "tf-probe") -> str:
         except OSError as error:
             return f"{place}: {error.strerror}"
     return ""
+
+
+def kept_back(places: Iterable[Path], name: str = "tf-probe") -> list[str]:
+    """Those of WANTED that a version 2 hierarchy has and gives to no cgroup below it.
+
+    A container's own root is a cgroup like others: while processes are in it, it may give nothing on.
+    """
+    kept: set[str] = set()
+    for place in places:
+        if not (place / "cgroup.controllers").exists():
+            continue
+        _delegate(place)
+        probe = place / f"{name}-{os.getpid()}"
+        probe.mkdir()
+        try:
+            kept |= _offered(place) - _offered(probe)
+        finally:
+            probe.rmdir()
+    return [name for name in WANTED if name in kept]
+
+
+def _offered(group: Path) -> set[str]:
+    """The controllers of a version 2 cgroup."""
+    return set((group / "cgroup.controllers").read_text().split())
 
 
 def create(name: str) -> list[Path]:
@@ -125,6 +149,6 @@ def _fill_cpuset(group: Path) -> None:
 
 def _delegate(group: Path) -> None:
     """Let the children of a v2 cgroup use every controller that it has."""
-    for controller in (group / "cgroup.controllers").read_text().split():
+    for controller in sorted(_offered(group)):
         with suppress(OSError):  # one that cannot be given on; missing_controllers names those that matter
             (group / "cgroup.subtree_control").write_text(f"+{controller}")

@@ -15,6 +15,7 @@ from typing import Final
 from lab.errors import LabError
 from lab.machine import cgroups
 from lab.machine.leftovers import DATA
+from lab.machine.room import available_memory, free_disk
 
 TOOLS: Final = {
     "docker-registry": "docker-registry",
@@ -51,7 +52,7 @@ def check(nodes: int, more_memory: int = 0, more_disk: int = 0) -> None:
     missing = sorted({package for tool, package in TOOLS.items() if shutil.which(tool) is None})
     if missing:
         raise LabError(f"real nodes need {', '.join(missing)}; run `lab/setup/packages.sh nodes` as root")
-    memory, disk = available_memory() - more_memory, free_disk() - more_disk
+    memory, disk = available_memory() - more_memory, free_disk(DATA) - more_disk
     if problem := (cgroup_problem() or kernel_problem() or room_problem(nodes, memory, disk)):
         raise LabError(problem)
 
@@ -66,6 +67,11 @@ def cgroup_problem() -> str:
         return f"cgroup controllers {', '.join(lacking)} are not delegated here; kubelet needs them: {remedy}"
     if refused := cgroups.refusal(places):
         return f"cgroups cannot be made ({refused}), and every real node needs its own; {remedy}"
+    if kept := cgroups.kept_back(places):
+        return (
+            f"cgroup controllers {', '.join(kept)} cannot be given to pods' cgroups, because processes are in the "
+            "root that this machine sees; start the container with the host's cgroups (--cgroupns=host)"
+        )
     return ""
 
 
@@ -95,18 +101,6 @@ def room_problem(nodes: int, memory: int, disk: int) -> str:
             f"{disk / 2**30:.1f} are free; use fewer nodes, or make room there"
         )
     return ""
-
-
-def available_memory(meminfo: Path = Path("/proc/meminfo")) -> int:
-    """Bytes that programs could still take."""
-    fields = dict(line.split(":", 1) for line in meminfo.read_text().splitlines())
-    return int(fields["MemAvailable"].split()[0]) * 1024
-
-
-def free_disk() -> int:
-    """Bytes free where nodes keep their disks."""
-    place = next(path for path in (DATA, *DATA.parents) if path.exists())
-    return shutil.disk_usage(place).free
 
 
 def _modprobe(module: str) -> bool:

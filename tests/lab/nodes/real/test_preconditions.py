@@ -4,13 +4,18 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
 
+from lab import preconditions as machine
+from lab.controlplane import build
 from lab.errors import LabError
 from lab.machine import cgroups
+from lab.machine.room import available_memory
 from lab.nodes.real import preconditions
+from lab.nodes.real.cluster import RealLab
 from lab.nodes.real.preconditions import DISK_NODE, MEMORY_NODE, MEMORY_PLANE
 
 PLENTY = 2**50
@@ -25,7 +30,7 @@ def test_memory_and_disk_are_asked_for_by_the_node() -> None:
 
 def test_available_memory_is_what_the_kernel_says(tmp_path: Path) -> None:
     (tmp_path / "meminfo").write_text("MemTotal:       100 kB\nMemAvailable:    40 kB\n")
-    assert preconditions.available_memory(tmp_path / "meminfo") == 40 * 1024
+    assert available_memory(tmp_path / "meminfo") == 40 * 1024
 
 
 def test_only_root_may(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -66,6 +71,65 @@ def test_cgroups_that_may_not_be_made_are_named(tmp_path: Path, monkeypatch: pyt
     blocked.mkdir()  # in the way, so that mkdir is refused for root too
     monkeypatch.setattr(cgroups, "hierarchies", lambda: [tmp_path])
     assert preconditions.cgroup_problem().startswith(f"cgroups cannot be made ({tmp_path}: File exists)")
+
+
+def test_version_2_that_gives_nothing_to_pods_is_told_apart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A plain folder below gets no controllers, as in a container whose processes are in its own root.
+    (tmp_path / "cgroup.controllers").write_text("cpu cpuset io memory pids")
+    monkeypatch.setattr(cgroups, "hierarchies", lambda: [tmp_path])
+    monkeypatch.setattr(
+        cgroups,
+        "_offered",
+        lambda group: {"cpu", "cpuset", "io", "memory", "pids"} if group == tmp_path else {"cpu"},
+    )
+    problem = preconditions.cgroup_problem()
+    assert problem.startswith("cgroup controllers cpuset, memory, pids cannot be given to pods' cgroups")
+    assert "--cgroupns=host" in problem
+    assert [path.name for path in tmp_path.iterdir() if path.is_dir()] == [], "the probe is gone"
+    monkeypatch.setattr(cgroups, "_offered", lambda _: set(cgroups.WANTED))
+    assert preconditions.cgroup_problem() == ""
+
+
+def test_version_1_alone_is_enough(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("cpu,cpuacct", "cpuset", "memory", "pids"):
+        (tmp_path / name).mkdir()
+    monkeypatch.setattr(cgroups, "hierarchies", lambda: sorted(tmp_path.iterdir()))
+    assert preconditions.cgroup_problem() == ""
+    (tmp_path / "memory").rmdir()
+    assert "memory are not delegated here" in preconditions.cgroup_problem()
+
+
+@pytest.mark.parametrize(
+    ("lacks", "said"),
+    [
+        ("overlay", "load it: `modprobe overlay`"),
+        ("br_netfilter", "load the module: `modprobe br_netfilter`"),
+    ],
+)
+def test_a_kernel_without_a_part_that_cannot_be_loaded_is_named(
+    lacks: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "filesystems").write_text("nodev\ttmpfs\n\text4\n")
+    monkeypatch.setattr(preconditions, "_FILE_SYSTEMS", tmp_path / "filesystems")
+    monkeypatch.setattr(preconditions, "_BRIDGE", tmp_path / "bridge")
+    monkeypatch.setattr(preconditions, "_modprobe", lambda module: module == lacks)
+    assert said in preconditions.kernel_problem()
+    monkeypatch.setattr(preconditions, "_modprobe", lambda _: False)
+    assert preconditions.kernel_problem() == ""
+
+
+def test_nothing_is_made_where_something_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The whole lab's own start, whose programs would be built and namespaces made next."""
+    monkeypatch.setattr(machine, "check", lambda: None)
+    monkeypatch.setattr(machine, "conntrack", lambda: None)
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(shutil, "which", lambda tool: tool)
+    monkeypatch.setattr(cgroups, "hierarchies", list)
+    monkeypatch.setattr(build, "ensure", lambda _: pytest.fail("something was built"))
+    with pytest.raises(LabError, match="no cgroup file system"):
+        RealLab().__enter__()
 
 
 def test_hierarchies_of_both_versions_are_found(tmp_path: Path) -> None:

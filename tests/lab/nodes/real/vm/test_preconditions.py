@@ -48,7 +48,7 @@ def test_their_memory_and_disk_are_asked_for_beside_the_others(monkeypatch: pyte
     monkeypatch.setattr(shutil, "which", lambda tool: tool)
     monkeypatch.setattr(real, "cgroup_problem", lambda: "")
     monkeypatch.setattr(real, "kernel_problem", lambda: "")
-    monkeypatch.setattr(real, "free_disk", lambda: 2**50)
+    monkeypatch.setattr(real, "free_disk", lambda _: 2**50)
     enough = real.MEMORY_PLANE + real.MEMORY_NODE + preconditions.MEMORY
     monkeypatch.setattr(real, "available_memory", lambda: enough)
     real.check(1, preconditions.MEMORY, preconditions.DISK)
