@@ -6,16 +6,17 @@ Enters: a pod's metadata as the API serves it (a JSON dict). Leaves: ``Kind/name
 The rule, in order:
 
 1. A valid ``workload`` annotation: ``Workload/NAME``.
-2. A row of ``footprint.workload_table``: where the owner's name does not identify the
+2. A virtual machine of KubeVirt, or the set that it is one of (``footprint.kubevirt``).
+3. A row of ``footprint.workload_table``: where the owner's name does not identify the
    workload, the operator's labels do.
-3. The controlling owner, without what its controller appended for one revision or one run:
+4. The controlling owner, without what its controller appended for one revision or one run:
 
    * a ReplicaSet whose name ends in the pod's template hash belongs to the Deployment or Rollout of that hash;
    * a run-once object whose name ends in a timestamp belongs to its schedule: a Job to its CronJob;
    * a run-once object whose name ends in the five characters that the API server appends to a ``generateName``
      belongs to the workload of the name before them.
 
-4. A pod that nobody controls is a workload of its own, by its ``generateName`` where it has one. A static pod
+5. A pod that nobody controls is a workload of its own, by its ``generateName`` where it has one. A static pod
    (its owner is its Node) is the same workload on every node.
 """
 
@@ -27,6 +28,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from footprint.keys import POD_WORKLOAD
+from footprint.kubevirt import INSTANCE, Guest, guest_of, workload_by_guest
 from footprint.workload_table import by_labels
 
 _TEMPLATE_HASHES: Final = {"pod-template-hash": "Deployment", "rollouts-pod-template-hash": "Rollout"}
@@ -63,12 +65,27 @@ def workload_of(metadata: Mapping[str, Any]) -> str:
     return _bounded(_workload_of(metadata))
 
 
+def guest_in(metadata: Mapping[str, Any]) -> Guest | None:
+    """Whose guest the pod runs, or will run after a migration; None: it runs no virtual machine of KubeVirt."""
+    return guest_of(_mapping(metadata.get("labels")), _mapping(metadata.get("annotations")), _controller(metadata))
+
+
+def machine_of(metadata: Mapping[str, Any]) -> str:
+    """Name of the VirtualMachineInstance that controls the pod; empty: none does."""
+    kind, name = _controller(metadata) or ("", "")
+    return name if kind == INSTANCE else ""
+
+
 def _workload_of(metadata: Mapping[str, Any]) -> str:
-    wished = _mapping(metadata.get("annotations")).get(POD_WORKLOAD)
+    annotations = _mapping(metadata.get("annotations"))
+    wished = annotations.get(POD_WORKLOAD)
     if isinstance(wished, str) and valid_workload_name(wished):
         return f"Workload/{wished}"
     labels, owner = _mapping(metadata.get("labels")), _controller(metadata)
-    if labels and (found := by_labels(labels, owner, _text(metadata.get("name")))):
+    found = workload_by_guest(labels, annotations, owner) or (
+        by_labels(labels, owner, _text(metadata.get("name"))) if labels else None
+    )
+    if found is not None:
         kind, name, role = found
         kind, name = _without_run(kind, name)
         return f"{kind}/{name}.{role}" if role else f"{kind}/{name}"

@@ -7,6 +7,8 @@ text is an Annotation; whatever is wrong with it is named in ``problem``.
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -14,6 +16,7 @@ from extender.cluster.workload_totals import NodeTallies
 from extender.model.demand import tally_node
 from extender.model.pods import PodInfo, WorkloadKey
 from extender.model.snapshot import RunningPodSums
+from footprint.classes import TrafficClass
 from footprint.codec import FootprintError, decode
 from footprint.models import NodeFootprint
 from footprint.staleness import LastRenewal
@@ -51,6 +54,19 @@ class Annotation:
     """Why the text is no footprint, as a metric label; empty when it is one, or absent."""
     problem: str = ""
     """The same for people."""
+
+    def tallies_without(self, uids: Collection[str]) -> NodeTallies | None:
+        """``tallies``, without those of some pods."""
+        if not uids or self.footprint is None:
+            return self.tallies
+        return tally_node(self.footprint, uids)
+
+    def class_of(self, uid: str) -> TrafficClass | None:
+        """Of a pod that runs here, or ended lately; None: it is not in the footprint."""
+        if self.footprint is None:
+            return None
+        pods = itertools.chain(self.footprint.pods, self.footprint.ended)
+        return next((pod.cls for pod in pods if pod.uid == uid), None)
 
 
 NO_ANNOTATION: Final = Annotation()

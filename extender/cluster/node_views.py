@@ -20,8 +20,9 @@ from extender.model.demand import predict
 from extender.model.layered_map import Layered
 from extender.model.ledger import BoundPod, mice_cut
 from extender.model.mice_free_links import KnownLinks
-from extender.model.pods import WorkloadKey
+from extender.model.pods import PodInfo, WorkloadKey
 from extender.model.snapshot import NodeFacts, NodeState, NodeView, measures_now, view_node
+from footprint.classes import TrafficClass
 
 _log = structlog.get_logger()
 
@@ -65,6 +66,13 @@ class NodeViews:
     def counts(self, entry: NodeEntry, now: float) -> bool:
         """Whether the node's tallies count for its workloads at ``now``."""
         return measures_now(entry.annotation.footprint, entry.renewal, now, self._stale_after)
+
+    def measured_class(self, pod: PodInfo, now: float) -> TrafficClass | None:
+        """What fresh data says of a pod that runs, or ended lately; None: nothing."""
+        entry = self.entries.get(pod.node)
+        if entry is None or not self.counts(entry, now):
+            return None
+        return entry.annotation.class_of(pod.uid)
 
     def rebuild(self, names: set[str], now: float) -> Rebuilt:
         """Recompute the views of ``names``, and swap the map of views."""

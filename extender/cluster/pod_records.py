@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from extender.cluster.guests import Guests, standing_for
 from extender.cluster.waiting_pods import WaitingPods
 from extender.model.mice_free_links import MiceFreeLinks
 from extender.model.pods import PodInfo
@@ -22,6 +23,8 @@ class PodChange(NamedTuple):
     """The pod as it was known; None: it was not."""
     waiting: bool
     """Who waits for a node has changed."""
+    machine: tuple[PodInfo, ...] = ()
+    """All pods of the same virtual machine, where it has several: what counts of each may have changed."""
 
 
 class PodRecords:
@@ -30,7 +33,8 @@ class PodRecords:
     def __init__(self, default_rate: float, tick: float) -> None:
         self.by_uid: dict[str, PodInfo] = {}
         self.running_since: dict[str, float] = {}
-        """Monotonic seconds when each running pod was first seen to run, by UID."""
+        """Monotonic seconds when each running pod was first seen to run, with its guest in it, by UID."""
+        self.guests = Guests()
         self.waiting = WaitingPods(tick)
         self.expected = MiceFreeLinks(default_rate)
         self.problems: Counter[str] = Counter()
@@ -47,17 +51,35 @@ class PodRecords:
         if before is not None and before.key != pod.key:
             self.expected.drop(before)
         self.expected.put(pod)
-        if pod.running:
+        machine = self._share(self.guests.put(pod), now)
+        if pod.running and pod.uid not in self.guests.incoming:
             self.running_since.setdefault(pod.uid, now)
-        return PodChange(before, self.waiting.put(pod, now))
+        return PodChange(before, self.waiting.put(pod, now), machine)
 
-    def drop(self, uid: str) -> PodChange:
-        """The Pod object is gone."""
+    def drop(self, uid: str, now: float) -> PodChange:
+        """The Pod object is gone at ``now``."""
         before = self.by_uid.pop(uid, None)
         self.running_since.pop(uid, None)
+        machine: tuple[PodInfo, ...] = ()
         if before is not None:
             self.expected.drop(before)
-        return PodChange(before, self.waiting.drop(uid))
+            machine = self._share(self.guests.drop(before), now)
+        return PodChange(before, self.waiting.drop(uid), machine)
+
+    def _share(self, machine: list[PodInfo], now: float) -> tuple[PodInfo, ...]:
+        """One of a machine's pods is expected to send what it sends, and the one that its guest came to has been
+        running since then."""
+        stands = standing_for(machine)
+        for pod in machine:
+            if pod is stands:
+                self.expected.put(pod)
+            else:
+                self.expected.drop(pod)
+            if pod.uid in self.guests.incoming:
+                self.running_since.pop(pod.uid, None)
+            elif pod.running and pod.uid in self.by_uid:
+                self.running_since.setdefault(pod.uid, now)
+        return tuple(machine)
 
     def settled(self, uid: str) -> bool:
         """The pod is bound or has ended."""

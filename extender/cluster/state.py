@@ -171,6 +171,7 @@ class ClusterState:
                 self._changed.set()
             if change.before is not None and change.before.node != pod.node:
                 self._leave(change.before)
+            self._touch_machine(change.machine)
             if pod.node:
                 entry = self._views.entry(pod.node)
                 entry.pods[pod.uid] = pod
@@ -181,12 +182,18 @@ class ClusterState:
     def drop_pod(self, uid: str) -> None:
         """The Pod object is gone."""
         with self._lock:
-            change = self._pods.drop(uid)
+            change = self._pods.drop(uid, self._clock())
             self._forget_assumed(uid)
             if change.waiting:
                 self._changed.set()
             if change.before is not None:
                 self._leave(change.before)
+            self._touch_machine(change.machine)
+
+    def _touch_machine(self, pods: Iterable[PodInfo]) -> None:
+        """A pod of a virtual machine has changed, and with it perhaps what counts of the others."""
+        for node in {pod.node for pod in pods if pod.node}:
+            self._touch_tallies(node)
 
     def _leave(self, pod: PodInfo) -> None:
         """The pod is on its node no more."""
@@ -396,7 +403,7 @@ class ClusterState:
         """Update workloads' demands; nodes that expect pods of a changed workload become dirty."""
         with self._totals_lock:
             with self._lock:
-                names, self._recount = self._recount, set()
+                names, self._recount = self._recount | self._pods.guests.partners(self._recount), set()
             changed: set[WorkloadKey] = set()
             for name in names:
                 changed |= self._totals.replace_node(name, self._tallies_of(name))
@@ -413,5 +420,9 @@ class ClusterState:
         with self._lock:
             if (entry := self._views.entries.get(name)) is None:
                 return None
-            entry.counted = self._views.counts(entry, self._clock())
-            return entry.annotation.tallies if entry.counted else None
+            now = self._clock()
+            entry.counted = self._views.counts(entry, now)
+            if not entry.counted:
+                return None
+            twice = self._pods.guests.twice(name, lambda pod: self._views.measured_class(pod, now))
+            return entry.annotation.tallies_without(twice)

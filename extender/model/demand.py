@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from itertools import pairwise
@@ -153,12 +154,12 @@ def _tally_one(pod: PodFootprint, elephants: LinkRates, running: bool) -> Tally:
     )  # fmt: skip
 
 
-def tally_node(node: NodeFootprint) -> dict[WorkloadKey, Tally]:
-    """Tallies of one node's running and recently ended pods, per workload."""
+def tally_node(node: NodeFootprint, without: Collection[str] = ()) -> dict[WorkloadKey, Tally]:
+    """Tallies of one node's running and recently ended pods, per workload, except the pods ``without``, by UID."""
     tallies: dict[WorkloadKey, Tally] = {}
 
     def learn(pod: PodFootprint, elephants: LinkRates, running: bool) -> None:
-        if pod.cls is not TrafficClass.UNKNOWN:
+        if pod.cls is not TrafficClass.UNKNOWN and pod.uid not in without:
             key = (pod.ns, pod.wl)
             tallies[key] = tallies.get(key, Tally()) + _tally_one(pod, elephants, running)
 

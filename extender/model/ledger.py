@@ -10,7 +10,9 @@ The rule: a prediction counts until measurement can replace it. That is
 - at once, when the pod was measured with elephants, or was not expected to have any;
 - after the pod has been running for ``hold`` seconds otherwise. A transfer needs seconds to become an elephant,
   and the agent writes every ten at most, so the first measurements of an elephant show a mouse;
-- never while the pod does not run yet, for example while it pulls its image.
+- never while the pod does not run yet, for example while it pulls its image;
+- never while it is the target of a migration and waits for its guest, however long its containers have run.
+  That it is quiet meanwhile says nothing of the guest. With the guest's arrival it begins to run.
 
 A footprint that exceeds its size limit leaves pods out, and those are never measured. Their elephants are in the
 node's own sum, so nothing is added. Their mice are in no sum: they count as long as the pod runs. A footprint that
@@ -41,7 +43,7 @@ class BoundPod:
     pod: PodInfo
     demand: Demand
     running_since: float | None = None
-    """Own monotonic seconds when it was first seen running."""
+    """Own monotonic seconds when it was first seen running, and its guest in it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +76,8 @@ def counts_until(bound: BoundPod, measured: PodFootprint | None, hold: float) ->
     if bound.demand.neutral or bound.pod.ended:
         return -NEVER
     cls = measured.cls if measured is not None else TrafficClass.UNKNOWN
+    if cls is TrafficClass.QUIET and bound.pod.guest is not None and bound.pod.guest.target:
+        cls = TrafficClass.UNKNOWN  # it is idle before its guest comes
     if cls is not TrafficClass.UNKNOWN and (cls.hurts or not bound.demand.hurts):
         return -NEVER
     return NEVER if bound.running_since is None else bound.running_since + hold

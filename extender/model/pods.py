@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from footprint.declared import Declared, declared_by
-from footprint.workload import workload_of
+from footprint.kubevirt import Guest
+from footprint.workload import guest_in, workload_of
 
 _ENDED: Final = frozenset({"Succeeded", "Failed"})
 _SYSTEM_NAMESPACE: Final = "kube-system"
@@ -43,6 +44,10 @@ class PodInfo:
     priority_class: str = ""
     host_network: bool = False
     """On the node's own network."""
+    guest: Guest | None = None
+    """Whose guest it runs, or will run after a migration; None: no virtual machine's."""
+    created: str = ""
+    """When it was created, in RFC 3339; said of virtual machines' pods alone."""
 
     @property
     def key(self) -> WorkloadKey:
@@ -103,6 +108,7 @@ def decode_pod(obj: Mapping[str, Any]) -> PodInfo:
         "labels": _mapping(metadata.get("labels")),
         "ownerReferences": owners,
     }
+    guest = guest_in(identity)
     return PodInfo(
         uid=_text(metadata.get("uid")),
         ns=_text(metadata.get("namespace")),
@@ -116,4 +122,6 @@ def decode_pod(obj: Mapping[str, Any]) -> PodInfo:
         scheduler=_text(spec.get("schedulerName")),
         priority_class=_text(spec.get("priorityClassName")),
         host_network=spec.get("hostNetwork") is True,
+        guest=guest,
+        created=_text(metadata.get("creationTimestamp")) if guest is not None else "",
     )

@@ -17,12 +17,13 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from footprint.declared import AnnotationProblem, declared_by
-from footprint.workload import workload_of
+from footprint.workload import machine_of, workload_of
 
 _ENDED: Final = frozenset({"Succeeded", "Failed"})
 _STATIC: Final = "kubernetes.io/config.hash"
 """The annotation in which a kubelet states the UID by which it knows a pod of its own."""
 _VM_LABELS: Final = ("vm.kubevirt.io/name", "kubevirt.io/domain")
+"""Of a pod whose owner is not known. The first is the guest's host name, which need not be the machine's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +117,8 @@ def decode_pod(raw: dict[str, Any]) -> LocalPod:
         group=_text((metadata.get("annotations") or {}).get(_STATIC)),
         addresses=_addresses(status),
         started=_unix(status.get("startTime") or metadata.get("creationTimestamp")),
-        vm=next((labels[key] for key in _VM_LABELS if isinstance(labels.get(key), str)), None),
+        vm=machine_of(metadata)
+        or next((labels[key] for key in _VM_LABELS if isinstance(labels.get(key), str)), None),
         problems=declared_by(metadata.get("annotations")).problems,
     )
 
