@@ -7,6 +7,7 @@ Objects stay JSON dicts. The client's generated models cost more time and memory
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,6 +27,10 @@ METADATA_LIST: Final = "application/json;as=PartialObjectMetadataList;g=meta.k8s
 """The same of a list of objects. A watch of them takes ``METADATA_ONLY``."""
 REQUEST_TIMEOUT: Final = (3.0, 10.0)
 """Seconds to connect and to wait for an answer."""
+
+
+_OUT_OF_DATE: Final = ("certificate is not yet valid", "certificate has expired")
+"""OpenSSL's words."""
 
 
 class ClusterConfigError(Exception):
@@ -101,7 +106,12 @@ def _unreachable(error: Exception) -> ApiError:
     """Whatever kept a request from being answered, in one line."""
     reason = error.reason if isinstance(error, ApiException) else error
     text = ": ".join(str(reason).split("\n"))
-    if "CERTIFICATE_VERIFY_FAILED" in text:
+    if any(wrong in text for wrong in _OUT_OF_DATE):
+        text += (
+            f"; this machine's clock says {datetime.now(UTC):%Y-%m-%dT%H:%MZ}: set it right (NTP), "
+            "or renew the server's certificate"
+        )
+    elif "CERTIFICATE_VERIFY_FAILED" in text:
         text += (
             "; check the CA in the kubeconfig, or the pod's service account's, against the server's certificate"
         )

@@ -25,6 +25,7 @@ from kubernetes.client.rest import RESTResponse
 
 from footprint.cluster.client import METADATA_LIST, METADATA_ONLY, ApiError, open_stream, request
 from footprint.cluster.listing import PAGE_SIZE, pages
+from footprint.cluster.repeats import Repeats
 
 T = TypeVar("T")
 T_contra = TypeVar("T_contra", contravariant=True)
@@ -127,7 +128,7 @@ class Reflector(Generic[T]):
         self.connects = 0
         """Watches opened."""
         self.relists = 0
-        self.errors = 0
+        self.errors, self._repeats = 0, Repeats()
         self.undecodable = 0
         self.last_error: ApiError | None = None
 
@@ -211,7 +212,7 @@ class Reflector(Generic[T]):
     def _failed(self, error: Exception, failures: int) -> None:
         self.errors += 1
         self.last_error = error if isinstance(error, ApiError) else ApiError(0, str(error))
-        if failures in (1, 10) or failures % 100 == 0:  # one line when it starts, few while it lasts
+        if self._repeats.tells(failures, error):
             _log.warning("watch failed, trying again", path=self._path, error=str(error), failures=failures)
 
     def _list(self) -> None:

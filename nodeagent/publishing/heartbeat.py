@@ -23,6 +23,7 @@ from footprint.cluster import paths
 from footprint.cluster.client import MERGE_PATCH, ApiError, request
 from footprint.cluster.events import micro_time
 from footprint.cluster.reflector import backoff
+from footprint.cluster.repeats import Repeats
 from footprint.keys import FIELD_MANAGER, lease_name
 from footprint.staleness import stale_after
 from nodeagent.publishing.node_writer import explain, node_path, unforeseen
@@ -62,7 +63,7 @@ class Heartbeat:
         self._api, self._node, self._namespace = api, node, namespace
         self._renew, self._may_renew = renew, may_renew
         self._path = paths.leases(namespace)
-        self._withholding = False
+        self._withholding, self._repeats = False, Repeats()
         self.renewals = 0
         self.errors = 0
         self.withheld = 0
@@ -115,7 +116,7 @@ class Heartbeat:
 
     def _failed(self, error: Exception, failures: int) -> None:
         self.errors += 1
-        if failures in (1, 10) or failures % 100 == 0:
+        if self._repeats.tells(failures, error):
             absent = isinstance(error, ApiError) and error.status == HTTPStatus.NOT_FOUND
             hint = f"; create it with `kubectl create namespace {self._namespace}`" if absent else ""
             _log.warning(

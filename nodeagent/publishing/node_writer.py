@@ -20,6 +20,7 @@ from kubernetes.client import ApiClient
 
 from footprint.cluster.client import MERGE_PATCH, METADATA_ONLY, ApiError, request
 from footprint.cluster.reflector import backoff
+from footprint.cluster.repeats import Repeats
 from footprint.keys import FIELD_MANAGER
 from footprint.models import NodeFootprint
 from footprint.summary import elephant_share
@@ -104,7 +105,7 @@ class NodeWriter:
         self._pending: _Waiting | None = None
         self._pending_since: float | None = None
         self._retry_at = 0.0
-        self._failures = 0
+        self._failures, self._repeats = 0, Repeats()
         self._closing = False
         self._thread = threading.Thread(target=self._run, name="node writer", daemon=True)
         self.published = threading.Event()
@@ -191,7 +192,7 @@ class NodeWriter:
             self._failures += 1
             self.errors += 1
             self._retry_at = time.monotonic() + backoff(self._failures)
-        if self._failures in (1, 10) or self._failures % 100 == 0:
+        if self._repeats.tells(self._failures, error):
             _log.warning(
                 "node not written, measuring goes on", node=self._node, failures=self._failures,
                 error=explain(error, "patch", "nodes"), **unforeseen(error),

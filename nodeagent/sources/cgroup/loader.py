@@ -156,7 +156,7 @@ def _attached(built: Build, options: Options, cgroup: Path, descriptor: int) -> 
         programs.close()
         maps.close()
         raise
-    return Session(maps, programs, MODE, (TRACEPOINT,))
+    return Session(maps, programs, MODE, (TRACEPOINT,), kept=built.kept)
 
 
 def pin(session: Session, options: Options, cgroup: Path) -> None:

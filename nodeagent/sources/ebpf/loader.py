@@ -84,6 +84,13 @@ class Session:
     pinned: Path | None = None
     adopted: bool = False
     """A predecessor's."""
+    kept: bool = False
+    """Compiled by an earlier process."""
+
+    @property
+    def origin(self) -> str:
+        """Where the program is from: ``pinned``, ``kept`` or ``compiled``."""
+        return "pinned" if self.adopted else "kept" if self.kept else "compiled"
 
     def close(self, *, keep: bool) -> None:
         """Close all descriptors. Without ``keep``, unpin as well, so that the kernel unloads the program."""
@@ -274,7 +281,7 @@ def _start_mode(mode: Mode, options: Options) -> Session:
                 refused_by_kernel(request, unavailable.problem.fact)
                 fresh = True
                 continue
-            return Session(maps, running, mode.value, _functions(built))
+            return Session(maps, running, mode.value, _functions(built), kept=built.kept)
     except BaseException:
         maps.close()
         raise

@@ -219,7 +219,7 @@ class EbpfSource:
         self.name = f"ebpf-{session.mode}"
         _log.info(
             f"measuring with eBPF on {self.watched}", mode=session.mode, epoch=self._epoch,
-            functions=list(session.functions), adopted=session.adopted,
+            functions=list(session.functions), adopted=session.adopted, program=session.origin,
         )  # fmt: skip
 
     def _change(self, locality: Locality) -> bool:

@@ -6,6 +6,7 @@ import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from kubernetes import config
 
 from footprint.cluster.client import ApiError, ClusterConfigError, connect, request
 from lab.controlplane import pki
+from tests.plugin.doctor import authority
 
 KUBECONFIG = """
 apiVersion: v1
@@ -85,10 +87,10 @@ def listening(serve: Callable[[socket.socket], None]) -> Iterator[int]:
         thread.join(10)
 
 
-def over_tls(tmp_path: Path, port: int, ca: Path) -> str:
+def over_tls(tmp_path: Path, port: int, ca: Path, host: str = "127.0.0.1") -> str:
     """A kubeconfig for the server on ``port``, trusted if ``ca`` signed it."""
     path = tmp_path / "config"
-    cluster = f'server: "https://127.0.0.1:{port}", certificate-authority: "{ca}"'
+    cluster = f'server: "https://{host}:{port}", certificate-authority: "{ca}"'
     path.write_text(KUBECONFIG.replace('server: "http://127.0.0.1:1"', cluster))
     return str(path)
 
@@ -124,18 +126,38 @@ def test_a_server_whose_certificate_another_ca_signed_is_away_and_the_remedy_is_
     tmp_path: Path, keys: pki.Pki
 ) -> None:
     other = pki.create(tmp_path / "other", ["IP:127.0.0.1"])
+    said = refused(tmp_path, keys.certificate("apiserver"), keys.key("apiserver"), ca=other.ca)
+    assert "check the CA in the kubeconfig" in said
+
+
+@pytest.mark.parametrize("off", [timedelta(days=2), timedelta(days=-2)], ids=["not yet valid", "expired"])
+def test_a_certificate_of_another_time_is_named_with_this_machines_clock(tmp_path: Path, off: timedelta) -> None:
+    now = datetime.now(UTC)
+    ca = authority.issue("ca", now, ca=True)
+    server = authority.issue("apiserver", now + off, by=ca, names=("localhost",), days=1)
+    files = {"ca": ca.pem, "crt": server.pem, "key": server.key_pem}
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    said = refused(tmp_path, tmp_path / "crt", tmp_path / "key", ca=tmp_path / "ca", host="localhost")
+    assert f"this machine's clock says {now:%Y-%m-%d}" in said
+    assert "check the CA" not in said
+
+
+def refused(tmp_path: Path, certificate: Path, key: Path, *, ca: Path, host: str = "127.0.0.1") -> str:
+    """What is said of a server with this certificate, where ``ca`` is trusted."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(keys.certificate("apiserver"), keys.key("apiserver"))
+    context.load_cert_chain(certificate, key)
 
     def handshake(connection: socket.socket) -> None:
         with suppress(OSError):
             context.wrap_socket(connection, server_side=True).close()
 
     with listening(handshake) as port:
-        api = connect(over_tls(tmp_path, port, other.ca), user_agent="test")
-        with pytest.raises(ApiError, match="check the CA in the kubeconfig") as away:
+        api = connect(over_tls(tmp_path, port, ca, host), user_agent="test")
+        with pytest.raises(ApiError) as away:
             request(api, "GET", "/api/v1/nodes")
     assert away.value.status == 0
+    return str(away.value)
 
 
 @pytest.mark.parametrize(
