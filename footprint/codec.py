@@ -78,6 +78,7 @@ def _quantised_uplink(link: Uplink) -> Uplink:
         link,
         cap=_capacity(_quantised_rates(link.cap)), sure=round(link.sure, 2),
         used=_quantised_rates(link.used), el=_quantised_rates(link.el),
+        wire=_quantised_rates(link.wire), wire_el=_quantised_rates(link.wire_el),
     )  # fmt: skip
 
 

@@ -46,6 +46,10 @@ class LinkRates:
     def __add__(self, other: LinkRates) -> LinkRates:
         return LinkRates(self.tx + other.tx, self.rx + other.rx)
 
+    def at_least(self, other: LinkRates) -> LinkRates:
+        """The larger of both in each direction."""
+        return LinkRates(max(self.tx, other.tx), max(self.rx, other.rx))
+
 
 @dataclass(frozen=True, slots=True)
 class PodFootprint:
@@ -134,6 +138,10 @@ class Uplink:
     """Elephants on it, bit/s."""
     full: tuple[Name, ...] = ()
     """Directions (``tx``, ``rx``) in which it is saturated now."""
+    wire: LinkRates = LinkRates()
+    """Where others share its wire, as two VLANs of one card do: what all of them carried, bit/s (EWMA)."""
+    wire_el: LinkRates = LinkRates()
+    """Elephants of all that share its wire, bit/s."""
 
     @property
     def elephant_utilisation(self) -> float | None:

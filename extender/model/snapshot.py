@@ -282,15 +282,15 @@ def view_node(facts: NodeFacts, now: float, stale_after: float, hold: float = HO
 def _by_default_route(
     facts: NodeFacts, node: NodeFootprint, now: float, stale_after: float, hold: float
 ) -> NodeView | None:
-    """See NodeView. Other uplinks on the same wire are not in it: only the worst one's figures have those."""
+    """See NodeView. Of a wire that several uplinks share all that they carry counts, as for the worst one."""
     if not node.home or node.home == node.up:
         return None
     home = next((link for link in node.uplinks if link.name == node.home), None)
     if home is None:
         return None
     alone = replace(
-        node, up=home.name, cap=home.cap, by=home.by, sure=home.sure, used=home.used, el=home.el, full=home.full,
-        uplinks=(), home="",
+        node, up=home.name, cap=home.cap, by=home.by, sure=home.sure, full=home.full,
+        used=home.used.at_least(home.wire), el=home.el.at_least(home.wire_el), uplinks=(), home="",
     )  # fmt: skip
     view = view_node(replace(facts, footprint=alone), now, stale_after, hold)
     return view if view.known else None

@@ -5,8 +5,8 @@ Enters: the links, their counters, the owners' figures, the uplink of each eleph
 of them. Guarantees: no clock and no I/O. On the wire elephants of a link never exceed what it carried, and ``el``
 never exceeds ``used``.
 
-Two VLANs of one bond share a wire. Each is told of by what it carries itself. The node's figures are those of all
-links on the worst wire, for that is what another elephant would meet.
+Two VLANs of one bond share a wire. Each is told of by what it carries itself, and by what all on its wire do. The
+node's figures are those of all links on the worst wire, for that is what another elephant would meet.
 """
 
 from __future__ import annotations
@@ -89,7 +89,12 @@ class Links:
         ]
         if not links:
             return replace(footprint, bad=bad)
-        worst = self._choose(self._on_wires(links))
+        whole = self._on_wires(links)
+        worst = self._choose(whole)
+        links = [
+            link if wire is link else replace(link, wire=wire.used, wire_el=wire.el)
+            for link, wire in zip(links, whole, strict=True)
+        ]
         return replace(
             footprint, bad=bad, up=worst.name, cap=worst.cap, by=worst.by, sure=worst.sure, used=worst.used,
             el=worst.el, full=worst.full,
@@ -189,7 +194,7 @@ class Links:
         if carried.smoothed is None:  # its counters give no rate: nothing to hold it against
             return Uplink(name, link.capacity, el=el)
         el = LinkRates(min(el.tx, carried.most.tx), min(el.rx, carried.most.rx))
-        used = LinkRates(max(carried.smoothed.tx, el.tx), max(carried.smoothed.rx, el.rx))
+        used = carried.smoothed.at_least(el)
         return Uplink(name, link.capacity, used=used, el=el)
 
     def _on_wires(self, links: list[Uplink]) -> list[Uplink]:
@@ -203,7 +208,7 @@ class Links:
         counting = [other for other in together if self._counts_for(other.name) == other.name]
         el = sum((other.el for other in together), LinkRates())
         used = sum((other.used for other in counting), LinkRates())
-        used = LinkRates(max(used.tx, link.used.tx), max(used.rx, link.used.rx))
+        used = used.at_least(link.used)
         return replace(link, el=LinkRates(min(el.tx, used.tx), min(el.rx, used.rx)), used=used)
 
     def _choose(self, links: list[Uplink]) -> Uplink:

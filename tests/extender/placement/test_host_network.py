@@ -87,6 +87,15 @@ def test_tables_keep_both_kinds_apart() -> None:
             assert orjson.loads(answer.body)["NodeNames"] == expected
 
 
+@pytest.mark.parametrize(
+    ("shared", "passed"), [({}, ["two", "free"]), ({"wire": BUSY, "wire_el": BUSY}, ["free"])]
+)
+def test_elephants_of_another_uplink_on_its_wire_count(shared: dict[str, Any], passed: list[str]) -> None:
+    snapshot = cluster(node("two", **shared), view("free"))
+    demand = snapshot.demand(pod(host=True))
+    assert filter_nodes(["two", "free"], demand, PlacementMode.PREFER, snapshot).passed == passed
+
+
 def test_what_changes_on_the_default_routes_uplink_alone_is_a_change() -> None:
     assert not node("n").judged_like(node("n", el=IDLE + LinkRates(50 * M, 0.0)))
     assert node("n").judged_like(node("n"))

@@ -232,6 +232,8 @@ def test_vlans_of_one_wire_are_told_of_each_and_the_node_by_the_wire() -> None:
     assert vlan5.el.tx == 0
     assert vlan6.el.tx == pytest.approx(60e6, rel=0.01)
     assert told.el.tx == pytest.approx(60e6, rel=0.01), "whichever is told of, the wire is that much in use"
+    assert vlan5.wire_el == vlan6.wire_el == told.el
+    assert vlan5.wire == vlan6.wire == told.used
     assert told.used.tx == pytest.approx(61e6, rel=0.01)
 
 
