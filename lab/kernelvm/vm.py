@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Boot a guest, stream what its command writes, end it in time, bring its files back.
 
-QEMU has been seen to die of a segmentation fault before the guest began. Such a start is repeated, and said so;
-once the guest's command has begun nothing ever is.
+QEMU has been seen to die of a segmentation fault before the guest began, and an emulated kernel of a page fault.
+Such a start is repeated, and said so; once the guest's command has begun nothing ever is.
 """
 
 from __future__ import annotations
@@ -31,6 +31,8 @@ STARTS: Final = 3
 """How often QEMU is started at most."""
 SESSION_BEGINS: Final = "kernelvm: the session begins"
 """What guest/init.sh writes to the console before it runs the command."""
+_PANIC: Final = "Kernel panic - not syncing"
+"""What a kernel that gives up says; it ends QEMU in order (``qemu.COMMAND_LINE``)."""
 _REMEDY: Final = "run `lab/setup/packages.sh kernelvm` as root"
 _CONSOLE_TAIL: Final = 25
 
@@ -128,19 +130,25 @@ def _machine(
 def _watch_from_the_start(
     machine: qemu.Machine, console: Path, write: Callable[[bytes], object], timeout: float
 ) -> tuple[float, float]:
-    """As _watch; QEMU is started again when a signal ended it before the guest's session began."""
+    """As _watch; QEMU is started again when a signal ended it, or its kernel died, before the guest's session
+    began."""
     for left in reversed(range(STARTS)):
         try:
-            return _watch(qemu.command(machine, console=console), write, timeout)
+            seconds = _watch(qemu.command(machine, console=console), write, timeout)
         except QemuDiedError as death:
-            if death.status >= 0 or not left or _has_begun(console):
+            if death.status >= 0 or not left or _said(console, SESSION_BEGINS):
                 raise
-            say(f"{death}; the guest had not begun: starting it again, {left} more at most")
+            problem = str(death)
+        else:
+            if not left or _said(console, SESSION_BEGINS) or not _said(console, _PANIC):
+                return seconds
+            problem = "the guest's kernel died"
+        say(f"{problem}; the guest had not begun: starting it again, {left} more at most")
     raise AssertionError("unreachable: the last start returns or raises")
 
 
-def _has_begun(console: Path) -> bool:
-    return console.is_file() and SESSION_BEGINS in console.read_text(errors="replace")
+def _said(console: Path, words: str) -> bool:
+    return console.is_file() and words in console.read_text(errors="replace")
 
 
 def _watch(argv: Sequence[str], write: Callable[[bytes], object], timeout: float) -> tuple[float, float]:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Starting a guest: QEMU's own crash before the guest's session is survived, everything later is not repeated.
+"""Starting a guest: a crash of QEMU or its kernel before the guest's session is survived, and nothing later.
 
 A shell script stands for QEMU: it is started, killed and read from like it.
 """
@@ -29,6 +29,7 @@ done
 starts=$(wc -l <{folder}/starts)
 crash() {{ kill -SEGV $$; sleep 60; }}
 begin() {{ echo "{begins}" >"$console"; }}
+panic() {{ echo "[    6.4] Kernel panic - not syncing: Fatal exception in interrupt" >>"$console"; exit 0; }}
 finish() {{ echo "a line"; cat {folder}/answer.tar >"$disk"; exit 0; }}
 {behaviour}
 """
@@ -64,11 +65,11 @@ def run(tmp_path: Path, write: Callable[[bytes], object] = lambda _: None) -> vm
     return vm.run(KERNELS[0], ["true"], checkout=checkout, write=write, timeout=30)
 
 
-@pytest.mark.parametrize("crashes", [0, 1, 2])
+@pytest.mark.parametrize(("crashes", "crash"), [(0, "crash"), (1, "crash"), (2, "crash"), (2, "panic")])
 def test_a_crash_before_the_session_is_followed_by_another_start_which_is_said(
-    starts: Callable[[str], Path], tmp_path: Path, capsys: pytest.CaptureFixture[str], crashes: int
+    starts: Callable[[str], Path], tmp_path: Path, capsys: pytest.CaptureFixture[str], crashes: int, crash: str
 ) -> None:
-    log = starts(f'[ "$starts" -gt {crashes} ] || crash\nbegin\nfinish')
+    log = starts(f'[ "$starts" -gt {crashes} ] || {crash}\nbegin\nfinish')
     heard: list[bytes] = []
     assert run(tmp_path, heard.append).status == 5
     assert b"".join(heard) == b"a line\n"
@@ -76,9 +77,12 @@ def test_a_crash_before_the_session_is_followed_by_another_start_which_is_said(
     assert capsys.readouterr().err.count("starting it again") == crashes
 
 
-def test_qemu_is_started_three_times_at_most(starts: Callable[[str], Path], tmp_path: Path) -> None:
-    log = starts("crash")
-    with pytest.raises(LabError, match="status -11"):
+@pytest.mark.parametrize(("crash", "says"), [("crash", "status -11"), ("panic", "Fatal exception in interrupt")])
+def test_qemu_is_started_three_times_at_most(
+    starts: Callable[[str], Path], tmp_path: Path, crash: str, says: str
+) -> None:
+    log = starts(crash)
+    with pytest.raises(LabError, match=says):
         run(tmp_path)
     assert len(log.read_text().splitlines()) == vm.STARTS == 3
 
@@ -88,7 +92,8 @@ def test_qemu_is_started_three_times_at_most(starts: Callable[[str], Path], tmp_
     [
         ("begin; crash", "status -11"),  # whatever it did is not done twice
         ("echo no such machine >&2; exit 1", "no such machine"),  # another start would say the same
-        ("exit 0", "without sending a status"),  # a kernel that crashed: not QEMU's doing
+        ("begin; panic", "without sending a status"),
+        ("exit 0", "without sending a status"),  # the guest gave up by itself: it found no disk, and would again
     ],
 )
 def test_nothing_else_is_started_again(
