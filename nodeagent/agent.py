@@ -12,6 +12,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Final
 
 import structlog
@@ -19,8 +20,9 @@ from prometheus_client import Histogram
 
 from footprint.models import NodeFootprint
 from nodeagent.measuring.aggregation import Aggregator
-from nodeagent.measuring.meter import Meter
+from nodeagent.measuring.meter import Measurement, Meter
 from nodeagent.measuring.pacing import Pace
+from nodeagent.measuring.unseen import Unseen, unseen
 from nodeagent.metrics import LoopState
 from nodeagent.node.capacity.links import LinkCapacities
 from nodeagent.node.link import Link
@@ -136,14 +138,25 @@ class Agent:
             self._meter.links.coverage.all.ratio,
             now,
         )
+        footprint = self._with_unseen(found)
         self._reconsider(now)
-        if found.footprint is not None:
-            figures.footprint = found.footprint
+        if footprint is not None:
+            figures.footprint = footprint
             misunderstood = self._capacities.misunderstood if self._capacities is not None else ()
-            self._reporter.tell(self._notices.advance(found.footprint, misunderstood, now))
+            self._reporter.tell(self._notices.advance(footprint, misunderstood, now))
             if self._synced.is_set():  # before that, all traffic would be unattributed
-                self._publish(found.footprint, now, last=last)
+                self._publish(footprint, now, last=last)
         return beginning
+
+    def _with_unseen(self, found: Measurement) -> NodeFootprint | None:
+        """The footprint, which says whether there are pods whose traffic the source cannot see."""
+        before, missing = self.figures.unseen, unseen(found.pods, found.reading, self._meter.aggregator.source)
+        self.figures.unseen = missing
+        if missing != before:
+            _log_unseen(before, missing, found.pods)
+        if found.footprint is None or not missing.reasons:
+            return found.footprint
+        return replace(found.footprint, bad=tuple(sorted({*found.footprint.bad, *missing.reasons})))
 
     def _reconsider(self, now: float) -> None:
         """Let ``auto`` change its source, after the coverage of the one in use."""
@@ -181,6 +194,19 @@ class Agent:
         if self.figures.readings:  # those of the first reading were there before
             self._crossings.begun(on_link)
         return bool(on_link)
+
+
+def _log_unseen(before: Unseen, now: Unseen, pods: Mapping[str, LocalPod]) -> None:
+    """Name pods of which nothing, or not all, will be measured."""
+    for reason, uids in now.by_reason.items():
+        new = sorted(uids - before.by_reason[reason])
+        for uid in new[:_LOGGED_PER_READING]:
+            _log.warning(
+                "traffic of this pod is not seen", pod=pods[uid].display_name, reason=reason,
+                interfaces=list(pods[uid].passthrough),
+            )  # fmt: skip
+        if len(new) > _LOGGED_PER_READING:
+            _log.warning("traffic of more pods is not seen", reason=reason, count=len(new) - _LOGGED_PER_READING)
 
 
 def _described(flow: Elephant, pods: Mapping[str, LocalPod]) -> dict[str, object]:

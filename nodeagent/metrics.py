@@ -25,6 +25,7 @@ from footprint.classes import TrafficClass
 from footprint.models import CapacitySource, NodeFootprint, Uplink
 from footprint.version import installed
 from nodeagent.measuring.totals import TrafficTotals
+from nodeagent.measuring.unseen import Unseen
 from nodeagent.node.pods import LocalPod
 from nodeagent.pod_metrics import pod_families
 from nodeagent.sources.base import LossKind, Reading
@@ -60,6 +61,7 @@ class LoopState:
     totals: TrafficTotals = field(default_factory=TrafficTotals)
     pods: Mapping[str, LocalPod] = field(default_factory=dict)
     """This node's, by UID."""
+    unseen: Unseen = field(default_factory=Unseen)
 
     def alive(self, poll_interval: float) -> bool:
         """False once readings have stopped; how long the first one may take is the startup probe's to say."""
@@ -124,6 +126,14 @@ class AgentCollector(Collector):
         yield from self._of_reading(figures.reading)
         yield from self._of_programs(figures.reading)
         yield from self._of_footprint(figures.footprint)
+        missing = GaugeMetricFamily(
+            _PREFIX + "pods_unseen",
+            "Pods whose traffic the flow source cannot see, or not all of.",
+            labels=["reason"],
+        )
+        for reason, uids in figures.unseen.by_reason.items():
+            missing.add_metric([reason], len(uids))
+        yield missing
         if self._pods:
             owners = figures.reading.owners if figures.reading else {}
             yield from pod_families(_PREFIX, owners, figures.pods, figures.footprint, self._pods)

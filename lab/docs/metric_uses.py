@@ -54,6 +54,7 @@ AGENT: Final[dict[str, Use]] = {
     "pod_info": Use("Join it by `uid` for names, workloads and classes. Off by default."),
     "pod_traffic_bytes_total": Use("Traffic of pods and workloads. Off by default."),
     "pods": Use("What kinds of pods a node has."),
+    "pods_unseen": Use("Above 0: placement knows less of these pods. The log names them."),
     "pods_without_series": Use("Above 0: raise `--pod-metrics`. Off by default."),
     "poll_overruns_total": Use("Alert: readings are late."),
     "program_builds_total": Use("Which outcome a start had.", 14),

@@ -18,6 +18,7 @@ from typing import Any, Final
 
 from footprint.declared import AnnotationProblem, declared_by
 from footprint.workload import machine_of, workload_of
+from nodeagent.node.passthrough import passthrough_interfaces
 
 _ENDED: Final = frozenset({"Succeeded", "Failed"})
 _STATIC: Final = "kubernetes.io/config.hash"
@@ -45,6 +46,8 @@ class LocalPod:
     """The kubelet's start time, else the creation time, in Unix seconds; only compared between pods of a node."""
     vm: str | None = None
     """Name of the KubeVirt virtual machine that the pod runs."""
+    passthrough: tuple[str, ...] = ()
+    """Its interfaces that bypass this node's kernel (``nodeagent.node.passthrough``)."""
     problems: tuple[AnnotationProblem, ...] = ()
     """Annotations that were not understood."""
 
@@ -119,6 +122,7 @@ def decode_pod(raw: dict[str, Any]) -> LocalPod:
         started=_unix(status.get("startTime") or metadata.get("creationTimestamp")),
         vm=machine_of(metadata)
         or next((labels[key] for key in _VM_LABELS if isinstance(labels.get(key), str)), None),
+        passthrough=passthrough_interfaces(metadata.get("annotations") or {}),
         problems=declared_by(metadata.get("annotations")).problems,
     )
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+import structlog
 
 from footprint.cluster.client import ApiError
 from footprint.models import LinkRates, NodeFootprint
@@ -285,6 +286,29 @@ def test_a_source_that_does_not_see_the_link_is_changed_and_the_footprint_says_s
         looping.tick()
     assert (figures.source, figures.source_changes, figures.footprint.src) == ("ebpf-cgroup", 1, "ebpf-cgroup")
     assert other.sent > 0
+    writer.close(5)
+
+
+def test_a_pod_that_no_source_sees_is_told_of_in_footprint_log_and_metrics(server: Server) -> None:
+    looping, writer, figures, store, _source = agent(server)
+    device = '[{"interface": "net1", "device-info": {"type": "pci"}}]'
+    store.upsert(decode_pod({
+        "metadata": {
+            "uid": "u", "namespace": "d", "name": "p",
+            "annotations": {"k8s.v1.cni.cncf.io/network-status": device},
+        },
+        "status": {"podIP": "10.0.0.9", "phase": "Running"},
+    }))  # fmt: skip
+    with structlog.testing.capture_logs() as said:
+        for _ in range(5):
+            looping.tick()
+    assert figures.footprint is not None
+    assert "passthrough-unseen" in figures.footprint.bad
+    told = [line for line in said if line.get("reason") == "passthrough-unseen"]
+    assert [(line["pod"], line["interfaces"]) for line in told] == [("d/p", ["net1"])], "once"
+    shown = {sample.labels["reason"]: sample.value for family in AgentCollector(figures, dict, dict).collect()
+             if family.name.endswith("pods_unseen") for sample in family.samples}  # fmt: skip
+    assert shown == {"passthrough-unseen": 1, "guests-unseen": 0}
     writer.close(5)
 
 

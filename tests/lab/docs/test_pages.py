@@ -21,6 +21,7 @@ from lab.errors import LabError
 from nodeagent.measuring.coverage import LOW_COVERAGE
 from nodeagent.measuring.links import NOT_KNOWN
 from nodeagent.measuring.truth import COUNTED_TOO_MUCH
+from nodeagent.measuring.unseen import REASONS
 from nodeagent.settings import AgentSettings, TopSettings
 from nodeagent.sources.base import LossKind
 
@@ -55,7 +56,7 @@ def test_every_kind_of_loss_has_a_cause_and_a_remedy() -> None:
         r"^### (.+)$", (pages.CHECKOUT / "docs/how-to/debug-missing-bytes.md").read_text(), re.MULTILINE
     )
     told = {reason for heading in headings for reason in heading.split(", ")}
-    assert {kind.value for kind in LossKind} | {LOW_COVERAGE, COUNTED_TOO_MUCH, NOT_KNOWN} == told
+    assert {kind.value for kind in LossKind} | {LOW_COVERAGE, COUNTED_TOO_MUCH, NOT_KNOWN, *REASONS} == told
 
 
 def test_metrics_of_both_programs_are_in_the_reference() -> None:
