@@ -2,8 +2,8 @@
 """What users declare about a pod with annotations.
 
 Enters: any annotations. Leaves: the values that were understood, and a problem for each other one. Pure.
-Guarantees: never raises. A value that is not understood counts as absent; its problem becomes an Event and a
-counter.
+Guarantees: never raises. A value that is not understood counts as absent, except that of ``rebalance``. Its
+problem becomes an Event and a counter.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from enum import StrEnum
 from typing import Any, Final, TypeVar
 
 from footprint.classes import TrafficClass
-from footprint.keys import POD_CLASS, POD_EXPECTED_BANDWIDTH, POD_PLACEMENT, POD_WORKLOAD
+from footprint.keys import POD_CLASS, POD_EXPECTED_BANDWIDTH, POD_PLACEMENT, POD_WORKLOAD, REBALANCE
 from footprint.units import parse_bandwidth
 from footprint.workload import valid_workload_name
 
@@ -26,6 +26,13 @@ class PlacementMode(StrEnum):
     PREFER = "prefer"  # rejects unsuitable nodes, unless no candidate is known to be suitable
     STRICT = "strict"  # rejects unsuitable nodes; acts as prefer once the pod has waited for --relax-after
     IGNORE = "ignore"  # all nodes pass, and all score the same
+
+
+class Rebalance(StrEnum):
+    """Whether pods may be moved."""
+
+    NEVER = "never"  # the rebalancer leaves them where they are
+    ALLOW = "allow"  # it may evict them, where it acts at all
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +50,13 @@ class Declared:
     bandwidth: float | None = None
     """Declared bandwidth, bit/s, in the pod's busier direction."""
     placement: PlacementMode | None = None
+    rebalance: Rebalance | None = None
     problems: tuple[AnnotationProblem, ...] = ()
 
 
 _DECLARABLE: Final = {"elephant": TrafficClass.ELEPHANT, "mouse": TrafficClass.MOUSE}
 _PLACEMENTS: Final = {p.value: p for p in PlacementMode}
+_REBALANCE: Final = {r.value: r for r in Rebalance}
 _T = TypeVar("_T")
 
 
@@ -57,6 +66,15 @@ def _lookup(table: Mapping[str, _T], value: object) -> _T | None:
 
 def _shown(value: object) -> str:
     return ascii(value)[:60]
+
+
+def rebalance_of(annotations: Mapping[str, Any] | None) -> Rebalance | None:
+    """What the annotations of a pod, a Namespace or a Node say about moves; None: nothing. Never raises.
+
+    A value that is not understood means ``never``: whoever wrote it wanted something, and a move cannot be undone.
+    """
+    found: Mapping[str, Any] = annotations if isinstance(annotations, Mapping) else {}
+    return (_lookup(_REBALANCE, found[REBALANCE]) or Rebalance.NEVER) if REBALANCE in found else None
 
 
 def declared_by(annotations: Mapping[str, Any] | None) -> Declared:
@@ -81,4 +99,6 @@ def declared_by(annotations: Mapping[str, Any] | None) -> Declared:
         isinstance(found[POD_WORKLOAD], str) and valid_workload_name(found[POD_WORKLOAD])
     ):
         refuse(POD_WORKLOAD, "a name of up to 63 letters, digits, '-', '_' or '.'")
-    return Declared(cls, bandwidth, placement, tuple(problems))
+    if REBALANCE in found and _lookup(_REBALANCE, found[REBALANCE]) is None:
+        refuse(REBALANCE, "never or allow; until then it means never")
+    return Declared(cls, bandwidth, placement, rebalance_of(found), tuple(problems))

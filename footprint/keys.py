@@ -30,12 +30,19 @@ POD_EXPECTED_BANDWIDTH: Final = PREFIX + "expected-bandwidth"
 POD_PLACEMENT: Final = PREFIX + "placement"
 POD_WORKLOAD: Final = PREFIX + "workload"
 
+REBALANCE: Final = PREFIX + "rebalance"
+"""On a pod, a Namespace or a Node: whether the rebalancer may move pods. On the release's own Namespace, ``never``
+stops it altogether."""
+
 FIELD_MANAGER: Final = "traffic-footprint"
 DEFAULT_NAMESPACE: Final = "traffic-footprint"
 """Namespace of the Leases when no other one is configured."""
 
 LEARNER_LEASE: Final = "traffic-footprint-learner"
 """Lease by which the extender's replicas elect the one that writes TrafficFootprints."""
+
+REBALANCER_LEASE: Final = "traffic-footprint-rebalancer"
+"""Lease by which the extender's replicas elect the one that moves pods."""
 
 _LEASE_PREFIX: Final = "traffic-footprint-node-"
 

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from footprint.classes import TrafficClass
-from footprint.declared import Declared, PlacementMode, declared_by
-from footprint.keys import POD_CLASS, POD_EXPECTED_BANDWIDTH, POD_PLACEMENT, POD_WORKLOAD
+from footprint.declared import Declared, PlacementMode, Rebalance, declared_by, rebalance_of
+from footprint.keys import POD_CLASS, POD_EXPECTED_BANDWIDTH, POD_PLACEMENT, POD_WORKLOAD, REBALANCE
 
 KEYS = [POD_CLASS, POD_EXPECTED_BANDWIDTH, POD_PLACEMENT, POD_WORKLOAD]
 
@@ -49,3 +49,21 @@ def test_any_annotations_give_wishes_and_one_problem_each_at_most(said: dict[str
     declared = declared_by(said)
     assert {problem.key for problem in declared.problems} <= set(said)
     assert all(len(problem.message) < 300 and problem.message.isprintable() for problem in declared.problems)
+
+
+@pytest.mark.parametrize(
+    ("value", "meant", "problems"),
+    [
+        ("allow", Rebalance.ALLOW, 0),
+        ("never", Rebalance.NEVER, 0),
+        ("nevr", Rebalance.NEVER, 1),
+        (7, Rebalance.NEVER, 1),
+    ],
+)
+def test_a_word_about_moves_that_is_not_understood_means_never(
+    value: object, meant: Rebalance, problems: int
+) -> None:
+    declared = declared_by({REBALANCE: value})
+    assert declared.rebalance is rebalance_of({REBALANCE: value}) is meant
+    assert len(declared.problems) == problems
+    assert rebalance_of({}) is declared_by({}).rebalance is None

@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One round: from what a look at the cluster has shown to the moves that may be made now. Pure.
+
+Enters: a survey, the history, a function that examines one pod, and ``now``. Leaves: a Plan, and the history after
+the look. Guarantees: each move is within every limit, also beside the other moves of the same plan; at most
+``MAX_EXAMINED`` pods are examined, so a round's requests to the API are bounded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+from extender.rebalancing.config import RebalanceConfig
+from extender.rebalancing.gain import Misplaced, Reason, Refusal, Survey
+from extender.rebalancing.history import History, Wait, moved, node_waits, observed, waits
+
+MAX_EXAMINED: Final = 16
+"""Pods read in full in one round."""
+MAX_REFUSALS: Final = 512
+"""Refusals that a plan tells; of more, those of the worst nodes."""
+
+
+class Examined(NamedTuple):
+    """What reading a pod and its better nodes in full has shown."""
+
+    refusal: Wait | None
+    target: str = ""
+    """The cheapest node that passes the pod's constraints."""
+    cost: float = 0.0
+    """There, in service times."""
+    age: float = 0.0
+    """Of the pod, seconds."""
+
+
+Examine = Callable[[Misplaced, Collection[str]], Examined]
+"""Reads a pod in full; of its targets those in the collection are passed over."""
+
+
+class Move(NamedTuple):
+    """An eviction that is worth it, and where kube-scheduler is expected to place the pod anew."""
+
+    found: Misplaced
+    target: str
+    cost: float
+    """At the target, in service times."""
+
+    @property
+    def gain(self) -> float:
+        return self.found.cost - self.cost
+
+    def describe(self) -> str:
+        """For people, without what a format string would take for a verb."""
+        here, there = f"{self.found.cost:.1f} on {self.found.node}", f"{self.cost:.1f} on {self.target}"
+        return f"costs {here} and would cost {there}: {self.found.reason}"
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    moves: tuple[Move, ...] = ()
+    """Due now, the largest gain first."""
+    refused: tuple[Refusal, ...] = ()
+    troubled: int = 0
+    misplaced: int = 0
+    gain: float = 0.0
+    """Summed over the moves."""
+
+
+def plan(
+    found: Survey, history: History, examine: Examine, now: float, config: RebalanceConfig
+) -> tuple[Plan, History]:
+    """The plan at ``now``. The history notes what was seen; ``history.moved`` notes a move once it was made."""
+    history = after = observed(history, found.misplaced, now)
+    moves: list[Move] = []
+    refused: list[Refusal] = []
+    examined = 0
+    for one in found.misplaced:
+        # What waits although the pod were just old enough need not be read.
+        wait = waits(after, one, config.cooldown, now, config)
+        if wait is None and examined == MAX_EXAMINED:
+            wait = Wait(Reason.LIMIT, "enough pods were examined in this round")
+        if wait is None:
+            examined += 1
+            busy = {name for name, _ in one.targets if node_waits(after, name, now, config) > 0}
+            seen = examine(one, busy)
+            wait = seen.refusal or waits(after, one, seen.age, now, config)
+            if wait is None:
+                moves.append(Move(one, seen.target, seen.cost))
+                after = moved(after, one, seen.target, now)
+        if wait is not None:
+            refused.append(Refusal(one.pod, one.node, wait.reason, wait.detail))
+    told = (*refused, *found.refused)[:MAX_REFUSALS]
+    gain = sum(move.gain for move in moves)
+    return Plan(tuple(moves), told, found.troubled, len(found.misplaced), gain), history
+
+
+def first_fit(
+    found: Misplaced, busy: Collection[str], price: float, obstacle: Callable[[str], str | None]
+) -> tuple[str, float] | str:
+    """The cheapest target that ``obstacle`` lets pass, and its cost; else why there is none."""
+    why = ""
+    for name, cost in found.targets:
+        if found.cost - cost < price:
+            break
+        if name in busy:
+            why = why or f"{name}: had a move lately"
+            continue
+        if (problem := obstacle(name)) is None:
+            return name, cost
+        why = why or f"{name}: {problem}"
+    return why or "no node costs less"
