@@ -74,8 +74,13 @@ class Explainer:
         return self._tell(pod, names)
 
     def _about_known(self, namespace: str, name: str) -> bytes | None:
+        told = self.known(namespace, name)
+        return None if told is None else orjson.dumps(told)
+
+    def known(self, namespace: str, name: str) -> dict[str, Any] | None:
+        """``about_known`` before it is JSON. Any thread may call it."""
         pod = self._state.find_pod(namespace, name)
-        return None if pod is None else self._tell(pod, None)
+        return None if pod is None else explained(pod, None, self._state, self._policy)
 
     def _tell(self, pod: PodInfo, names: list[str] | None) -> bytes:
         return orjson.dumps(explained(pod, names, self._state, self._policy))

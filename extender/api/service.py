@@ -23,6 +23,7 @@ from extender.cluster.feed import Feed, outdated
 from extender.cluster.state import ClusterState
 from extender.page.app import Page
 from extender.page.decisions import Recorder
+from extender.page.explaining import Explaining
 from extender.page.metrics import PageCollector
 from extender.placement.policy import Policy
 
@@ -42,14 +43,17 @@ class Service:
             self.metrics.registry.register(collector)
         recorder = Recorder(policy.shadow) if page else None
         self.verbs = Verbs(state, policy, self.metrics, recorder=recorder)
-        self.page = Page(state, recorder, self.verbs.shadow) if recorder is not None else None
+        self.explainer = Explainer(state, policy, self.verbs.count_sent)
+        self.page: Page | None = None
         """The live page, for the metrics port."""
+        if recorder is not None:
+            explaining = Explaining(self.explainer.known, self.verbs.count_sent)
+            self.page = Page(state, recorder, self.verbs.shadow, explaining)
         if self.page is not None and recorder is not None:
             self.metrics.registry.register(PageCollector(self.page, recorder))
         self.metrics.show_node_failures(lambda: {"view": state.view_failures, "verdict": self.verbs.node_failures})
         if self.verbs.shadow is not None:
             self.metrics.show(self.verbs.shadow)
-        self.explainer = Explainer(state, policy, self.verbs.count_sent)
         self.refuser = Refuser(self.metrics)
         self._max_in_flight, self._leaving = policy.max_in_flight, False
 

@@ -26,6 +26,7 @@ from starlette.types import Receive, Scope, Send
 from extender.cluster.state import ClusterState
 from extender.page.board import Board
 from extender.page.decisions import Recorder
+from extender.page.explaining import Explaining, TooManyError
 from extender.page.stream import MAX_READERS, Readers, Stream
 from extender.placement.shadow import Shadow
 
@@ -80,8 +81,12 @@ def read_files() -> dict[str, _File]:
 class Page:
     """See the module."""
 
-    def __init__(self, state: ClusterState, recorder: Recorder, shadow: Shadow | None = None) -> None:
-        self.readers = Readers()
+    def __init__(
+        self, state: ClusterState, recorder: Recorder, shadow: Shadow | None = None,
+        explaining: Explaining | None = None,
+    ) -> None:  # fmt: skip
+        """``explaining``: the verdict on a pod; without it nobody gets one here."""
+        self.readers, self._explaining = Readers(), explaining
         self._state, self._recorder, self._shadow = state, recorder, shadow
         self._board: Board | None = None
         self._boot, self._files = secrets.token_hex(6), read_files()
@@ -171,8 +176,25 @@ class Page:
                 await _problem(send, 404, "no node of this name")
             else:
                 await _json(send, orjson.dumps(found))
+        elif name == "api/explain" and self._explaining is not None:
+            await self._explain(self._explaining, request, send)
         else:
             await _problem(send, 404, f"nothing here; the page is at {ROOT}")
+
+    async def _explain(self, explaining: Explaining, request: Request, send: Send) -> None:
+        namespace, pod = (request.query_params.get(key, "") for key in ("namespace", "pod"))
+        if not (0 < len(namespace) <= _MAX_NAME and 0 < len(pod) <= _MAX_NAME):
+            await _problem(send, 400, "name the pod: ?namespace=NAMESPACE&pod=NAME")
+            return
+        try:
+            told = await explaining.about(namespace, pod)
+        except TooManyError as error:
+            await _problem(send, 503, str(error), (b"retry-after", b"5"))
+            return
+        if told is None:
+            await _problem(send, 404, "this extender knows no such pod; it may be gone")
+        else:
+            await _json(send, told)
 
 
 async def _send_file(request: Request, send: Send, file: _File) -> None:

@@ -3,7 +3,7 @@
 
 An extender may require client certificates, and a kubelet has none. So probes need this port. Enters: the
 application, and the live page where there is one. Leaves: an application that lets through GET requests for
-these pages only. Guarantees: this port answers no request about a pod, and decides no placement.
+these pages only. Guarantees: this port answers nothing that kube-scheduler asks, and decides no placement.
 """
 
 from __future__ import annotations

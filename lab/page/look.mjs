@@ -1,18 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 // Looks at the live page in a headless Chromium. node look.mjs MODULES CHROMIUM URL FOLDER [quick|only=PICTURE]
 // Leaves: pictures in FOLDER, and findings as one JSON object on stdout. It judges nothing: the test does.
-import { createRequire } from "node:module";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
+import { start } from "./browser.mjs";
 
 const [modules, chromium, url, folder, quick] = process.argv.slice(2);
-const load = createRequire(join(modules, "x.js"));
-const { chromium: browserType } = load("playwright-core");
 const axe = readFileSync(join(modules, "node_modules/axe-core/axe.min.js"), "utf8");
 const TIMEOUT = 60000;
 const found = { problems: [], pictures: [] };
 
-const browser = await browserType.launch({ executablePath: chromium, args: ["--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu"] });
+const browser = await start(modules, chromium);
 
 async function visit(name, options, act) {
   const context = await browser.newContext({ viewport: { width: 1280, height: 900 }, reducedMotion: "reduce", ...options });
@@ -112,6 +110,18 @@ await visit("desktop", { colorScheme: "light" }, async (page) => {
     seen.decisions = await page.textContent("#decisions-table tbody");
     await page.click("#decisions-table tbody tr >> nth=0 >> summary");
     seen.why = await page.textContent("#decisions-table tbody tr >> nth=0");
+    // The explanation of a decision: a link, and an address that can be passed on.
+    await page.click("#decisions-table tbody tr details[open] a");
+    await page.waitForFunction(() => document.querySelectorAll("#explain-body tbody tr").length > 0);
+    seen.explained = { heading: await page.textContent("#explain-heading"), focused: await page.evaluate(() => document.activeElement.id),
+      body: await page.textContent("#explain-body"), rows: await page.locator("#explain-body tbody tr").count(), address: page.url() };
+    await picture(page, "explanation");
+    await page.keyboard.press("Escape");
+    seen.explained.closed = await page.evaluate(() => document.querySelector("#explain").hidden && !location.hash);
+    await page.evaluate(() => { location.hash = "#explain/nowhere/nothing"; });
+    await page.waitForFunction(() => document.querySelector("#explain-body").textContent.includes("no such pod"));
+    found.problems = found.problems.filter((text) => !text.includes("status of 404"));
+    await page.click("#explain-close");
     const [all] = [await page.locator("#decisions-table tbody tr").count()];
     await page.fill("#decisions-filter", "no such workload");
     seen.none = [all, await page.locator("#decisions-table tbody tr").count()];
@@ -131,6 +141,12 @@ for (const [name, options] of [["light-axe", { colorScheme: "light" }], ["dark",
     await page.evaluate(() => footprintPage.map.open(footprintPage.map.order[0]));
     await page.waitForFunction(() => document.querySelectorAll("#node-body .chart canvas").length > 0);
     if (name === "dark") await picture(page, "dark-node");
+    if (quick !== "quick") {
+      const where = await page.waitForFunction(() => [...footprintPage.decisions.byNumber.values()].at(-1));
+      const { namespace, pod } = await where.jsonValue();
+      await page.evaluate(([a, b]) => { location.hash = `#explain/${a}/${b}`; }, [namespace, pod]);
+      await page.waitForFunction(() => document.querySelectorAll("#explain-body tbody tr").length > 0);
+    }
     const wide = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
     return { violations: await violations(page), wide };
   });

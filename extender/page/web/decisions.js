@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Decisions as they happen, newest first.
 import { $, clock, el } from "./dom.js";
+import { explainLink } from "./explain.js";
 
 const SHOWN = 100;
 
@@ -64,7 +65,8 @@ export class Decisions {
     return [
       el("p", {}, `Placement ${one.placement}; demand ${one.origin}.`), ...list("Best", best), ...list("Scores", scores),
       ...list("Rejected", more > 0 && not.length ? [...not, `and ${more} more`] : not),
-      el("p", {}, "All of it: ", el("code", {}, `kubectl footprint explain -n ${one.namespace} ${one.pod}`)),
+      el("p", {}, el("a", { href: explainLink(one.namespace, one.pod) }, "Explanation"), " of what it would be now, or ",
+        el("code", {}, `kubectl footprint explain -n ${one.namespace} ${one.pod}`)),
     ];
   }
 }

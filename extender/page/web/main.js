@@ -2,6 +2,7 @@
 // Loads the whole once, then follows the stream. The server tells a reader that fell behind to load again.
 import { $, List, chart, clock, el, facts, percent, rate, spark } from "./dom.js";
 import { Decisions } from "./decisions.js";
+import { ExplainPanel } from "./explain.js";
 import { NodeMap, share } from "./map.js";
 import { NodePanel } from "./node.js";
 
@@ -13,6 +14,7 @@ const panel = new NodePanel();
 const open = (name) => panel.open(name);
 const map = new NodeMap(open);
 const decisions = new Decisions(open);
+new ExplainPanel(open);
 
 const use = (row) => Math.max(share(row.used_tx, row.cap_tx) ?? 0, share(row.used_rx, row.cap_rx) ?? 0);
 const way = (title, cap, used, el_, wide) => ({ title, n: true, wide, value: (row) => share(row[used], row[cap]) ?? -1,

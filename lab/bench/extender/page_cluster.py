@@ -22,6 +22,7 @@ from extender.api.routes import create_app
 from extender.api.service import Service
 from extender.cluster.node_entry import LeaseInfo, NodeInfo
 from extender.cluster.state import ClusterState
+from extender.model.pods import decode_pod
 from extender.placement.policy import Policy
 from extender.serving.server import Server, listen
 from footprint.codec import encode
@@ -35,6 +36,8 @@ _SILENT_EVERY: Final = 97
 _MIRRORED_EVERY: Final = 3
 """Of so many nodes, one receives what the others send."""
 _CANDIDATES: Final = 100
+_PENDING: Final = 500
+"""Asked pods that are known at a time."""
 
 
 def zone(number: int) -> str:
@@ -80,14 +83,16 @@ def computed(nodes: int, pods: int) -> ClusterState:
     return state
 
 
-def ask(port: int, nodes: int, rate: float, stop: threading.Event) -> None:
-    """Place pods as kube-scheduler does."""
+def ask(state: ClusterState, port: int, nodes: int, rate: float, stop: threading.Event) -> None:
+    """Place pods as kube-scheduler does. The watch shows them before."""
     draw = random.Random(1)
     for number in itertools.count():
         if stop.wait(1 / rate):
             return
         names = [node_name(index) for index in draw.sample(range(nodes), min(_CANDIDATES, nodes))]
         pod = pod_object(number, uid=f"asked-{number}")
+        state.put_pod(decode_pod(pod))
+        state.drop_pod(f"asked-{number - _PENDING}")
         for verb in ("filter", "prioritize"):
             body = json.dumps({"Pod": pod, "NodeNames": names}).encode()
             request = urllib.request.Request(
@@ -98,10 +103,10 @@ def ask(port: int, nodes: int, rate: float, stop: threading.Event) -> None:
             names = found["NodeNames"] if verb == "filter" else names
 
 
-def asking(port: int, nodes: int, rate: float, stop: threading.Event) -> None:
+def asking(state: ClusterState, port: int, nodes: int, rate: float, stop: threading.Event) -> None:
     """The same until the extender is gone."""
     with suppress(OSError):
-        ask(port, nodes, rate, stop)
+        ask(state, port, nodes, rate, stop)
 
 
 def main() -> None:
@@ -122,7 +127,9 @@ def main() -> None:
             opened.listen(64)  # who comes early, waits
         print(port, page_port.getsockname()[1], flush=True)
         if options.asks:
-            threading.Thread(target=asking, args=(port, options.nodes, options.asks, stop), daemon=True).start()
+            threading.Thread(
+                target=asking, args=(state, port, options.nodes, options.asks, stop), daemon=True
+            ).start()
         Server(create_app(service), metrics_port=page_port, page=service.page).run(sockets=[main_port])
     stop.set()
 

@@ -82,6 +82,20 @@ def test_decisions_appear_with_their_reasons_and_filter(seen: dict[str, Any]) ->
     assert filtered == 0
 
 
+def test_a_decision_links_to_its_explanation(seen: dict[str, Any]) -> None:
+    """By an address of its own, which opens it for others as well."""
+    explained = seen["desktop"]["explained"]
+    pod = explained["heading"].removeprefix("Explanation of production/")
+    assert explained["address"].endswith(f"/page/#explain/production/{pod}")
+    assert pod.startswith("service-")
+    assert explained["focused"] == "explain-heading"
+    for fact in ("Demand", "Placement", "pass,", "nodes are left out"):
+        assert fact in explained["body"]
+    assert not [word for word in ("null", "undefined", "NaN") if word in explained["body"]]
+    assert 0 < explained["rows"] <= 200
+    assert explained["closed"] is True
+
+
 @pytest.mark.parametrize("visit", ["light-axe", "dark", "phone"])
 def test_axe_finds_no_violation_and_nothing_is_wider_than_the_screen(seen: dict[str, Any], visit: str) -> None:
     assert seen[visit]["violations"] == []
