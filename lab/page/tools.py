@@ -69,18 +69,25 @@ def vendored() -> dict[str, bytes]:
 def look(url: str, folder: Path, *, quick: bool = False, only: str = "") -> dict[str, Any]:
     """What ``look.mjs`` finds at ``url``; pictures in ``folder``. ``quick``: no decision is waited for. ``only``:
     take this one picture of the whole page, and nothing else. Raises LabError."""
+    folder.mkdir(parents=True, exist_ok=True)
+    return _driven("look.mjs", url, str(folder), f"only={only}" if only else "quick" if quick else "")
+
+
+def memory(url: str, warm: int, seconds: int) -> dict[str, Any]:
+    """What ``memory.mjs`` reads after ``warm`` seconds of a replay, and ``seconds`` later. Raises LabError."""
+    return _driven("memory.mjs", url, str(warm), str(seconds), patience=_LOOK_SECONDS + seconds)
+
+
+def _driven(script: str, *arguments: str, patience: float = _LOOK_SECONDS) -> dict[str, Any]:
+    """The JSON that one of our scripts prints. Raises LabError."""
     browser = chromium()
     if browser is None:
         raise LabError("no Chromium is here; install one: apt-get install chromium")
-    folder.mkdir(parents=True, exist_ok=True)
-    command = ["node", str(HERE / "look.mjs"), str(packages()), browser, url, str(folder)]
-    done = subprocess.run(
-        [*command, f"only={only}" if only else "quick" if quick else ""],
-        capture_output=True,
-        text=True,
-        timeout=_LOOK_SECONDS,
-        check=False,
-    )
+    command = ["node", str(HERE / script), str(packages()), browser, *arguments]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=patience, check=False)
+    except subprocess.TimeoutExpired as error:
+        raise LabError(f"the browser did not finish {script} within {patience:.0f} s") from error
     if done.returncode:
         raise LabError(f"the browser did not finish: {done.stderr.strip()[-1500:]}")
     found: dict[str, Any] = json.loads(done.stdout)
