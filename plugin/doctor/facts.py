@@ -99,6 +99,11 @@ class Facts:
     """Certificates without their keys, by NAMESPACE/NAME."""
     policies: Mapping[str, Object | Missing] = field(default_factory=dict)
     bindings: Mapping[str, Object | Missing] = field(default_factory=dict)
+    routing: Listing | Missing = NOT_ASKED
+    """MutatingAdmissionPolicies of the release; none where the API server has no such kind."""
+    routing_bindings: Listing | Missing = NOT_ASKED
+    labelled: Listing | Missing = NOT_ASKED
+    """Namespaces whose pods should get our scheduler."""
     definition: Object | Missing = NOT_ASKED
     """Of TrafficFootprint."""
     served: Object | Missing = NOT_ASKED

@@ -22,8 +22,9 @@ from footprint.cluster import paths
 from footprint.cluster.client import ApiError
 from footprint.cluster.listing import pages
 from footprint.keys import GROUP
-from plugin.doctor.checks import certificates, definition, measuring, policies, schedulers
+from plugin.doctor.checks import certificates, definition, measuring, policies, routing, schedulers
 from plugin.doctor.facts import (
+    COMPONENT,
     CONTROL_PLANE,
     EXTENDER,
     Facts,
@@ -33,6 +34,7 @@ from plugin.doctor.facts import (
     of_component,
 )
 from plugin.doctor.objects import Object, at, containers, flag, mapping, named, objects, text
+from plugin.doctor.remedies import INSTANCE, release_name
 
 T = TypeVar("T")
 
@@ -148,6 +150,12 @@ def _cluster(server: Server, facts: Facts, bounds: Bounds) -> Facts:
         ),
         policies={name: _policy(server, "validatingadmissionpolicies", name) for name in names},
         bindings={name: _policy(server, "validatingadmissionpolicybindings", name) for name in names},
+        routing=_routing(server, facts, "mutatingadmissionpolicies", bounds),
+        routing_bindings=_routing(server, facts, "mutatingadmissionpolicybindings", bounds),
+        labelled=_listing(
+            server, "/api/v1/namespaces", "namespaces", "", "", most=bounds.objects, metadata_only=True,
+            query={"labelSelector": f"{routing.LABEL}={routing.LABELLED}"},
+        ),
         served=_one(lambda: server.read(_SERVED), f"what is served of {GROUP}", "get", _SERVED, ""),
         definition=_one(
             lambda: server.read(
@@ -161,6 +169,16 @@ def _cluster(server: Server, facts: Facts, bounds: Bounds) -> Facts:
 def _policy(server: Server, plural: str, name: str) -> Object | Missing:
     path = f"/apis/{_ADMISSION}/v1/{plural}/{quote(name, safe='')}"
     return _one(lambda: server.read(path), f"{plural} {name}", "get", f"{plural}.{_ADMISSION}", "")
+
+
+def _routing(server: Server, facts: Facts, plural: str, bounds: Bounds) -> Listing | Missing:
+    """Objects of the release that give pods a scheduler. An API server without that kind has none."""
+    group = f"{_ADMISSION}/v1"
+    mine = f"{COMPONENT}={routing.COMPONENT_NAME},{INSTANCE}={release_name(facts)}"
+    found = _listing(
+        server, f"/apis/{group}/{plural}", plural, group, "", most=bounds.objects, query={"labelSelector": mine}
+    )
+    return Listing() if isinstance(found, Missing) and found.absent else found
 
 
 def _schedulers(server: Server, facts: Facts, bounds: Bounds) -> Facts:

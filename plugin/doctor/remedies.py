@@ -15,14 +15,14 @@ from plugin.doctor.objects import label
 CHART: Final = "helm/traffic-footprint"
 NAME: Final = "traffic-footprint"
 """Of a release, where nothing says another."""
-_INSTANCE: Final = "app.kubernetes.io/instance"
+INSTANCE: Final = "app.kubernetes.io/instance"
 _MANAGER: Final = "app.kubernetes.io/managed-by"
 
 
 def release_name(facts: Facts) -> str:
     """What Helm calls the release."""
     for one in (*items(facts.daemonsets), *items(facts.deployments)):
-        if label(one, COMPONENT) and (name := label(one, _INSTANCE)):
+        if label(one, COMPONENT) and (name := label(one, INSTANCE)):
             return name
     return NAME
 

@@ -34,6 +34,9 @@ _USES: Final = {
     "deployments": "Whether extender and kube-scheduler run is unknown.",
     "validatingadmissionpolicies": "Whether the agents are held by a policy is unknown.",
     "validatingadmissionpolicybindings": "Whether the policies are bound is unknown.",
+    "mutatingadmissionpolicies": "Whether a policy gives pods of labelled namespaces a scheduler is unknown.",
+    "mutatingadmissionpolicybindings": "Whether that policy is bound is unknown.",
+    "namespaces": "Which namespaces ask for the scheduler by their label is unknown.",
     "customresourcedefinitions": "Whether the definition of TrafficFootprint is of this version is unknown.",
     "trafficfootprints": "What was learned is unknown.",
 }

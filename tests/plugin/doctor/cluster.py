@@ -44,6 +44,9 @@ SERVED: Final = f"/apis/{API_VERSION}"
 RECORDS: Final = f"{SERVED}/{PLURAL}"
 CONFIG: Final = f"{OURS}/configmaps/{NAME}-scheduler"
 POLICY: Final = f"{ADMISSION}/validatingadmissionpolicies/{NAME}-"
+ROUTING: Final = f"{ADMISSION}/mutatingadmissionpolicies"
+ROUTING_BINDING: Final = f"{ADMISSION}/mutatingadmissionpolicybindings"
+NAMESPACES: Final = "/api/v1/namespaces"
 BINDING: Final = f"{ADMISSION}/validatingadmissionpolicybindings/{NAME}-"
 SECRET: Final = f"{OURS}/secrets/{NAME}-"
 M: Final = 1e6
@@ -220,6 +223,22 @@ def binding(component: str) -> Object:
     }
 
 
+def routing(scheduler: str = NAME) -> Object:
+    expression = f"Object{{spec: Object.spec{{schedulerName: '{scheduler}'}}}}"
+    return {
+        "metadata": {"name": f"{NAME}-routing", "labels": _labels("routing")},
+        "spec": {"mutations": [{"applyConfiguration": {"expression": expression}}]},
+    }
+
+
+def routing_binding(policy: str = f"{NAME}-routing") -> Object:
+    return {"metadata": {"name": f"{NAME}-routing", "labels": _labels("routing")}, "spec": {"policyName": policy}}
+
+
+def labelled(name: str) -> Object:
+    return {"metadata": {"name": name, "labels": {"traffic-footprint.io/scheduling": "enabled"}}}
+
+
 def crd() -> Object:
     fields: Object = {name: {} for name in ("workload", "class", "expectedBandwidth", "placement")}
     schema = {"openAPIV3Schema": {"properties": {"spec": {"properties": fields}}}}
@@ -269,9 +288,10 @@ class Fake:
     @staticmethod
     def _selected(one: Object, query: Mapping[str, str]) -> bool:
         field, _, wanted = query.get("fieldSelector", "").partition("=")
-        key, _, value = query.get("labelSelector", "").partition("=")
         held = at(one, "spec", field.removeprefix("spec."))
-        return (not field or held == wanted) and (not key or at(one, "metadata", "labels", key) == value)
+        labels = [part.partition("=") for part in query.get("labelSelector", "").split(",") if part]
+        labelled = all(at(one, "metadata", "labels", key) == value for key, _, value in labels)
+        return (not field or held == wanted) and labelled
 
 
 def healthy() -> dict[str, Any]:
@@ -301,6 +321,8 @@ def healthy() -> dict[str, Any]:
         f"{SECRET}scheduler-tls": secret("scheduler", CLIENT.pem, CA.pem),
         **{f"{POLICY}{one}": policy(one) for one in ("nodeagent", "extender")},
         **{f"{BINDING}{one}": binding(one) for one in ("nodeagent", "extender")},
+        NAMESPACES: [labelled("shop"), {"metadata": {"name": "default"}}],
+        ROUTING: [routing()], ROUTING_BINDING: [routing_binding()],
         SERVED: {"resources": [{"name": PLURAL}]},
         RECORDS: [],
         CRD: crd(),

@@ -37,6 +37,8 @@ from tests.plugin.doctor.cluster import (
     PODS,
     POLICY,
     RECORDS,
+    ROUTING,
+    ROUTING_BINDING,
     SECRET,
     SERVED,
     SERVER,
@@ -57,6 +59,8 @@ from tests.plugin.doctor.cluster import (
     page,
     pod,
     policy,
+    routing,
+    routing_binding,
     scheduler_config,
     secret,
     workload,
@@ -239,6 +243,14 @@ FAULTS: list[tuple[str, Severity, Callable[[State], object]]] = [
         "spec.failurePolicy", "Ignore", policy("nodeagent")))),
     ("policy-expressions", Severity.WARNING, put(f"{POLICY}nodeagent", of(
         "status", {"typeChecking": {"expressionWarnings": [{"warning": "w"}]}}, policy("nodeagent")))),
+    ("policy-not-bound", Severity.WARNING, put(ROUTING_BINDING, [])),
+    ("policy-not-bound", Severity.WARNING, put(ROUTING_BINDING, 404)),
+    ("policy-absent", Severity.WARNING, put(ROUTING, [])),
+    ("policy-narrowed", Severity.WARNING, put(ROUTING_BINDING, [of(
+        "spec.matchResources", {"namespaceSelector": {}}, routing_binding())])),
+    ("routing-elsewhere", Severity.ERROR, put(ROUTING, [routing("another")])),
+    ("routing-absent", Severity.WARNING, lambda s: s.update({ROUTING: [], ROUTING_BINDING: []})),
+    ("routing-absent", Severity.WARNING, lambda s: s.update({ROUTING: 404, ROUTING_BINDING: 404})),
     # definition
     ("definition-absent", Severity.WARNING, lambda s: s.update({SERVED: 404, CRD: 404, RECORDS: 404})),
     ("definition-absent", Severity.WARNING, put(SERVED, {"resources": []})),
