@@ -22,7 +22,11 @@ AREA: Final = "images"
 NAME: Final = f"docker.io/library/debian:{SUITE}-slim"
 """As the Dockerfile names it."""
 KEPT: Final = 2
-"""How many of a kind the cache keeps."""
+"""How many of a kind the cache keeps at least ..."""
+IN_USE: Final = 2 * 3600.0
+"""... those that were asked for within so many seconds besides: another checkout's lab may run from them ..."""
+MOST: Final = 8
+"""... and how many at most."""
 FORMAT: Final = 1
 """Raise when the way of bootstrapping changes."""
 REMEDY: Final = "run `lab/setup/packages.sh images` as root; Debian's mirror and PyPI must be reachable"
@@ -50,16 +54,20 @@ def tar() -> Path:
 
 
 def prune(kind: str, scratch: Path) -> None:
-    """Make room for ``scratch``: remove what killed builds of ``kind`` left, and old results beyond ``KEPT``.
+    """Make room for ``scratch``: remove what killed builds of ``kind`` left, and results beyond the ``KEPT`` used
+    last that are no longer ``IN_USE``.
 
     Call it from within a build, which holds the lock.
     """
     for left in scratch.parent.glob(f".{kind}-*"):
         if left != scratch:
             shutil.rmtree(left, ignore_errors=True)
-    kept = sorted(scratch.parent.glob(f"{kind}-*"), key=lambda path: path.stat().st_mtime, reverse=True)
-    for old in kept[KEPT - 1 :]:
-        shutil.rmtree(old, ignore_errors=True)
+    now = time.time()
+    used = {path: path.stat().st_mtime for path in scratch.parent.glob(f"{kind}-*")}  # cache.built says when
+    latest_first = sorted(used, key=lambda path: used[path], reverse=True)
+    for place, old in enumerate(latest_first, start=2):  # the scratch will be the first
+        if place > (MOST if now - used[old] < IN_USE else KEPT):
+            shutil.rmtree(old, ignore_errors=True)
 
 
 def mmdebstrap(sources: Path, target: Path) -> list[str]:

@@ -3,7 +3,7 @@
 
 Enters: the checkout. Leaves: an Image: its file system as a folder, how it is to be run, its bill of materials and
 its provenance. The cache is ``~/.cache/traffic-footprint/images``. An image's key there is a hash of all that went
-in. The two newest of each kind stay.
+in. Of each kind the two used last stay, and all that were used within hours.
 """
 
 from __future__ import annotations

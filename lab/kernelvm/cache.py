@@ -10,7 +10,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -31,10 +31,13 @@ def digest(inputs: Any) -> str:
 def built(kind: str, inputs: Any, build: Callable[[Path], None], *, area: str = "kernelvm") -> Path:
     """The folder made from ``inputs``; ``build`` fills it first when it is not there.
 
-    Two processes never build the same thing: the second waits, and says so. A build that fails leaves nothing.
+    Two processes never build the same thing: the second waits, and says so. A build that fails leaves nothing. The
+    folder's time of change is that of its last use: what prunes the cache goes by it.
     """
     place = folder(area) / f"{kind}-{digest(inputs)}"
     if place.is_dir():
+        with suppress(OSError):  # somebody else's cache can be read as well
+            os.utime(place)
         return place
     place.parent.mkdir(parents=True, exist_ok=True)
     with _locked(place.parent / f"{kind}.lock", kind, area):
