@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A node whose pods' packets pass the node's stack by, as with Cilium's BPF host routing: programs on the pods'
-devices and the uplink send them on (``datapath.bpf.c``). Conntrack sees none of them. IPv4.
+devices, veth or netkit, and on the uplink send them on (``datapath.bpf.c``). Conntrack sees none of them. IPv4.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ import socket
 import struct
 import subprocess
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -20,7 +20,7 @@ from lab.network import netns
 from nodeagent.sources.ebpf.compiling.build import BuildRequest, sources
 from nodeagent.sources.ebpf.compiling.hooks import Mode
 from nodeagent.sources.ebpf.kernel import bpf
-from nodeagent.sources.ebpf.kernel.bpf import MapType, ProgramType
+from nodeagent.sources.ebpf.kernel.bpf import AttachType, MapType, ProgramType
 from nodeagent.sources.ebpf.programs import relocated
 from tests.kernel.guest import builds
 from tests.kernel.guest.network import POD1_4, POD2_4, POD3_4, Network
@@ -31,9 +31,15 @@ _UPLINK: Final = "uplink"
 ETHERNET: Final = 14
 
 
+def redirected(net: Network, netkit: str = "") -> AbstractContextManager[None]:
+    """The scenarios' node. ``netkit``: the pods' device that has its program by itself."""
+    return redirecting(net.node, _PODS, _UPLINK, netkit)
+
+
 @contextmanager
-def redirected(net: Network) -> Iterator[None]:
-    """The programs are attached by tc, as filters of qdisc clsact, and gone afterwards."""
+def redirecting(node: str, pods: Mapping[str, str], uplink: str, netkit: str = "") -> Iterator[None]:
+    """Namespace ``node`` with ``pods``, addresses by device. The programs are attached by tc, as filters of qdisc
+    clsact, and gone afterwards."""
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         code = dict(builds.build(request(folder / "c")).code)
@@ -41,13 +47,17 @@ def redirected(net: Network) -> Iterator[None]:
         pins.mkdir()
         subprocess.run(["mount", "-t", "bpf", "bpf", pins], check=True)
         try:
-            with netns.entered(net.node):
-                _attach(code, pins)
+            with netns.entered(node):
+                links = _load(code, pins, {**pods, uplink: "0.0.0.0"}, netkit)
                 try:
+                    for name in {*pods, uplink} - {netkit}:
+                        _filter(name, pins / ("from_uplink" if name == uplink else "from_pod"))
                     yield
                 finally:
-                    for device in (*_PODS, _UPLINK):
-                        subprocess.run(["tc", "qdisc", "del", "dev", device, "clsact"], check=False)
+                    for link in links:
+                        os.close(link)
+                    for name in {*pods, uplink} - {netkit}:
+                        subprocess.run(["tc", "qdisc", "del", "dev", name, "clsact"], check=False)
         finally:
             subprocess.run(["umount", pins], check=True)
 
@@ -70,23 +80,27 @@ def request(folder: Path) -> BuildRequest:
     )
 
 
-def _attach(code: dict[str, bytes], pins: Path) -> None:
+def _load(code: Mapping[str, bytes], pins: Path, addresses: Mapping[str, str], netkit: str) -> list[int]:
+    """Pin the programs by name; the link at the netkit device ends when it is closed."""
     devices = bpf.map_create(MapType.HASH, key_size=4, value_size=4, max_entries=16, name="devices")
-    held = [devices]
+    held, links = [devices], []
     try:
-        for name, address in {**_PODS, _UPLINK: "0.0.0.0"}.items():
+        for name, address in addresses.items():
             bpf.map_update(devices, socket.inet_aton(address), struct.pack("=I", socket.if_nametoindex(name)))
         for name, instructions in code.items():
             program = bpf.program_load(ProgramType.SCHED_CLS, relocated(instructions, {1: devices}), name=name)
             held.append(program)
             bpf.pin(program, pins / name)
+            if netkit and name == "from_pod":  # what the pod sends is the other end's, whose programs are set here
+                links.append(bpf.attach_cgroup(program, socket.if_nametoindex(netkit), AttachType.NETKIT_PEER))
     finally:
         for descriptor in held:
             os.close(descriptor)
-    for name in (*_PODS, _UPLINK):
-        program_name = "from_uplink" if name == _UPLINK else "from_pod"
-        subprocess.run(["tc", "qdisc", "add", "dev", name, "clsact"], check=True)
-        subprocess.run(
-            ["tc", "filter", "add", "dev", name, "ingress", "bpf", "da", "object-pinned", pins / program_name],
-            check=True,
-        )
+    return links
+
+
+def _filter(device: str, program: Path) -> None:
+    subprocess.run(["tc", "qdisc", "add", "dev", device, "clsact"], check=True)
+    subprocess.run(
+        ["tc", "filter", "add", "dev", device, "ingress", "bpf", "da", "object-pinned", program], check=True
+    )
