@@ -227,7 +227,7 @@ class TopSettings(MeasuringSettings):
     addresses: CliImplicitFlag[bool] = False
     """Without --pods: show everyone behind this machine's virtual interfaces (veth, taps, bridges of them) as an
     owner called by its address. They are the kernel's neighbours and host routes. Hosts behind another router are
-    not among them."""
+    not among them. Virtual machines of libvirt and QEMU are called by their names, as vm/NAME."""
 
     once: CliImplicitFlag[bool] = False
     """Show one picture and end."""

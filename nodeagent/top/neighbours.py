@@ -6,6 +6,9 @@ between two owners does not count against the link, so every owner must be on th
 neighbours, and hosts with a route of their own, behind a veth, a tap, or a bridge without other ports; never
 behind the uplink. A tap that leads elsewhere (a bridging VPN) looks like a virtual machine's, and is taken for
 one.
+
+A virtual machine is called by its name where libvirt or QEMU tells it (``nodeagent.top.tap_holders``), and has
+all addresses behind its taps. Which tap that is, a bridge's forwarding table tells by the neighbour's MAC address.
 """
 
 from __future__ import annotations
@@ -16,7 +19,7 @@ import socket
 import struct
 import sys
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Final
 
 from nodeagent.node.link import LinkError
@@ -25,12 +28,15 @@ from nodeagent.node.pods import LocalPod
 from nodeagent.node.uplinks.interfaces import Interface
 from nodeagent.node.uplinks.kernel import read_interfaces
 from nodeagent.top.pods_file import PodsFileError, Resident
+from nodeagent.top.tap_holders import TapHolders
 
 EVERY: Final = 2.0
 _RTM_GETROUTE, _RTM_GETNEIGH = 26, 30
 _NDMSG: Final = struct.Struct("=BBHiHBB")
 _RTMSG: Final = struct.Struct("=BBBBBBBBI")
-_NDA_DST: Final = 1
+_NDA_DST, _NDA_LLADDR = 1, 2
+_VM: Final = "vm"
+"""Stands before the names of virtual machines: whoever names one cannot take another's place."""
 _RTA_DST, _RTA_OIF, _RTA_GATEWAY = 1, 4, 5
 _RTN_UNICAST: Final = 1
 _THERE: Final = 0x02 | 0x04 | 0x08 | 0x10 | 0x80  # reachable, stale, delay, probe, permanent
@@ -60,11 +66,38 @@ def _is_guests(interface: Interface) -> bool:
     return interface.kind == "veth" or (interface.kind == "tun" and interface.ethernet)
 
 
-def guests(uplinks: Collection[str]) -> tuple[LocalPod, ...]:
-    """All owners on this machine now, by address. Raises OSError."""
-    where = inward(_interfaces(), uplinks)
-    found = {address for index, address in (*_neighbours(), *_host_routes()) if index in where}
-    return tuple(_named(address) for address in sorted(found) if _is_a_hosts(address))
+def guests(uplinks: Collection[str], holders: TapHolders) -> tuple[LocalPod, ...]:
+    """All owners on this machine now, by machine and by address. Raises OSError."""
+    interfaces = tuple(_interfaces())
+    where = inward(interfaces, uplinks)
+    taps = {one.index: one.name for one in interfaces if one.kind == "tun" and one.ethernet}
+    names = holders.of({name: index for index, name in taps.items()}) if taps else {}
+    ports = _ports(taps) if names else {}
+    machines: dict[bytes, str] = {}
+    found = set()
+    for index, address, mac in (*_neighbours(), *((index, address, b"") for index, address in _host_routes())):
+        if index in where and _is_a_hosts(address):
+            found.add(address)
+            tap = taps.get(index) or taps.get(ports.get(mac, 0), "")
+            if tap in names:
+                machines[address] = names[tap]
+    return owners(found, machines)
+
+
+def owners(addresses: Iterable[bytes], machines: Mapping[bytes, str]) -> tuple[LocalPod, ...]:
+    """One owner for each machine, and one for each address that is of none. ``machines``: names by address."""
+    by_name: dict[str, list[bytes]] = {}
+    alone = []
+    for address in sorted(addresses):
+        if (name := machines.get(address)) is not None:
+            by_name.setdefault(name, []).append(address)
+        else:
+            alone.append(_named(address))
+    named = [
+        LocalPod(uid=f"{_VM}/{name}", ns=_VM, name=name, workload="", addresses=tuple(its))
+        for name, its in sorted(by_name.items())
+    ]
+    return (*alone, *named)
 
 
 class Neighbours:
@@ -74,10 +107,12 @@ class Neighbours:
         self,
         uplinks: Callable[[], Collection[str]],
         *,
-        find: Callable[[Collection[str]], tuple[LocalPod, ...]] = guests,
+        find: Callable[[Collection[str]], tuple[LocalPod, ...]] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._uplinks, self._find, self._clock = uplinks, find, clock
+        self._uplinks, self._clock = uplinks, clock
+        holders = TapHolders()
+        self._find = find or (lambda uplinks: guests(uplinks, holders))
         self._due = -math.inf
         self.residents: tuple[Resident, ...] = ()
 
@@ -112,12 +147,24 @@ def _interfaces() -> Collection[Interface]:
     return read_interfaces().by_index.values()
 
 
-def _neighbours() -> Iterator[tuple[int, bytes]]:
+def _ports(taps: Collection[int]) -> dict[bytes, int]:
+    """Indices of the taps behind which bridges have seen each MAC address."""
+    found = {}
+    for body in dump(_RTM_GETNEIGH, _NDMSG.pack(socket.AF_BRIDGE, 0, 0, 0, 0, 0, 0)):
+        _, _, _, index, _, _, _ = _NDMSG.unpack_from(body)
+        mac = attributes(body[_NDMSG.size :]).get(_NDA_LLADDR)
+        if mac and index in taps:
+            found[mac] = index
+    return found
+
+
+def _neighbours() -> Iterator[tuple[int, bytes, bytes]]:
     for body in dump(_RTM_GETNEIGH, _NDMSG.pack(socket.AF_UNSPEC, 0, 0, 0, 0, 0, 0)):
         family, _, _, index, state, _, _ = _NDMSG.unpack_from(body)
-        address = attributes(body[_NDMSG.size :]).get(_NDA_DST)
+        values = attributes(body[_NDMSG.size :])
+        address = values.get(_NDA_DST)
         if family in _BITS and state & _THERE and address is not None and len(address) * 8 == _BITS[family]:
-            yield index, address
+            yield index, address, values.get(_NDA_LLADDR, b"")
 
 
 def _host_routes() -> Iterator[tuple[int, bytes]]:

@@ -11,6 +11,7 @@ from nodeagent.node.uplinks.interfaces import Interface
 from nodeagent.top import neighbours
 from nodeagent.top.neighbours import EVERY, Neighbours, inward
 from nodeagent.top.pods_file import PodsFileError
+from nodeagent.top.tap_holders import TapHolders
 
 UPLINK = Interface(1, "eth0")
 
@@ -83,9 +84,9 @@ def test_what_cannot_be_read_leaves_those_known_before() -> None:
 def test_only_addresses_of_hosts_are_owners(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(neighbours, "_interfaces", lambda: [UPLINK, Interface(2, "veth1", "veth")])
     link_local, v6 = b"\xfe\x80" + bytes(13) + b"\1", b"\xfd" + bytes(14) + b"\2"
-    found = [(2, bytes((10, 0, 0, 1))), (2, link_local), (2, v6), (1, bytes((10, 9, 9, 9)))]
+    found = [(2, bytes((10, 0, 0, 1)), b""), (2, link_local, b""), (2, v6, b""), (1, bytes((10, 9, 9, 9)), b"")]
     monkeypatch.setattr(neighbours, "_neighbours", lambda: found)
     monkeypatch.setattr(
         neighbours, "_host_routes", lambda: [(2, bytes((10, 0, 0, 7))), (2, bytes((224, 0, 0, 1)))]
     )
-    assert [pod.name for pod in neighbours.guests({"eth0"})] == ["10.0.0.1", "10.0.0.7", "fd00::2"]
+    assert [pod.name for pod in neighbours.guests({"eth0"}, TapHolders())] == ["10.0.0.1", "10.0.0.7", "fd00::2"]
