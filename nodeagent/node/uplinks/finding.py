@@ -59,11 +59,12 @@ def describe(link: Link, known: Interfaces) -> Link:
     interface = known.by_name.get(link.interface or "")
     if interface is None:
         return link
-    ports = tuple(port.name for port in known.ports(interface)) if interface.kind == "bridge" else ()
+    switch = interface.kind in ("bridge", "openvswitch")
+    ports = tuple(port.name for port in known.ports(interface)) if switch else ()
     return replace(
         link,
         carriers=carriers(interface.name, known),
-        # A bridge's own counters hold only what the node itself sends and takes through it.
+        # A switch's own counters hold only what the node itself sends and takes through it.
         counted_by=ports,
         ethernet=interface.ethernet or interface.kind == "loopback",
     )

@@ -7,6 +7,9 @@ import struct
 
 import pytest
 
+from footprint.models import LinkRates
+from nodeagent.node.link import Link
+from nodeagent.node.uplinks.finding import describe
 from nodeagent.node.uplinks.interfaces import IFINFOMSG, Interface, Interfaces, carriers, parse_interface
 
 ETH0, ETH1 = Interface(1, "eth0"), Interface(2, "eth1")
@@ -62,6 +65,19 @@ def member(index: int, *, backup: bool = False, up: bool = True, aggregator: int
 )
 def test_what_carries_an_interface(interfaces: list[Interface], name: str, expected: tuple[str, ...]) -> None:
     assert carriers(name, Interfaces(interfaces)) == expected
+
+
+@pytest.mark.parametrize("kind", ["bridge", "openvswitch"])
+def test_of_a_switch_its_ports_to_the_outside_count(kind: str) -> None:
+    master = 9 if kind == "bridge" else 8
+    interfaces = Interfaces([
+        Interface(1, "eth0", master=master),
+        Interface(2, "veth1", "veth", master=master),
+        Interface(8, "ovs-system", "openvswitch"),
+        Interface(9, "br0", kind),
+    ])  # fmt: skip
+    assert describe(Link("br0", LinkRates()), interfaces).counted_by == ("eth0",)
+    assert describe(Link("eth0", LinkRates()), interfaces).counted_by == ()
 
 
 def attribute(kind: int, value: bytes) -> bytes:
