@@ -11,7 +11,7 @@ import socket
 import struct
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -22,6 +22,7 @@ from nodeagent.node.netlink import ask, attribute
 from nodeagent.node.tunnels import read_tunnels
 from nodeagent.sources.base import Locality
 from tests import nft
+from tests.kernel.guest import ipsec
 from tests.kernel.guest.network import run_ip
 from tests.kernel.guest.traffic import packed
 
@@ -32,12 +33,17 @@ UID: Final = "uid-1"
 MTU: Final = 1300
 """Of the pods: every tunnel has room for its headers."""
 
-KINDS: Final = ("vxlan", "vxlan-one-flow", "geneve", "ipip", "gre", "wireguard")
-ONE_FLOW: Final = ("vxlan-one-flow", "ipip", "wireguard")
+KINDS: Final = (
+    "vxlan", "vxlan-one-flow", "geneve", "ipip", "gre", "wireguard", "fou", "gue", "esp", "esp-in-udp",
+)  # fmt: skip
+ONE_FLOW: Final = ("vxlan-one-flow", "ipip", "wireguard", "gue", "esp", "esp-in-udp")
 """Whatever they carry, conntrack sees one flow of the node (VXLAN: one each way)."""
 HERE: Final = ("vxlan", "vxlan-one-flow")
 """What a machine without the other drivers has."""
-OUTER_PORT: Final = {"vxlan": 8472, "vxlan-one-flow": 4789, "geneve": 6081, "wireguard": 51820}
+OUTER_PORT: Final = {
+    "vxlan": 8472, "vxlan-one-flow": 4789, "geneve": 6081, "wireguard": 51820, "fou": 5555, "gue": 6080,
+    "esp-in-udp": 4500,
+}  # fmt: skip
 
 _NUMBER: Final = {kind: 10 + number for number, kind in enumerate(KINDS)}
 _KEYS: Final = tuple(
@@ -62,17 +68,18 @@ table inet truth {
   chain first {
     type filter hook prerouting priority -310;
     iifname "pod" meta l4proto { tcp, udp } counter name in_pod
-    iifname "uplink" counter name in_uplink
+    iifname "uplink" meta l4proto != tcp counter name in_uplink
   }
   chain last {
     type filter hook postrouting priority 310;
     oifname "pod" meta l4proto { tcp, udp } counter name out_pod
-    oifname "uplink" counter name out_uplink
+    oifname "uplink" meta l4proto != tcp counter name out_uplink
   }
   chain track { type filter hook prerouting priority -100; ct state new counter; }
   chain track_own { type filter hook output priority -100; ct state new counter; }
 }
 """
+"""What an IPsec policy protects passes the uplink's chains twice, before as TCP: only what is around it counts."""
 _numbers = itertools.count()
 
 
@@ -115,9 +122,13 @@ def overlay(kinds: tuple[str, ...] = KINDS) -> Iterator[Overlay]:
     try:
         netns.create_all(names)
         _wire(net)
-        for kind in kinds:
-            add_tunnel(net, kind)
-        yield net
+        with ExitStack() as held:
+            for kind in kinds:
+                add_tunnel(net, kind)
+            if "esp-in-udp" in kinds:
+                for name in (net.node, net.peer):
+                    held.enter_context(ipsec.takes_udp(name))
+            yield net
     finally:
         netns.delete_all(names)
 
@@ -157,6 +168,9 @@ def add_tunnel(net: Overlay, kind: str) -> None:
     """One more tunnel: the node's end, the peer's, and the routes through both."""
     number = _NUMBER[kind]
     name = f"tun{number}"
+    if kind.startswith("esp"):
+        _protect(net, kind)
+        return
     for side, namespace in enumerate((net.node, net.peer)):
         own, other = (NODE, PEER) if side == 0 else (PEER, NODE)
         _add_device(namespace, kind, name, own, other)
@@ -169,6 +183,17 @@ def add_tunnel(net: Overlay, kind: str) -> None:
     run_ip(net.node, f"route add 10.77.{number}.0/24 {via.format(2)}")
     run_ip(net.peer, f"""route add 10.76.1.0/24 {via.format(1)} table {number}
         rule add from 10.77.{number}.0/24 iif far lookup {number}""")  # fmt: skip
+
+
+def _protect(net: Overlay, kind: str) -> None:
+    """No device: a policy of the kernel turns packets to the far pod, which go to the peer, into ESP."""
+    number = _NUMBER[kind]
+    pods, far = "10.76.1.0/24", f"10.77.{number}.0/24"
+    run_ip(net.node, f"route add {far} via {PEER}")
+    run_ip(net.peer, f"""route add {pods} via {NODE} table {number}
+        rule add from {far} iif far lookup {number}""")  # fmt: skip
+    here, there = ipsec.End(net.node, NODE, pods), ipsec.End(net.peer, PEER, far)
+    ipsec.protect(here, there, number, in_udp=kind == "esp-in-udp")
 
 
 def _mac(number: int, side: int) -> str:
@@ -185,7 +210,12 @@ def _add_device(namespace: str, kind: str, name: str, own: str, other: str) -> N
         "ipip": f"ipip local {own} remote {other}",
         "gre": f"gre local {own} remote {other} key 7",
         "wireguard": "wireguard",
+        "fou": f"gre local {own} remote {other} key 8 encap fou encap-sport auto encap-dport {port}",
+        "gue": f"gre local {own} remote {other} key 9 encap gue encap-sport {port} encap-dport {port}",
     }[kind]
+    if kind in ("fou", "gue"):  # GRE with keys: of IPIP there can be one between two addresses
+        subprocess.run(["modprobe", "fou"], check=True)
+        run_ip(namespace, f"fou add port {port} {'gue' if kind == 'gue' else 'ipproto 47'}")
     address = f"address {_mac(number, side)} " if kind.startswith("vxlan") or kind == "geneve" else ""
     run_ip(namespace, f"link add {name} {address}mtu 1400 type {made}")
     if kind == "wireguard":

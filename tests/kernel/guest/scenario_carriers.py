@@ -30,7 +30,7 @@ def test_what_a_tunnel_carries_counts_once(watched: OverlayWatched, kind: str) -
     carrying.counts_once(watched, kind)
 
 
-@pytest.mark.parametrize("kind", ["geneve", "wireguard"])
+@pytest.mark.parametrize("kind", ["geneve", "wireguard", "esp"])
 def test_a_transfer_in_a_tunnel_is_one_elephant_the_pods(watched: OverlayWatched, kind: str) -> None:
     carrying.elephant_is_the_pods(watched, kind)
 
@@ -44,11 +44,11 @@ def test_the_hosts_own_elephant_beside_a_tunnel_stays_one(watched: OverlayWatche
     carrying.hosts_elephant_stays_one(watched, "wireguard")
 
 
-@pytest.mark.parametrize("kind", ["geneve", "wireguard"])
+@pytest.mark.parametrize("kind", ["geneve", "wireguard", "gue", "esp-in-udp"])
 def test_a_pod_cannot_hide_by_sending_to_a_tunnels_port(watched: OverlayWatched, kind: str) -> None:
     carrying.pods_elephant_to_the_tunnels_port_stays_the_pods(watched, kind)
 
 
-@pytest.mark.parametrize("kind", ["geneve", "wireguard"])
+@pytest.mark.parametrize("kind", ["geneve", "wireguard", "esp-in-udp"])
 def test_a_tunnels_port_at_another_machine_is_no_tunnel(watched: OverlayWatched, kind: str) -> None:
     carrying.hosts_elephant_to_another_port_of_a_tunnel_stays_one(watched, kind)
