@@ -24,6 +24,8 @@ from extender.cluster.relaxed_pods import RelaxedPods
 from extender.cluster.state import ClusterState
 from extender.cluster.watches import Watches
 from extender.learning.feed import LearningFeed
+from extender.rebalancing.config import RebalanceMode
+from extender.rebalancing.feed import RebalancingFeed
 from extender.serving.certificates import CertificateError, Certificates
 from extender.serving.limits import Refusals
 from extender.serving.server import Server, listen
@@ -67,10 +69,15 @@ def source_of(settings: Settings) -> Source:
     state = ClusterState(stale_after=settings.stale_after, hold=settings.ledger_hold, default_rate=default_rate)
     watches = Watches(api, state, namespace=settings.namespace, group_label=settings.page_group_label)
     relaxed = RelaxedPods(api)
-    if not settings.learn:
-        return Source(state, watches, (relaxed,), relaxed)
-    learning = LearningFeed(watches, state, api, namespace=settings.namespace, config=settings.learner)
-    return Source(state, learning, (*learning.collectors, relaxed), relaxed)
+    feed: Feed = watches
+    collectors: list[Collector] = [relaxed]
+    if settings.learn:
+        learning = LearningFeed(watches, state, api, namespace=settings.namespace, config=settings.learner)
+        feed, collectors = learning, [*learning.collectors, *collectors]
+    if settings.rebalancer.mode is not RebalanceMode.OFF:
+        rebalancing = RebalancingFeed(feed, state, api, settings.rebalancer)
+        feed, collectors = rebalancing, [*collectors, *rebalancing.collectors]
+    return Source(state, feed, collectors, relaxed)
 
 
 def _certificates(settings: Settings) -> Certificates | None:

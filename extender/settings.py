@@ -18,6 +18,7 @@ from extender.learning.config import LearnerConfig
 from extender.model.demand import DEFAULT_ELEPHANT_RATE
 from extender.model.ledger import HOLD_SECONDS
 from extender.placement.policy import DEFAULT_DEADLINE, DEFAULT_MAX_IN_FLIGHT, DEFAULT_RELAX_AFTER, Policy
+from extender.rebalancing.config import RebalanceConfig, RebalanceMode
 from footprint.declared import PlacementMode
 from footprint.keys import DEFAULT_NAMESPACE
 from footprint.service import LogFormat
@@ -27,6 +28,7 @@ from footprint.units import parse_bandwidth
 DEFAULT_PORT = 8890
 PROGRAM = "traffic-footprint-extender"
 PlacementName = Literal["score", "prefer", "strict", "ignore"]
+RebalanceName = Literal["off", "advise", "act"]
 LogLevel = Literal["debug", "info", "warning", "error"]
 
 
@@ -152,6 +154,49 @@ class Settings(BaseSettings):
         description="TrafficFootprints that are created at most. Beyond that, new ones replace those that were "
         "not seen for a day.",
     )  # fmt: skip
+    rebalance: RebalanceName = Field(
+        "off",
+        description="What to do about pods that run beside the wrong others: off looks at nothing; advise says "
+        "with Events and metrics which ones it would move; act evicts those that opted in (annotation rebalance).",
+    )
+    rebalance_interval: float = Field(
+        30.0, ge=1, le=3600, allow_inf_nan=False,
+        description="Seconds between two looks at the cluster: agents write no more often than every ten.",
+    )  # fmt: skip
+    rebalance_restart_cost: float = Field(
+        4.0, gt=0, allow_inf_nan=False,
+        description="What a move must gain, in service times of the link's queue. 4 is what one pod's mice wait "
+        "on a link that elephants use to 80 percent.",
+    )  # fmt: skip
+    rebalance_sustain: float = Field(
+        300.0, ge=0, allow_inf_nan=False,
+        description="Seconds for which a move must have been worth it: longer than most bursts. Up to four times "
+        "as long for pods that carry much or have lived long.",
+    )  # fmt: skip
+    rebalance_cooldown: float = Field(
+        1800.0, ge=0, allow_inf_nan=False,
+        description="Seconds for which a workload is left alone after one of its pods was moved, and any pod "
+        "after it was made. No workload restarts more than twice an hour.",
+    )  # fmt: skip
+    rebalance_per_minute: float = Field(
+        1.0, ge=0, le=60, allow_inf_nan=False,
+        description="Evictions a minute in the whole cluster: few enough to watch. 0 stops them.",
+    )  # fmt: skip
+    rebalance_node_interval: float = Field(
+        300.0, ge=0, allow_inf_nan=False,
+        description="Seconds between two moves that have a node in common: time to measure what the first one "
+        "did.",
+    )  # fmt: skip
+    rebalance_pending_limit: float = Field(
+        120.0, ge=1, allow_inf_nan=False,
+        description="Seconds for which a moved workload's pods may be pending. After that all moves stop for 15 "
+        "minutes.",
+    )  # fmt: skip
+    rebalance_schedulers: str = Field(
+        "",
+        description="Names of the schedulers that ask this extender, with commas between; pods of others stay "
+        "where they are. Absent: all do.",
+    )
     state: Path | None = Field(
         None,
         description="Serve from a saved `kubectl get nodes,pods,leases -A -o json` instead of an API server.",
@@ -177,6 +222,16 @@ class Settings(BaseSettings):
     @property
     def learner(self) -> LearnerConfig:
         return LearnerConfig(self.learn_interval, self.learn_retention * 86400, self.learn_capacity)
+
+    @property
+    def rebalancer(self) -> RebalanceConfig:
+        return RebalanceConfig(
+            RebalanceMode(self.rebalance), self.rebalance_interval, self.rebalance_restart_cost,
+            self.rebalance_sustain, self.rebalance_cooldown, self.rebalance_per_minute,
+            self.rebalance_node_interval, self.rebalance_pending_limit,
+            schedulers=tuple(name.strip() for name in self.rebalance_schedulers.split(",") if name.strip()),
+            namespace=self.namespace, policy=self.policy,
+        )  # fmt: skip
 
     @property
     def policy(self) -> Policy:

@@ -75,6 +75,9 @@ COMPONENTS: Final = (
             f"monitoring.{part}.enabled=true" for part in ("serviceMonitor", "podMonitor", "rules", "dashboards")
         ),
     ),
+    Component(
+        "components/rebalancing/rebalancing.yaml", ("rebalancing.yaml",), ("extender.settings.rebalance=act",)
+    ),
     Component("cleanup/cleanup.yaml", ("cleanup.yaml",)),
 )
 

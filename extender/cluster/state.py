@@ -16,7 +16,7 @@ import itertools
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Final
 
 import structlog
@@ -288,6 +288,17 @@ class ClusterState:
         with self._lock:
             entry = self._views.entries.get(name)
             return [] if entry is None else list(entry.pods.values())
+
+    def pods_of(self, workloads: Collection[WorkloadKey]) -> dict[WorkloadKey, list[PodInfo]]:
+        """The pods of each of the workloads; looks through all of them."""
+        found: dict[WorkloadKey, list[PodInfo]] = {key: [] for key in workloads}
+        if found:
+            with self._lock:
+                pods = list(self._pods.by_uid.values())
+            for pod in pods:
+                if pod.key in found:
+                    found[pod.key].append(pod)
+        return found
 
     # Figures.
 

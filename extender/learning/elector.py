@@ -30,14 +30,14 @@ from extender.learning.leader_election import (
     given_up,
     holder_of,
 )
-from extender.learning.store import Store
+from extender.learning.store import LeaseStore
 from footprint.cluster.client import ApiError
 from footprint.keys import LEARNER_LEASE
 
 _JITTER: Final = 0.2
 _CHECK_SECONDS: Final = 1.0
 """Seconds between two checks whether this replica is a candidate."""
-_NO_LEASE: Final = "the learner's Lease is missing and cannot be created; run kubectl apply -k manifests/base"
+_NO_LEASE: Final = "the Lease is missing and cannot be created; run kubectl apply -k manifests/base"
 """Its remedy brings the right to make it."""
 _log = structlog.get_logger()
 
@@ -52,13 +52,16 @@ class Elector:
 
     def __init__(
         self,
-        store: Store,
+        store: LeaseStore,
         *,
         candidate: Callable[[], bool],
+        lease: str = LEARNER_LEASE,
+        task: str = "writes TrafficFootprints",
         identity: str | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._store, self._may_stand, self._clock = store, candidate, clock
+        self._lease, self._task = lease, task
         self._candidacy = Candidacy(identity or own_identity())
         self._told = ""
         self.errors = 0
@@ -87,7 +90,7 @@ class Elector:
             if error.status != HTTPStatus.CONFLICT:
                 self._failed(error)
         if self.leads() != led:
-            _log.info("leads: writes TrafficFootprints" if not led else "leads no more", lease=LEARNER_LEASE)
+            _log.info(f"leads: {self._task}" if not led else "leads no more", lease=self._lease)
 
     def _step(self) -> None:
         begun = self._clock()
@@ -107,10 +110,10 @@ class Elector:
     def _failed(self, error: ApiError) -> None:
         self.errors += 1
         missing = error.status in (HTTPStatus.NOT_FOUND, HTTPStatus.FORBIDDEN)
-        what = _NO_LEASE if missing else "the learner's Lease cannot be read or written"
+        what = _NO_LEASE if missing else "the Lease cannot be read or written"
         if what != self._told:  # one line when it starts
             self._told = what
-            _log.warning(what, lease=LEARNER_LEASE, error=str(error))
+            _log.warning(what, lease=self._lease, error=str(error))
 
     def give_up(self) -> None:
         """Free the Lease, so that another replica can lead at once."""
@@ -121,5 +124,5 @@ class Elector:
             if holder_of(lease) == self._candidacy.identity:
                 self._store.write_lease(given_up(lease))
         except ApiError as error:
-            _log.info("Lease not given up; it runs out by itself", lease=LEARNER_LEASE, error=str(error))
+            _log.info("Lease not given up; it runs out by itself", lease=self._lease, error=str(error))
         self._candidacy = Candidacy(self._candidacy.identity)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Write TrafficFootprints and the learner's Lease.
+"""Write TrafficFootprints and the Leases of elections.
 
 Enters: an API client. Leaves: single requests. Guarantees: each call sends one request, never repeats it, and
 raises ApiError when it fails.
@@ -20,11 +20,30 @@ from footprint.keys import FIELD_MANAGER, LEARNER_LEASE
 _QUERY: Final = {"fieldManager": FIELD_MANAGER}
 
 
-class KubernetesStore:
+class KubernetesLease:
+    """A ``LeaseStore`` in the Kubernetes API: the Lease ``name``."""
+
+    def __init__(self, api: ApiClient, *, namespace: str, name: str) -> None:
+        self._api, self._namespace, self._lease = api, namespace, name
+
+    def read_lease(self) -> dict[str, Any]:
+        return request(self._api, "GET", paths.leases(self._namespace, self._lease))
+
+    def write_lease(self, lease: Mapping[str, Any]) -> None:
+        """The server refuses with 409 when the Lease changed since it was read."""
+        request(self._api, "PUT", paths.leases(self._namespace, self._lease), query=_QUERY, body=lease)
+
+    def create_lease(self) -> dict[str, Any]:
+        """Make the Lease, held by nobody, and return it. The server refuses with 409 when it is there already."""
+        lease = {"apiVersion": paths.LEASE_API, "kind": "Lease", "metadata": {"name": self._lease}}
+        return request(self._api, "POST", paths.leases(self._namespace), query=_QUERY, body=lease)
+
+
+class KubernetesStore(KubernetesLease):
     """A ``Store`` in the Kubernetes API."""
 
     def __init__(self, api: ApiClient, *, namespace: str) -> None:
-        self._api, self._namespace = api, namespace
+        super().__init__(api, namespace=namespace, name=LEARNER_LEASE)
 
     def create(self, obj: Mapping[str, Any]) -> None:
         path = paths.custom(API_VERSION, PLURAL, obj["metadata"]["namespace"])
@@ -40,15 +59,3 @@ class KubernetesStore:
         preconditions = {"uid": record.uid, "resourceVersion": record.version}
         body = {"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": preconditions}
         request(self._api, "DELETE", paths.custom(API_VERSION, PLURAL, record.ns, record.name), body=body)
-
-    def read_lease(self) -> dict[str, Any]:
-        return request(self._api, "GET", paths.leases(self._namespace, LEARNER_LEASE))
-
-    def write_lease(self, lease: Mapping[str, Any]) -> None:
-        """The server refuses with 409 when the Lease changed since it was read."""
-        request(self._api, "PUT", paths.leases(self._namespace, LEARNER_LEASE), query=_QUERY, body=lease)
-
-    def create_lease(self) -> dict[str, Any]:
-        """Make the Lease, held by nobody, and return it. The server refuses with 409 when it is there already."""
-        lease = {"apiVersion": paths.LEASE_API, "kind": "Lease", "metadata": {"name": LEARNER_LEASE}}
-        return request(self._api, "POST", paths.leases(self._namespace), query=_QUERY, body=lease)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from extender.rebalancing.config import RebalanceConfig
+from extender.rebalancing.config import RebalanceConfig, RebalanceMode
 from extender.rebalancing.gain import Reason
 from extender.rebalancing.history import Wait
 from extender.rebalancing.objects import PodInFull
@@ -31,7 +31,9 @@ def unmovable(
     if Rebalance.NEVER in (pod.rebalance, namespace, node):
         who = "the pod" if pod.rebalance is Rebalance.NEVER else "its namespace"
         return Wait(Reason.OPTED_OUT, f"{who if node is not Rebalance.NEVER else 'its node'} says never")
-    return _place_given(pod, config) or _doubtful(pod, expected_node, config) or _not_opted_in(pod, namespace)
+    return (
+        _place_given(pod, config) or _doubtful(pod, expected_node, config) or _not_opted_in(pod, namespace, config)
+    )
 
 
 def _place_given(pod: PodInFull, config: RebalanceConfig) -> Wait | None:
@@ -61,8 +63,8 @@ def _doubtful(pod: PodInFull, expected_node: str, config: RebalanceConfig) -> Wa
     return None
 
 
-def _not_opted_in(pod: PodInFull, namespace: Rebalance | None) -> Wait | None:
-    """Last, so that ``advise`` tells what opting in would bring."""
-    if Rebalance.ALLOW in (pod.rebalance, namespace):
+def _not_opted_in(pod: PodInFull, namespace: Rebalance | None, config: RebalanceConfig) -> Wait | None:
+    """Advice needs no consent: it tells what opting in would bring."""
+    if config.mode_now is not RebalanceMode.ACT or Rebalance.ALLOW in (pod.rebalance, namespace):
         return None
     return Wait(Reason.NOT_OPTED_IN, "neither the pod nor its namespace says allow")

@@ -43,9 +43,10 @@ class Reporter(NamedTuple):
 
 
 def warning(
-    about: Regarded, by: Reporter, *, action: str, reason: str, note: str, key: str, moment: datetime
-) -> dict[str, Any]:
-    """The Event; ``key`` is what makes it another one about the same object."""
+    about: Regarded, by: Reporter, *, action: str, reason: str, note: str, key: str, moment: datetime,
+    kind: str = "Warning",
+) -> dict[str, Any]:  # fmt: skip
+    """The Event; ``key`` is what makes it another one about the same object. ``kind``: Warning or Normal."""
     digest = hashlib.sha256(f"{about.uid}\0{key}".encode()).hexdigest()[:16]
     namespace = {"namespace": about.namespace} if about.namespace else {}
     return {
@@ -57,7 +58,7 @@ def warning(
         "reportingInstance": by.instance[:_INSTANCE],
         "action": action,
         "reason": reason,
-        "type": "Warning",
+        "type": kind,
         "note": note[:_NOTE],
         "regarding": {"apiVersion": "v1", "kind": about.kind, **namespace, "name": about.name, "uid": about.uid},
     }

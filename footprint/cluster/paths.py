@@ -35,6 +35,11 @@ def pods(namespace: str) -> str:
     return f"/api/v1/namespaces/{quote(namespace, safe='')}/pods"
 
 
+def eviction(namespace: str, pod: str) -> str:
+    """Where a pod's eviction is asked for."""
+    return f"{_named(pods(namespace), pod)}/eviction"
+
+
 def leases(namespace: str, name: str | None = None) -> str:
     """The Leases of ``namespace``, or the one called ``name``."""
     return _named(f"/apis/{LEASE_API}/namespaces/{quote(namespace, safe='')}/leases", name)

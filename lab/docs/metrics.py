@@ -84,11 +84,11 @@ def _of_threads() -> list[str]:
 
 
 def extender_registry() -> CollectorRegistry:
-    """Of an extender in shadow mode that has learned nothing yet."""
+    """Of an extender in shadow mode that has learned nothing yet, and advises moves."""
     with tempfile.TemporaryDirectory() as folder:
         kubeconfig = Path(folder, "config")
         kubeconfig.write_text(_KUBECONFIG)
-        settings = Settings(kubeconfig=str(kubeconfig), shadow=True)
+        settings = Settings(kubeconfig=str(kubeconfig), shadow=True, rebalance="advise")
         source = source_of(settings)
     certificates = cast(CertificateFigures, SimpleNamespace(changes=Counter(), not_after={}))
     service = Service(

@@ -15,7 +15,15 @@ from extender.model.pods import PodInfo
 from extender.model.trafficfootprint import API_VERSION, PLURAL, new_object
 from footprint.cluster.client import request
 from footprint.declared import AnnotationProblem
-from footprint.keys import LEARNER_LEASE, NODE_ELEPHANT_SHARE, NODE_FOOTPRINT, NODE_SUMMARY, POD_CLASS, lease_name
+from footprint.keys import (
+    LEARNER_LEASE,
+    NODE_ELEPHANT_SHARE,
+    NODE_FOOTPRINT,
+    NODE_SUMMARY,
+    POD_CLASS,
+    REBALANCER_LEASE,
+    lease_name,
+)
 from footprint.models import LinkRates, NodeFootprint
 from lab import programs
 from lab.lab import Lab
@@ -217,7 +225,7 @@ EXTENDER_FOOTPRINTS: Final = [
 
 EXTENDER_LEASES: Final = [
     Try("kube-scheduler's Lease", "POST", LEASES_HERE, {"metadata": {"name": "kube-scheduler"}},
-        f"creates no Lease but {HERE}/{LEARNER_LEASE}: {HERE}/kube-scheduler"),
+        f"creates no Lease but {HERE}/{LEARNER_LEASE} and {REBALANCER_LEASE}: {HERE}/kube-scheduler"),
     Try("an agent's Lease", "POST", LEASES_HERE, {"metadata": {"name": lease_name("node9")}},
         f"creates no Lease but {HERE}/{LEARNER_LEASE}"),
     Try("a Lease by a generated name", "POST", LEASES_HERE, {"metadata": {"generateName": LEARNER_LEASE}},
@@ -256,6 +264,7 @@ EXTENDER_REFUSED: Final = [
     Try("one pod", "GET", STAND_IN, None, 'cannot get resource "pods"'),
     Try("a pod created", "POST", _PODS, _A_POD, 'cannot create resource "pods"'),
     Try("a pod bound", "POST", f"{STAND_IN}/binding", _BINDING, 'cannot create resource "pods/binding"'),
+    Try("a pod evicted", "POST", f"{STAND_IN}/eviction", _EVICTION, 'cannot create resource "pods/eviction"'),
     Try("a pod deleted", "DELETE", STAND_IN, None, 'cannot delete resource "pods"'),
     Try("Leases elsewhere", "GET", LEASES.format("kube-node-lease"), None, 'cannot list resource "leases"'),
     Try("a Lease deleted", "DELETE", OWN_LEASE, None, 'cannot delete resource "leases"'),
