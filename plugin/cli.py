@@ -131,6 +131,12 @@ def _shadow() -> Action:
     return _action(ShadowSettings, "plugin.shadow.command")
 
 
+def _rebalance() -> Action:
+    from plugin.rebalance.flags import RebalanceSettings  # noqa: PLC0415
+
+    return _action(RebalanceSettings, "plugin.rebalance.command")
+
+
 def _doctor() -> Action:
     from plugin.doctor.flags import DoctorSettings  # noqa: PLC0415
 
@@ -157,6 +163,7 @@ PROGRAM: Final = Program(
         Command("explain", "which nodes suit a pod, and why", _explain),
         Command("doctor", "what is wrong with the release, and the commands that mend it", _doctor),
         Command("report", "one HTML file of the state, for a ticket or a colleague", _report),
+        Command("rebalance", "which pods stand wrong, and what moving them would gain", _rebalance),
         Command("shadow", "what an extender in shadow mode would have changed", _shadow),
         Command("completion", "the script by which kubectl completes this plugin's command lines", _Script),
     ],

@@ -25,6 +25,11 @@ def from_file(path: Path, *, learn: bool) -> SavedCluster:
 
 def from_api(cluster: Cluster, *, lease_namespace: str, learn: bool) -> SavedCluster:
     """The cluster as it is now. Raises ApiError."""
+    return SavedCluster(objects(cluster, lease_namespace=lease_namespace, learn=learn), learn=learn)
+
+
+def objects(cluster: Cluster, *, lease_namespace: str, learn: bool) -> list[dict[str, Any]]:
+    """The objects that a saved cluster is made of. Raises ApiError."""
     collections = {"Node": paths.NODES, "Lease": paths.leases(lease_namespace), "Pod": paths.PODS}
     # Lists leave their items' kind out.
     found: list[dict[str, Any]] = [
@@ -32,7 +37,7 @@ def from_api(cluster: Cluster, *, lease_namespace: str, learn: bool) -> SavedClu
     ]
     if learn:
         found += _traffic_footprints(cluster)
-    return SavedCluster(found, learn=learn)
+    return found
 
 
 def _traffic_footprints(cluster: Cluster) -> list[dict[str, Any]]:

@@ -19,7 +19,7 @@ from extender.learning.kubernetes_store import KubernetesLease
 from extender.rebalancing.config import RebalanceConfig
 from extender.rebalancing.evictor import Evictor
 from extender.rebalancing.metrics import RebalancingCollector
-from extender.rebalancing.reader import Round
+from extender.rebalancing.reader import ApiSource, Round
 from extender.rebalancing.rebalancer import Rebalancer
 from footprint.keys import REBALANCER_LEASE
 
@@ -39,8 +39,9 @@ class RebalancingFeed:
             lease=REBALANCER_LEASE,
             task=f"--rebalance={config.mode}",
         )
+        source = ApiSource(api)
         self._rebalancer = Rebalancer(
-            state, lambda: Round(api, config, time.time), Evictor(api), self._may_act, config
+            state, lambda: Round(source, config, time.time), Evictor(api), self._may_act, config
         )
         self.collectors = [RebalancingCollector(self._elector, self._rebalancer)]
         self._stop = threading.Event()

@@ -77,7 +77,8 @@ class Wait(NamedTuple):
 def beginning(config: RebalanceConfig, now: float) -> History:
     """The memory of a replica that just took over: it sees all anew, and moves nothing before ``sustain``."""
     interval = 60.0 / config.per_minute if config.per_minute > 0 else math.inf
-    return History(budget=TokenBucket(max(1.0, config.per_minute), interval, 1.0, now))
+    first = 1.0 if config.per_minute > 0 else 0.0
+    return History(budget=TokenBucket(max(1.0, config.per_minute), interval, first, now))
 
 
 def patience(share: float, age: float) -> float:

@@ -1,17 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """Read a pod, the Nodes that may take it, and its namespace in full.
-
-Enters: an API client and a misplaced pod. Leaves: whether it may be moved, and to which node. Guarantees: never
-raises; whatever cannot be read or understood becomes a doubt, and is counted. Within one round each object is read
-once, and nothing is kept between rounds.
+ Enters: a source of objects and a misplaced pod. Leaves: whether it may be moved, and to which node. Guarantees:
+never raises; whatever cannot be read or understood becomes a doubt, and is counted. Within one round each object
+is read once, and nothing is kept between rounds.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import partial
 from http import HTTPStatus
-from typing import Any, Final, TypeVar
+from itertools import islice
+from typing import Any, Final, Protocol, TypeVar
 
 import structlog
 from kubernetes.client import ApiClient
@@ -21,7 +21,7 @@ from extender.rebalancing.constraints import obstacle
 from extender.rebalancing.eligibility import unmovable
 from extender.rebalancing.gain import Misplaced, Reason
 from extender.rebalancing.history import Wait
-from extender.rebalancing.objects import NodeInFull, PodInFull, node_in_full, pod_in_full
+from extender.rebalancing.objects import Json, NodeInFull, PodInFull, node_in_full, pod_in_full
 from extender.rebalancing.plan import Examined, first_fit
 from footprint.cluster import paths
 from footprint.cluster.client import ApiError, request
@@ -39,11 +39,41 @@ class DoubtError(Exception):
     """Something could not be read or understood; the message is for people."""
 
 
+class Source(Protocol):
+    """Where objects come from, as JSON. May raise ApiError."""
+
+    def pods_on(self, node: str) -> Iterable[Json]: ...
+    def node(self, name: str) -> Json | None: ...
+    def namespace(self, name: str) -> Json: ...
+
+
+class ApiSource:
+    """The API server. Pods and Nodes are listed by a field: that needs no further right."""
+
+    def __init__(self, api: ApiClient) -> None:
+        self._api = api
+
+    def pods_on(self, node: str) -> Iterable[Json]:
+        return self._list(paths.PODS, f"spec.nodeName={node}")
+
+    def node(self, name: str) -> Json | None:
+        return next(iter(self._list(paths.NODES, f"metadata.name={name}")), None)
+
+    def namespace(self, name: str) -> Json:
+        return request(self._api, "GET", paths.namespace(name))
+
+    def _list(self, path: str, selector: str) -> Iterable[Json]:
+        def get(query: Mapping[str, str]) -> dict[str, Any]:
+            return request(self._api, "GET", path, query={**query, "fieldSelector": selector})
+
+        return items(get)
+
+
 class Round:
     """One round's reading. ``wall`` is seconds since 1970."""
 
-    def __init__(self, api: ApiClient, config: RebalanceConfig, wall: Callable[[], float]) -> None:
-        self._api, self._config, self._wall = api, config, wall
+    def __init__(self, source: Source, config: RebalanceConfig, wall: Callable[[], float]) -> None:
+        self._source, self._config, self._wall = source, config, wall
         self._nodes: dict[str, NodeInFull] = {}
         self._pods: dict[str, list[PodInFull]] = {}
         self._namespaces: dict[str, Rebalance | None] = {}
@@ -81,41 +111,28 @@ class Round:
     def namespace(self, name: str) -> Rebalance | None:
         """What the Namespace says about moves. Raises DoubtError."""
         if name not in self._namespaces:
-            found = _read(f"namespace {name}", lambda: request(self._api, "GET", paths.namespace(name)))
+            what = f"namespace {name}"
+            found = _read(what, lambda: self._source.namespace(name))
             self._namespaces[name] = _understood(
-                f"namespace {name}", lambda: rebalance_of((found.get("metadata") or {}).get("annotations"))
+                what, lambda: rebalance_of((found.get("metadata") or {}).get("annotations"))
             )
         return self._namespaces[name]
 
     def _node(self, name: str) -> NodeInFull:
         if name not in self._nodes:
-            found = self._list(paths.NODES, f"metadata.name={name}", f"node {name}")
-            if not found:
+            found = _read(f"node {name}", lambda: self._source.node(name))
+            if found is None:
                 raise DoubtError(f"node {name} is gone")
-            self._nodes[name] = _understood(f"node {name}", lambda: node_in_full(found[0]))
+            self._nodes[name] = _understood(f"node {name}", lambda: node_in_full(found))
         return self._nodes[name]
 
     def _pods_on(self, node: str) -> list[PodInFull]:
         if node not in self._pods:
-            found = self._list(paths.PODS, f"spec.nodeName={node}", f"pods of {node}")
+            found = _read(f"pods of {node}", lambda: list(islice(self._source.pods_on(node), MAX_PODS + 1)))
             if len(found) > MAX_PODS:
                 raise DoubtError(f"{node} has more than {MAX_PODS} pods")
             self._pods[node] = [_understood(f"a pod of {node}", partial(pod_in_full, one)) for one in found]
         return self._pods[node]
-
-    def _list(self, path: str, selector: str, what: str) -> list[dict[str, Any]]:
-        def get(query: Any) -> dict[str, Any]:
-            return request(self._api, "GET", path, query={**query, "fieldSelector": selector})
-
-        def read() -> list[dict[str, Any]]:
-            found = []
-            for item in items(get):
-                found.append(item)
-                if len(found) > MAX_PODS:
-                    break
-            return found
-
-        return _read(what, read)
 
 
 def _read(what: str, read: Callable[[], T]) -> T:

@@ -22,7 +22,7 @@ from extender.model.snapshot import NodeView
 from extender.rebalancing import history as memory
 from extender.rebalancing.config import RebalanceConfig, RebalanceMode
 from extender.rebalancing.evictor import ADVISED, MOVED
-from extender.rebalancing.gain import Resident, survey
+from extender.rebalancing.gain import Resident, Survey, survey
 from extender.rebalancing.plan import Examine, Move, Plan, plan
 from extender.rebalancing.reader import DoubtError
 from footprint.cluster.client import ApiError
@@ -50,6 +50,21 @@ class Evicting(Protocol):
 
     def evict(self, move: Move) -> None: ...
     def tell(self, move: Move, reason: str) -> None: ...
+
+
+def survey_of(state: ClusterState, config: RebalanceConfig) -> Survey:
+    """One look at ``state``: pods count where it says that they are bound."""
+
+    def residents(name: str) -> list[Resident]:
+        footprint, _ = state.published(name)
+        bound = {pod.uid: pod for pod in state.pods_on(name)}
+        measured = footprint.pods if footprint is not None else ()
+        return [Resident(bound[pod.uid], pod) for pod in measured if pod.uid in bound]
+
+    def without(resident: Resident, name: str) -> NodeView:
+        return state.without(resident.pod).view(name)
+
+    return survey(state.snapshot, residents, without, policy=config.policy, price=config.restart_cost)
 
 
 class Rebalancer:
@@ -91,24 +106,13 @@ class Rebalancer:
         history = self._history if self._history is not None else memory.beginning(config, now)
         pods = self._state.pods_of({sent.workload for sent in history.in_flight})
         history = memory.settled(history, pods, now, config)
-        found = survey(
-            self._state.snapshot, self._residents, self._without, policy=config.policy, price=config.restart_cost
-        )
+        found = survey_of(self._state, config)
         reading = self._read()
         self.plan, history = plan(found, history, reading.examine, now, config)
         self.doubts += reading.doubts
         self._history = history
         self._carry_out()
         self._note_stop()
-
-    def _residents(self, name: str) -> list[Resident]:
-        footprint, _ = self._state.published(name)
-        bound = {pod.uid: pod for pod in self._state.pods_on(name)}
-        measured = footprint.pods if footprint is not None else ()
-        return [Resident(bound[pod.uid], pod) for pod in measured if pod.uid in bound]
-
-    def _without(self, resident: Resident, name: str) -> NodeView:
-        return self._state.without(resident.pod).view(name)
 
     def _carry_out(self) -> None:
         acts = self.config.mode_now is RebalanceMode.ACT

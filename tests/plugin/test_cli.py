@@ -17,7 +17,7 @@ from plugin.cli import main
 CHECKOUT = Path(__file__).parents[2]
 COMMANDS = (
     "nodes", "pods", "top", "workloads", "workloads state", "workloads forget", "explain", "doctor",
-    "report", "shadow",
+    "report", "shadow", "rebalance",
 )  # fmt: skip
 KUBECTL = ("--kubeconfig", "--context", "--cluster", "--user", "--request-timeout")
 WITHOUT_SERVER = """

@@ -79,7 +79,7 @@ def test_the_budget_limits_moves_in_the_long_run() -> None:
 
 def test_a_budget_of_zero_moves_nobody() -> None:
     none = replace(ACT, per_minute=0.0)
-    history = replace(long_worth(), budget=beginning(none, 0.0).budget.taken())
+    history = replace(long_worth(), budget=beginning(none, 0.0).budget)
     wait = waits(history, FOUND, OLD, 1e9, none)
     assert wait is not None
     assert wait.reason is Reason.LIMIT
