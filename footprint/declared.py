@@ -14,7 +14,15 @@ from enum import StrEnum
 from typing import Any, Final, TypeVar
 
 from footprint.classes import TrafficClass
-from footprint.keys import POD_CLASS, POD_EXPECTED_BANDWIDTH, POD_PLACEMENT, POD_WORKLOAD, REBALANCE
+from footprint.keys import (
+    POD_CLASS,
+    POD_EGRESS_LIMIT,
+    POD_EXPECTED_BANDWIDTH,
+    POD_INGRESS_LIMIT,
+    POD_PLACEMENT,
+    POD_WORKLOAD,
+    REBALANCE,
+)
 from footprint.units import parse_bandwidth
 from footprint.workload import valid_workload_name
 
@@ -52,6 +60,9 @@ class Declared:
     placement: PlacementMode | None = None
     rebalance: Rebalance | None = None
     problems: tuple[AnnotationProblem, ...] = ()
+    tx_limit: float | None = None
+    """bit/s that the pod may send at most, and with ``rx_limit`` receive, by Kubernetes' own annotations."""
+    rx_limit: float | None = None
 
 
 _DECLARABLE: Final = {"elephant": TrafficClass.ELEPHANT, "mouse": TrafficClass.MOUSE}
@@ -66,6 +77,14 @@ def _lookup(table: Mapping[str, _T], value: object) -> _T | None:
 
 def _shown(value: object) -> str:
     return ascii(value)[:60]
+
+
+def _limit(value: object) -> float | None:
+    """None for what is not understood: the annotation is Kubernetes', and kubelet judges it."""
+    try:
+        return parse_bandwidth(value) if isinstance(value, str) else None
+    except ValueError:
+        return None
 
 
 def rebalance_of(annotations: Mapping[str, Any] | None) -> Rebalance | None:
@@ -101,4 +120,7 @@ def declared_by(annotations: Mapping[str, Any] | None) -> Declared:
         refuse(POD_WORKLOAD, "a name of up to 63 letters, digits, '-', '_' or '.'")
     if REBALANCE in found and _lookup(_REBALANCE, found[REBALANCE]) is None:
         refuse(REBALANCE, "never or allow; until then it means never")
-    return Declared(cls, bandwidth, placement, rebalance_of(found), tuple(problems))
+    return Declared(
+        cls, bandwidth, placement, rebalance_of(found), tuple(problems),
+        tx_limit=_limit(found.get(POD_EGRESS_LIMIT)), rx_limit=_limit(found.get(POD_INGRESS_LIMIT)),
+    )  # fmt: skip

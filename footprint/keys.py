@@ -29,6 +29,10 @@ POD_CLASS: Final = PREFIX + "class"
 POD_EXPECTED_BANDWIDTH: Final = PREFIX + "expected-bandwidth"
 POD_PLACEMENT: Final = PREFIX + "placement"
 POD_WORKLOAD: Final = PREFIX + "workload"
+POD_EGRESS_LIMIT: Final = "kubernetes.io/egress-bandwidth"
+"""Kubernetes' own, as the next: what the network plugin lets a pod send at most ..."""
+POD_INGRESS_LIMIT: Final = "kubernetes.io/ingress-bandwidth"
+"""... and receive."""
 
 REBALANCE: Final = PREFIX + "rebalance"
 """On a pod, a Namespace or a Node: whether the rebalancer may move pods. On the release's own Namespace, ``never``

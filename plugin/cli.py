@@ -119,6 +119,12 @@ def _forget() -> Action:
     return _action(ForgetSettings, "plugin.workloads.commands", "forget")
 
 
+def _advise() -> Action:
+    from plugin.workloads.flags import AdviseSettings  # noqa: PLC0415
+
+    return _action(AdviseSettings, "plugin.workloads.advise", "advise")
+
+
 def _explain() -> Action:
     from plugin.explain.flags import ExplainSettings  # noqa: PLC0415
 
@@ -160,6 +166,7 @@ PROGRAM: Final = Program(
         Command("workloads", "what is known of each workload, how sure, since when", _workloads),
         Command("workloads state", "say what a workload does, over what was learned", _state),
         Command("workloads forget", "forget what was learned of workloads", _forget),
+        Command("advise", "the bandwidth limits that fit a workload, as a patch", _advise),
         Command("explain", "which nodes suit a pod, and why", _explain),
         Command("doctor", "what is wrong with the release, and the commands that mend it", _doctor),
         Command("report", "one HTML file of the state, for a ticket or a colleague", _report),

@@ -222,16 +222,17 @@ def learned_demand(total: Tally) -> Demand | None:
     return learned
 
 
-def _elephant_rates(bandwidth: float | None, learned: Demand | None, default: float) -> tuple[float, float]:
+def _elephant_rates(declared: Declared, learned: Demand | None, default: float) -> tuple[float, float]:
     """tx and rx of a declared elephant.
 
     A declared bandwidth is that of the busier direction. The learned rates give the other direction its
-    proportion. Without learned rates the busier direction is not known, and both get the declared bandwidth.
+    proportion. Without learned rates the busier direction is not known, and both get the declared bandwidth. What
+    the pod may send and receive at most stands in for the default.
     """
+    bandwidth = declared.bandwidth
     busier = max(learned.tx, learned.rx) if learned else 0.0
     if learned is None or busier <= 0:
-        rate = bandwidth or default
-        return rate, rate
+        return bandwidth or declared.tx_limit or default, bandwidth or declared.rx_limit or default
     rate = bandwidth or busier
     return rate * (learned.tx / busier), rate * (learned.rx / busier)
 
@@ -245,6 +246,14 @@ def _declared_class(declared: Declared, learned: Demand | None) -> TrafficClass 
     return TrafficClass.MIXED if learned and learned.suffers else TrafficClass.ELEPHANT
 
 
+def _limited(declared: Declared) -> Demand:
+    """Of a pod of which nobody knows more than what it may send and receive at most: who limits a pod expects it
+    to come near the limit. Limits below an elephant's rate say nothing."""
+    rates = (declared.tx_limit or 0.0, declared.rx_limit or 0.0)
+    tx, rx = (rate if rate >= DEFAULT_THRESHOLDS.elephant_rate else 0.0 for rate in rates)
+    return Demand(TrafficClass.ELEPHANT, tx, rx, origin=Origin.DECLARED) if tx or rx else NOTHING_KNOWN
+
+
 def predict(declared: Declared, learned: Demand | None, default_rate: float = DEFAULT_ELEPHANT_RATE) -> Demand:
     """Demand of a pod that ``declared`` this, and whose workload was measured as ``learned`` (None: never).
 
@@ -252,10 +261,10 @@ def predict(declared: Declared, learned: Demand | None, default_rate: float = DE
     """
     cls = _declared_class(declared, learned)
     if cls is None:
-        return learned or NOTHING_KNOWN
+        return learned or _limited(declared)
     pods = learned.pods if learned else 0
     mice = (learned.mice if learned and learned.mice else DECLARED_MOUSE) if cls.suffers else 0.0
-    tx, rx = _elephant_rates(declared.bandwidth, learned, default_rate) if cls.hurts else (0.0, 0.0)
+    tx, rx = _elephant_rates(declared, learned, default_rate) if cls.hurts else (0.0, 0.0)
     return Demand(cls, tx, rx, mice, Origin.DECLARED, pods)
 
 

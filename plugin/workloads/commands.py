@@ -29,10 +29,10 @@ def workloads(settings: WorkloadsSettings) -> int:
     """Print what is known of workloads."""
     cluster, namespace = settings.reach, settings.chosen_namespace
     path = paths.custom(API_VERSION, PLURAL, namespace)
-    records = _records(cluster.items(path, settings.selectors))
+    records = read_records(cluster.items(path, settings.selectors))
     shown = kind(all_namespaces=namespace is None)
     for name in settings.name:
-        _found(records, name)
+        named(records, name)
     now = time.time()
     rows = ordered(
         (Workload(record, now) for record in records if _means(record, settings)), shown, settings.sort_by
@@ -71,7 +71,7 @@ def _means(record: Record, settings: WorkloadsSettings) -> bool:
     return named and (settings.class_ is None or Workload(record, 0.0).cls == settings.class_)
 
 
-def _records(objects: list[dict[str, Any]]) -> list[Record]:
+def read_records(objects: list[dict[str, Any]]) -> list[Record]:
     """Those that can be read, by workload; the others are told of."""
     found, unreadable = list[Record](), 0
     for one in objects:
@@ -84,7 +84,7 @@ def _records(objects: list[dict[str, Any]]) -> list[Record]:
     return sorted(found, key=lambda record: (record.ns, record.workload, record.name))
 
 
-def _found(records: list[Record], name: str) -> list[Record]:
+def named(records: list[Record], name: str) -> list[Record]:
     """The objects of the workload, or the one of that name. Raises BadSettingError."""
     found = [record for record in records if name in (record.name, record.workload)]
     if not found:
@@ -99,8 +99,8 @@ def _found(records: list[Record], name: str) -> list[Record]:
 def forget(settings: ForgetSettings) -> int:
     """Delete the objects of workloads."""
     cluster, namespace = settings.reach, settings.namespace or settings.reach.namespace
-    records = _records(cluster.items(paths.custom(API_VERSION, PLURAL, namespace)))
-    doomed = [record for name in settings.name for record in _found(records, name)]
+    records = read_records(cluster.items(paths.custom(API_VERSION, PLURAL, namespace)))
+    doomed = [record for name in settings.name for record in named(records, name)]
     for record in doomed:
         if record.overrides and not settings.with_stated:
             raise BadSettingError(
@@ -128,7 +128,7 @@ def state(settings: StateSettings) -> int:
     before = _object(cluster, namespace, settings.name)
     if before is None:
         if not valid_workload(settings.name):
-            _found(_records(cluster.items(paths.custom(API_VERSION, PLURAL, namespace))), settings.name)
+            named(read_records(cluster.items(paths.custom(API_VERSION, PLURAL, namespace))), settings.name)
         after, done = _created(cluster, namespace, settings), "created"
     else:
         after = _patched(cluster, namespace, before, settings)
@@ -157,7 +157,7 @@ def _object(cluster: Cluster, namespace: str, name: str) -> dict[str, Any] | Non
     objects = {
         str(one["metadata"]["name"]): one for one in cluster.items(paths.custom(API_VERSION, PLURAL, namespace))
     }
-    of_it = [record for record in _records(list(objects.values())) if record.workload == name]
+    of_it = [record for record in read_records(list(objects.values())) if record.workload == name]
     best = min(of_it, key=lambda record: (not record.overrides, not record.canonical, record.name), default=None)
     return objects[best.name] if best is not None else None
 

@@ -10,7 +10,7 @@ from pydantic_settings import CliPositionalArg, CliToggleFlag, SettingsConfigDic
 
 from footprint.units import parse_bandwidth
 from plugin.connection import PROGRAM, NamespaceSettings
-from plugin.output.flags import SHORT, Output, OutputSettings, form_of
+from plugin.output.flags import SHORT, DocumentOutput, Output, OutputSettings, form_of
 
 NOTHING: Final = "none"
 """Takes back what was stated."""
@@ -66,6 +66,35 @@ class _Writing(NamespaceSettings):
     def _one_namespace(cls, value: bool) -> bool:
         if value:
             raise ValueError("this command writes in one namespace; name it with -n")
+        return value
+
+
+class AdviseSettings(NamespaceSettings):
+    """Prints the bandwidth limits that fit what was learned of a workload, as a patch. Changes nothing.
+
+    They are the annotations kubernetes.io/egress-bandwidth and kubernetes.io/ingress-bandwidth of its pods.
+    A direction in which it has no elephants gets no limit.
+    """
+
+    model_config = SettingsConfigDict(cli_prog_name=f"{PROGRAM} advise", cli_shortcuts=SHORT)
+
+    name: CliPositionalArg[str]
+    """The workload as Kind/name, such as Deployment/web, or its TrafficFootprint's name."""
+
+    all_namespaces: CliToggleFlag[bool] = Field(False, exclude=True)
+    """Not for this command: a workload is in one namespace."""
+
+    headroom: float = Field(1.25, ge=1, le=100, allow_inf_nan=False)
+    """The limit is this many times the learned peak, which is a mean of seconds: bursts are higher."""
+
+    output: DocumentOutput = ""
+    """json, yaml or jsonpath=TEMPLATE of the patch alone. Absent: the command that applies it, with reasons."""
+
+    @field_validator("all_namespaces")
+    @classmethod
+    def _one_namespace(cls, value: bool) -> bool:
+        if value:
+            raise ValueError("a workload is in one namespace; name it with -n")
         return value
 
 

@@ -7,14 +7,27 @@ from hypothesis import strategies as st
 
 from footprint.classes import TrafficClass
 from footprint.declared import Declared, PlacementMode, Rebalance, declared_by, rebalance_of
-from footprint.keys import POD_CLASS, POD_EXPECTED_BANDWIDTH, POD_PLACEMENT, POD_WORKLOAD, REBALANCE
+from footprint.keys import (
+    POD_CLASS,
+    POD_EGRESS_LIMIT,
+    POD_EXPECTED_BANDWIDTH,
+    POD_INGRESS_LIMIT,
+    POD_PLACEMENT,
+    POD_WORKLOAD,
+    REBALANCE,
+)
 
-KEYS = [POD_CLASS, POD_EXPECTED_BANDWIDTH, POD_PLACEMENT, POD_WORKLOAD]
+KEYS = [POD_CLASS, POD_EXPECTED_BANDWIDTH, POD_PLACEMENT, POD_WORKLOAD, POD_EGRESS_LIMIT, POD_INGRESS_LIMIT]
 
 
 def test_what_users_say_is_understood() -> None:
     said = {POD_CLASS: "elephant", POD_EXPECTED_BANDWIDTH: "400M", POD_PLACEMENT: "strict", "other": "x"}
     assert declared_by(said) == Declared(TrafficClass.ELEPHANT, 400e6, PlacementMode.STRICT)
+
+
+def test_limits_of_kubernetes_own_annotations_are_read_and_never_judged() -> None:
+    said = {POD_EGRESS_LIMIT: "100M", POD_INGRESS_LIMIT: "much"}
+    assert declared_by(said) == Declared(tx_limit=100e6)
 
 
 @pytest.mark.parametrize("absent", [None, {}, {"some.other/class": "elephant"}, "hostile"])

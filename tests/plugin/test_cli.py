@@ -16,7 +16,7 @@ from plugin.cli import main
 
 CHECKOUT = Path(__file__).parents[2]
 COMMANDS = (
-    "nodes", "pods", "top", "workloads", "workloads state", "workloads forget", "explain", "doctor",
+    "nodes", "pods", "top", "workloads", "workloads state", "workloads forget", "advise", "explain", "doctor",
     "report", "shadow", "rebalance",
 )  # fmt: skip
 KUBECTL = ("--kubeconfig", "--context", "--cluster", "--user", "--request-timeout")
@@ -79,6 +79,8 @@ def test_a_commands_help_has_kubectls_flags_and_its_own(capsys: pytest.CaptureFi
         (["pods", "-l", "a=b", "name"], "exclude each other"),
         (["workloads", "state", "a"], "state needs something to state"),
         (["workloads", "forget"], "required: NAME"),
+        (["advise"], "required: NAME"),
+        (["advise", "a", "--headroom", "0.5"], "headroom"),
         (["workloads", "state", "a", "--bandwidth", "much"], "write bit/s with a suffix"),
         (["workloads", "forget", "a", "-A"], "name it with -n"),
         (["nodes", "-o", "xml"], "use wide, json, yaml, name, jsonpath=TEMPLATE"),

@@ -164,6 +164,14 @@ D = Origin.DECLARED
         (Declared(bandwidth=1 * M), None, Demand()),  # too little to tell anything
         (Declared(bandwidth=1 * M), LEARNED, LEARNED),
         (Declared(cls=MOUSE, bandwidth=400 * M), None, Demand(MOUSE, 0, 0, DECLARED_MOUSE, D)),  # class wins
+        (Declared(tx_limit=50 * M), None, Demand(E, 50 * M, 0, 0, D)),  # nothing better is known
+        (Declared(tx_limit=50 * M, rx_limit=20 * M), None, Demand(E, 50 * M, 20 * M, 0, D)),
+        (Declared(tx_limit=5 * M), None, Demand()),
+        (Declared(tx_limit=50 * M), LEARNED, LEARNED),
+        (Declared(tx_limit=50 * M), LEARNED_MOUSE, LEARNED_MOUSE),
+        (Declared(cls=MOUSE, tx_limit=50 * M), None, Demand(MOUSE, 0, 0, DECLARED_MOUSE, D)),
+        (Declared(cls=E, tx_limit=50 * M), None, Demand(E, 50 * M, DEFAULT_ELEPHANT_RATE, 0, D)),
+        (Declared(cls=E, bandwidth=400 * M, tx_limit=50 * M), None, Demand(E, 400 * M, 400 * M, 0, D)),
     ],
 )
 def test_what_is_declared_wins_over_what_was_learned(
