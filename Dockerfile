@@ -90,11 +90,11 @@ LABEL org.opencontainers.image.title="traffic-footprint/extender" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}"
 
-# bcc brings clang and LLVM as libraries. There is no other compiler.
+# bcc brings clang and LLVM as libraries. There is no other compiler. nft is there for tuning.
 FROM runtime AS nodeagent
 RUN --mount=type=cache,target=/var/cache/apt/archives,sharing=locked \
     apt-get update -qq \
- && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends python3-bpfcc >/dev/null \
+ && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends python3-bpfcc nftables >/dev/null \
  && rm -rf /var/lib/apt/lists/* /var/cache/apt/*.bin /var/cache/debconf/*-old /var/cache/ldconfig/* /var/log/*
 COPY --from=nodeagent-files /opt/traffic-footprint /opt/traffic-footprint
 # Root, of whose powers the DaemonSet leaves few: added capabilities reach no other user of a container.

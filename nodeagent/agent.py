@@ -34,6 +34,7 @@ from nodeagent.publishing.node_events import Notices
 from nodeagent.publishing.node_writer import NodeWriter
 from nodeagent.sources.base import Elephant, FlowSource
 from nodeagent.sources.changing import ChangingSource
+from nodeagent.tuning.tuner import Tuner
 
 _LOGGED_PER_READING: Final = 5
 _LAST_WRITE: Final = 3.2
@@ -77,11 +78,12 @@ class Agent:
         figures: LoopState,
         durations: Histogram,
         poll_interval: float,
+        tuner: Tuner | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._source, self._synced = source, synced
         self._writer, self._reporter = writer, reporter
-        self._policy, self._interval = policy, poll_interval
+        self._policy, self._interval, self._tuner = policy, poll_interval, tuner
         self.figures, self._durations, self._clock = figures, durations, clock
         self._meter = Meter(
             source, pods=_StoredPods(store), aggregator=aggregator, find_link=find_link, capacities=capacities
@@ -126,6 +128,8 @@ class Agent:
         if found.pods_refreshed:
             self._reporter.offer(found.pods.values())
         beginning = self._note_elephants(found.reading.elephants, found.pods)
+        if self._tuner is not None:
+            self._tuner.offer(found.reading.elephants)
         figures = self.figures
         figures.readings += 1
         figures.totals.advance(found.reading)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``traffic-footprint-nodeagent``: the commands ``run`` (the default), ``preflight``, ``top`` and ``unload``.
+"""``traffic-footprint-nodeagent``: ``run`` (the default), ``preflight``, ``top``, ``unload`` and ``untune``.
 
 ``watch`` is the old name of ``top`` and still works.
 
@@ -53,6 +53,14 @@ def _unload() -> Action:
     return SettingsAction(UnloadSettings, lambda _: unload.unload())
 
 
+def _untune() -> Action:
+    from footprint.settings import SettingsAction  # noqa: PLC0415
+    from nodeagent.settings import UntuneSettings  # noqa: PLC0415
+    from nodeagent.tuning import untune  # noqa: PLC0415
+
+    return SettingsAction(UntuneSettings, lambda _: untune.untune())
+
+
 _PROGRAM: Final = Program(
     "traffic-footprint-nodeagent",
     "Measure which pods of this machine carry elephant flows, and publish it on the machine's Node.",
@@ -63,6 +71,7 @@ _PROGRAM: Final = Program(
             "top", "show this machine's elephants and footprints live; needs no cluster", _top, aliases=("watch",)
         ),
         Command("unload", "remove the programs that agents left in this machine's kernel", _unload),
+        Command("untune", "take back what an agent that crashed has tuned on this machine", _untune),
     ],
     "Flags without a command, and no argument at all, mean: run (default).",
     default="run",

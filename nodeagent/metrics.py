@@ -30,6 +30,8 @@ from nodeagent.node.pods import LocalPod
 from nodeagent.pod_metrics import pod_families
 from nodeagent.sources.base import LossKind, Reading
 from nodeagent.sources.ebpf.compiling import cache
+from nodeagent.tuning.modes import Mode, Refusal
+from nodeagent.tuning.part import Status
 
 _PREFIX: Final = "traffic_footprint_agent_"
 _STATISTICS: Final = Path("/proc/sys/kernel/bpf_stats_enabled")
@@ -58,6 +60,8 @@ class LoopState:
     corrected: int = 0
     """Readings after which figures were scaled down to what the links carried."""
     elephants_begun: int = 0
+    tuning: Callable[[], Status] | None = None
+    """What is tuned on this node; None: nothing is to be."""
     totals: TrafficTotals = field(default_factory=TrafficTotals)
     pods: Mapping[str, LocalPod] = field(default_factory=dict)
     """This node's, by UID."""
@@ -134,6 +138,7 @@ class AgentCollector(Collector):
         for reason, uids in figures.unseen.by_reason.items():
             missing.add_metric([reason], len(uids))
         yield missing
+        yield from _of_tuning(figures.tuning() if figures.tuning is not None else Status())
         if self._pods:
             owners = figures.reading.owners if figures.reading else {}
             yield from pod_families(_PREFIX, owners, figures.pods, figures.footprint, self._pods)
@@ -280,6 +285,36 @@ def _of_builds() -> Metric:
     for outcome in cache.OUTCOMES:
         built.add_metric([outcome], cache.counts[outcome])
     return built
+
+
+def _of_tuning(status: Status) -> Iterator[Metric]:
+    """Of the part that lets mice pass elephants; the only one."""
+    state = GaugeMetricFamily(
+        _PREFIX + "tuning_state", "1 for what tuning does: off, advise, apply, or refused.",
+        labels=["part", "state"],
+    )  # fmt: skip
+    now = status.mode.value if status.refusal is None else "refused"
+    for known in (*(mode.value for mode in Mode), "refused"):
+        state.add_metric(["priority", known], known == now)
+    yield state
+    refused = GaugeMetricFamily(
+        _PREFIX + "tuning_refused", "1 for why a part that is switched on does nothing.", labels=["part", "reason"]
+    )
+    for reason in Refusal:
+        refused.add_metric(["priority", reason.value], reason is status.refusal)
+    yield refused
+    for name, text, value in (
+        ("marked", "Elephants whose connection is marked; with advise, would be.", len(status.flows)),
+        ("waiting", "Elephants for which the second had no mark left.", status.waiting),
+        ("unknown", "Elephants of which conntrack knows no connection.", status.unknown),
+    ):
+        yield GaugeMetricFamily(f"{_PREFIX}tuning_elephants_{name}", text, value=value)
+    for name, text, count in (
+        ("tuning_marks_set", "Elephants that got a mark on their connection.", status.marks_set),
+        ("tuning_marks_cleared", "Elephants that lost it, because they ended or grew slow.", status.marks_cleared),
+        ("tuning_refusals", "Times tuning was refused and taken back.", status.refusals),
+    ):
+        yield CounterMetricFamily(_PREFIX + name, text, value=count)
 
 
 def _of_capacity(links: tuple[Uplink, ...]) -> Iterator[Metric]:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The port that serves ``/metrics``, ``/healthz`` and ``/readyz``: one thread, bounded whatever its clients do.
+"""The port that serves ``/metrics``, ``/healthz``, ``/readyz`` and documents: one thread, bounded for all clients.
 
 Enters: HTTP/1 requests from anybody who reaches the port. Leaves: one response per connection. Guarantees: at
 most ``MAX_CONNECTIONS`` connections; of each at most ``MAX_HEADER_BYTES`` and ``MAX_HEADER_FIELDS``, for
@@ -16,7 +16,7 @@ import selectors
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from http import HTTPStatus
 from typing import Any, Final
@@ -91,13 +91,16 @@ class MetricsPort:
         *,
         alive: Callable[[], bool],
         ready: Callable[[], bool],
+        documents: Mapping[str, Callable[[], bytes]] | None = None,
     ) -> None:
+        """``documents``: further paths, each with what makes its JSON."""
         self._listener = _listen(host, port)
         self._registry, self._metrics = registry, make_wsgi_app(registry)
         self._probes: dict[str, Probe] = {
             "/healthz": (alive, b"the measuring loop stands still\n"),
             "/readyz": (ready, b"nothing is measured yet, or the measuring loop stands still\n"),
         }
+        self._documents = documents or {}
         self._refusals, self._scrapes = new_refusals(registry), new_scrapes(registry)
         self._budget, self._shared, self._shared_at = _RENDERINGS, b"", -math.inf
         self._connections: dict[int, _Client] = {}
@@ -213,6 +216,8 @@ class MetricsPort:
             well = probe[0]()
             status = HTTPStatus.OK if well else HTTPStatus.SERVICE_UNAVAILABLE
             return _http(status, b"ok\n" if well else probe[1], "text/plain; charset=utf-8", method)
+        if (made := self._documents.get(path)) is not None:
+            return _http(HTTPStatus.OK, made(), "application/json", method)
         now = time.monotonic()
         self._budget = self._budget.refilled(now)
         if not self._budget.available:

@@ -51,6 +51,12 @@ from nodeagent.publishing.node_writer import (
 from nodeagent.settings import PROGRAM, AgentSettings
 from nodeagent.sources.base import FlowSource, SourceUnavailable
 from nodeagent.sources.select import AUTO, open_source
+from nodeagent.tuning.document import document
+from nodeagent.tuning.journal_file import FOLDER
+from nodeagent.tuning.modes import Mode
+from nodeagent.tuning.part import PriorityPart
+from nodeagent.tuning.tuner import Tuner
+from nodeagent.tuning.untune import take_back
 
 _FIRST_SYNC: Final = 3.0
 """Seconds to wait for the pods before measuring starts without them."""
@@ -66,6 +72,8 @@ def run(settings: AgentSettings) -> int:
     link = _first_link(settings)
     figures = LoopState()
     registry, durations = new_registry()
+    tuner = _tune(settings)
+    figures.tuning = None if tuner is None else tuner.state
     server = _serve(settings, registry, figures)
     earlier = _check_node(api, settings.node_name)
     source = _open_source(settings)
@@ -77,7 +85,7 @@ def run(settings: AgentSettings) -> int:
         source=source, store=threads.store, synced=threads.pods.synced, writer=threads.writer,
         reporter=threads.reporter, aggregator=_aggregator(settings, source.name, earlier.ended),
         policy=_policy(settings), find_link=partial(_look_for_link, settings), capacities=threads.capacities,
-        figures=figures, durations=durations, poll_interval=settings.poll_interval,
+        figures=figures, durations=durations, poll_interval=settings.poll_interval, tuner=tuner,
     )  # fmt: skip
     _log.info(
         "measuring", node=settings.node_name, source=source.name, uplinks=[one.interface for one in link.all],
@@ -85,6 +93,8 @@ def run(settings: AgentSettings) -> int:
         metrics_port=server.port if server else 0,
     )  # fmt: skip
     threads.start(stop)
+    if tuner:
+        tuner.start()
     _wait_for_pods(threads.pods.synced, stop)
     gc.collect()
     gc.freeze()  # 60,000 objects that stay: no later collection looks through them
@@ -94,6 +104,8 @@ def run(settings: AgentSettings) -> int:
         stop.set()
         threads.pods.interrupt()
         source.close()
+        if tuner:
+            tuner.close()
         if server:
             server.close()
 
@@ -243,12 +255,35 @@ def _serve(settings: AgentSettings, registry: Any, figures: LoopState) -> Metric
             registry, settings.metrics_host, settings.metrics_port,
             alive=lambda: figures.alive(settings.poll_interval),
             ready=lambda: figures.measuring(settings.poll_interval),
+            documents={} if figures.tuning is None else {"/tuning": partial(document, figures.tuning)},
         )  # fmt: skip
     except OSError as error:
         fail(
             f"cannot serve metrics on {where}: {error.strerror or error}",
             "choose another with --metrics-port (0: none) or --metrics-host",
         )
+
+
+def _tune(settings: AgentSettings) -> Tuner | None:
+    """What tunes beside the loop; None where nothing is to be tuned. What an agent that crashed has tuned is taken
+    back in any case."""
+    options = settings.priority_options()
+    if options.mode is not Mode.APPLY:
+        found = take_back(FOLDER, others_run=True)
+        for line in found.lines:
+            _log.info("tuning of an earlier agent", outcome=line)
+        for problem in found.problems:
+            _log.warning("tuning of an earlier agent is not taken back", problem=problem)
+    if options.mode is Mode.OFF:
+        return None
+
+    def uplinks() -> list[str]:
+        try:
+            return [one.interface for one in _look_for_link(settings).all if one.interface]
+        except LinkError:
+            return []
+
+    return Tuner(PriorityPart(options, FOLDER, uplinks))
 
 
 def _check_node(api: ApiClient, node: str) -> _Earlier:

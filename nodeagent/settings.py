@@ -8,6 +8,7 @@ environment. Every value is checked here, once; a bad one is reported in one lin
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Final, Literal, Self
 
@@ -22,6 +23,7 @@ from footprint.units import MAX_RATE, parse_bandwidth
 from nodeagent.node.capacity.stated import parse_table
 from nodeagent.sources.base import FlowThresholds
 from nodeagent.sources.ebpf.compiling.build import TIMEOUT
+from nodeagent.tuning.modes import MARKS_A_SECOND, Mode, PriorityOptions, parse_mark, parse_priority
 
 PROGRAM: Final = "traffic-footprint-nodeagent"
 _SIZE: Final = re.compile(r"(\d{1,15})\s*(?:([KMG])(i?)B?|B)?", re.IGNORECASE)
@@ -53,6 +55,16 @@ def _rate_or_none(value: object) -> object:
 def _table(text: str) -> str:
     parse_table(text)
     return text
+
+
+def _checked(parse: Callable[[str], object]) -> AfterValidator:
+    """Keeps the text as it was written. ``parse`` raises ValueError for what cannot be used."""
+
+    def check(text: str) -> str:
+        parse(text)
+        return text
+
+    return AfterValidator(check)
 
 
 def _path(value: object) -> object:
@@ -174,6 +186,26 @@ class AgentSettings(MeasuringSettings):
     metrics_port: Annotated[int, Field(ge=0, le=65535)] = 9101
     """Port that serves /metrics, /healthz and /readyz. 0: off."""
 
+    tune_priority: Literal["off", "advise", "apply"] = "off"
+    """Let mice pass elephants in the queues of this node's uplinks: elephants' connections are marked, and one
+    nftables table gives their packets a lower priority. advise: say at /tuning and in the log what apply would do.
+    apply needs the program nft and the folder /var/lib/traffic-footprint, where a journal is kept."""
+
+    tune_mark: Annotated[str, _checked(parse_mark)] = "0x2000"
+    """The bit of the connection mark that says elephant. Nobody else may use it: where somebody does, nothing is
+    tuned."""
+
+    tune_class: Annotated[str, _checked(parse_priority)] = "bulk"
+    """What elephants' packets get. bulk: the priority that pfifo_fast and prio serve last. MAJOR:MINOR: a class of
+    the uplink's qdisc, such as 1:30 of HTB."""
+
+    tune_lower_effort: CliImplicitFlag[bool] = False
+    """With tune_priority, give elephants' packets the DSCP of lower effort (RFC 8622) too, for the switches on
+    their way. Packets with a DSCP of their own keep it."""
+
+    tune_marks_per_second: Annotated[float, Field(ge=1, le=1000, allow_inf_nan=False)] = MARKS_A_SECOND
+    """Connections marked per second at most. Further elephants wait for the next second."""
+
     pod_metrics: Annotated[int, Field(ge=0, le=1000)] = 0
     """Pods of this node with series of their own in /metrics, those with most traffic first; six series each. 0:
     none, because a cluster of 5,000 nodes with 30 pods each would have 900,000."""
@@ -183,6 +215,14 @@ class AgentSettings(MeasuringSettings):
 
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """Least severe level that is logged."""
+
+    def priority_options(self) -> PriorityOptions:
+        """How elephants are let wait."""
+        return PriorityOptions(
+            mode=Mode(self.tune_priority), mark=parse_mark(self.tune_mark),
+            priority=parse_priority(self.tune_class), lower_effort=self.tune_lower_effort,
+            marks_a_second=self.tune_marks_per_second,
+        )  # fmt: skip
 
 
 class PreflightSettings(BaseSettings):
@@ -256,6 +296,16 @@ class UnloadSettings(BaseSettings):
     """
 
     model_config = SettingsConfigDict(**_CONFIG, cli_prog_name=f"{PROGRAM} unload")
+
+
+class UntuneSettings(BaseSettings):
+    """Takes back what an agent that crashed has tuned on this machine: marks of connections, and its nftables
+    table. What somebody else changed since stays, and is named. Needs root.
+
+    An agent that runs takes its tuning back when it ends.
+    """
+
+    model_config = SettingsConfigDict(**_CONFIG, cli_prog_name=f"{PROGRAM} untune")
 
 
 def parse(arguments: list[str]) -> AgentSettings:

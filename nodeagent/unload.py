@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """``unload``: removes what agents left on this machine for their successors.
 
-That is programs in the kernel, and compiled programs in files. Enters: the folders of both. Leaves: one line for
-each on stdout, failures on stderr, the exit status.
+That is programs in the kernel, compiled programs in files, and what an agent that crashed has tuned. Enters: the
+folders of both. Leaves: one line for each on stdout, failures on stderr, the exit status.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from pathlib import Path
 from footprint.service import fail
 from nodeagent.sources.ebpf.compiling import cache
 from nodeagent.sources.ebpf.kernel import pins
+from nodeagent.tuning.untune import take_back
 
 Outcome = tuple[list[Path], list[Path]]
 """What is gone, and what could not be removed."""
@@ -29,13 +30,19 @@ def unload(root: Path = pins.ROOT, kept: Path = cache.DIRECTORY) -> int:
         ("removed", _removed(cache.discard_all, kept, str(kept)), str(kept)),
     )
     failed = False
+    tuned = take_back(kept, others_run=True)
+    for line in tuned.lines:
+        print(line)
+    for problem in tuned.problems:
+        failed = True
+        print(f"error: {problem}", file=sys.stderr)
     for done, (gone, left), where in found:
         for path in gone:
             print(f"{done} {path}")
         for path in left:
             failed = True
             print(f"error: {path} cannot be removed; {_remedy(where)}", file=sys.stderr)
-    if not failed and not any(gone for _, (gone, _), _ in found):
+    if not failed and not tuned.lines and not any(gone for _, (gone, _), _ in found):
         print("nothing was left behind")
     return 1 if failed else 0
 

@@ -40,6 +40,7 @@ def test_every_setting_of_the_program_is_a_value_with_the_same_name_and_default(
     part: str, model: type[BaseModel]
 ) -> None:
     values = {snake(name): value for name, value in VALUES[part]["settings"].items()}
+    values |= {f"tune_{snake(name)}": value for name, value in VALUES[part].get("tuning", {}).items()}
     assert set(values) == set(model.model_fields) - CHARTS_OWN[model], "one set of names"
     required = {"node_name": "n"} if model is AgentSettings else {}
     told = model(**required, **{n: v for n, v in values.items() if n not in DIFFERENT})

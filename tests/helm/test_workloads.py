@@ -16,6 +16,7 @@ from nodeagent.sources.ebpf.compiling import cache
 from nodeagent.sources.ebpf.compiling.build import TIMEOUT
 from nodeagent.sources.ebpf.compiling.hooks import Mode
 from nodeagent.sources.ebpf.kernel import pins
+from nodeagent.tuning import journal_file
 from tests.helm.rendering import (
     CHART,
     container,
@@ -79,6 +80,19 @@ def test_with_ebpf_alone_nothing_of_the_nodes_sysctls_is_mounted() -> None:
     spec = pod_spec(one(rendered({"nodeagent": {"settings": {"source": "ebpf"}}}), "DaemonSet"))
     assert host_paths(spec) == {"/sys/fs/bpf", str(cache.DIRECTORY)}
     assert "node-sysctls" not in {m["name"] for m in spec["containers"][0]["volumeMounts"]}
+
+
+@pytest.mark.parametrize(
+    ("priority", "flag"), [("apply", "apply"), ("advise", "advise"), (False, "off"), ("off", "off")]
+)
+def test_only_what_applies_tuning_needs_a_folder_for_its_journal(priority: str | bool, flag: str) -> None:
+    """A bare off is false to YAML."""
+    agent = one(rendered({"nodeagent": {"settings": {"source": "ctnetlink"}, "tuning": {"priority": priority}}}),
+                "DaemonSet")  # fmt: skip
+    assert f"--tune-priority={flag}" in container(agent)["args"]
+    mounted = [mount["mountPath"] for mount in container(agent)["volumeMounts"]]
+    assert (str(journal_file.FOLDER) in mounted) == (priority == "apply")
+    assert container(agent)["securityContext"] == container(one(rendered(), "DaemonSet"))["securityContext"]
 
 
 @pytest.mark.parametrize("values", [{"keptPrograms": {"enabled": False}}, {"settings": {"source": "ctnetlink"}}])

@@ -28,7 +28,7 @@ def test_help_names_every_subcommand(
 ) -> None:
     assert ended(monkeypatch, argument) == 0
     shown = capsys.readouterr().out
-    assert all(name in shown for name in ("run (default)", "preflight", "top", "unload"))
+    assert all(name in shown for name in ("run (default)", "preflight", "top", "unload", "untune"))
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Connections of this thread's network namespace: found by flow or by mark, and one bit of their mark changed.
+
+Effects only: one netlink socket. Guarantees: bounded waiting; other bits of a mark stay as they are.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import struct
+from typing import Final
+
+from nodeagent.sources.ctnetlink.wire import parse_key
+from nodeagent.tuning import conntrack_wire as wire
+from nodeagent.tuning.conntrack_wire import Entry, Part
+from nodeagent.tuning.flows import Flow
+from nodeagent.tuning.modes import Refusal, TuningRefusedError
+
+_NETLINK_NETFILTER: Final = 12
+_TIMEOUT: Final = struct.pack("@ll", 2, 0)
+_RECEIVE: Final = 64 * 1024
+_ZONES: Final = 8
+"""Entries of one flow; a connection may cross as many conntrack zones."""
+_TRIES: Final = 3
+
+
+class Connections:
+    """Raises TuningRefusedError where the kernel does not answer."""
+
+    def __init__(self) -> None:
+        self._sequence = 0
+        self._buffer = bytearray(_RECEIVE)
+        try:
+            self._socket = _netlink()
+        except OSError as error:
+            raise TuningRefusedError(
+                Refusal.NO_CONNTRACK, f"no netlink socket for connections: {error.strerror}"
+            ) from error
+
+    def close(self) -> None:
+        self._socket.close()
+
+    def of(self, flow: Flow) -> list[Entry]:
+        """The entries of ``flow``, in every zone; none when it has ended."""
+        for answers in (False, True):
+            found, _ = self._ask(wire.entry_request(flow, self._next(), answers=answers))
+            ours = [one for one in found if wire.is_of(flow, parse_key(one.key))]
+            if ours:
+                return ours
+        found, _ = self._ask(wire.similar_request(flow, self._next()))
+        return [one for one in found if wire.is_of(flow, parse_key(one.key))][:_ZONES]
+
+    def marked(self, bit: int) -> list[Entry]:
+        """All entries whose mark has ``bit``."""
+        found, code = self._ask(wire.marked_request(bit, self._next()))
+        if code:
+            raise TuningRefusedError(Refusal.NO_CONNTRACK, f"connections cannot be listed: {os.strerror(code)}")
+        return [one for one in found if one.mark & bit]
+
+    def current(self, entry: Entry) -> Entry | None:
+        """As it is now; None when it has ended, also when another one has its tuples."""
+        found, _ = self._ask(wire.exact_request(entry.key, self._next()))
+        return next((one for one in found if one.ident == entry.ident), None)
+
+    def change(self, entry: Entry, bit: int, value: bool) -> bool:
+        """Set or clear ``bit``; False when the connection has ended. Raises TuningRefusedError."""
+        _, code = self._ask(wire.change_request(entry.key, bit, value, self._next()))
+        if code and code != errno.ENOENT:
+            raise TuningRefusedError(
+                Refusal.NO_CONNTRACK,
+                f"a connection's mark cannot be set: {os.strerror(code)}; it needs CAP_NET_ADMIN",
+            )
+        return not code
+
+    def _next(self) -> int:
+        self._sequence = self._sequence % 0xFFFF_FFFF + 1
+        return self._sequence
+
+    def _ask(self, request: bytes) -> tuple[list[Entry], int]:
+        """Entries and errno of the answer. A dump that the table changed under is asked for again."""
+        for _ in range(_TRIES):
+            try:
+                found, code = self._exchange(request)
+            except OSError as error:
+                self._socket.close()
+                self._socket = _netlink()
+                if error.errno not in (errno.EAGAIN, errno.ENOBUFS, errno.EINTR):
+                    raise TuningRefusedError(
+                        Refusal.NO_CONNTRACK, f"the kernel does not answer about connections: {error.strerror}"
+                    ) from error
+                continue
+            if code not in (errno.EINTR, errno.EAGAIN, errno.EBUSY):
+                return found, code
+        return [], errno.EAGAIN
+
+    def _exchange(self, request: bytes) -> tuple[list[Entry], int]:
+        sequence = struct.unpack_from("=I", request, 8)[0]
+        dump = bool(struct.unpack_from("=H", request, 6)[0] & 0x200)
+        self._socket.send(request)
+        found: list[Entry] = []
+        while True:
+            size = self._socket.recv_into(self._buffer)
+            got: Part = wire.part(self._buffer, size, sequence)
+            found += got.entries
+            if got.done or (got.entries and not dump):
+                return found, got.errno
+
+
+def _netlink() -> socket.socket:
+    made = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETLINK_NETFILTER)
+    try:
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _TIMEOUT)
+        made.bind((0, 0))
+    except OSError:
+        made.close()
+        raise
+    return made
