@@ -74,7 +74,11 @@ netns: packages $(STAMP)  ## tests with real packets and conntrack in private ne
 
 images: packages $(STAMP)  ## both container images, without a container engine (root; cached)
 	@lab/setup/packages.sh images
-	$(BIN)/python -m lab.images build
+	@$(MAKE) --no-print-directory -j2 image-nodeagent image-extender
+
+# Each build has a storage of its own and keeps one processor busy for half its time.
+image-%:
+	@$(BIN)/python -m lab.images build $*
 
 cluster: setup images  ## tests against the real control plane, two labs side by side (root; LABS=1: one)
 	@lab/setup/packages.sh prometheus
@@ -95,7 +99,7 @@ vmnodes: setup images  ## tests on real nodes with kernels of their own, in virt
 	@$(BIN)/python -m lab.nodes.real
 	$(BIN)/pytest --tier=vmnodes $(RESUMED) -m "node and vm and not outage"
 
-outages: setup images  ## such a machine's power is cut, its clock set wrong; not part of `make test` (8 minutes)
+outages: setup images  ## such a machine without power, with a wrong clock, with lesser agents; not part of `make test` (15 minutes)
 	@lab/setup/packages.sh nodes
 	@lab/setup/packages.sh kernelvm
 	@$(BIN)/python -m lab.nodes.real
