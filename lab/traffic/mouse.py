@@ -302,9 +302,10 @@ class MouseClient:
 
     def _progress(self) -> None:
         tally = self.tally
+        slices = {"recent": {str(index): n for index, n in tally.recent.items()}} if self._options.slices else {}
         common.emit(
             progress=tally.answered, sent=tally.sent, lost=tally.lost, recent_ms=tally.quantiles(recent=True),
-            **common.clock(),
+            **slices, **common.clock(),
         )  # fmt: skip
         tally.recent = {}
 
@@ -351,6 +352,9 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         "--new-share", type=float, default=0.0, help="share (0..1) of requests by a new connection"
     )
     parser.add_argument("--new-connection", dest="new_share", action="store_const", const=1.0)
+    parser.add_argument(
+        "--slices", action="store_true", help="every progress line has the histogram of what was answered since"
+    )
     parser.add_argument("--protocol", choices=("tcp", "udp"), default="tcp")
     parser.add_argument("--warmup", type=float, default=0.0, help="seconds whose latencies are not counted")
     parser.add_argument("--drain", type=common.positive, default=5.0, help="seconds to wait for last answers")
