@@ -87,9 +87,9 @@ def test_a_machine_whose_power_was_cut_comes_back_and_compiles_nothing(release: 
     eventually("its containers are new", lambda: _restarted(release, node), BACK_SECONDS)
     eventually("node and agent are ready", lambda: vm.all_ready(release, [node]), BACK_SECONDS)
     assert vm.agent(release, node)["metadata"]["uid"] == uid, "the same pod"
-    assert vm.began(release, node) == (False, 0), (
-        "nothing was pinned any more, and what was compiled is on the disk"
-    )
+    begun = vm.began(release, node)
+    assert not begun.adopted, f"nothing was pinned any more: {begun.log}"
+    assert begun.compiled == 0, f"what was compiled is on the disk: {begun.log}"
     assert vm.left(release, node, vm.KEPT) == kept
     eventually("its Lease is renewed", lambda: renewed(release, node) > lease, 90)
     eventually("the extenders know it again", lambda: all_call(release, known=3), 90)

@@ -22,11 +22,14 @@ def test_an_agent_that_replaces_another_takes_its_program_over(vm_lab: RealLab) 
     eventually("all agents are ready", lambda: vm.all_ready(vm_lab, [NATIVE, *VMS]), 420)
     before = {node: vm.agent(vm_lab, node) for node in VMS}
     programs = {node: vm.programs(vm_lab, node) for node in VMS}
-    for each in before.values():
-        vm_lab.kubectl("-n", NAME, "delete", "pod", each["metadata"]["name"], "--timeout=110s")
+    last_words = vm.deleted(vm_lab, before.values())
     for node in VMS:
         assert vm.agent(vm_lab, node)["metadata"]["uid"] != before[node]["metadata"]["uid"]
-        assert vm.began(vm_lab, node) == (True, 0)
+        begun = vm.began(vm_lab, node)
+        assert begun.adopted, (
+            f"the program was not taken over. The agents before:\n{last_words}\nnow:\n{begun.log}"
+        )
+        assert begun.compiled == 0, begun.log
         assert vm.programs(vm_lab, node) == programs[node] != []
 
 

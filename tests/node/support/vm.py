@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Iterator, Mapping, Sequence
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, NamedTuple, TypeVar
 
 from lab import manifests
 from lab.nodes.real.cluster import RealLab
@@ -20,7 +22,9 @@ from lab.nodes.real.vm.node import VmNode
 from tests.cluster.support.workloads import agent_metrics, eventually, get
 from tests.node.support import chart
 from tests.node.support.chart import NAME
-from tests.node.support.workloads import PORT, flood
+from tests.node.support.workloads import PORT, Carried, flood, interface
+
+T = TypeVar("T")
 
 KERNELS: Final = ("6.12", "6.1")
 NATIVE: Final = "node1"
@@ -123,6 +127,31 @@ def send(lab: RealLab, name: str, host: str, mebibytes: int) -> None:
     assert done.returncode == 0, done.stderr
 
 
+def at_once(do: Callable[[str], T], names: Iterable[str]) -> dict[str, T]:
+    """What ``do`` returns for each name, all under way at once: most of it is waiting for emulated processors."""
+    listed = list(names)
+    with ThreadPoolExecutor(max(len(listed), 1)) as pool:
+        return dict(zip(listed, pool.map(do, listed), strict=True))
+
+
+class Place(NamedTuple):
+    """Where a pod runs."""
+
+    node: str
+    pid: int
+    """Of its first container."""
+
+
+def places(lab: RealLab, pods: Mapping[str, Mapping[str, Any]]) -> dict[str, Place]:
+    """By the pods' names. Asking takes seconds on an emulated processor, so ask once."""
+    return {name: Place(each["spec"]["nodeName"], chart.process(lab, each)) for name, each in pods.items()}
+
+
+def carried(lab: RealLab, place: Place) -> Carried:
+    """What a pod's eth0 has sent and received so far; read on its node."""
+    return interface(lab.node(place.node).run(["cat", f"/proc/{place.pid}/net/dev"]))
+
+
 def in_agent(lab: RealLab, node: str, *command: str) -> subprocess.CompletedProcess[str]:
     """How a command ends in the agent's pod of a node."""
     return _exec(lab, agent(lab, node)["metadata"]["name"], *command, namespace=NAME)
@@ -157,22 +186,59 @@ def said(lab: RealLab, pod: Mapping[str, Any], event: str) -> list[dict[str, Any
 
     Read from the node's own file: that needs nobody's certificate.
     """
-    about = pod["metadata"]
     (found,) = pod["status"]["containerStatuses"]
-    folder = f"/var/log/pods/{about['namespace']}_{about['name']}_{about['uid']}/{found['name']}"
-    text = lab.node(pod["spec"]["nodeName"]).run(["sh", "-c", f"cat {folder}/{found['restartCount']}.log"])
-    logged = [line.split(" ", 3)[3] for line in text.splitlines()]  # after a time stamp, a stream, a tag
+    logged = _log(lab, pod, f"{found['restartCount']}.log").splitlines()
     lines = [json.loads(line) for line in logged if line.startswith("{")]
     return [line for line in lines if event in line["event"]]
 
 
-def began(lab: RealLab, node: str) -> tuple[bool, int]:
-    """How a node's agent got its program: whether a predecessor's runs on, and how many it has compiled."""
+def _log(lab: RealLab, pod: Mapping[str, Any], files: str = "*.log") -> str:
+    """What a pod's containers have logged."""
+    about = pod["metadata"]
+    (found,) = pod["status"]["containerStatuses"]
+    folder = f"/var/log/pods/{about['namespace']}_{about['name']}_{about['uid']}/{found['name']}"
+    text = lab.node(pod["spec"]["nodeName"]).run(["sh", "-c", f"cat {folder}/{files}"])
+    # After a time stamp, a stream, a tag.
+    return "".join(f"{line.split(' ', 3)[3]}\n" for line in text.splitlines() if line.count(" ") >= 3)
+
+
+class Began(NamedTuple):
+    """How an agent got its program."""
+
+    adopted: bool
+    """A predecessor's runs on."""
+    compiled: int
+    """How many it has compiled."""
+    log: str
+    """What its containers have logged, for a test that fails."""
+
+
+def began(lab: RealLab, node: str) -> Began:
+    """How a node's agent got its program."""
     eventually(f"{node}'s agent is ready", lambda: all_ready(lab, [node]), 420)
-    (line,) = said(lab, agent(lab, node), MEASURES)
+    pod = agent(lab, node)
+    log = _log(lab, pod)
+    lines = said(lab, pod, MEASURES)
+    assert [line["mode"] for line in lines] == ["fentry"], log
     compiled = agent_metrics(index(node))['traffic_footprint_agent_program_builds_total{outcome="compiled"}']
-    assert line["mode"] == "fentry"
-    return line["adopted"], int(compiled)
+    return Began(lines[0]["adopted"], int(compiled), log)
+
+
+def deleted(lab: RealLab, pods: Iterable[Mapping[str, Any]]) -> str:
+    """Delete agents' pods at once, wait until they are gone, and return what they logged until their end."""
+    names = [pod["metadata"]["name"] for pod in pods]
+    kubectl = [str(lab.kubectl_path), "--kubeconfig", str(lab.kubeconfig), "-n", NAME]
+    with tempfile.TemporaryFile("w+") as log:
+        follow = [*kubectl, "logs", "--follow", "--tail=5"]
+        followers = [subprocess.Popen([*follow, name], stdout=log, stderr=log) for name in names]
+        try:
+            lab.kubectl("-n", NAME, "delete", "pods", *names, "--timeout=110s")
+        finally:
+            for each in followers:
+                each.terminate()
+                each.wait()
+        log.seek(0)
+        return log.read()
 
 
 def programs(lab: RealLab, node: str) -> list[str]:
