@@ -18,10 +18,9 @@ from tests.node.support import accounting, chart, churn, policies
 from tests.node.support.accounting import MEBIBYTES, STRAY, TOLERANCE, Counted, counting, read_on, settle
 from tests.node.support.workloads import PORT, carried, pod, running, send, service
 
-pytestmark = [pytest.mark.node, pytest.mark.timeout(1200)]
-
 SHORT_PODS: Final = int(os.environ.get("SHORT_PODS", "60"))
 """How many pods live for seconds. ``SHORT_PODS=500 pytest tests/node/test_owners.py`` takes some minutes."""
+pytestmark = [pytest.mark.node, pytest.mark.timeout(1200 + 4 * SHORT_PODS)]
 _EACH: Final = 10
 """Of a wave, on each node."""
 _HOSTS_OWN: Final = 2 * 2**20

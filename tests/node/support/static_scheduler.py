@@ -1,24 +1,29 @@
 # SPDX-License-Identifier: Apache-2.0
 """The cluster's own kube-scheduler as kubeadm runs it: a static pod of a host of the control plane.
 
-Enters: a lab, a node that plays the host. Leaves: that host's ``/etc/kubernetes``, which is the node's alone, and
-a kube-scheduler with whatever configuration is put there.
+Enters: a lab, a node that plays the host. Leaves: that host's ``/etc/kubernetes``, which is the node's alone,
+a kube-scheduler with whatever configuration is put there, and what extenders say to whoever has its certificate.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any, Final
 
 from lab.controlplane import pins as plane
 from lab.nodes.real import pins
 from lab.nodes.real.cluster import RealLab
+from tests.cluster.support.releases import HOST
+from tests.node.support import chart
 
 ETC: Final = "/etc/kubernetes"
 CONFIG: Final = f"{ETC}/traffic-footprint/config.yaml"
 MANIFESTS: Final = f"{ETC}/manifests"
 CREDENTIALS: Final = f"{ETC}/scheduler.conf"
 NAME: Final = "kube-scheduler"
+SKIPPED: Final = "Skipping extender"
+"""What kube-scheduler logs when an extender has not answered in time, and the pod is placed without it."""
 
 
 class ControlPlaneHost:
@@ -62,6 +67,21 @@ class ControlPlaneHost:
 
     def end_scheduler(self) -> None:
         self._node.run(["rm", f"{MANIFESTS}/{NAME}.yaml"])
+
+    def log(self) -> str:
+        """kube-scheduler's, so far."""
+        return self._lab.kubectl("-n", "kube-system", "logs", self.pod)
+
+    def explained(self, pod: Mapping[str, Any]) -> dict[str, Any]:
+        """What each replica of the extender says of ``pod``, by its name, asked as kube-scheduler asks."""
+        folder, body = CONFIG.rpartition("/")[0], json.dumps(pod)
+        proof = ["--cacert", f"{folder}/ca.crt", "--cert", f"{folder}/tls.crt", "--key", f"{folder}/tls.key"]
+        found = {}
+        for each in chart.pods(self._lab, "extender"):
+            replica = ["--resolve", f"{HOST}:8890:{each['status']['podIP']}", f"https://{HOST}:8890/explain"]
+            said = self._node.run(["curl", "-sS", "--max-time", "30", *proof, "--json", body, *replica])
+            found[each["metadata"]["name"]] = json.loads(said)
+        return found
 
 
 def manifest(image: str) -> dict[str, Any]:
