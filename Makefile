@@ -15,7 +15,7 @@ KERNEL  ?= 6.12
 TREES   := footprint nodeagent extender plugin lab tests
 
 .DEFAULT_GOAL := help
-.PHONY: help setup packages lock controlplane check test unit pythons fuzz netns images cluster kernel node vmnodes outages vm demo demo-live lab clean
+.PHONY: help setup packages lock controlplane check test unit pythons fuzz netns images cluster kernel node vmnodes outages vm demo demo-live pictures lab clean
 
 help:  ## what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -121,6 +121,10 @@ demo: setup  ## the same workload twice, default scheduler and with the extender
 demo-live: setup  ## the demo with the extender's live page open, and pictures of it in demo-report/
 	@lab/setup/packages.sh page
 	$(BIN)/python -m lab.demo --live $(PORT)
+
+pictures: demo-live  ## the pictures of the live page and of `kubectl footprint top` in the README, from a run
+	$(BIN)/python -m lab.docs.page_picture demo-report/page-extender.png docs/pictures/live-page.png
+	cp demo-report/top-extender.svg docs/pictures/top.svg
 
 # NODES=real: nodes with kubelet, containerd and kube-proxy. Their first build takes 9 minutes more on two cores.
 # VMS="6.12 6.1": nodes with these kernels beside them, in virtual machines; one or two.

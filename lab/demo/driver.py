@@ -109,10 +109,9 @@ def run(
         _servers(lab)
         shown = live.beside(lab, extender=extender) if live else nullcontext()
         with shown, _watching(lab) as watcher:
-            start = _play(lab, arrivals, say)
-            if live:
-                live.picture(name)
-            time.sleep(max(0.0, start + end_of(scenario) - time.monotonic()))
+            with live.pictures(lab, name, _elephants(arrivals)) if live else nullcontext():
+                start = _play(lab, arrivals, say)
+                time.sleep(max(0.0, start + end_of(scenario) - time.monotonic()))
             say(f"{time.monotonic() - start:5.1f} s  the end: collecting results")
             _await_results(lab)
             seconds = time.monotonic() - start
@@ -124,6 +123,12 @@ def run(
 def _expected(arrivals: Sequence[WorkloadArrival]) -> int:
     day = [m for a in arrivals for m in a.manifests if _phase(m) != HISTORY]
     return sum(int(manifest["spec"].get("replicas", 1)) for manifest in day)
+
+
+def _elephants(arrivals: Sequence[WorkloadArrival]) -> int:
+    """Elephant pods of the day, which are Jobs."""
+    day = [m for a in arrivals for m in a.manifests if _phase(m) != HISTORY]
+    return sum(int(m["spec"].get("completions", 1)) for m in day if m["kind"] == "Job")
 
 
 def _phase(manifest: dict[str, Any]) -> str:

@@ -55,8 +55,15 @@ async function pan(page) {
   }));
 }
 
-if (quick?.startsWith("only=")) {
-  await visit("only", { colorScheme: "light" }, (page) => picture(page, quick.slice(5), true));
+if (quick?.startsWith("only=")) {  // only=NAME,COUNT: once so many elephant pods are on the page, or after a while
+  const [name, count] = quick.slice(5).split(",");
+  await visit("only", { colorScheme: "light" }, async (page) => {
+    const wanted = (least) => [...footprintPage.rows.values()].reduce((sum, row) => sum + row.elephants, 0) >= least;
+    found.awaited = await page.waitForFunction(wanted, Number(count), { timeout: 2 * TIMEOUT }).then(() => true, () => false);
+    await page.waitForTimeout(2500);  // the tables follow
+    await picture(page, name);
+    await picture(page, `${name}-whole`, true);
+  });
   await browser.close();
   console.log(JSON.stringify(found));
   process.exit(0);

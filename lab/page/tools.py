@@ -26,7 +26,7 @@ FILES: Final = {
 }
 """What the page serves of the package ``uplot``."""
 _BROWSERS: Final = ("chromium", "chromium-browser", "google-chrome")
-_LOOK_SECONDS: Final = 240
+_LOOK_SECONDS: Final = 480
 
 
 def chromium() -> str | None:
@@ -66,11 +66,12 @@ def vendored() -> dict[str, bytes]:
     return {name: (package / source).read_bytes() for name, source in FILES.items()}
 
 
-def look(url: str, folder: Path, *, quick: bool = False, only: str = "") -> dict[str, Any]:
+def look(url: str, folder: Path, *, quick: bool = False, only: str = "", elephants: int = 0) -> dict[str, Any]:
     """What ``look.mjs`` finds at ``url``; pictures in ``folder``. ``quick``: no decision is waited for. ``only``:
-    take this one picture of the whole page, and nothing else. Raises LabError."""
+    take pictures of this name and nothing else, once so many pods have ``elephants`` (``awaited`` says whether
+    they had). Raises LabError."""
     folder.mkdir(parents=True, exist_ok=True)
-    return _driven("look.mjs", url, str(folder), f"only={only}" if only else "quick" if quick else "")
+    return _driven("look.mjs", url, str(folder), f"only={only},{elephants}" if only else "quick" if quick else "")
 
 
 def memory(url: str, warm: int, seconds: int) -> dict[str, Any]:

@@ -19,6 +19,7 @@
 #   iptables          the portmap plugin's, kube-proxy's and kube-router's rules; ipset, kube-router's sets of addresses
 # page:
 #   chromium      looks at the live page under test; nodejs and npm drive it and bring its library
+#   tmux          is the terminal of which `make demo-live` takes a picture
 # prometheus:
 #   prometheus   judges names of metrics, runs the chart's rules and the dashboards' queries under test. Installing it
 #                starts no server: its unit is masked, unless it was there before.
@@ -31,7 +32,7 @@ images) packages="buildah mmdebstrap zstd" ;;
 nodes) packages="docker-registry skopeo buildah mmdebstrap zstd busybox-static libseccomp-dev pkg-config iptables
     ipset" ;;
 page)
-    packages="chromium"
+    packages="chromium tmux"
     command -v npm >/dev/null || packages="$packages nodejs npm" # any other source of them will do
     ;;
 prometheus) packages="prometheus" ;;

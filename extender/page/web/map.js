@@ -2,7 +2,8 @@
 // The map: one canvas as large as all tiles, which the browser scrolls by itself. So panning runs no code of ours.
 import { $, css, percent } from "./dom.js";
 
-const GAP = 2, HEAD = 20, EDGE = 6, MAX_PIXELS = 12e6;
+const GAP = 2, HEAD = 20, EDGE = 6, MAX_PIXELS = 12e6, NAMED = 48;
+const FITTING = [[60, 56], [600, 28], [Infinity, 16]];  // of so many nodes at most, a tile is so wide
 const bars = (row) => [[row.cap_tx, row.used_tx, row.el_tx], [row.cap_rx, row.used_rx, row.el_rx]];
 export const share = (part, whole) => (whole > 0 ? Math.min(part / whole, 1) : null);
 
@@ -23,8 +24,8 @@ export class NodeMap {
     this.box = $("map"); this.canvas = $("canvas"); this.cursor = $("cursor"); this.said = $("map-said");
     this.pen = this.canvas.getContext("2d", { alpha: false });
     this.rows = new Map(); this.order = []; this.places = new Map(); this.heads = []; this.at = -1;
-    this.size = 16; this.width = 0; this.layouts = 0;
-    $("size").addEventListener("change", (event) => { this.size = Number(event.target.value); this.layout(); });
+    this.chosen = 0; this.size = 16; this.width = 0; this.layouts = 0;
+    $("size").addEventListener("change", (event) => { this.chosen = Number(event.target.value); this.layout(); });
     new ResizeObserver(() => { if (this.box.clientWidth !== this.width) this.layout(); }).observe(this.box);
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.paint());
     this.box.addEventListener("click", (event) => {
@@ -68,6 +69,7 @@ export class NodeMap {
     this.width = this.box.clientWidth;
     if (!this.width) return;
     this.layouts += 1;
+    this.size = this.chosen || FITTING.find(([most]) => this.rows.size <= most)[1];
     const groups = new Map();
     for (const [name, row] of this.rows) { if (!groups.has(row.group)) groups.set(row.group, []); groups.get(row.group).push(name); }
     const step = this.size + GAP, across = Math.max(1, Math.floor((this.width - 2 * EDGE) / step));
@@ -119,8 +121,12 @@ export class NodeMap {
       if (high) { pen.fillStyle = colours.all; pen.fillRect(left, y + size - high, wide, high); }
       if (strong) { pen.fillStyle = colours.el; pen.fillRect(left, y + size - strong, wide, strong); }
     });
+    if (size >= NAMED) {
+      pen.fillStyle = colours.text; pen.font = "10px system-ui, sans-serif"; pen.textBaseline = "top";
+      pen.fillText(name.slice(-7), x + 4, y + 4, size - 20);
+    }
     if (row.mice) {
-      const dot = Math.max(2, size / 7);
+      const dot = Math.min(Math.max(2, size / 7), 5);
       pen.fillStyle = colours.mice; pen.beginPath(); pen.arc(x + size - dot - 1, y + dot + 1, dot, 0, 2 * Math.PI); pen.fill();
     }
     if (row.collides) { pen.strokeStyle = colours.hit; pen.lineWidth = 2; pen.strokeRect(x + 1, y + 1, size - 2, size - 2); }
