@@ -8,9 +8,11 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Final
 
 from lab.network import netns
+from nodeagent.sources.cgroup import root
 
 _SECONDS: Final = 20.0
 """Longest wait for the other side: an emulated processor shared with others is slow."""
@@ -44,6 +46,20 @@ def socket_in(namespace: str, address: str, kind: int, protocol: int = 0) -> soc
     return made
 
 
+@contextmanager
+def member_of(group: Path | None) -> Iterator[None]:
+    """This process is in a cgroup of version 2: a socket stays in the one in which it was made."""
+    if group is None:
+        yield
+        return
+    before = root.find(None) / Path("/proc/self/cgroup").read_text().rpartition("0::")[2].strip().lstrip("/")
+    try:
+        (group / "cgroup.procs").write_text("0")
+        yield
+    finally:
+        (before / "cgroup.procs").write_text("0")
+
+
 class Connection:
     """An open connection (TCP or SCTP); ``send`` and ``answer`` return once all bytes arrived."""
 
@@ -58,12 +74,15 @@ class Connection:
         listen_port: int = 0,
         protocol: int = socket.IPPROTO_TCP,
         source_port: int = 0,
+        group: Path | None = None,
     ) -> None:
-        """From namespace ``client`` to ``target``:``port``, which reaches ``listen`` inside ``server``."""
+        """From namespace ``client`` to ``target``:``port``, which reaches ``listen`` inside ``server``. ``group``:
+        the cgroup of the client's socket (None: this process's)."""
         with socket_in(server, listen, socket.SOCK_STREAM, protocol) as listener:
             listener.bind((listen, listen_port or port))
             listener.listen()
-            self.client = socket_in(client, target, socket.SOCK_STREAM, protocol)
+            with member_of(group):
+                self.client = socket_in(client, target, socket.SOCK_STREAM, protocol)
             try:
                 if source_port:
                     self.client.bind(("", source_port))

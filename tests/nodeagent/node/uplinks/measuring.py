@@ -22,7 +22,7 @@ from nodeagent.measuring.rates import RATE_TAU, Mean
 from nodeagent.node.link import Link
 from nodeagent.node.pods import LocalPod
 from nodeagent.node.uplinks.finding import find_uplinks
-from nodeagent.sources.base import FlowSource, FlowThresholds
+from nodeagent.sources.base import FlowSource, FlowThresholds, Reading
 from nodeagent.sources.ctnetlink import CtnetlinkSource
 from tests.nodeagent.node.uplinks.network import POD1, POD2, Network
 
@@ -87,6 +87,7 @@ class Measuring:
         self.before = net.counted()
         self.truth: dict[str, Mean] = {}
         self.told: NodeFootprint | None = None
+        self.reading = Reading(self.now, 0, {})
 
     @staticmethod
     def find(uplink: str | None) -> Link:
@@ -99,7 +100,8 @@ class Measuring:
         self._settled()
         before, self.now = self.now, self._clock()
         with netns.entered(self.net.node):
-            self.told = self.meter.measure(self.now).footprint
+            measured = self.meter.measure(self.now)
+        self.reading, self.told = measured.reading, measured.footprint
         counted, seconds = self.net.counted(), self.now - before
         for name, size in counted.items():
             self.truth.setdefault(name, Mean(RATE_TAU)).add((size - self.before[name]) * 8.0 / seconds, seconds)
