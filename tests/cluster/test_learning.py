@@ -8,6 +8,7 @@ import json
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,14 +17,16 @@ from extender.model.trafficfootprint_name import object_name
 from footprint.codec import encode
 from footprint.keys import LEARNER_LEASE, NODE_FOOTPRINT, lease_name
 from footprint.models import NodeFootprint
+from footprint.units import parse_bandwidth
 from lab.errors import LabError
 from lab.lab import Lab, LabConfig
 from lab.network.addresses import OUTSIDE_V4
 from lab.programs import EXTENDER_PORT, EXTENDER_URL, MANIFESTS, NAMESPACE
 from lab.traffic import argv
 from tests.cluster.conftest import logs_of, running
+from tests.cluster.support.machines import ARRIVED, launcher
 from tests.cluster.support.replicas import PATIENT
-from tests.cluster.support.workloads import eventually, get, metrics, pod
+from tests.cluster.support.workloads import created, eventually, get, measured, metrics, pod
 from tests.cluster.support.workloads import running as running_pods
 from tests.extender.builders import M, elephant, footprint, mouse
 
@@ -240,6 +243,61 @@ def test_an_object_that_people_made_beforehand_serves_its_workload(lab: Lab) -> 
         status = eventually("it is written to", lambda: get(lab, "tf", "mine").get("status"), 60)
     assert status["class"] == "mouse"
     assert tf(lab, "StatefulSet/db") is None, "no second object beside it"
+
+
+def test_a_migrating_machine_is_learned_once_and_expected_where_it_goes(lab: Lab, tmp_path: Path) -> None:
+    """Two pods as KubeVirt makes them: the source on node1, whose footprint this test writes, and the target on
+    node2, whose agent measures it. The target sends once its guest has come. The sink is the one of the first
+    transfer."""
+    machine, came = ("VirtualMachineInstance", "db"), tmp_path / "came"
+    send = argv("elephant", f"{OUTSIDE_V4}:5001", "--rate", "80M")
+    waits = ["sh", "-c", f'until [ -e {came} ]; do sleep 0.2; done; exec "$@"', "sh", *send]
+    source = launcher("db", "aaaaa", ["sleep", "600"], node="node1")
+    target = launcher("db", "bbbbb", waits, node="node2", target=True)
+    first, second = (made["metadata"]["name"] for made in (source, target))
+
+    def learned_once() -> bool:
+        """By one pod, and about what the machine sends."""
+        found = explained(lab, machine)["demand"]
+        assert found["pods"] == 1, found
+        assert found["cls"] == "elephant", found
+        assert found["tx"] == pytest.approx(80 * M, rel=0.25), found
+        return True
+
+    def expected() -> float:
+        """Elephant bit/s on node2, measured or not."""
+        return float(explained(lab, machine)["nodes"]["node2"]["link"]["tx"])
+
+    with created(lab, source):
+        uid = get(lab, "pod", first)["metadata"]["uid"]
+        sends = elephant(uid, tx=80 * M, wl="/".join(machine))
+        with published(lab, footprint(sends)):
+            eventually("the machine is measured", lambda: origin(lab, machine) == "learned")
+            assert learned_once()
+            with created(lab, target):
+                eventually("it is expected at the target", lambda: expected() >= 60 * M, 60)
+                idle = eventually("the target is measured", lambda: measured(lab, "node2", second), 90)
+                assert not idle.cls.hurts
+                assert learned_once()
+                assert expected() >= 60 * M
+                lab.kubectl("annotate", "pod", second, *(f"{key}={value}" for key, value in ARRIVED.items()))
+                came.touch()
+
+                def busy() -> bool:
+                    seen = measured(lab, "node2", second)
+                    return learned_once() and seen is not None and seen.cls.hurts and seen.etx > 60 * M
+
+                eventually("the target is measured to send", busy, 120)
+                lab.kubectl("delete", "pod", first, "--now")
+                publish(lab, footprint(ended=[sends]))
+                eventually("the source's node is relieved", lambda: _relieved(lab, machine) and learned_once(), 60)
+                status = learned(lab, "/".join(machine))["status"]
+    assert status["class"] == "elephant"
+    assert parse_bandwidth(status["elephants"]["tx"]["typical"]) == pytest.approx(80 * M, rel=0.25)
+
+
+def _relieved(lab: Lab, machine: tuple[str, str]) -> bool:
+    return bool(explained(lab, machine)["nodes"]["node1"]["link"]["tx"] == 0)
 
 
 def test_a_status_that_somebody_spoiled_counts_as_absent_and_is_mended(lab: Lab) -> None:
