@@ -77,7 +77,8 @@ class Demand:
         """For people: ``elephant, tx 190 Mbit/s, rx 2 Mbit/s, learned from 3 pods``."""
         rates = [f"{d} {format_rate(r)}" for d, r in (("tx", self.tx), ("rx", self.rx)) if r > 0]
         weight = [f"mice weight {self.mice:.1f}"] if self.mice else []
-        basis = f"learned from {self.pods} pods" if self.origin is Origin.LEARNED else _BASIS[self.origin]
+        learned = f"learned from {self.pods} pod{'s' if self.pods != 1 else ''}"
+        basis = learned if self.origin is Origin.LEARNED else _BASIS[self.origin]
         return ", ".join([str(self.cls), *rates, *weight, basis])
 
 

@@ -125,7 +125,7 @@ def test_a_pod_that_runs_is_explained_as_if_it_did_not_yet(
 
 def test_people_read_scores_terms_and_reasons(capsys: pytest.CaptureFixture[str], state: Path) -> None:
     text = run(capsys, "bulk-x", "--state", state)
-    assert "default/bulk-x, workload Job/bulk: elephant, tx 180 Mbit/s, learned from 1 pods" in text
+    assert "default/bulk-x, workload Job/bulk: elephant, tx 180 Mbit/s, learned from 1 pod" in text
     [busy] = [line for line in text.splitlines() if line.strip().startswith("busy")]
     assert "elephants use 90 percent of the link" in busy
     assert re.findall(r"[A-Z]+", text[text.index("WAITING") :])[:4] == ["WAITING", "HARM", "SLOWDOWN", "ROOM"]

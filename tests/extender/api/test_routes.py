@@ -335,7 +335,7 @@ def test_of_a_pod_without_a_uid_it_is_not_told_which_of_equals_it_takes(client: 
 
 def test_an_explanation_names_what_it_rests_on(client: Client) -> None:
     told = client.post("/explain", json=ask()).json()
-    assert told["demand"]["text"] == "elephant, tx 180 Mbit/s, learned from 1 pods"
+    assert told["demand"]["text"] == "elephant, tx 180 Mbit/s, learned from 1 pod"
     assert told["nodes"]["mice"]["cost"]["harm"] == pytest.approx(19.0)
     assert told["nodes"]["broken"]["why"].startswith("not-json")
     assert client.post("/explain", json=ask(["elsewhere"])).json()["nodes"]["elsewhere"]["state"] == "unseen"
