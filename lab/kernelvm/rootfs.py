@@ -22,6 +22,7 @@ PACKAGES: Final = (
     "python3", "python3-bpfcc", "bpftool",  # the agent's own
     "iproute2", "nftables", "iptables", "conntrack", "ethtool", "iperf3",  # traffic and its ground truth
     "kmod", "procps", "libcap2-bin",
+    "openvswitch-switch",  # a network plugin's switch
 )  # fmt: skip
 FORMAT: Final = 2
 """Raise when the way of building changes."""
@@ -31,6 +32,10 @@ _FILE: Final = "rootfs.squashfs"
 _REMEDY: Final = (
     "run `lab/setup/packages.sh kernelvm` as root; Debian's mirror must be reachable, 2 GB of disk free"
 )
+_NO_SERVICES: Final = (
+    r"""printf '#!/bin/sh\nexit 101\n' >"$1"/usr/sbin/policy-rc.d && chmod +x "$1"/usr/sbin/policy-rc.d"""
+)
+"""Packages start nothing while they are installed (Debian's policy-rc.d)."""
 STORED: Final = ("-noI", "-noD", "-noF", "-noX")
 
 
@@ -72,6 +77,7 @@ def mmdebstrap(packages: Sequence[str], listed: Path, tar: Path, hooks: Sequence
         f"--include={','.join(packages)}",
         "--dpkgopt=path-exclude=/usr/share/doc/*", "--dpkgopt=path-exclude=/usr/share/man/*",
         "--dpkgopt=path-exclude=/usr/share/locale/*",
+        f"--essential-hook={_NO_SERVICES}",
         *(f"--customize-hook={hook}" for hook in hooks),
         SUITE, str(tar), str(listed),
     ]  # fmt: skip

@@ -100,11 +100,13 @@ class Watched(Generic[Net]):
             time.sleep(0.2)
 
 
-def counts_once(watched: Watched[Overlay], kind: str) -> None:
+def counts_once(watched: Watched[Overlay], kind: str, at_sockets: Watched[Overlay] | None = None) -> None:
+    """``at_sockets``: watched since the same moment by the source at sockets, which knows it otherwise."""
     with connection(watched, kind) as pair:
         pair.send(SENT)
         pair.answer(ANSWERED)
         owners, truth = watched.owners(), watched.truth()
+        seen = at_sockets.owners() if at_sockets else None
     assert set(owners) == {UID, CARRIER}, owners
     pod, carrier = owners[UID], owners[CARRIER]
     assert (pod.tx_bytes, pod.rx_bytes) == (truth["in_pod"], truth["out_pod"])
@@ -114,15 +116,19 @@ def counts_once(watched: Watched[Overlay], kind: str) -> None:
     assert (carrier.tx_bytes, carrier.rx_bytes) == (truth["out_uplink"], truth["in_uplink"])
     assert pod.tx_bytes < carrier.tx_bytes < pod.tx_bytes * 1.3
     assert (carrier.flows_born, carrier.flows_ended, sum(carrier.sizes), carrier.local_bytes) == (0, 0, 0, 0)
+    if seen is not None:
+        _is_at_the_socket_alone(seen, truth)
 
 
 def counts_at_the_socket_alone(watched: Watched[Overlay], kind: str) -> None:
-    """For the source at sockets: the kernel's tunnel sends its packets past every socket. The far pod is on this
-    machine too, and nobody's."""
     with connection(watched, kind) as pair:
         pair.send(SENT)
         pair.answer(ANSWERED)
-        owners, truth = watched.owners(), watched.truth()
+        _is_at_the_socket_alone(watched.owners(), watched.truth())
+
+
+def _is_at_the_socket_alone(owners: Owners, truth: Mapping[str, int]) -> None:
+    """The kernel's tunnel sends its packets past every socket. The far pod, on this machine too, is nobody's."""
     assert owners.keys() - {UNATTRIBUTED} == {UID}, owners
     pod = owners[UID]
     assert (pod.tx_bytes, pod.rx_bytes) == (truth["in_pod"], truth["out_pod"])

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Tunnels at sockets: what a pod sends through the kernel's own tunnel counts at its socket, and nowhere else.
 
-VXLAN here; the guests' kernels have the other tunnels (tests/kernel/guest/scenario_sockets.py).
+VXLAN here; the guests' kernels have the other tunnels (tests/kernel/guest/scenario_carriers.py).
 """
 
 from __future__ import annotations
