@@ -4,17 +4,32 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import time
+import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import count
 from typing import Any
 
 import pytest
 
+from extender.rebalancing.evictor import eviction
+from footprint.cluster import paths
+from footprint.cluster.client import ApiError, connect, request
 from footprint.codec import FootprintError, decode
-from footprint.keys import NODE_ELEPHANT_SHARE, NODE_FOOTPRINT, POD_CLASS, POD_EXPECTED_BANDWIDTH, POD_PLACEMENT
+from footprint.keys import (
+    NODE_ELEPHANT_SHARE,
+    NODE_FOOTPRINT,
+    POD_CLASS,
+    POD_EXPECTED_BANDWIDTH,
+    POD_PLACEMENT,
+    REBALANCE,
+)
 from lab.lab import Lab
 from lab.network.addresses import OUTSIDE_V4
+from lab.programs import MANIFESTS, NAMESPACE
 from lab.traffic import argv
 from tests.cluster.support.workloads import (
     agent_metrics,
@@ -40,6 +55,140 @@ EXIT_SECONDS = 5.0
 
 def sleeper(name: str, **values: Any) -> dict[str, Any]:
     return pod(name, ["sleep", "600"], **values)
+
+
+HEAL = (
+    "--rebalance-interval=1", "--rebalance-sustain=3", "--rebalance-cooldown=8",
+    "--rebalance-node-interval=8", "--rebalance-per-minute=60",
+)  # fmt: skip
+MOST_EVICTIONS = 4
+HEALING_PORT = 8897
+
+
+def deployment(name: str, command: list[str], annotations: dict[str, str]) -> dict[str, Any]:
+    """Ready pods that run ``command``."""
+    labels = {"app": name}
+    template = pod(name, command, annotations=annotations, labels=labels)
+    template["spec"]["restartPolicy"] = "Always"
+    return {
+        "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name, "namespace": "default"},
+        "spec": {
+            "replicas": 1, "selector": {"matchLabels": labels},
+            "template": {"metadata": {"labels": labels, "annotations": annotations}, "spec": template["spec"]},
+        },
+    }  # fmt: skip
+
+
+def pods_by_node(lab: Lab) -> dict[str, set[str]]:
+    """The workloads on each node, by name of their Deployment."""
+    found: dict[str, set[str]] = {}
+    for one in get(lab, "pods")["items"]:
+        if one["metadata"].get("deletionTimestamp") is None:
+            found.setdefault(one["spec"].get("nodeName", ""), set()).add(one["metadata"]["labels"]["app"])
+    return found
+
+
+def mixed(lab: Lab) -> list[str]:
+    """Nodes with pods of both kinds, and nodes that wait for pods."""
+    kinds = {node: {name.split("-")[0] for name in names} for node, names in pods_by_node(lab).items()}
+    return [node for node, there in kinds.items() if not node or len(there) > 1]
+
+
+def test_pods_that_the_default_scheduler_mixed_are_moved_apart_in_few_evictions(lab: Lab) -> None:
+    """Advice moves nobody. Nor does anything while the namespace says never, the kill switch is set, or a
+    PodDisruptionBudget refuses."""
+    lab.spawn_in("outside", argv("sink", "--port", "5009"), name="sink-healing")
+    lab.spawn_in("outside", argv("mouse_server", "--port", "8089"), name="mice-healing")
+    bulk = argv("elephant", f"{OUTSIDE_V4}:5009", "--rate", "185M")
+    web = argv("mouse", f"{OUTSIDE_V4}:8089", "--rate", "20", "--new-connection")
+    manifests = [
+        *(deployment(f"bulk-{n}", bulk, {REBALANCE: "allow"}) for n in range(2)),
+        *(deployment(f"web-{n}", web, {REBALANCE: "allow"}) for n in range(6)),
+    ]
+    lab.kubectl("apply", "-f", str(MANIFESTS / "components" / "rebalancing" / "rebalancing.yaml"))
+    lab.stop_extender()
+    listing = json.dumps({"apiVersion": "v1", "kind": "List", "items": manifests})
+    lab.kubectl("apply", "-f", "-", input=listing)
+    try:
+        eventually(
+            "all are bound", lambda: "" not in pods_by_node(lab) and len(get(lab, "pods")["items"]) == 8, 90
+        )
+        before = uids(lab)
+        assert mixed(lab), "eight pods on four nodes: the default scheduler spreads them"
+        with healer(lab, "advise"):
+            eventually("a move is advised", lambda: healed('moves_total{outcome="advised"}') >= 1, 120)
+        lab.kubectl("annotate", "namespace", "default", f"{REBALANCE}=never")
+        with healer(lab, "act"):
+            opted_out = 'refused_pods{reason="opted-out"}'
+            eventually("the namespace's word is heard", lambda: healed(opted_out) >= 1, 120)
+        refused_by_policy(lab)
+        lab.kubectl("annotate", "namespace", "default", f"{REBALANCE}-")
+        lab.kubectl("annotate", "namespace", NAMESPACE, f"{REBALANCE}=never")
+        with healer(lab, "act"):
+            eventually("the kill switch stops moves that are due", lambda: healed("stopped") == 1, 120)
+        lab.kubectl("annotate", "namespace", NAMESPACE, f"{REBALANCE}-")
+        everyone = {"minAvailable": 8, "selector": {}}
+        lab.kubectl("apply", "-f", "-", input=json.dumps({
+            "apiVersion": "policy/v1", "kind": "PodDisruptionBudget",
+            "metadata": {"name": "everyone", "namespace": "default"}, "spec": everyone,
+        }))  # fmt: skip
+        with healer(lab, "act"):
+            eventually("the budget refuses", lambda: healed('moves_total{outcome="refused"}') >= 1, 120)
+        assert uids(lab) == before, "nobody was moved so far"
+        lab.kubectl("delete", "pdb", "everyone")
+        lab.start_extender()
+        with healer(lab, "act"):
+            eventually("no node is mixed", lambda: not mixed(lab), 180)
+            assert 1 <= healed('moves_total{outcome="evicted"}') <= MOST_EVICTIONS
+        told = get(lab, "events", "--field-selector", "reason=Rebalanced")["items"]
+        assert told
+        assert all("would cost" in one.get("message", "") + one.get("note", "") for one in told)
+    finally:
+        lab.kubectl("delete", "-f", "-", "--ignore-not-found", "--wait=false", input=listing)
+        for namespace in ("default", NAMESPACE):
+            lab.kubectl("annotate", "namespace", namespace, f"{REBALANCE}-")
+        eventually("pods are gone", lambda: not get(lab, "pods")["items"], 60)
+
+
+def refused_by_policy(lab: Lab) -> None:
+    """The API server itself keeps the extender's account off pods whose namespace says never, whatever runs."""
+    api, victim = (
+        connect(str(lab._extender_kubeconfig), user_agent="test"),
+        get(lab, "pods")["items"][0]["metadata"],
+    )
+    for uid, why in ((victim["uid"], "says anything but allow"), ("", "names the UID")):
+        body = eviction(victim["name"], "default", uid)
+        with pytest.raises(ApiError, match=why):
+            request(api, "POST", paths.eviction("default", victim["name"]), body=body)
+    api.rest_client.pool_manager.clear()
+
+
+def uids(lab: Lab) -> set[str]:
+    return {one["metadata"]["uid"] for one in get(lab, "pods")["items"]}
+
+
+@contextmanager
+def healer(lab: Lab, mode: str) -> Iterator[None]:
+    """One more replica, which is the only one that moves pods."""
+    process = lab.start_replica(f"healer-{next(_NUMBERS)}", HEALING_PORT, (f"--rebalance={mode}", *HEAL))
+    try:
+        yield
+    finally:
+        process.stop()
+
+
+_NUMBERS = count()
+
+
+def healed(name: str) -> float:
+    """A figure of the rebalancer."""
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{HEALING_PORT}/metrics", timeout=5) as page:
+            text = page.read().decode()
+    except OSError:  # it does not listen yet
+        return -1.0
+    found = re.search(rf"^traffic_footprint_extender_rebalance_{re.escape(name)} (\S+)$", text, re.MULTILINE)
+    return float(found[1]) if found else -1.0
 
 
 @pytest.fixture(scope="module")
