@@ -82,6 +82,7 @@ image-%:
 
 cluster: setup images  ## tests against the real control plane, two labs side by side (root; LABS=1: one)
 	@lab/setup/packages.sh prometheus
+	@lab/setup/packages.sh shells
 	$(BIN)/pytest --tier=cluster $(RESUMED) -n $(LABS) --dist loadfile -m cluster
 
 kernel: images  ## tests inside virtual machines with Debian's 6.1 and 6.12 kernels (root, QEMU)

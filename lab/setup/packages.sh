@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# packages.sh [kernelvm|images|nodes|page|prometheus]: install the distribution packages that agent, lab and tests need, or those of the
+# packages.sh [kernelvm|images|nodes|page|shells|prometheus]: install the distribution packages that agent, lab and tests need, or those of the
 # kernel virtual machines, or of the container images; nothing happens when all are there.
 #   python3-bpfcc  bcc's Python binding: from the distribution, on PyPI that name is another project
 #   python3-venv   the virtual environment is made with the distribution's Python, so that it sees bcc
@@ -20,6 +20,8 @@
 # page:
 #   chromium      looks at the live page under test; nodejs and npm drive it and bring its library
 #   tmux          is the terminal of which `make demo-live` takes a picture
+# shells:
+#   bash-completion, zsh, fish   complete the plugin's commands and names under test, on the terminal that tmux is
 # prometheus:
 #   prometheus   judges names of metrics, runs the chart's rules and the dashboards' queries under test. Installing it
 #                starts no server: its unit is masked, unless it was there before.
@@ -35,9 +37,10 @@ page)
     packages="chromium tmux"
     command -v npm >/dev/null || packages="$packages nodejs npm" # any other source of them will do
     ;;
+shells) packages="bash-completion zsh fish tmux" ;;
 prometheus) packages="prometheus" ;;
 *)
-    echo "error: $1 is no set of packages; use none, kernelvm, images, nodes, page or prometheus" >&2
+    echo "error: $1 is no set of packages; use none, kernelvm, images, nodes, page, shells or prometheus" >&2
     exit 2
     ;;
 esac

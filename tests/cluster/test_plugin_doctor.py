@@ -254,6 +254,30 @@ def test_a_policy_that_nobody_bound_is_found(release: Release) -> None:
     assert ills(lab) == {}
 
 
+def test_a_namespace_that_asks_for_the_scheduler_needs_a_policy_that_is_bound(release: Release) -> None:
+    lab, binding = release.lab, "mutatingadmissionpolicybinding"
+    asked = "traffic-footprint.io/scheduling"
+    lab.kubectl("create", "namespace", "asking")
+    lab.kubectl("label", "namespace", "asking", f"{asked}=enabled")
+    assert set(ills(lab)) == {"routing-absent"}
+    done = release.helm(
+        "template", NAME, str(manifests.CHART), "--show-only", "templates/routing.yaml",
+        "--set=routing.namespaceLabel.enabled=true", "--kube-version=v1.37.2",
+        "--api-versions=admissionregistration.k8s.io/v1/MutatingAdmissionPolicy",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    lab.kubectl("apply", "-f", "-", input=done.stdout)
+    assert ills(lab) == {}
+    lab.kubectl("delete", binding, f"{NAME}-routing")
+    assert set(ills(lab)) == {"policy-not-bound"}
+    other = done.stdout.replace(f"schedulerName: '{NAME}'", "schedulerName: 'another'")
+    lab.kubectl("apply", "-f", "-", input=other)
+    assert set(ills(lab)) == {"routing-elsewhere"}
+    lab.kubectl("delete", "-f", "-", input=done.stdout)
+    lab.kubectl("delete", "namespace", "asking", "--wait", "--timeout=120s")
+    assert ills(lab) == {}
+
+
 def _arguments(command: str) -> list[str]:
     """Of a kubectl command as printed."""
     return shlex.split(command)[1:]

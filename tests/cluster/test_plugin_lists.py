@@ -7,9 +7,11 @@ import json
 import os
 import signal
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pytest
 
@@ -17,11 +19,12 @@ from extender.model.trafficfootprint import API_VERSION, PLURAL
 from extender.model.trafficfootprint_name import object_name
 from footprint.cluster import paths
 from footprint.cluster.client import MERGE_PATCH, ApiError, request
-from footprint.codec import encode
+from footprint.codec import decode, encode
 from footprint.keys import NODE_FOOTPRINT
 from footprint.models import LinkRates, NodeFootprint
 from lab import programs
 from lab.lab import Lab, LabConfig
+from lab.terminal import terminal
 from plugin.output.jsonpath import compiled
 from tests.cluster.conftest import logs_of, running
 from tests.cluster.support.plugin import SHOP, cells, golden, learned, plugin, refused
@@ -224,23 +227,63 @@ def test_nothing_found_says_where_it_looked() -> None:
     assert "did you mean Deployment/web?" in refused("workloads", "Deployment/wep")
 
 
-def test_a_watch_prints_what_changes(lab: Lab) -> None:
-    changed = NodeFootprint(src="ctnetlink", cap=LinkRates(1e9, 1e9))
-    argv = ["env", "--default-signal", programs.console_script("kubectl-footprint"), "nodes", "node1", "-w"]
-    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True, env=dict(os.environ)) as watching:
-        assert watching.stdout is not None
-        first = [watching.stdout.readline() for _ in range(2)]
-        assert cells("".join(first)) == [NODES[0], NODES[-1]]
+@contextmanager
+def watching(*arguments: str) -> Iterator[Callable[[], str]]:
+    """The next line of ``--watch``, until Ctrl-C ends it."""
+    argv = ["env", "--default-signal", programs.console_script("kubectl-footprint"), *arguments, "--watch"]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True, env=dict(os.environ)) as process:
+        stdout = process.stdout
+        assert stdout is not None
         try:
-            body = {"metadata": {"annotations": {NODE_FOOTPRINT: encode(changed).text}}}
-            request(lab.api, "PATCH", paths.node("node1"), body=body, content_type=MERGE_PATCH)
-            [line] = cells(watching.stdout.readline())
-            assert line == "node1 | 0 % | 1 Gbit/s | none | ctnetlink | ok | none"
+            yield lambda: cells(stdout.readline())[0]
         finally:
-            none: dict[str, Any] = {"metadata": {"annotations": {NODE_FOOTPRINT: None}}}
-            request(lab.api, "PATCH", paths.node("node1"), body=none, content_type=MERGE_PATCH)
-            watching.send_signal(signal.SIGINT)
-            assert watching.wait(60) == 128 + signal.SIGINT
+            process.send_signal(signal.SIGINT)
+            assert process.wait(60) == 128 + signal.SIGINT
+
+
+def publish(lab: Lab, node: str, text: str | None) -> None:
+    """``text`` as the node's footprint; None removes it."""
+    body: dict[str, Any] = {"metadata": {"annotations": {NODE_FOOTPRINT: text}}}
+    request(lab.api, "PATCH", paths.node(node), body=body, content_type=MERGE_PATCH)
+
+
+def test_a_watch_of_nodes_prints_what_changes(lab: Lab) -> None:
+    with watching("nodes", "node1") as line:
+        assert [line(), line()] == [NODES[0], NODES[-1]]
+        try:
+            publish(lab, "node1", encode(NodeFootprint(src="ctnetlink", cap=LinkRates(1e9, 1e9))).text)
+            assert line() == "node1 | 0 % | 1 Gbit/s | none | ctnetlink | ok | none"
+        finally:
+            publish(lab, "node1", None)
+
+
+def test_a_watch_of_pods_prints_what_changes(lab: Lab) -> None:
+    """Its neighbour too: how much of their node's traffic is known (coverage) is part of both."""
+    text = get(lab, "node", "golden-a")["metadata"]["annotations"][NODE_FOOTPRINT]
+    before = decode(text)
+    moved = tuple(replace(one, tx=4e6) if one.name == "web-0" else one for one in before.pods)
+    with watching("pods") as line:
+        assert [line() for _ in PODS] == PODS
+        try:
+            publish(lab, "golden-a", encode(replace(before, pods=moved)).text)
+            assert [line(), line()] == [PODS[1], PODS[2].replace("2 Mbit/s", "4 Mbit/s")]
+        finally:
+            publish(lab, "golden-a", text)
+
+
+def test_a_watch_of_workloads_prints_what_was_learned_since(lab: Lab) -> None:
+    path = f"{paths.custom(API_VERSION, PLURAL, SHOP)}/{DB}/status"
+
+    def samples(count: int) -> None:
+        request(lab.api, "PATCH", path, body={"status": {"samples": count}}, content_type=MERGE_PATCH)
+
+    with watching("workloads", "StatefulSet/db") as line:
+        assert [line(), line()] == [WORKLOADS[0], WORKLOADS[-1]]
+        try:
+            samples(4)
+            assert line() == WORKLOADS[-1].replace("50 % | 3 |", "57 % | 4 |")
+        finally:
+            samples(3)
 
 
 def spec(lab: Lab, name: str) -> Any:
@@ -314,6 +357,48 @@ def test_kubectl_completes_the_plugins_words(lab: Lab) -> None:
     assert completed("pods", "--namespace=kube-s") == ["--namespace=kube-system"]
     assert completed("nodes", "--context", "") == ["shop", "lab"]
     assert completed("nodes", "--user", "nobody", "gold") == [], "a failure is silence"
+
+
+SHELLS: Final = {
+    "bash": (
+        ".bashrc", ["bash", "-i"],
+        "PS1='ready> '\n. /usr/share/bash-completion/bash_completion\n. <(kubectl completion bash)\n",
+    ),
+    "zsh": (
+        ".zshrc", ["zsh", "-i"],
+        "PS1='ready> '\nautoload -Uz compinit\ncompinit -u -d ~/dump\n. <(kubectl completion zsh)\n",
+    ),
+    "fish": (
+        ".config/fish/config.fish", ["fish", "-i"],
+        "function fish_prompt; echo 'ready> '; end\nkubectl completion fish | source\n",
+    ),
+}  # fmt: skip
+"""Each with its file of commands, as kubectl's documentation has them."""
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_the_tab_key_finds_nodes_and_pods_in_every_shell(lab: Lab, shell: str, tmp_path: Path) -> None:
+    """A person's shell on a real terminal, and kubectl's own completion in it."""
+    name, argv, commands = SHELLS[shell]
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "kubectl").symlink_to(lab.kubectl_path)
+    (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / name).write_text(commands)
+    ours = Path(programs.console_script("kubectl-footprint")).parent
+    environment = {
+        "HOME": str(tmp_path), "ZDOTDIR": str(tmp_path), "XDG_CONFIG_HOME": str(tmp_path / ".config"),
+        "KUBECONFIG": os.environ["KUBECONFIG"], "PATH": f"{tmp_path / 'bin'}:{ours}:/usr/bin:/bin",
+    }  # fmt: skip
+    with terminal(argv, environment) as shown:
+        shown.until("ready>")
+        shown.type("kubectl footprint pods bul", "Tab")
+        shown.until("footprint pods bulk-0")
+        shown.type("", "C-c")
+        shown.until(r"bulk-0[^\n]*\n+ready>\s*$")
+        # Where there are several, bash and zsh complete what these share first, and list them when asked again.
+        # One Tab too many would choose one in zsh and fish.
+        shown.type("kubectl footprint nodes gol", *["Tab"] * {"bash": 3, "zsh": 2, "fish": 1}[shell])
+        shown.until(r"golden-a\s[\s\S]*golden-b|golden-b[\s\S]*golden-a\s")
 
 
 def test_without_the_definition_the_remedy_is_named(lab: Lab) -> None:
