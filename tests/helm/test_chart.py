@@ -190,7 +190,8 @@ def test_the_extender_is_held_to_trafficfootprints_of_its_own_making() -> None:
     [condition] = policy["matchConditions"]
     account = one(objects, "ServiceAccount", "-extender")["metadata"]["name"]
     assert f"endsWith(':{account}')" in condition["expression"]
-    watched, leases, events = policy["matchConstraints"]["resourceRules"]
+    watched, leases, events, evictions = policy["matchConstraints"]["resourceRules"]
+    assert (evictions["resources"], evictions["operations"]) == (["pods/eviction"], ["CREATE"])
     assert (leases["resources"], leases["operations"]) == (["leases"], ["CREATE"])
     assert (events["resources"], events["operations"]) == (["events"], ["CREATE", "UPDATE"])
     assert any(

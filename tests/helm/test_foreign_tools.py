@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from footprint.keys import LEARNER_LEASE
+from footprint.keys import LEARNER_LEASE, REBALANCER_LEASE
 from tests.helm.rendering import (
     CHART,
     EVERY_API,
@@ -50,12 +50,13 @@ def grants(role: Object, resource: str, verb: str) -> bool:
     return any(resource in rule["resources"] and verb in rule["verbs"] for rule in role["rules"])
 
 
-def test_the_policy_narrows_the_right_to_create_leases_to_the_learners() -> None:
+def test_the_policy_narrows_the_right_to_create_leases_to_two_names() -> None:
     policy = one(rendered(), "ValidatingAdmissionPolicy", "-extender")
     [leases] = [r for r in policy["spec"]["matchConstraints"]["resourceRules"] if r["resources"] == ["leases"]]
     assert leases["operations"] == ["CREATE"]
     expressions = [validation["expression"] for validation in policy["spec"]["validations"]]
-    assert any(f"object.metadata.name == '{LEARNER_LEASE}'" in expression for expression in expressions)
+    names = f"object.metadata.name in ['{LEARNER_LEASE}', '{REBALANCER_LEASE}']"
+    assert any(names in expression for expression in expressions)
 
 
 def test_the_lease_that_the_program_makes_goes_with_the_release() -> None:

@@ -46,7 +46,7 @@ def test_every_flag_is_in_the_reference_with_its_variable(model: type[Settings])
 def test_every_annotation_is_in_the_reference() -> None:
     shown = page("annotations.md")
     named = [value for name, value in vars(keys).items() if name.startswith(("POD_", "NODE_"))]
-    assert len(named) == 8
+    assert len(named) == 10
     assert [key for key in named if f"`{key}`" not in shown] == []
     assert [mode for mode in PlacementMode if f"| `{mode.value}` |" not in shown] == []
 
