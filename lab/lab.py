@@ -215,6 +215,10 @@ class Lab:
         argv = programs.extender(self._extender_kubeconfig, extra, port)
         return self.spawn_in("cp", argv, name=name, env=env)
 
+    def stop_replica(self, name: str, sig: int = signal.SIGTERM) -> int:
+        """Stop what ``start_replica`` started; returns its exit status."""
+        return self._stop(name, sig)
+
     def start_scheduler(
         self, *, extender: bool | None = None, changes: Mapping[str, Any] | None = None,
         settings: Mapping[str, Any] | None = None, flags: Sequence[str] = (),

@@ -170,11 +170,12 @@ def uids(lab: Lab) -> set[str]:
 @contextmanager
 def healer(lab: Lab, mode: str) -> Iterator[None]:
     """One more replica, which is the only one that moves pods."""
-    process = lab.start_replica(f"healer-{next(_NUMBERS)}", HEALING_PORT, (f"--rebalance={mode}", *HEAL))
+    name = f"healer-{next(_NUMBERS)}"
+    lab.start_replica(name, HEALING_PORT, (f"--rebalance={mode}", *HEAL))
     try:
         yield
     finally:
-        process.stop()
+        lab.stop_replica(name)
 
 
 _NUMBERS = count()
