@@ -81,27 +81,15 @@ def vms() -> Iterator[Shared]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Modules that share a lab come first, so that it comes up once: those without a ``kind`` of their own that
-    are not ``ALONE``."""
+    """Modules that share a lab come first, so that it comes up once: those without a ``kind`` of their own."""
     places = [place for place, item in enumerate(items) if HERE in item.path.parents]
-    shared_first = sorted((items[place] for place in places), key=lambda item: _apart(_module(item)))
+    shared_first = sorted((items[place] for place in places), key=lambda item: hasattr(_module(item), "kind"))
     for place, item in zip(places, shared_first, strict=True):
         items[place] = item
 
 
 def _module(item: pytest.Item) -> object:
     return getattr(item, "module", None)
-
-
-def _apart(module: object) -> bool:
-    return hasattr(module, "kind") or getattr(module, "ALONE", False)
-
-
-@pytest.fixture(scope="module")
-def no_lab(shared: Shared, vms: Shared) -> None:
-    """Nothing of labs that modules share runs any more."""
-    shared.close()
-    vms.close()
 
 
 @pytest.fixture(scope="module")

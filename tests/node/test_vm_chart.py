@@ -7,8 +7,7 @@ one story and run in the order they are written in.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any, Final
+from typing import Final
 
 import pytest
 
@@ -74,9 +73,8 @@ def test_the_kernel_confines_the_agent_as_the_chart_asks(vm_lab: RealLab, node: 
     assert status["apparmor"] == "unconfined", "as the chart states, for its pins"
 
 
-@pytest.fixture(scope="module")
-def there(vm_lab: RealLab) -> Iterator[dict[str, dict[str, Any]]]:
-    """Pods on one of these nodes: like those of extenders and schedulers, and two that try to mount."""
+def test_apparmor_confines_extenders_and_schedulers(vm_lab: RealLab) -> None:
+    """Pods like theirs, there. Whether they ever become ready does not matter to the kernel."""
     made = []
     for component in ("extender", "scheduler"):
         spec = get(vm_lab, "deployment", f"{NAME}-{component}", "-n", NAME)["spec"]["template"]["spec"]
@@ -85,26 +83,22 @@ def there(vm_lab: RealLab) -> Iterator[dict[str, dict[str, Any]]]:
         spec |= {"nodeName": VMS[1], "nodeSelector": {}, "terminationGracePeriodSeconds": 0}
         about = {"name": f"{component}-there", "namespace": NAME}
         made.append({"apiVersion": "v1", "kind": "Pod", "metadata": about, "spec": spec})
+    with vm.running(vm_lab, *made) as pods:
+        for each in pods.values():
+            assert vm.status(vm_lab, each)["apparmor"] == ENFORCED
+        profiles = vm.machine(vm_lab, VMS[1]).run(["cat", "/sys/kernel/security/apparmor/profiles"])
+    assert ENFORCED in profiles.splitlines()
+
+
+def test_the_profile_forbids_what_the_capability_allows(vm_lab: RealLab) -> None:
+    """Two pods that may mount by their capabilities: only the one without the profile can."""
     line = "mkdir /tmp/m && if mount -t tmpfs none /tmp/m; then echo mounted; else echo refused; fi; sleep 100000"
+    made = []
     for kind in ("RuntimeDefault", "Unconfined"):
         made.append(pod(f"mounts-{kind.lower()}", ["sh", "-c", line], node=VMS[1]))
         (container,) = made[-1]["spec"]["containers"]
         container["securityContext"] = {"capabilities": {"add": ["SYS_ADMIN"]}, "appArmorProfile": {"type": kind}}
-    with vm.running(vm_lab, *made) as found:
-        yield found
-
-
-def test_apparmor_confines_extenders_and_schedulers(vm_lab: RealLab, there: dict[str, dict[str, Any]]) -> None:
-    """Whether they ever become ready does not matter to the kernel."""
-    for component in ("extender", "scheduler"):
-        assert vm.status(vm_lab, there[f"{component}-there"])["apparmor"] == ENFORCED
-    profiles = vm.machine(vm_lab, VMS[1]).run(["cat", "/sys/kernel/security/apparmor/profiles"])
-    assert ENFORCED in profiles.splitlines()
-
-
-@pytest.mark.usefixtures("there")
-@pytest.mark.parametrize(("kind", "outcome"), [("runtimedefault", "refused"), ("unconfined", "mounted")])
-def test_the_profile_forbids_what_the_capability_allows(vm_lab: RealLab, kind: str, outcome: str) -> None:
-    """Two pods that may mount by their capabilities: only the one without the profile can."""
-    said = eventually("it has tried", lambda: vm_lab.kubectl("logs", f"mounts-{kind}"), 60)
-    assert said.splitlines()[-1] == outcome
+    with vm.running(vm_lab, *made):
+        for name, outcome in (("mounts-runtimedefault", "refused"), ("mounts-unconfined", "mounted")):
+            said = eventually(f"{name} has tried", lambda n=name: vm_lab.kubectl("logs", n), 60)  # type: ignore[misc]
+            assert said.splitlines()[-1] == outcome

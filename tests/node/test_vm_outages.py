@@ -6,16 +6,16 @@ The tests share one release, whose agents give frequent signs of life. Each leav
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from typing import Final
 
 import pytest
 
 from footprint.keys import lease_name
 from lab.nodes.real.cluster import RealLab
-from tests.cluster.support.workloads import agent_metrics, eventually, get, metrics
+from tests.cluster.support.workloads import eventually, get, metrics
 from tests.node.support import chart, vm
 from tests.node.support.accounting import counting, settle
 from tests.node.support.chart import NAME
@@ -25,7 +25,6 @@ from tests.node.support.workloads import SINK, carried, pod
 pytestmark = [pytest.mark.node, pytest.mark.vm, pytest.mark.outage, pytest.mark.timeout(900)]
 
 MEBIBYTES: Final = 20
-READINGS: Final = "traffic_footprint_agent_readings_total"
 BACK_SECONDS: Final = 420
 """An emulated machine that boots, and its agent, while others have the processors too."""
 
@@ -130,30 +129,3 @@ def test_a_clock_that_is_a_day_ahead_changes_nothing(release: RealLab) -> None:
         assert all_call(release, known=3)
     eventually("the Lease bears today's date", lambda: renewed(release, node) < tomorrow, 120)
     assert all_call(release, known=3), "a Lease whose time goes back is a sign of life too"
-
-
-def test_a_clock_that_is_a_day_behind_is_named_as_soon_as_the_agent_connects_anew(release: RealLab) -> None:
-    """Open connections go on, and nobody reads the Lease's date. A new one cannot be made: to that node the API
-    server's certificate, which is of today, is not valid yet. The agent measures on and comes back by itself."""
-    node, day = VMS[0], timedelta(days=1)
-    pod = vm.agent(release, node)
-    with clock_off(release, node, -day):
-        yesterday = datetime.now(UTC) - day / 2
-        eventually("the Lease bears its date", lambda: renewed(release, node) < yesterday, 120)
-        assert all_call(release, known=3)
-        release.restart_apiserver()
-        said = eventually("the agent names the clock", lambda: _of_the_clock(release, pod), 120)
-        assert f"clock says {datetime.now(UTC) - day:%Y-%m-%d}" in said
-        eventually("the extenders call it stale", lambda: all_call(release, known=2, stale=1), 120)
-        readings = agent_metrics(vm.index(node))[READINGS]
-        eventually("it measures on", lambda: agent_metrics(vm.index(node))[READINGS] > readings, 60)
-    eventually("the extenders know it again", lambda: all_call(release, known=3), BACK_SECONDS)
-    eventually("node and agent are ready", lambda: vm.all_ready(release, [NATIVE, *VMS]), BACK_SECONDS)
-    assert vm.agent(release, node)["metadata"]["uid"] == pod["metadata"]["uid"]
-    counts_right(release, node)
-
-
-def _of_the_clock(lab: RealLab, pod: Mapping[str, Any]) -> str:
-    """What the agent has said of the machine's clock."""
-    said = [str(line.get("error", "")) for line in vm.said(lab, pod, "")]
-    return next((error for error in said if "this machine's clock says" in error), "")

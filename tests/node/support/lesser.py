@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any, Final
 
@@ -34,7 +34,7 @@ def granted(pod: dict[str, Any]) -> set[str]:
     return {*container["securityContext"]["capabilities"]["add"], *(m["name"] for m in container["volumeMounts"])}
 
 
-def lesser(whole: dict[str, Any], left_out: str, node: str, command: Sequence[str] = COMMAND) -> dict[str, Any]:
+def lesser(whole: dict[str, Any], left_out: str, node: str) -> dict[str, Any]:
     """A pod that runs the agent once, without the capability or the mount ``left_out``."""
     pod = copy.deepcopy(whole)
     container = pod["spec"]["containers"][0]
@@ -46,7 +46,7 @@ def lesser(whole: dict[str, Any], left_out: str, node: str, command: Sequence[st
         container.pop(key, None)
     for key in ("affinity", "nodeSelector"):
         pod["spec"].pop(key, None)
-    container["args"] = list(command)
+    container["args"] = list(COMMAND)
     pod["spec"] |= {"nodeName": node, "restartPolicy": "Never", "terminationGracePeriodSeconds": 0}
     return {
         "apiVersion": "v1", "kind": "Pod",
@@ -62,36 +62,26 @@ def _name(left_out: str) -> str:
 def said(
     lab: RealLab, whole: dict[str, Any], left_out: Sequence[str], node: str
 ) -> dict[str, tuple[int | None, str]]:
-    """By what was left out, the exit status (None: it measures by ctnetlink) and the log. They run at once."""
-    return run(lab, {each: lesser(whole, each, node) for each in left_out}, lambda log: MEASURES in log, 120)
-
-
-def run(
-    lab: RealLab, pods: Mapping[str, dict[str, Any]], measures: Callable[[str], bool], seconds: float
-) -> dict[str, tuple[int | None, str]]:
-    """Each pod's exit status (None: it ``measures`` by its log) and log. They run at once, and are removed."""
-    text = json.dumps({"apiVersion": "v1", "kind": "List", "items": list(pods.values())})
+    """By what was left out, the exit status (None: it measures) and the log. They run at once."""
+    pods = [lesser(whole, each, node) for each in left_out]
+    text = json.dumps({"apiVersion": "v1", "kind": "List", "items": pods})
     lab.kubectl("apply", "-f", "-", input=text)
     try:
         return {
-            each: eventually(
-                f"without {each} it measures or ends",
-                partial(_fate, lab, pod["metadata"]["name"], measures),
-                seconds,
-            )
-            for each, pod in pods.items()
+            each: eventually(f"without {each} it measures or ends", partial(_fate, lab, _name(each)), 120)
+            for each in left_out
         }
     finally:
         lab.kubectl("-n", NAME, "delete", "pods", "-l", "lesser=agent", "--timeout=60s")
 
 
-def _fate(lab: RealLab, name: str, measures: Callable[[str], bool]) -> tuple[int | None, str] | None:
+def _fate(lab: RealLab, name: str) -> tuple[int | None, str] | None:
     for status in get(lab, "pod", name, "-n", NAME)["status"].get("containerStatuses", ()):
         if "waiting" in status["state"]:
             return None
         log = lab.kubectl("-n", NAME, "logs", name)
         if "terminated" in status["state"]:
             return status["state"]["terminated"]["exitCode"], log
-        if measures(log):
+        if MEASURES in log:
             return None, log
     return None

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -30,16 +31,29 @@ import orjson
 from rich.console import Console
 
 from footprint.cluster.client import ApiError
-from lab.bench import release
+from lab import manifests
 from lab.bench.scheduler.real import driver, programs
 from lab.bench.scheduler.real.results import Turn, table
 from lab.config import LabConfig
 from lab.errors import LabError
 from lab.nodes.real.cluster import RealLab
 
-RELEASE: Final = release.NAME
+RELEASE: Final = "traffic-footprint"
 DEFAULT: Final = "default-scheduler"
 ALONE: Final = "without elephants"
+
+
+def install(lab: RealLab) -> None:
+    """Install the chart with the links' true capacity. Raises LabError."""
+    argv = [
+        str(lab.helm_path), "--kubeconfig", str(lab.kubeconfig), "install", RELEASE, str(manifests.CHART),
+        "--namespace", RELEASE, "--create-namespace", "--wait", "--timeout=4m",
+        "--set", f"nodeagent.settings.linkCapacity={lab.config.link}",
+    ]  # fmt: skip
+    env = {"PATH": os.environ["PATH"], "HOME": str(lab.dir)}
+    done = subprocess.run(argv, env=env, capture_output=True, text=True, check=False, timeout=600)
+    if done.returncode:
+        raise LabError(f"the chart was not installed: {done.stderr.strip()}")
 
 
 def rounds(lab: RealLab, count: int, replicas: int, seconds: float) -> dict[str, list[Turn]]:
@@ -68,7 +82,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         programs.image()  # downloaded once, before this thread is in a lab's network
         with RealLab(LabConfig(nodes=options.nodes, keep_dir=options.keep)) as lab:
-            release.install(lab, f"--set=nodeagent.settings.linkCapacity={lab.config.link}")  # the true one
+            install(lab)
             turns = rounds(lab, options.rounds, options.replicas, options.seconds)
     except (LabError, ApiError) as error:
         print(f"scheduler on real nodes: {error}", file=sys.stderr)
