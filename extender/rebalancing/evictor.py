@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Ask for an eviction, and tell of it with an Event on the pod.
- Enters: an API client and a move. Leaves: single requests. Guarantees: each call sends one request and never
+
+Enters: an API client and a move. Leaves: single requests. Guarantees: each call sends one request and never
 repeats it. An eviction names the pod's UID, so that it never meets the pod that came after it. Raises ApiError;
 429 is a PodDisruptionBudget's no.
 """

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The watches and the rebalancer as one feed, which the server starts and stops.
- Enters: the feed that fills the cluster state, and an API client. Leaves: a running rebalancer. Guarantees:
+
+Enters: the feed that fills the cluster state, and an API client. Leaves: a running rebalancer. Guarantees:
 readiness depends on the inner feed alone; nothing is looked at before that is complete; whatever fails here,
 placement goes on.
 """

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Read a pod, the Nodes that may take it, and its namespace in full.
- Enters: a source of objects and a misplaced pod. Leaves: whether it may be moved, and to which node. Guarantees:
+
+Enters: a source of objects and a misplaced pod. Leaves: whether it may be moved, and to which node. Guarantees:
 never raises; whatever cannot be read or understood becomes a doubt, and is counted. Within one round each object
 is read once, and nothing is kept between rounds.
 """

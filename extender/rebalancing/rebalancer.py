@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The thread that moves pods: it looks, plans, and asks for evictions.
- Enters: the cluster state, an API client, and whether this replica leads. Leaves: evictions (``act`` alone),
+
+Enters: the cluster state, an API client, and whether this replica leads. Leaves: evictions (``act`` alone),
 Events, and the last plan for metrics. Guarantees: never raises; sends nothing while this replica does not lead;
 before each eviction it reads the kill switch anew; in doubt it does nothing.
 """

@@ -11,7 +11,6 @@ from __future__ import annotations
 import socket
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -32,16 +31,13 @@ from lab.bench.matrix.cells import (
     mixed_nodes,
 )
 from lab.bench.matrix.traffic import ASKED_PORT, SINK_PORT, has_begun, is_mouse, pod_argv
+from lab.bench.vm.as_agent import as_its_agent
 from lab.errors import LabError
-from lab.network import addresses, commands, netns, pods
+from lab.network import addresses, commands, pods
 from lab.network.fabric import Fabric, NodeSpec
 from lab.processes import Process, start, stop_all
 from lab.traffic import argv
-from nodeagent.sources.base import FlowThresholds, Locality
-from nodeagent.sources.ctnetlink import CtnetlinkSource
-from nodeagent.tuning.flows import wanted
-from nodeagent.tuning.modes import MOST_MARKED, Mode, PriorityOptions
-from nodeagent.tuning.part import PriorityPart
+from nodeagent.sources.base import Locality
 
 _SETTLE: Final = 4.0
 """Seconds after a change of the queue that are not measured: what was queued leaves, TCP finds its rate."""
@@ -135,55 +131,18 @@ class Nodes:
         """On every node with an elephant, act as its agent does: a reading a second, and what it says is done."""
         with ExitStack() as stack:
             for node in {node for pod, node in self._places.items() if not is_mouse(pod)}:
-                stack.enter_context(self._tuned(node))
+                address = socket.inet_aton(addresses.node_v4(self._index[node]))
+                here = [pod for pod, where in self._places.items() if where == node]
+                owners = {socket.inet_aton(self._links[pod].v4): pod for pod in here}
+                locality = Locality(pods=owners, node=frozenset({address}))
+                stack.enter_context(as_its_agent(self._fabric.node_namespace(node), locality, _UPLINK))
             yield
-
-    @contextmanager
-    def _tuned(self, node: str) -> Iterator[None]:
-        own = {pod: link for pod, link in self._links.items() if self._places[pod] == node}
-        locality = Locality(
-            pods={_packed(link.v4): pod for pod, link in own.items()},
-            node=frozenset({_packed(addresses.node_v4(self._index[node]))}),
-        )
-        over, failed = threading.Event(), list[BaseException]()
-
-        def loop(folder: Path) -> None:
-            try:
-                with netns.entered(self._fabric.node_namespace(node)):
-                    source = CtnetlinkSource(FlowThresholds(), locality)
-                    source.open()
-                    part = PriorityPart(PriorityOptions(mode=Mode.APPLY), folder, lambda: [_UPLINK])
-                    try:
-                        while not over.wait(1.0):
-                            now = time.monotonic()
-                            part.advance(wanted(source.read(now).elephants, MOST_MARKED), now)
-                    finally:
-                        part.withdraw()
-                        source.close()
-            except BaseException as error:
-                failed.append(error)
-
-        with tempfile.TemporaryDirectory() as folder:
-            thread = threading.Thread(target=loop, args=(Path(folder),))
-            thread.start()
-            try:
-                yield
-            finally:
-                over.set()
-                thread.join()
-        if failed:
-            raise LabError(f"the tuning of {node} failed: {failed[0]}") from failed[0]
 
     def _start(self, name: str, command: list[str], namespace: str) -> Process:
         log = self._folder / f"{name}.log"
         log.unlink(missing_ok=True)
         self.processes[name] = start(command, log=log, name=name, netns=namespace)
         return self.processes[name]
-
-
-def _packed(text: str) -> bytes:
-    """Packed, as a Locality has it."""
-    return socket.inet_aton(text)
 
 
 def measure(plan: Plan) -> dict[str, object]:

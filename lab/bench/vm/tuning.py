@@ -15,9 +15,6 @@ import platform
 import statistics
 import subprocess
 import sys
-import tempfile
-import threading
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -27,14 +24,10 @@ import orjson
 import structlog
 
 from lab.bench.vm import node as vm_node
+from lab.bench.vm.as_agent import as_its_agent
 from lab.bench.vm.node import SERVER, UPLINK, BenchNode
 from lab.network import netns
 from lab.network.shaping import FIFO_BYTES, GSO_BYTES
-from nodeagent.sources.base import FlowThresholds
-from nodeagent.sources.ctnetlink import CtnetlinkSource
-from nodeagent.tuning.flows import wanted
-from nodeagent.tuning.modes import MOST_MARKED, Mode, PriorityOptions
-from nodeagent.tuning.part import PriorityPart
 
 _ROOT: Final = Path(__file__).resolve().parents[3]
 _LIMIT: Final = f"limit {FIFO_BYTES}b"
@@ -72,11 +65,11 @@ def measure(made: BenchNode, options: argparse.Namespace) -> dict[str, Any]:
     taken: dict[str, list[dict[str, float]]] = {}
     for _ in range(options.rounds):
         _shape(made, "bfifo", options.rate)
-        taken.setdefault("no elephants", []).append(_run(made, options, elephants=0, tuned=False))
+        taken.setdefault("no elephants", []).append(_run(made, options, elephants=0, tune=False))
         for name in known:
             for tuning in TUNING:
                 _shape(made, name, options.rate)
-                run = _run(made, options, elephants=options.elephants, tuned=tuning == "with")
+                run = _run(made, options, elephants=options.elephants, tune=tuning == "with")
                 taken.setdefault(f"{name}, {tuning} tuning", []).append(run)
     return {
         "kernel": platform.release(),
@@ -108,9 +101,9 @@ def _shape(made: BenchNode, name: str, rate: int) -> bool:
     return done.returncode == 0
 
 
-def _run(made: BenchNode, options: argparse.Namespace, *, elephants: int, tuned: bool) -> dict[str, float]:
+def _run(made: BenchNode, options: argparse.Namespace, *, elephants: int, tune: bool) -> dict[str, float]:
     seconds = options.seconds + _SETTLE
-    with _tuning(made) if tuned else ExitStack():
+    with as_its_agent(made.node, vm_node.locality(), UPLINK) if tune else ExitStack():
         far = f"--report={seconds + 60}"
         sender = None
         if elephants:
@@ -122,31 +115,6 @@ def _run(made: BenchNode, options: argparse.Namespace, *, elephants: int, tuned:
         goodput = _result(sender, seconds)["goodput"] / 1e6 if sender else 0.0
     latency = found["latency_ms"]
     return {"p50_ms": latency["p50"], "p99_ms": latency["p99"], "goodput_mbit": goodput}
-
-
-@contextmanager
-def _tuning(made: BenchNode) -> Iterator[None]:
-    """As in the agent: a reading a second, and what it says is acted upon."""
-    stop = threading.Event()
-
-    def loop(folder: Path) -> None:
-        with netns.entered(made.node):
-            source = CtnetlinkSource(FlowThresholds(), vm_node.locality())
-            source.open()
-            part = PriorityPart(PriorityOptions(mode=Mode.APPLY), folder, lambda: [UPLINK])
-            while not stop.wait(1.0):
-                part.advance(wanted(source.read(time.monotonic()).elephants, MOST_MARKED), time.monotonic())
-            part.withdraw()
-            source.close()
-
-    with tempfile.TemporaryDirectory() as folder:
-        thread = threading.Thread(target=loop, args=(Path(folder),))
-        thread.start()
-        try:
-            yield
-        finally:
-            stop.set()
-            thread.join()
 
 
 @contextmanager
