@@ -132,8 +132,8 @@ def _parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     up.add_argument(
         "--proxy-mode", choices=files.PROXY_MODES, default=files.PROXY_MODES[0],
-        help="kube-proxy's, on real nodes (default: %(default)s); ipvs needs --vm, and nodes in "
-        "namespaces stay with the default then",
+        help="kube-proxy's, on real nodes (default: %(default)s); ipvs needs --vm, and only the "
+        "last virtual machine has it: the other nodes have the default then",
     )  # fmt: skip
     up.add_argument(
         "--network", choices=NETWORKS, default=NETWORKS[0],

@@ -155,15 +155,16 @@ class RealLab(Lab):
         prefix = state.namespace_prefix(self.id)
         run, data, logs = self.dir / "nodes", leftovers.data(prefix), self.dir / "logs"
         others = [other.index for other in self.config.node_specs if other != spec]
+        mode = files.node_proxy_mode(self._proxy_mode, last_vm=spec.name in [*self._kernels][-1:])
         if kernel := self._kernels.get(spec.name):
             return VmNode(
                 spec, prefix, kernel=kernel, programs=programs, credentials=credentials, run=run, data=data,
-                logs=logs, others=others, proxy_mode=self._proxy_mode, network=self._network,
+                logs=logs, others=others, proxy_mode=mode, network=self._network,
                 hosts=self._fabric.hosts(), preloaded=self._preloaded,
             )  # fmt: skip
         return Node(
             spec, prefix, programs=programs, credentials=credentials, run=run, data=data, logs=logs, others=others,
-            proxy_mode=files.native_proxy_mode(self._proxy_mode), network=self._network,
+            proxy_mode=mode, network=self._network,
         )  # fmt: skip
 
     def _start_registry(self) -> None:

@@ -21,7 +21,7 @@ CLUSTER_DOMAIN: Final = "cluster.local"
 BRIDGE: Final = "cni0"
 IPVS: Final = "ipvs"
 PROXY_MODES: Final = ("nftables", "iptables", IPVS)
-"""kube-proxy's; a node in a namespace has IPVS's module from nowhere, see ``native_proxy_mode``."""
+"""kube-proxy's; with IPVS one node has it, see ``node_proxy_mode``."""
 
 CONTAINERD_ROOT: Final = Path("/var/lib/containerd")
 CONTAINERD_STATE: Final = Path("/run/containerd")
@@ -31,6 +31,9 @@ CONTAINERD_SOCKET: Final = str(CONTAINERD_STATE / _SOCKET)
 
 EMULATED: Final = {"key": "lab.traffic-footprint.io/emulated", "effect": "PreferNoSchedule"}
 """Taint of a node in a virtual machine: it takes minutes for what others do in seconds."""
+_IPVS_SYNC: Final = {"minSyncPeriod": "60s", "syncPeriod": "300s"}
+"""How often kube-proxy writes its IPVS rules, at most and at least. It starts some seventy programs for them. That
+takes an emulated processor many seconds, so that by default, once a second at most, it would hardly pause."""
 KERNEL_LABEL: Final = "lab.traffic-footprint.io/kernel"
 """Of such a node, with the kernel's short name, such as ``6.12``."""
 
@@ -53,9 +56,13 @@ class Places:
         return self.config / "cni"
 
 
-def native_proxy_mode(mode: str) -> str:
-    """The mode of nodes in namespaces where the lab's is ``mode``: with IPVS only virtual machines have it."""
-    return PROXY_MODES[0] if mode == IPVS else mode
+def node_proxy_mode(mode: str, *, last_vm: bool) -> str:
+    """A node's mode where the lab's is ``mode``.
+
+    With IPVS only the last virtual machine has it. A node in a namespace has its module from nowhere, and two
+    emulated processors that keep its rules are slow at everything else.
+    """
+    return PROXY_MODES[0] if mode == IPVS and not last_vm else mode
 
 
 def node_files(
@@ -185,6 +192,7 @@ def kube_proxy(node: str, mode: str, kubeconfig: Path) -> str:
             "conntrack": {
                 "maxPerCore": 0, "min": 0, "tcpEstablishedTimeout": "0s", "tcpCloseWaitTimeout": "0s",
             },
+            **({"ipvs": _IPVS_SYNC} if mode == IPVS else {}),
         },
         indent=1,
     )  # fmt: skip

@@ -114,6 +114,13 @@ def test_a_machine_of_ones_own_needs_none_of_what_sharing_one_does() -> None:
     assert "restrict_oom_score_adj = false" in files.containerd(places, shared=False)
 
 
-def test_with_ipvs_nodes_in_namespaces_stay_with_the_default() -> None:
-    assert files.native_proxy_mode(files.IPVS) == "nftables"
-    assert files.native_proxy_mode("iptables") == "iptables"
+def test_with_ipvs_the_last_virtual_machine_has_it_and_the_others_the_default() -> None:
+    assert files.node_proxy_mode(files.IPVS, last_vm=True) == "ipvs"
+    assert files.node_proxy_mode(files.IPVS, last_vm=False) == "nftables"
+    assert {files.node_proxy_mode("iptables", last_vm=last) for last in (True, False)} == {"iptables"}
+
+
+def test_kube_proxy_takes_its_times_of_ipvs_and_has_none_elsewhere() -> None:
+    config = json.loads(files.kube_proxy("node3", files.IPVS, Path("/k")))["ipvs"]
+    assert config == {"minSyncPeriod": "60s", "syncPeriod": "300s"}, "it ends at once where the second is shorter"
+    assert "ipvs" not in json.loads(files.kube_proxy("node2", "nftables", Path("/k")))
