@@ -19,15 +19,13 @@ from typing import Any, Final
 from lab.images import base, buildah, contents, inputs, layers, provenance, sbom
 from lab.images.base import AREA
 from lab.kernelvm import cache
-from lab.kernelvm.progress import run, say
-from lab.kernelvm.rootfs import STORED
+from lab.kernelvm.progress import say
 
 FORMAT: Final = 5
 """Raise when the way of building changes."""
 _ABOUT: Final = "about.json"
 _SBOM: Final = "sbom.cdx.json"
 _PROVENANCE: Final = "provenance.json"
-_SQUASHFS_REMEDY: Final = "run `lab/setup/packages.sh kernelvm` as root"
 
 
 @dataclass(frozen=True)
@@ -64,17 +62,6 @@ class Image:
     def provenance(self) -> Path:
         """What it was made from: an in-toto statement, JSON, unsigned."""
         return self.place / _PROVENANCE
-
-    def squashfs(self) -> Path:
-        """The file system as a disk image, made when it is first asked for. Raises LabError."""
-
-        def build(place: Path) -> None:
-            base.prune(kind, place)
-            command = ["mksquashfs", str(self.rootfs), str(place / "rootfs.squashfs"), "-quiet", "-no-progress"]
-            run([*command, *STORED], "packing the image's file system", remedy=_SQUASHFS_REMEDY, area=AREA)
-
-        kind, source = f"squashfs-{self.component}", self.place.name
-        return cache.built(kind, source, build, area=AREA) / "rootfs.squashfs"
 
 
 def image(component: str, checkout: Path = inputs.CHECKOUT) -> Image:
