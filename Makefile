@@ -94,17 +94,18 @@ node: setup images  ## tests on real nodes: kubelet, containerd, kube-proxy (roo
 	@$(BIN)/python -m lab.nodes.real --all
 	$(BIN)/pytest --tier=node $(RESUMED) -m "node and not vm"
 
-vmnodes: setup images  ## tests on real nodes with kernels of their own, in virtual machines (root, QEMU)
+# VMS="6.1": with this kernel instead of 6.12. VMS="6.12 6.1": with one such node each, which takes four cores.
+vmnodes: setup images  ## tests on a real node with a kernel of its own, in a virtual machine (root, QEMU; VMS=6.1: that kernel)
 	@lab/setup/packages.sh nodes
 	@lab/setup/packages.sh kernelvm
 	@$(BIN)/python -m lab.nodes.real
-	$(BIN)/pytest --tier=vmnodes $(RESUMED) -m "node and vm and not outage"
+	TRAFFIC_FOOTPRINT_VM_KERNELS="$(VMS)" $(BIN)/pytest --tier=vmnodes $(RESUMED) -m "node and vm and not outage"
 
 outages: setup images  ## such a machine without power, with a wrong clock, with lesser agents; not part of `make test` (15 minutes)
 	@lab/setup/packages.sh nodes
 	@lab/setup/packages.sh kernelvm
 	@$(BIN)/python -m lab.nodes.real
-	$(BIN)/pytest -m outage
+	TRAFFIC_FOOTPRINT_VM_KERNELS="$(VMS)" $(BIN)/pytest -m outage
 
 # RESUME=1 goes on where `make unit`, `netns`, `cluster`, `kernel` or `test` stopped: what passed is not run again.
 test: packages  ## check and every tier of tests; RESUME=1: only tests that have not passed since the last full run

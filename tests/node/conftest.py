@@ -74,7 +74,7 @@ def shared() -> Iterator[Shared]:
 
 @pytest.fixture(scope="session")
 def vms() -> Iterator[Shared]:
-    """``node1`` in a namespace, and one node for each of ``vm.KERNELS`` in a virtual machine, with IPVS."""
+    """``node1`` in a namespace, and one for each of ``vm.KERNELS`` in a virtual machine, the last with IPVS."""
     found = Shared("vms", 1, vms=vm.KERNELS, proxy_mode=IPVS)
     yield found
     found.close()

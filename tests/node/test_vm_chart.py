@@ -7,7 +7,8 @@ one story and run in the order they are written in.
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Iterator
+from typing import Any, Final
 
 import pytest
 
@@ -25,6 +26,8 @@ pytestmark = [pytest.mark.node, pytest.mark.vm, pytest.mark.timeout(900)]
 ENFORCED: Final = "cri-containerd.apparmor.d (enforce)"
 CAPABILITIES: Final = {"NET_ADMIN": 12, "SYS_ADMIN": 21, "PERFMON": 38, "BPF": 39}
 """Their numbers (linux/capability.h)."""
+OF_CONTAINERS_TOO: Final = {"runAsUser", "runAsGroup", "runAsNonRoot", "seccompProfile", "appArmorProfile"}
+"""Fields of a pod's securityContext that a container's may state as well."""
 
 
 # -- what was started ---------------------------------------------------------------------------------------------
@@ -73,32 +76,41 @@ def test_the_kernel_confines_the_agent_as_the_chart_asks(vm_lab: RealLab, node: 
     assert status["apparmor"] == "unconfined", "as the chart states, for its pins"
 
 
-def test_apparmor_confines_extenders_and_schedulers(vm_lab: RealLab) -> None:
-    """Pods like theirs, there. Whether they ever become ready does not matter to the kernel."""
-    made = []
+@pytest.fixture(scope="module")
+def there(vm_lab: RealLab) -> Iterator[dict[str, Any]]:
+    """A pod on one of these nodes: confined as extenders and schedulers are, and two that try to mount.
+
+    It is one pod, and what it runs is small: an emulated processor takes a quarter of a minute for each container.
+    """
+    made = pod("there", [], node=VMS[-1])
+    template = made["spec"]["containers"].pop()
     for component in ("extender", "scheduler"):
         spec = get(vm_lab, "deployment", f"{NAME}-{component}", "-n", NAME)["spec"]["template"]["spec"]
-        for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
-            spec["containers"][0].pop(probe, None)
-        spec |= {"nodeName": VMS[1], "nodeSelector": {}, "terminationGracePeriodSeconds": 0}
-        about = {"name": f"{component}-there", "namespace": NAME}
-        made.append({"apiVersion": "v1", "kind": "Pod", "metadata": about, "spec": spec})
-    with vm.running(vm_lab, *made) as pods:
-        for each in pods.values():
-            assert vm.status(vm_lab, each)["apparmor"] == ENFORCED
-        profiles = vm.machine(vm_lab, VMS[1]).run(["cat", "/sys/kernel/security/apparmor/profiles"])
+        security = {key: value for key, value in spec["securityContext"].items() if key in OF_CONTAINERS_TOO}
+        security |= spec["containers"][0]["securityContext"]
+        about = {"name": component, "command": ["sleep", "100000"], "securityContext": security}
+        made["spec"]["containers"].append(template | about)
+    line = "mkdir /tmp/m && if mount -t tmpfs none /tmp/m; then echo mounted; else echo refused; fi; sleep 100000"
+    for kind in ("RuntimeDefault", "Unconfined"):
+        security = {"capabilities": {"add": ["SYS_ADMIN"]}, "appArmorProfile": {"type": kind}}
+        about = {"name": kind.lower(), "command": ["sh", "-c", line], "securityContext": security}
+        made["spec"]["containers"].append(template | about)
+    with vm.running(vm_lab, made) as found:
+        yield found["there"]
+
+
+@pytest.mark.parametrize("component", ["extender", "scheduler"])
+def test_apparmor_confines_what_is_set_up_as_extenders_and_schedulers_are(
+    vm_lab: RealLab, there: dict[str, Any], component: str
+) -> None:
+    assert vm.status(vm_lab, there, component)["apparmor"] == ENFORCED
+    profiles = vm.machine(vm_lab, VMS[-1]).run(["cat", "/sys/kernel/security/apparmor/profiles"])
     assert ENFORCED in profiles.splitlines()
 
 
-def test_the_profile_forbids_what_the_capability_allows(vm_lab: RealLab) -> None:
-    """Two pods that may mount by their capabilities: only the one without the profile can."""
-    line = "mkdir /tmp/m && if mount -t tmpfs none /tmp/m; then echo mounted; else echo refused; fi; sleep 100000"
-    made = []
-    for kind in ("RuntimeDefault", "Unconfined"):
-        made.append(pod(f"mounts-{kind.lower()}", ["sh", "-c", line], node=VMS[1]))
-        (container,) = made[-1]["spec"]["containers"]
-        container["securityContext"] = {"capabilities": {"add": ["SYS_ADMIN"]}, "appArmorProfile": {"type": kind}}
-    with vm.running(vm_lab, *made):
-        for name, outcome in (("mounts-runtimedefault", "refused"), ("mounts-unconfined", "mounted")):
-            said = eventually(f"{name} has tried", lambda n=name: vm_lab.kubectl("logs", n), 60)  # type: ignore[misc]
-            assert said.splitlines()[-1] == outcome
+@pytest.mark.usefixtures("there")
+@pytest.mark.parametrize(("kind", "outcome"), [("runtimedefault", "refused"), ("unconfined", "mounted")])
+def test_the_profile_forbids_what_the_capability_allows(vm_lab: RealLab, kind: str, outcome: str) -> None:
+    """Two that may mount by their capabilities: only the one without the profile can."""
+    said = eventually("it has tried", lambda: vm_lab.kubectl("logs", "there", "-c", kind), 60)
+    assert said.splitlines()[-1] == outcome

@@ -93,9 +93,9 @@ def state(lab: RealLab) -> str:
     return lab.kubectl("-n", NAME, "get", "pods", "-o", "wide") + lab.kubectl("-n", NAME, "get", "events")
 
 
-def process(lab: RealLab, pod: Mapping[str, Any]) -> int:
-    """Process id, on this machine, of a pod's first container."""
-    status = pod["status"]["containerStatuses"][0]
-    container = status["containerID"].removeprefix("containerd://")
-    inspected = json.loads(lab.node(pod["spec"]["nodeName"]).crictl("inspect", container))
+def process(lab: RealLab, pod: Mapping[str, Any], container: str = "") -> int:
+    """Process id, on its node's machine, of a pod's container of that name; without one, of the first."""
+    status = next(s for s in pod["status"]["containerStatuses"] if container in ("", s["name"]))
+    found = status["containerID"].removeprefix("containerd://")
+    inspected = json.loads(lab.node(pod["spec"]["nodeName"]).crictl("inspect", found))
     return int(inspected["info"]["pid"])

@@ -8,6 +8,7 @@ machine's own clock may be set, and so may its power be cut.
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -26,23 +27,33 @@ from tests.node.support.workloads import PORT, Carried, flood, interface
 
 T = TypeVar("T")
 
-KERNELS: Final = ("6.12", "6.1")
+KERNELS_VARIABLE: Final = "TRAFFIC_FOOTPRINT_VM_KERNELS"
+"""Kernels of the nodes in virtual machines, separated by spaces: ``make vmnodes VMS=6.1`` sets it."""
+KERNELS: Final = tuple(os.environ.get(KERNELS_VARIABLE, "").split()) or ("6.12",)
+"""One, unless asked for two. On a machine with two cores, two emulated processors take each other's time, until
+containers run into kubelet's limit of two minutes for starting one."""
 NATIVE: Final = "node1"
-VMS: Final = ("node2", "node3")
+VMS: Final = tuple(f"node{number}" for number, _ in enumerate(KERNELS, start=2))
 """In the order of KERNELS."""
 PINS: Final = "/sys/fs/bpf/traffic-footprint"
 KEPT: Final = "/var/lib/traffic-footprint"
 MEASURES: Final = "measuring with eBPF on conntrack"
 """What an agent's log says when its program counts."""
 _ASIDE: Final = {"nodeSelector": {"kubernetes.io/hostname": NATIVE}}
-VALUES: Final[dict[str, Any]] = {"extender": _ASIDE, "scheduler": _ASIDE}
-"""The defaults, but what places pods is on the node in a namespace. An emulated processor is too slow for a
-kube-scheduler to keep its Lease."""
+_PATIENT: Final = {"compileTimeout": 600}
+"""Seconds. An emulated processor that kubelet and kube-proxy keep busy has needed the default's two minutes."""
+VALUES: Final[dict[str, Any]] = {
+    "nodeagent": {"settings": _PATIENT},
+    "extender": _ASIDE,
+    "scheduler": _ASIDE,
+}
+"""The defaults, but an agent has time to compile, and what places pods is on the node in a namespace: an emulated
+processor is too slow for a kube-scheduler to keep its Lease."""
 RENEW_SECONDS: Final = 10
 STALE_SECONDS: Final = 30
 FREQUENT: Final[dict[str, Any]] = {
     "nodeagent": {
-        "settings": {"leaseRenew": RENEW_SECONDS},
+        "settings": {**_PATIENT, "leaseRenew": RENEW_SECONDS},
         "updateStrategy": {"rollingUpdate": {"maxUnavailable": "100%"}},  # all at once, for it takes a minute each
     },
     "extender": {**_ASIDE, "settings": {"staleAfter": STALE_SECONDS}},
@@ -167,9 +178,12 @@ def missed(node: str) -> float:
     return agent_metrics(index(node)).get('traffic_footprint_agent_losses_total{kind="hooks-missed"}', 0.0)
 
 
-def status(lab: RealLab, pod: Mapping[str, Any]) -> dict[str, str]:
-    """``/proc/PID/status`` of a pod's first container, read on its node, with its mounts and AppArmor profile."""
-    pid = chart.process(lab, pod)
+def status(lab: RealLab, pod: Mapping[str, Any], container: str = "") -> dict[str, str]:
+    """``/proc/PID/status`` of a pod's container of that name, or the first, with its mounts and AppArmor profile.
+
+    Read on its node.
+    """
+    pid = chart.process(lab, pod, container)
     read = lab.node(pod["spec"]["nodeName"]).run
     fields = dict(
         line.split(":\t", 1) for line in read(["cat", f"/proc/{pid}/status"]).splitlines() if ":\t" in line
