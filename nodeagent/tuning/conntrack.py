@@ -60,8 +60,15 @@ class Connections:
         return [one for one in found if one.mark & bit]
 
     def current(self, entry: Entry) -> Entry | None:
-        """As it is now; None when it has ended, also when another one has its tuples."""
-        found, _ = self._ask(wire.exact_request(entry.key, self._next()))
+        """As it is now; None when it has ended, also when another one has its tuples.
+
+        Raises TuningRefusedError where the kernel does not say: then the connection may well live.
+        """
+        found, code = self._ask(wire.exact_request(entry.key, self._next()))
+        if code and code != errno.ENOENT:
+            raise TuningRefusedError(
+                Refusal.NO_CONNTRACK, f"a connection cannot be looked up: {os.strerror(code)}"
+            )
         return next((one for one in found if one.ident == entry.ident), None)
 
     def change(self, entry: Entry, bit: int, value: bool) -> bool:

@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What becomes of a tuning when the kernel answers about connections with errors, or not at all."""
+
+from __future__ import annotations
+
+import errno
+import struct
+from collections.abc import Iterable
+from pathlib import Path
+
+import pytest
+
+from nodeagent.sources.ctnetlink.wire import NLMSG_ERROR
+from nodeagent.tuning import conntrack
+from nodeagent.tuning.journal import Journal, MarkRecord
+from nodeagent.tuning.journal_file import JournalFile, boot_id, here
+from nodeagent.tuning.undo import restore
+from tests.nodeagent.tuning.test_pure import key
+
+
+class Kernel:
+    """Stands in for a netlink socket: each request gets the next of the ``answers``, an errno or an OSError."""
+
+    def __init__(self, answers: Iterable[int | OSError]) -> None:
+        self._answers = iter(answers)
+        self._sequence = 0
+
+    def send(self, request: bytes) -> None:
+        self._sequence = struct.unpack_from("=I", request, 8)[0]
+
+    def recv_into(self, buffer: bytearray) -> int:
+        answer = next(self._answers)
+        if isinstance(answer, OSError):
+            raise answer
+        message = struct.pack("=IHHIIi", 20, NLMSG_ERROR, 0, self._sequence, 0, -answer)
+        buffer[: len(message)] = message
+        return len(message)
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize(
+    ("answer", "kept"), [(errno.EPERM, True), (errno.EAGAIN, True), (errno.ENOENT, False)], ids=errno.errorcode.get
+)
+def test_a_mark_stays_in_the_journal_until_the_kernel_says_that_its_connection_ended(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, answer: int, kept: bool
+) -> None:
+    monkeypatch.setattr(conntrack, "_netlink", lambda: Kernel([answer] * 3))
+    file = JournalFile(tmp_path, here())
+    written = Journal(boot_id(), here(), (MarkRecord(key(), 5, 0x2000),))
+    file.write(written)
+    outcome = restore(file)
+    assert bool(outcome.failed) == kept
+    assert file.read() == (written if kept else None)
+    file.close()
