@@ -16,13 +16,11 @@ from nodeagent.sources.ctnetlink.wire import parse_key
 from nodeagent.tuning import conntrack_wire as wire
 from nodeagent.tuning.conntrack_wire import Entry, Part
 from nodeagent.tuning.flows import Flow
-from nodeagent.tuning.modes import Refusal, TuningRefusedError
+from nodeagent.tuning.modes import MOST_ZONES, Refusal, TuningRefusedError
 
 _NETLINK_NETFILTER: Final = 12
 _TIMEOUT: Final = struct.pack("@ll", 2, 0)
 _RECEIVE: Final = 64 * 1024
-_ZONES: Final = 8
-"""Entries of one flow; a connection may cross as many conntrack zones."""
 _TRIES: Final = 3
 
 
@@ -50,7 +48,7 @@ class Connections:
             if ours:
                 return ours
         found, _ = self._ask(wire.similar_request(flow, self._next()))
-        return [one for one in found if wire.is_of(flow, parse_key(one.key))][:_ZONES]
+        return [one for one in found if wire.is_of(flow, parse_key(one.key))][:MOST_ZONES]
 
     def marked(self, bit: int) -> list[Entry]:
         """All entries whose mark has ``bit``."""

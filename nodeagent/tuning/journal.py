@@ -12,10 +12,13 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from nodeagent.sources.ctnetlink.wire import parse_key
+from nodeagent.tuning.modes import MOST_MARKED, MOST_ZONES
 
 VERSION: Final = 1
-MAX_BYTES: Final = 2 * 2**20
-_MOST: Final = 8192
+MAX_BYTES: Final = 4 * 2**20
+"""With every record that there may be, of IPv6 connections. What is written can be read."""
+_MOST: Final = MOST_MARKED * MOST_ZONES + 1
+"""The table, and an entry in each zone of each connection."""
 
 
 class JournalError(Exception):

@@ -16,6 +16,8 @@ those from 16 on."""
 MARKS_A_SECOND: Final = 50
 MOST_MARKED: Final = 1024
 """Connections marked at once. The fastest elephants come first."""
+MOST_ZONES: Final = 8
+"""Entries of one flow; a connection may cross as many conntrack zones."""
 _HANDLE: Final = re.compile(r"([0-9a-fA-F]{1,4}):([0-9a-fA-F]{1,4})")
 
 

@@ -18,7 +18,16 @@ from nodeagent.tuning.conntrack_wire import Entry
 from nodeagent.tuning.document import document
 from nodeagent.tuning.flows import End, Flow, flow_of, parse_end, wanted
 from nodeagent.tuning.journal import Journal, JournalError, MarkRecord, TableRecord
-from nodeagent.tuning.modes import BULK, Mode, PriorityOptions, Refusal, parse_mark, parse_priority
+from nodeagent.tuning.modes import (
+    BULK,
+    MOST_MARKED,
+    MOST_ZONES,
+    Mode,
+    PriorityOptions,
+    Refusal,
+    parse_mark,
+    parse_priority,
+)
 from nodeagent.tuning.part import Status
 from nodeagent.tuning.priority import Plan, plan, strangers
 
@@ -141,6 +150,16 @@ def key(flow: Flow = ONE) -> bytes:
 
 def test_a_journal_says_again_what_was_written() -> None:
     written = Journal("boot", 7, (TableRecord("form"), TableRecord(), MarkRecord(key(), 5, 0x2000)))
+    assert journal.decode(journal.encode(written)) == written
+
+
+def test_the_fullest_journal_can_be_read_again() -> None:
+    far, near = End(b"\xff" * 16, 65535), End(b"\xfe" * 16, 65535)
+    zone = wire._attribute(18, b"\xff\xff")
+    longest = wire._tuple(1, 6, far, near) + wire._tuple(2, 6, near, far) + zone
+    mark = MarkRecord(longest, 2**32 - 1, 2**31)
+    table = TableRecord("x" * 2**16)
+    written = Journal("b" * 36, 2**32 - 1, (table, *[mark] * (MOST_MARKED * MOST_ZONES)))
     assert journal.decode(journal.encode(written)) == written
 
 
