@@ -76,7 +76,7 @@ def decode(content: bytes) -> Journal:
         if not isinstance(records, list) or len(records) > _MOST:
             raise JournalError("it has too many records")
         return Journal(str(said["boot"]), int(said["netns"]), tuple(_read(record) for record in records))
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise JournalError(f"it cannot be read: {type(error).__name__}") from error
 
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import math
 import socket
 
 import pytest
@@ -166,7 +167,8 @@ def test_the_fullest_journal_can_be_read_again() -> None:
 @pytest.mark.parametrize(
     "record",
     [{"kind": "file", "path": "/etc/passwd"}, {"kind": "mark", "key": "00", "id": 1, "bit": 1},
-     {"kind": "mark", "key": key().hex(), "id": 1, "bit": 3}, {"kind": "mark"}, 5],
+     {"kind": "mark", "key": key().hex(), "id": 1, "bit": 3}, {"kind": "mark"}, 5,
+     {"kind": "mark", "key": key().hex(), "id": math.inf, "bit": 1}],
 )  # fmt: skip
 def test_a_forged_journal_is_refused(record: object) -> None:
     with pytest.raises(JournalError):
