@@ -191,8 +191,9 @@ class PriorityPart:
         step = plan(elephants, self._marked, self._unknown, self._budget.available)
         self._clear(table, step.clear)
         self._mark(table, step.mark, now)
-        if step.mark or step.clear or step.waiting != self.status.waiting:
-            self._say(flows=tuple(self._marked), waiting=step.waiting, unknown=len(self._unknown))
+        before, unknown = self.status, len(self._unknown)
+        if step.mark or step.clear or (step.waiting, unknown) != (before.waiting, before.unknown):
+            self._say(flows=tuple(self._marked), waiting=step.waiting, unknown=unknown)
 
     def _mark(self, table: ConnectionTable, flows: tuple[Flow, ...], now: float) -> None:
         self._budget = self._budget.taken(len(flows)) if flows else self._budget
