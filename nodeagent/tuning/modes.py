@@ -32,7 +32,7 @@ class Mode(StrEnum):
 class Refusal(StrEnum):
     """Why a part does nothing although it is switched on."""
 
-    MARK_IN_USE = "mark-in-use"  # connections that are no elephants carry the bit
+    MARK_IN_USE = "mark-in-use"  # connections that this agent did not mark carry the bit
     TABLE_EXISTS = "table-exists"  # somebody else's table has our name
     NO_NFT = "no-nft"  # the program is not there
     RULES_REFUSED = "rules-refused"  # the kernel or nft refused the rules

@@ -153,19 +153,24 @@ class PriorityPart:
 
     def _check(self, table: ConnectionTable) -> None:
         """Raises TuningRefusedError when others use the bit."""
-        ours = {entry.key for entries in self._marked.values() for entry in entries}
-        others, heirs = strangers(table.marked(self._options.mark), ours)
-        if others:
-            raise TuningRefusedError(
-                Refusal.MARK_IN_USE,
-                f"{len(others)} connections that are no elephants have bit {self._options.mark:#x} of their mark; "
-                "somebody else uses it: choose another bit",
-            )
+        heirs = self._heirs(table.marked(self._options.mark))
         for entry in heirs if self._applies else ():
             table.change(entry, self._options.mark, False)
         rules = ruleset.table(self._options, self._uplinks() if self._options.lower_effort else ())
         if rules != self._rules:
             self._load(rules)
+
+    def _heirs(self, found: Iterable[Entry]) -> list[Entry]:
+        """Of entries with the bit, those that have it from ours. Raises TuningRefusedError when others set it."""
+        marked = self._marked.values() if self._applies else ()
+        others, heirs = strangers(found, {entry.key for entries in marked for entry in entries})
+        if others:
+            raise TuningRefusedError(
+                Refusal.MARK_IN_USE,
+                f"{len(others)} connections that this agent did not mark have bit {self._options.mark:#x} of "
+                "their mark; somebody else uses it: choose another bit",
+            )
+        return heirs
 
     def _load(self, rules: str) -> None:
         replaces = bool(self._rules)
@@ -202,13 +207,15 @@ class PriorityPart:
         self._unknown |= {flow: now + ASK_AGAIN for flow in flows if flow not in new}
         if not new:
             return
+        bit = self._options.mark
+        self._heirs(one for entries in new.values() for one in entries if one.mark & bit)
         self._marked |= new
         self._log_flows("tuning: elephants marked" if self._applies else "tuning: elephants to mark", new)
         if not self._applies:
             return
         self._keep_journal()
         for entry in (entry for entries in new.values() for entry in entries):
-            table.change(entry, self._options.mark, True)
+            table.change(entry, bit, True)
         self._say(marks_set=self.status.marks_set + len(new))
 
     def _clear(self, table: ConnectionTable, flows: tuple[Flow, ...]) -> None:

@@ -10,9 +10,9 @@ import pytest
 from nodeagent.tuning import nft
 from nodeagent.tuning.conntrack_wire import Entry
 from nodeagent.tuning.flows import Flow
-from nodeagent.tuning.modes import Mode, PriorityOptions
-from nodeagent.tuning.part import ASK_AGAIN, PriorityPart
-from tests.nodeagent.tuning.test_pure import ONE
+from nodeagent.tuning.modes import Mode, PriorityOptions, Refusal
+from nodeagent.tuning.part import ASK_AGAIN, CHECK, PriorityPart
+from tests.nodeagent.tuning.test_pure import ONE, TWO, key
 
 
 class Table:
@@ -58,3 +58,26 @@ def test_an_elephant_that_has_ended_is_no_unknown_one_any_more(tmp_path: Path) -
     assert tuning.status.unknown == 1
     tuning.advance((), ASK_AGAIN - 1)
     assert tuning.status.unknown == 0
+
+
+def test_a_bit_that_somebody_set_on_an_elephant_is_not_taken_for_ours(tmp_path: Path) -> None:
+    table = Table({})
+    tuning = part(tmp_path, Mode.APPLY, table)
+    tuning.advance((), 0.0)
+    others = Entry(key(TWO), 2, PriorityOptions().mark)
+    table.known |= {ONE: Entry(key(ONE), 1), TWO: others}
+    tuning.advance((ONE, TWO), CHECK / 2)
+    assert tuning.status.refusal is Refusal.MARK_IN_USE
+    assert table.known[TWO] == others
+    tuning.withdraw()
+    assert table.known[TWO] == others
+
+
+def test_an_advice_does_not_take_others_marks_for_its_own(tmp_path: Path) -> None:
+    table = Table({ONE: Entry(key(ONE), 1)})
+    advice = part(tmp_path, Mode.ADVISE, table)
+    advice.advance((ONE,), 0.0)
+    assert advice.status.flows == (ONE,)
+    table.change(table.known[ONE], PriorityOptions().mark, True)
+    advice.advance((ONE,), CHECK)
+    assert advice.status.refusal is Refusal.MARK_IN_USE
