@@ -30,12 +30,7 @@ class Connections:
     def __init__(self) -> None:
         self._sequence = 0
         self._buffer = bytearray(_RECEIVE)
-        try:
-            self._socket = _netlink()
-        except OSError as error:
-            raise TuningRefusedError(
-                Refusal.NO_CONNTRACK, f"no netlink socket for connections: {error.strerror}"
-            ) from error
+        self._socket = _opened()
 
     def close(self) -> None:
         self._socket.close()
@@ -90,7 +85,7 @@ class Connections:
                 found, code = self._exchange(request)
             except OSError as error:
                 self._socket.close()
-                self._socket = _netlink()
+                self._socket = _opened()
                 if error.errno not in (errno.EAGAIN, errno.ENOBUFS, errno.EINTR):
                     raise TuningRefusedError(
                         Refusal.NO_CONNTRACK, f"the kernel does not answer about connections: {error.strerror}"
@@ -111,6 +106,16 @@ class Connections:
             found += got.entries
             if got.done or (got.entries and not dump):
                 return found, got.errno
+
+
+def _opened() -> socket.socket:
+    """Raises TuningRefusedError."""
+    try:
+        return _netlink()
+    except OSError as error:
+        raise TuningRefusedError(
+            Refusal.NO_CONNTRACK, f"no netlink socket for connections: {error.strerror}"
+        ) from error
 
 
 def _netlink() -> socket.socket:

@@ -12,8 +12,10 @@ import pytest
 
 from nodeagent.sources.ctnetlink.wire import NLMSG_ERROR
 from nodeagent.tuning import conntrack
+from nodeagent.tuning.conntrack import Connections
 from nodeagent.tuning.journal import Journal, MarkRecord
 from nodeagent.tuning.journal_file import JournalFile, boot_id, here
+from nodeagent.tuning.modes import Refusal, TuningRefusedError
 from nodeagent.tuning.undo import restore
 from tests.nodeagent.tuning.test_pure import key
 
@@ -54,3 +56,19 @@ def test_a_mark_stays_in_the_journal_until_the_kernel_says_that_its_connection_e
     assert bool(outcome.failed) == kept
     assert file.read() == (written if kept else None)
     file.close()
+
+
+def test_a_socket_that_cannot_be_made_again_is_a_refusal_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    sockets = iter([Kernel([OSError(errno.ENOBUFS, "No buffer space")])])
+
+    def made() -> Kernel:
+        try:
+            return next(sockets)
+        except StopIteration:
+            raise OSError(errno.EMFILE, "Too many open files") from None
+
+    monkeypatch.setattr(conntrack, "_netlink", made)
+    connections = Connections()
+    with pytest.raises(TuningRefusedError, match="Too many open files") as refused:
+        connections.marked(0x2000)
+    assert refused.value.refusal is Refusal.NO_CONNTRACK
