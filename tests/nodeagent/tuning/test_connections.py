@@ -4,20 +4,23 @@
 from __future__ import annotations
 
 import errno
+import itertools
+import socket
 import struct
 from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
 
-from nodeagent.sources.ctnetlink.wire import NLMSG_ERROR
+from nodeagent.sources.ctnetlink.wire import CT_NEW, NLMSG_ERROR
 from nodeagent.tuning import conntrack
+from nodeagent.tuning import conntrack_wire as wire
 from nodeagent.tuning.conntrack import Connections
 from nodeagent.tuning.journal import Journal, MarkRecord
 from nodeagent.tuning.journal_file import JournalFile, boot_id, here
-from nodeagent.tuning.modes import Refusal, TuningRefusedError
+from nodeagent.tuning.modes import MOST_MARKED, MOST_ZONES, Refusal, TuningRefusedError
 from nodeagent.tuning.undo import restore
-from tests.nodeagent.tuning.test_pure import key
+from tests.nodeagent.tuning.test_pure import TWO, key
 
 
 class Kernel:
@@ -72,3 +75,32 @@ def test_a_socket_that_cannot_be_made_again_is_a_refusal_by_name(monkeypatch: py
     with pytest.raises(TuningRefusedError, match="Too many open files") as refused:
         connections.marked(0x2000)
     assert refused.value.refusal is Refusal.NO_CONNTRACK
+
+
+class Flood(Kernel):
+    """Knows nothing by its tuples, and lists connections without end."""
+
+    def __init__(self, mark: int) -> None:
+        super().__init__(itertools.repeat(errno.ENOENT))
+        body = key(TWO) + wire._attribute(12, bytes(3) + b"\1") + wire._attribute(8, struct.pack(">I", mark))
+        self._body, self._lists, self._listed = body, False, 0
+
+    def send(self, request: bytes) -> None:
+        super().send(request)
+        self._lists = bool(struct.unpack_from("=H", request, 6)[0] & 0x200)
+
+    def recv_into(self, buffer: bytearray) -> int:
+        if not self._lists:
+            return super().recv_into(buffer)
+        assert self._listed < 20_000, "the list is taken without a bound"
+        datagram = 100 * wire._message(CT_NEW, 0, self._sequence, socket.AF_INET, self._body)
+        self._listed += 100
+        buffer[: len(datagram)] = datagram
+        return len(datagram)
+
+
+def test_no_more_connections_are_taken_than_are_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(conntrack, "_netlink", lambda: Flood(0x2000))
+    connections = Connections()
+    assert len(connections.marked(0x2000)) == MOST_MARKED * MOST_ZONES + 1, "so many tell that others use the bit"
+    assert len(connections.of(TWO)) == MOST_ZONES
