@@ -13,6 +13,7 @@ import itertools
 import math
 import os
 import time
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Final
@@ -83,26 +84,33 @@ class TapHolders:
         self._known = {tap: name for tap, name in self._known.items() if tap in there}
         unknown = there - self._known.keys()
         if unknown and (unknown - self._looked or self._clock() >= self._due):
-            self._look(dict(unknown))
+            self._look(taps)
             self._looked, self._due = there, self._clock() + AGAIN
         return {name: machine for (name, _), machine in self._known.items()}
 
     def _look(self, taps: Mapping[str, int]) -> None:
-        found = _told_apart([machine for machine in self._libvirt() if machine.taps & taps.keys()])
-        missing = taps.keys() - found.keys()
-        if missing:
-            found = {**_told_apart(self._process(missing)), **found}
+        known = {tap: name for (tap, _), name in self._known.items()}
+        by_libvirt = [machine for machine in self._libvirt() if machine.taps & taps.keys()]
+        asked = taps.keys() - {tap for machine in by_libvirt for tap in machine.taps}
+        by_process = self._process(asked) if asked - known.keys() else []
+        found = _told_apart([*by_process, *by_libvirt], known)
         self._known |= {(tap, taps[tap]): name for tap, name in found.items() if tap in taps}
 
 
-def _told_apart(machines: Collection[Machine]) -> dict[str, str]:
-    """Names by tap; of machines that are called alike, with the tap behind the name."""
-    alike = [machine.name for machine in machines]
-    return {
-        tap: machine.name if alike.count(machine.name) == 1 else f"{machine.name}@{min(machine.taps)}"
-        for machine in machines
-        for tap in machine.taps
-    }
+def _told_apart(machines: Collection[Machine], known: Mapping[str, str]) -> dict[str, str]:
+    """Names by tap; of machines that are called alike, with the tap behind the name. ``known``: names by tap that
+    were given before; a machine keeps its own, and another one does not get it."""
+    alike, taken = Counter(machine.name for machine in machines), set(known.values())
+
+    def told(machine: Machine) -> str:
+        had = [known[tap] for tap in sorted(machine.taps & known.keys())]
+        if had:
+            return had[0]
+        alone = alike[machine.name] == 1 and machine.name not in taken
+        return machine.name if alone else f"{machine.name}@{min(machine.taps)}"
+
+    named = [(machine, told(machine)) for machine in machines]
+    return {tap: name for machine, name in named for tap in machine.taps}
 
 
 def _called(process: Path) -> str:

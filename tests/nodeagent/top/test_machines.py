@@ -146,6 +146,30 @@ def test_processes_are_looked_through_for_new_taps_alone_and_rarely() -> None:
     assert host.looks == 4
 
 
+def test_machines_that_are_called_alike_are_told_apart_whenever_they_start() -> None:
+    running = [Machine("web", frozenset({"t1"}))]
+
+    def process(taps: Collection[str]) -> list[Machine]:
+        return [machine for machine in running if machine.taps & set(taps)]
+
+    holders = TapHolders(lambda: [Machine("db", frozenset({"t0"}))], process)
+    assert holders.of({"t0": 1, "t1": 2}) == {"t0": "db", "t1": "web"}
+    running += [Machine("web", frozenset({"t2"})), Machine("db", frozenset({"t3"}))]
+    assert holders.of({"t0": 1, "t1": 2, "t2": 3, "t3": 4}) == {
+        "t0": "db", "t1": "web", "t2": "web@t2", "t3": "db@t3",
+    }  # fmt: skip
+
+
+def test_a_tap_that_a_machine_gets_later_is_the_machines() -> None:
+    machines = [Machine("db", frozenset({"t0"}))]
+    running = [Machine("web", frozenset({"t1"}))]
+    holders = TapHolders(lambda: machines, lambda _: running)
+    assert holders.of({"t0": 1, "t1": 2}) == {"t0": "db", "t1": "web"}
+    machines[0] = Machine("db", frozenset({"t0", "t3"}))
+    running[0] = Machine("web", frozenset({"t1", "t2"}))
+    assert holders.of({"t0": 1, "t1": 2, "t2": 3, "t3": 4}) == {"t0": "db", "t1": "web", "t2": "web", "t3": "db"}
+
+
 def test_a_machine_has_all_its_addresses_and_takes_nobodys_place() -> None:
     a, b, c = (bytes((10, 0, 0, last)) for last in (1, 2, 3))
     first, second, *rest = owners([c, b, a], {a: "10.0.0.3", b: "10.0.0.3"})
