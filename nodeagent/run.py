@@ -280,7 +280,7 @@ def _tune(settings: AgentSettings) -> Tuner | None:
     def uplinks() -> list[str]:
         try:
             return [one.interface for one in _look_for_link(settings).all if one.interface]
-        except LinkError:
+        except (LinkError, OSError):
             return []
 
     return Tuner(PriorityPart(options, FOLDER, uplinks))

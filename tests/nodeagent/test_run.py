@@ -8,7 +8,7 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from footprint.models import LinkRates, NodeFootprint, PodFootprint
 from lab.controlplane import pki
 from nodeagent import run as program
 from nodeagent.metrics import LoopState
+from nodeagent.node.link import Link
 from nodeagent.publishing import node_writer as kubernetes_writer
 from nodeagent.settings import AgentSettings, parse
 from nodeagent.sources.base import Counters, FlowThresholds, Locality, Reading, SourceUnavailable
@@ -193,3 +194,15 @@ def test_a_source_that_cannot_be_had_is_one_line_and_status_two(
         program.run(settings(tmp_path))
     assert end.value.code == 2
     assert "error: nothing can be measured; load a module\n" in capsys.readouterr().err
+
+
+def test_uplinks_that_cannot_be_read_do_not_end_the_tuning(monkeypatch: pytest.MonkeyPatch) -> None:
+    uplinks: list[Callable[[], list[str]]] = []
+
+    def refused(_settings: AgentSettings) -> Link:
+        raise OSError(110, "Connection timed out")
+
+    monkeypatch.setattr(program, "_look_for_link", refused)
+    monkeypatch.setattr(program, "PriorityPart", lambda _options, _folder, found: uplinks.append(found))
+    assert program._tune(parse(["--node-name", "n1", "--tune-priority", "apply"])) is not None
+    assert uplinks[0]() == []
