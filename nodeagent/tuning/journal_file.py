@@ -23,6 +23,7 @@ _NAME: Final = re.compile(r"tuning-(\d{1,20})\.json")
 _BOOT: Final = Path("/proc/sys/kernel/random/boot_id")
 _NETNS: Final = Path("/proc/thread-self/ns/net")
 _FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_TRIES: Final = 8
 _OTHERS_WRITE: Final = stat.S_IWGRP | stat.S_IWOTH
 
 
@@ -130,18 +131,26 @@ class JournalFile:
             os.unlink(f"{self.path.name}.lock", dir_fd=self._folder)
 
     def _lock(self) -> None:
-        name = f"{self.path.name}.lock"
+        """A lock without a name, because its last holder forgot it meanwhile, holds nothing: the next one does."""
+        for _ in range(_TRIES):
+            self._held = self._opened_lock()
+            try:
+                fcntl.flock(self._held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if os.fstat(self._held).st_nlink:
+                    return
+            except OSError:
+                os.close(self._held)
+                break
+            os.close(self._held)
+        raise TuningRefusedError(
+            Refusal.HELD, f"an agent that runs holds {self.path}; it takes its tuning back when it ends"
+        )
+
+    def _opened_lock(self) -> int:
         flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
         try:
-            self._held = os.open(name, flags, 0o600, dir_fd=self._folder)
+            return os.open(f"{self.path.name}.lock", flags, 0o600, dir_fd=self._folder)
         except OSError as error:
             raise TuningRefusedError(
                 Refusal.NO_JOURNAL, f"{self.path.parent} cannot be written: {error.strerror}"
-            ) from error
-        try:
-            fcntl.flock(self._held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            os.close(self._held)
-            raise TuningRefusedError(
-                Refusal.HELD, f"an agent that runs holds {self.path}; it takes its tuning back when it ends"
             ) from error

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import fcntl
 from pathlib import Path
 
 import pytest
@@ -39,6 +40,24 @@ def test_one_agent_holds_it(tmp_path: Path) -> None:
     assert refused(tmp_path) is Refusal.HELD
     file.close()
     JournalFile(tmp_path, 1).close()
+
+
+def test_a_lock_that_its_holder_removed_meanwhile_holds_nothing(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    before, flock = JournalFile(tmp_path, 1), fcntl.flock
+
+    def let_go(descriptor: int, operation: int) -> None:
+        """As ``untune`` ends, between another agent's opening of the lock and its taking."""
+        monkeypatch.setattr(fcntl, "flock", flock)
+        before.forget()
+        before.close()
+        flock(descriptor, operation)
+
+    monkeypatch.setattr(fcntl, "flock", let_go)
+    file = JournalFile(tmp_path, 1)
+    assert refused(tmp_path) is Refusal.HELD
+    file.close()
 
 
 def test_a_folder_that_is_missing_or_open_to_others_keeps_no_journal(tmp_path: Path) -> None:
