@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Protocol
@@ -115,6 +116,8 @@ class PriorityPart:
         """Take everything back. What cannot be now stays in the journal."""
         outcome = Outcome()
         if self._table is not None:
+            with suppress(TuningRefusedError):  # others use the bit: who inherited it from whom cannot be told
+                self._disinherit(self._table)
             self._table.close()
         if self._file is not None:
             try:
@@ -153,12 +156,16 @@ class PriorityPart:
 
     def _check(self, table: ConnectionTable) -> None:
         """Raises TuningRefusedError when others use the bit."""
-        heirs = self._heirs(table.marked(self._options.mark))
-        for entry in heirs if self._applies else ():
-            table.change(entry, self._options.mark, False)
+        self._disinherit(table)
         rules = ruleset.table(self._options, self._uplinks() if self._options.lower_effort else ())
         if rules != self._rules:
             self._load(rules)
+
+    def _disinherit(self, table: ConnectionTable) -> None:
+        """Clear the bit of connections that began with it. Raises TuningRefusedError when others use it."""
+        heirs = self._heirs(table.marked(self._options.mark))
+        for entry in heirs if self._applies else ():
+            table.change(entry, self._options.mark, False)
 
     def _heirs(self, found: Iterable[Entry]) -> list[Entry]:
         """Of entries with the bit, those that have it from ours. Raises TuningRefusedError when others set it."""

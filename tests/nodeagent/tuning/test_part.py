@@ -81,3 +81,12 @@ def test_an_advice_does_not_take_others_marks_for_its_own(tmp_path: Path) -> Non
     table.change(table.known[ONE], PriorityOptions().mark, True)
     advice.advance((ONE,), CHECK)
     assert advice.status.refusal is Refusal.MARK_IN_USE
+
+
+def test_connections_that_inherited_the_bit_lose_it_when_tuning_ends(tmp_path: Path) -> None:
+    table = Table({ONE: Entry(key(ONE), 1)})
+    tuning = part(tmp_path, Mode.APPLY, table)
+    tuning.advance((ONE,), 0.0)
+    table.known[TWO] = Entry(key(TWO), 2, PriorityOptions().mark | 1, master=True)
+    tuning.withdraw()
+    assert [entry.mark for entry in table.known.values()] == [0, 1]
