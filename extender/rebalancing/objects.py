@@ -164,9 +164,9 @@ def _apart(affinity: Json, namespace: str) -> tuple[tuple[Apart, ...], list[str]
     apart: list[Apart] = []
     doubts = ["pod affinity"] if _list(_map(affinity.get("podAffinity")).get(required)) else []
     for term in _list(_map(affinity.get("podAntiAffinity")).get(required)):
-        plain = not {"namespaceSelector", "matchLabelKeys", "mismatchLabelKeys"} & {
-            k for k, v in term.items() if v
-        }
+        # An empty namespaceSelector selects every namespace; only an absent one selects none.
+        everywhere = term.get("namespaceSelector") is not None
+        plain = not (everywhere or term.get("matchLabelKeys") or term.get("mismatchLabelKeys"))
         if term.get("topologyKey") == HOSTNAME and plain:
             names = term.get("namespaces") or [namespace]
             apart.append(Apart(frozenset(map(str, names)), _map(term.get("labelSelector"))))

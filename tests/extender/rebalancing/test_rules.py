@@ -204,6 +204,7 @@ def test_anti_affinity_on_a_node_holds_both_ways() -> None:
     [
         _apart("topology.kubernetes.io/zone"),
         _apart(namespaceSelector={"matchLabels": {"a": "b"}}),
+        _apart(namespaceSelector={}),
         _apart(matchLabelKeys=["pod-template-hash"]),
         _required(podAffinity={"requiredDuringSchedulingIgnoredDuringExecution": [{"topologyKey": "z"}]}),
     ],
