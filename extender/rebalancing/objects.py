@@ -107,19 +107,23 @@ def _sum(parts: Sequence[Requests]) -> dict[str, Decimal]:
 
 
 def requests_of(spec: Json) -> Requests:
-    """What a pod asks of its node, and never less than the scheduler counts: containers with all sidecars, or the
-    largest init container with them; and the overhead."""
+    """What a pod asks of its node, and never less than its ``spec`` makes the scheduler count: containers with all
+    sidecars, or the largest init container with them, or what the pod asks as a whole; and the overhead."""
 
-    def asked(container: Json) -> dict[str, Decimal]:
-        return _quantities(_map(container.get("resources")).get("requests"))
+    def asked(part: Json) -> dict[str, Decimal]:
+        return _quantities(_map(part.get("resources")).get("requests"))
+
+    def at_least(wanted: Requests) -> None:
+        for name, amount in wanted.items():
+            together[name] = max(together.get(name, Decimal(0)), amount)
 
     first = _list(spec.get("initContainers"))
     sidecars = _sum([asked(one) for one in first if one.get("restartPolicy") == "Always"])
     together = _sum([sidecars, *(asked(one) for one in _list(spec.get("containers")))])
     for one in first:
         if one.get("restartPolicy") != "Always":
-            for name, amount in _sum([sidecars, asked(one)]).items():
-                together[name] = max(together.get(name, Decimal(0)), amount)
+            at_least(_sum([sidecars, asked(one)]))
+    at_least(asked(spec))
     return _sum([together, _quantities(spec.get("overhead")), {"pods": Decimal(1)}])
 
 

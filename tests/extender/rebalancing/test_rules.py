@@ -230,6 +230,8 @@ def test_requests_are_never_less_than_the_scheduler_counts() -> None:
     assert requests_of(asks) == {"cpu": Decimal("4.1"), "pods": Decimal(1)}
     asks["initContainers"] = []
     assert requests_of(asks)["cpu"] == Decimal("1.6")
+    asks["resources"] = {"requests": {"cpu": "2", "memory": "1Gi"}}
+    assert requests_of(asks) == {"cpu": Decimal("2.1"), "memory": Decimal(2**30), "pods": Decimal(1)}
 
 
 json = st.recursive(
