@@ -101,13 +101,14 @@ class Round:
         age = max(0.0, self._wall() - pod.made_at)
         if wait is not None:
             return Examined(wait, age=age)
-        fit = first_fit(
-            found, busy, self._config.restart_cost,
-            lambda name: obstacle(pod, self._node(name), self._pods_on(name)),
-        )  # fmt: skip
+        fit = first_fit(found, busy, self._config.restart_cost, partial(self._obstacle, pod))
         return (
             Examined(Wait(Reason.CONSTRAINED, fit), age=age) if isinstance(fit, str) else Examined(None, *fit, age)
         )
+
+    def _obstacle(self, pod: PodInFull, name: str) -> str | None:
+        node, others = self._node(name), self._pods_on(name)
+        return _understood(f"whether {name} takes it", lambda: obstacle(pod, node, others))
 
     def namespace(self, name: str) -> Rebalance | None:
         """What the Namespace says about moves. Raises DoubtError."""
