@@ -53,6 +53,8 @@ class History:
 
     since: Mapping[str, float] = field(default_factory=dict)
     """Pod UID → since when a move of it is worth it."""
+    stayed: Mapping[str, float] = field(default_factory=dict)
+    """Pod UID → when reading it in full last showed that it stays."""
     workloads: Mapping[WorkloadKey, float] = field(default_factory=dict)
     """Workload → its last move."""
     nodes: Mapping[str, float] = field(default_factory=dict)
@@ -93,7 +95,7 @@ def patience(share: float, age: float) -> float:
 def observed(history: History, misplaced: Iterable[Misplaced], now: float) -> History:
     """After a round in which moves of ``misplaced`` were worth it, and no others: their time begins anew."""
     since = {found.pod.uid: history.since.get(found.pod.uid, now) for found in misplaced}
-    return replace(history, since=since)
+    return replace(history, since=since, stayed={uid: at for uid, at in history.stayed.items() if uid in since})
 
 
 def waits(history: History, found: Misplaced, age: float, now: float, config: RebalanceConfig) -> Wait | None:

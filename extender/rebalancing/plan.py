@@ -3,13 +3,14 @@
 
 Enters: a survey, the history, a function that examines one pod, and ``now``. Leaves: a Plan, and the history after
 the look. Guarantees: each move is within every limit, also beside the other moves of the same plan; at most
-``MAX_EXAMINED`` pods are examined, so a round's requests to the API are bounded.
+``MAX_EXAMINED`` pods are examined, so a round's requests to the API are bounded; of more, each has its turn.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
-from dataclasses import dataclass
+import math
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass, replace
 from typing import Final, NamedTuple
 
 from extender.rebalancing.config import RebalanceConfig
@@ -74,25 +75,33 @@ def plan(
     history = after = observed(history, found.misplaced, now)
     moves: list[Move] = []
     refused: list[Refusal] = []
-    examined = 0
+    turns, stayed = _turns(found.misplaced, history, now, config), dict(history.stayed)
     for one in found.misplaced:
         # What waits although the pod were just old enough need not be read.
         wait = waits(after, one, config.cooldown, now, config)
-        if wait is None and examined == MAX_EXAMINED:
-            wait = Wait(Reason.LIMIT, "enough pods were examined in this round")
+        if wait is None and one.pod.uid not in turns:
+            wait = Wait(Reason.LIMIT, "enough pods are examined in this round, its turn comes")
         if wait is None:
-            examined += 1
             busy = {name for name, _ in one.targets if node_waits(after, name, now, config) > 0}
             seen = examine(one, busy)
             wait = seen.refusal or waits(after, one, seen.age, now, config)
-            if wait is None:
+            if wait is not None:
+                stayed[one.pod.uid] = now
+            else:
                 moves.append(Move(one, seen.target, seen.cost))
                 after = moved(after, one, seen.target, now)
         if wait is not None:
             refused.append(Refusal(one.pod, one.node, wait.reason, wait.detail))
     told = (*refused, *found.refused)[:MAX_REFUSALS]
     gain = sum(move.gain for move in moves)
-    return Plan(tuple(moves), told, found.troubled, len(found.misplaced), gain), history
+    return Plan(tuple(moves), told, found.troubled, len(found.misplaced), gain), replace(history, stayed=stayed)
+
+
+def _turns(misplaced: Iterable[Misplaced], history: History, now: float, config: RebalanceConfig) -> set[str]:
+    """UIDs of the pods that may be read in this round: those first that were never found to stay, then those of
+    which that was longest ago. Else the same few, such as pods that nobody let be moved, would take every turn."""
+    ready = [one.pod.uid for one in misplaced if waits(history, one, config.cooldown, now, config) is None]
+    return set(sorted(ready, key=lambda uid: history.stayed.get(uid, -math.inf))[:MAX_EXAMINED])
 
 
 def first_fit(

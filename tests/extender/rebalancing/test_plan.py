@@ -65,6 +65,26 @@ def test_at_most_so_many_pods_are_read_in_full_in_one_round() -> None:
     assert len(made.refused) == MAX_REFUSALS
 
 
+def test_pods_that_stay_take_no_others_turn_for_ever() -> None:
+    """Nobody opted in but the pod that gains least."""
+    last = misplaced("last", wl="Job/last", node="n", cost=5.0)
+    many = [misplaced(f"u{n}", wl=f"Job/{n}", node=f"n{n}") for n in range(3 * MAX_EXAMINED)]
+
+    def examine(one: Misplaced, busy: Collection[str]) -> Examined:
+        return fits(one, busy) if one is last else Examined(Wait(Reason.NOT_OPTED_IN, "no"))
+
+    history, rounds = beginning(AT_ONCE, 0.0), 0
+    found = Survey((*many, last))
+    made, history = plan(found, history, examine, 0.0, AT_ONCE)
+    while not made.moves:
+        rounds += 1
+        assert rounds <= 3
+        made, history = plan(found, history, examine, 30.0 * rounds, AT_ONCE)
+    assert made.moves[0].found is last
+    _, history = plan(Survey(), history, examine, 200.0, AT_ONCE)
+    assert not history.stayed, "of pods that stand right nothing is remembered"
+
+
 def test_a_pod_that_must_wait_is_not_read_at_all() -> None:
     def examine(_one: Misplaced, _busy: Collection[str]) -> Examined:
         raise AssertionError("read for nothing")
