@@ -83,6 +83,11 @@ def beginning(config: RebalanceConfig, now: float) -> History:
     return History(budget=TokenBucket(max(1.0, config.per_minute), interval, first, now))
 
 
+def interrupted(history: History) -> History:
+    """While this replica may not act: its look at the cluster is broken off, what it did still counts."""
+    return replace(history, since={}, stayed={})
+
+
 def patience(share: float, age: float) -> float:
     """How many times longer a move of such a pod must have been worth it, 1-4.
 

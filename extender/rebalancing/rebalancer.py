@@ -101,7 +101,9 @@ class Rebalancer:
     def step(self) -> None:
         """One round."""
         if not self._leads():
-            self._history, self.plan, self.stopped = None, Plan(), ""
+            self.plan, self.stopped = Plan(), ""
+            if self._history is not None:  # a short loss of the API server must not undo limits and halts
+                self._history = memory.interrupted(self._history)
             return
         now, config = self._clock(), self.config
         history = self._history if self._history is not None else memory.beginning(config, now)

@@ -124,7 +124,29 @@ def test_the_kill_switch_stops_everything_and_one_that_cannot_be_read_counts_as_
     assert cluster.api.evicted
 
 
-def test_a_replica_that_does_not_lead_sends_nothing_and_remembers_nothing() -> None:
+def test_what_was_done_counts_on_after_a_short_loss_of_the_lead() -> None:
+    cluster = Cluster(replace(MANY, node_interval=1000.0))
+    cluster.rounds()
+    assert cluster.api.evicted == ["e0"]
+    cluster.leading = False
+    cluster.rounds()
+    cluster.leading = True
+    cluster.rounds(3)
+    assert cluster.api.evicted == ["e0"], "its node had a move lately"
+
+
+def test_a_halt_outlasts_a_short_loss_of_the_lead() -> None:
+    cluster = Cluster()
+    cluster.api.fails = [403]
+    cluster.rounds()
+    cluster.leading = False
+    cluster.rounds()
+    cluster.leading = True
+    assert "evictions fail" in cluster.rounds(3).stopped
+    assert not cluster.api.evicted
+
+
+def test_a_replica_that_does_not_lead_sends_nothing_and_begins_to_look_anew() -> None:
     cluster = Cluster(replace(MANY, sustain=15.0))
     cluster.rounds(2)
     cluster.leading = False
