@@ -45,6 +45,8 @@ class Sent(NamedTuple):
     at: float
     pending_since: float | None = None
     """Since when the workload has a pending pod."""
+    unsure: bool = False
+    """The request failed. Whether the API server evicted the pod all the same is not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +119,7 @@ def _waits(
     if worth < needed:
         yield Wait(Reason.NOT_YET, f"worth it for {worth:.0f} s of {needed:.0f} s")
     if (left := _left(history.workloads.get(found.pod.key), config.cooldown, now)) > 0:
-        yield Wait(Reason.COOLING_DOWN, f"its workload was moved lately, {left:.0f} s to go")
+        yield Wait(Reason.COOLING_DOWN, f"its workload was moved lately, or that failed, {left:.0f} s to go")
     if age < config.cooldown:
         yield Wait(Reason.COOLING_DOWN, f"it was made lately, {config.cooldown - age:.0f} s to go")
     if (left := history.refused.get(found.pod.key, now) - now) > 0:
@@ -141,13 +143,14 @@ def _left(at: float | None, interval: float, now: float) -> float:
     return at + interval - now if at is not None else 0.0
 
 
-def moved(history: History, found: Misplaced, target: str, now: float) -> History:
-    """After an eviction that was granted, or one that is planned and counts in the same round."""
+def moved(history: History, found: Misplaced, target: str, now: float, *, unsure: bool = False) -> History:
+    """After an eviction that was granted, or one that is planned and counts in the same round; ``unsure``: or one
+    that may have been granted."""
     since = {uid: at for uid, at in history.since.items() if uid != found.pod.uid}
     return replace(
         history, since=since, workloads=_with(history.workloads, {found.pod.key: now}),
         nodes=_with(history.nodes, {found.node: now, target: now}),
-        in_flight=(*history.in_flight, Sent(found.pod.uid, found.pod.key, now)),
+        in_flight=(*history.in_flight, Sent(found.pod.uid, found.pod.key, now, unsure=unsure)),
         budget=history.budget.refilled(now).taken(), failures=0,
     )  # fmt: skip
 
@@ -158,10 +161,17 @@ def refused(history: History, workload: WorkloadKey, now: float) -> History:
     return replace(history, refused=_with(live, {workload: now + REFUSED_FOR}))
 
 
-def failed(history: History, why: str, now: float, config: RebalanceConfig, *, fatal: bool = False) -> History:
-    """After an eviction that failed otherwise. ``fatal``: the next one would fail as well."""
+def failed(
+    history: History, found: Misplaced, why: str, now: float, config: RebalanceConfig,
+    *, target: str, fatal: bool = False,
+) -> History:  # fmt: skip
+    """After an eviction that failed otherwise. ``fatal``: the next one would fail as well.
+
+    It counts as a move in every limit. A response that was lost says nothing of what the API server did, and a
+    workload whose evictions always fail must not be tried before all others each time.
+    """
     failures = history.failures + 1
-    after = replace(history, failures=failures)
+    after = replace(moved(history, found, target, now, unsure=True), failures=failures)
     return halted(after, why, now, config) if fatal or failures >= FAILURES else after
 
 
@@ -178,7 +188,7 @@ def settled(
     for sent in history.in_flight:
         there = [pod for pod in pods.get(sent.workload, ()) if not pod.ended]
         pending = any(not pod.running and not pod.deleting for pod in there)
-        gone = all(pod.uid != sent.uid for pod in there)
+        gone = all(pod.uid != sent.uid or (sent.unsure and not pod.deleting) for pod in there)
         since = (now if sent.pending_since is None else sent.pending_since) if pending else None
         if since is not None and now - since >= config.pending_limit:
             name = "/".join(sent.workload)

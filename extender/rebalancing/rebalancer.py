@@ -176,7 +176,7 @@ class Rebalancer:
         remedy = "; grant the rights of manifests/components/rebalancing" if fatal else ""
         why = f"evictions fail: {error}{remedy}"
         _log.warning("not evicted", pod=f"{found.pod.ns}/{found.pod.name}", status=error.status, error=why)
-        self._history = memory.failed(self._history, why, now, self.config, fatal=fatal)
+        self._history = memory.failed(self._history, found, why, now, self.config, target=move.target, fatal=fatal)
         return False
 
     def _tell(self, move: Move, reason: str) -> None:

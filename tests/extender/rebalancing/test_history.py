@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from extender.rebalancing import history as memory
-from extender.rebalancing.gain import Reason
+from extender.rebalancing.gain import Misplaced, Reason
 from extender.rebalancing.history import History, Sent, beginning, moved, observed, patience, waits
 from tests.extender.builders import pod_info
 from tests.extender.rebalancing.builders import ACT, misplaced
@@ -22,6 +22,10 @@ SUSTAINED = ACT.sustain * patience(FOUND.share, OLD)
 def long_worth(now: float = 1e5) -> History:
     """A memory in which the move of FOUND has been worth it for ever."""
     return replace(beginning(ACT, 0.0), since={FOUND.pod.uid: now - 1e5})
+
+
+def other(number: int) -> Misplaced:
+    return misplaced(f"other{number}", wl=f"Deployment/other{number}", node=f"n{number}")
 
 
 def reason(history: History, now: float, age: float = OLD) -> Reason | None:
@@ -60,8 +64,8 @@ def test_a_pod_that_was_just_made_is_left_alone_whoever_remembers_it() -> None:
 
 @pytest.mark.parametrize("node", ["full", "free"])
 def test_a_node_takes_part_in_one_move_at_a_time(node: str) -> None:
-    other = misplaced("other", wl="Deployment/other", node="full", targets={"free": 0.0})
-    history = moved(long_worth(), other, "free", 1e5)
+    another = misplaced("other", wl="Deployment/other", node="full", targets={"free": 0.0})
+    history = moved(long_worth(), another, "free", 1e5)
     history = replace(history, budget=ACT_BUDGET, in_flight=())
     assert memory.node_waits(history, node, 1e5 + ACT.node_interval - 1, ACT) > 0
     assert memory.node_waits(history, node, 1e5 + ACT.node_interval, ACT) <= 0
@@ -101,18 +105,35 @@ def test_a_disruption_budget_that_refuses_leaves_the_workload_alone_for_a_while(
 
 def test_failed_evictions_in_a_row_stop_everything_and_one_that_succeeds_counts_anew() -> None:
     history = long_worth()
-    for _ in range(memory.FAILURES - 1):
-        history = memory.failed(history, "500", 1e5, ACT)
+    for n in range(memory.FAILURES - 1):
+        history = memory.failed(history, other(n), "500", 1e5, ACT, target=f"t{n}")
+    history = replace(history, budget=ACT_BUDGET)
     assert reason(history, 1e5) is None
     assert moved(history, FOUND, "free", 1e5).failures == 0
-    history = memory.failed(history, "500", 1e5, ACT)
+    history = memory.failed(history, other(9), "500", 1e5, ACT, target="t9")
     assert reason(history, 1e5 + ACT.halt - 1) is Reason.HALTED
     assert not history.since, "what was worth it must be so anew"
+    history = memory.settled(history, {}, 1e5 + ACT.halt, ACT)
     assert reason(observed(history, [FOUND], 1e5 + ACT.halt), 1e5 + ACT.halt + SUSTAINED + 1) is None
 
 
 def test_a_fatal_failure_stops_at_once() -> None:
-    assert reason(memory.failed(long_worth(), "403", 1e5, ACT, fatal=True), 1e5) is Reason.HALTED
+    history = memory.failed(long_worth(), other(0), "403", 1e5, ACT, target="free", fatal=True)
+    assert reason(history, 1e5) is Reason.HALTED
+
+
+def test_an_eviction_that_failed_counts_in_the_limits_for_it_may_have_been_made() -> None:
+    history = memory.failed(long_worth(), FOUND, "timed out", 1e5, ACT, target="free")
+    assert reason(replace(history, since={FOUND.pod.uid: 0.0}), 1e5 + 1) is Reason.COOLING_DOWN
+    assert memory.node_waits(history, "full", 1e5 + 1, ACT) > 0
+    assert memory.node_waits(history, "free", 1e5 + 1, ACT) > 0
+    assert not history.budget.available
+    assert history.failures == 1
+    there = {WEB: [replace(FOUND.pod, phase="Running")]}
+    assert memory.settled(history, there, 1e5 + 1, ACT).in_flight
+    assert not memory.settled(history, there, 1e5 + 30, ACT).in_flight, "it was not made"
+    ending = {WEB: [replace(FOUND.pod, phase="Running", deleting=True)]}
+    assert memory.settled(history, ending, 1e5 + 30, ACT).in_flight, "it was"
 
 
 def test_a_moved_workloads_pod_that_stays_pending_stops_everything() -> None:

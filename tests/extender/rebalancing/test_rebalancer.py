@@ -180,6 +180,23 @@ def test_evictions_that_fail_stop_everything_one_that_is_forbidden_at_once() -> 
     assert not forbidden.api.evicted
 
 
+def test_a_workload_whose_evictions_always_fail_does_not_keep_others_from_being_moved() -> None:
+    """Such as a pod with two PodDisruptionBudgets: the API server responds with 500."""
+    cluster = Cluster(replace(MANY, cooldown=50.0, node_interval=1.0), mixed=3)
+    first = cluster.api.evict
+
+    def evict(move: Move) -> None:
+        if move.found.pod.uid == "e0":
+            raise ApiError(500, "This pod has more than one PodDisruptionBudget")
+        first(move)
+
+    cluster.api.evict = evict  # type: ignore[method-assign]
+    rebalancer = cluster.rounds(FAILURES + 1)
+    assert rebalancer.moves["failed"] == 1
+    assert not rebalancer.stopped
+    assert {"e1", "e2"} <= set(cluster.api.evicted)
+
+
 def test_a_pod_that_is_gone_by_then_is_counted_and_changes_nothing() -> None:
     cluster = Cluster()
     cluster.api.fails = [404]
