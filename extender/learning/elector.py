@@ -37,8 +37,8 @@ from footprint.keys import LEARNER_LEASE
 _JITTER: Final = 0.2
 _CHECK_SECONDS: Final = 1.0
 """Seconds between two checks whether this replica is a candidate."""
-_NO_LEASE: Final = "the Lease is missing and cannot be created; run kubectl apply -k manifests/base"
-"""Its remedy brings the right to make it."""
+_BASE: Final = "run kubectl apply -k manifests/base"
+"""It brings the rights to make, read and write the learner's Lease."""
 _log = structlog.get_logger()
 
 
@@ -57,11 +57,12 @@ class Elector:
         candidate: Callable[[], bool],
         lease: str = LEARNER_LEASE,
         task: str = "writes TrafficFootprints",
+        remedy: str = _BASE,
         identity: str | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._store, self._may_stand, self._clock = store, candidate, clock
-        self._lease, self._task = lease, task
+        self._lease, self._task, self._remedy = lease, task, remedy
         self._candidacy = Candidacy(identity or own_identity())
         self._told = ""
         self.errors = 0
@@ -110,7 +111,9 @@ class Elector:
     def _failed(self, error: ApiError) -> None:
         self.errors += 1
         missing = error.status in (HTTPStatus.NOT_FOUND, HTTPStatus.FORBIDDEN)
-        what = _NO_LEASE if missing else "the Lease cannot be read or written"
+        what = "the Lease cannot be read or written"
+        if missing:
+            what = f"the Lease is missing or forbidden, and cannot be created; {self._remedy}"
         if what != self._told:  # one line when it starts
             self._told = what
             _log.warning(what, lease=self._lease, error=str(error))

@@ -20,7 +20,7 @@ from extender.learning.kubernetes_store import KubernetesLease
 from extender.rebalancing.config import RebalanceConfig
 from extender.rebalancing.evictor import Evictor
 from extender.rebalancing.metrics import RebalancingCollector
-from extender.rebalancing.reader import ApiSource, Round
+from extender.rebalancing.reader import RIGHTS, ApiSource, Round
 from extender.rebalancing.rebalancer import Rebalancer
 from footprint.keys import REBALANCER_LEASE
 
@@ -39,6 +39,7 @@ class RebalancingFeed:
             candidate=lambda: not inner.waiting_for,
             lease=REBALANCER_LEASE,
             task=f"--rebalance={config.mode}",
+            remedy=RIGHTS,
         )
         source = ApiSource(api)
         self._rebalancer = Rebalancer(

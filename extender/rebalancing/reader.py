@@ -29,6 +29,8 @@ from footprint.cluster.client import ApiError, request
 from footprint.cluster.listing import items
 from footprint.declared import Rebalance, rebalance_of
 
+RIGHTS: Final = "grant the rights of manifests/components/rebalancing"
+"""What to do when something is forbidden."""
 MAX_PODS: Final = 1000
 """Pods of one node that are read. A node with more is in doubt."""
 _log = structlog.get_logger()
@@ -154,5 +156,5 @@ def _understood(what: str, decode: Callable[[], T]) -> T:
 
 def _remedy(error: ApiError) -> str:
     if error.status in (HTTPStatus.FORBIDDEN, HTTPStatus.UNAUTHORIZED):
-        return f"{error}; grant the rights of manifests/components/rebalancing"
+        return f"{error}; {RIGHTS}"
     return str(error)

@@ -25,7 +25,7 @@ from extender.rebalancing.config import RebalanceConfig, RebalanceMode
 from extender.rebalancing.evictor import ADVISED, MOVED
 from extender.rebalancing.gain import Resident, Survey, survey
 from extender.rebalancing.plan import Examine, Move, Plan, plan
-from extender.rebalancing.reader import DoubtError
+from extender.rebalancing.reader import RIGHTS, DoubtError
 from footprint.cluster.client import ApiError
 from footprint.declared import Rebalance
 
@@ -173,7 +173,7 @@ class Rebalancer:
             return True
         self.moves["failed"] += 1
         fatal = error.status in (HTTPStatus.FORBIDDEN, HTTPStatus.UNAUTHORIZED)
-        remedy = "; grant the rights of manifests/components/rebalancing" if fatal else ""
+        remedy = f"; {RIGHTS}" if fatal else ""
         why = f"evictions fail: {error}{remedy}"
         _log.warning("not evicted", pod=f"{found.pod.ns}/{found.pod.name}", status=error.status, error=why)
         self._history = memory.failed(self._history, found, why, now, self.config, target=move.target, fatal=fatal)

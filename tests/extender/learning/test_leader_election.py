@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
 from extender.learning.elector import Elector, own_identity
 from extender.learning.leader_election import (
@@ -180,6 +181,16 @@ def test_a_lease_that_is_not_there_is_made_where_that_is_allowed() -> None:
     store.fails = [-1, 403]
     refused.step()
     assert (refused.leads(), refused.errors) == (False, 1)
+
+
+def test_each_election_names_the_rights_that_its_own_lease_needs() -> None:
+    store = MemoryStore()
+    mine = Elector(store, candidate=lambda: True, lease="another", remedy="grant the rights of another")
+    for one, words in ((elector(store, Clock()), "manifests/base"), (mine, "grant the rights of another")):
+        store.fails = [403]
+        with capture_logs() as logs:
+            one.step()
+        assert words in logs[0]["event"]
 
 
 def test_nobody_stands_for_election_where_there_is_nothing_to_write() -> None:
