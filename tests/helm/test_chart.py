@@ -172,6 +172,14 @@ def test_the_resource_definition_outlives_the_release_unless_told_otherwise() ->
     assert "helm.sh/resource-policy" not in (gone["metadata"].get("annotations") or {})
 
 
+@pytest.mark.parametrize("mode", ["off", False, "", None])
+def test_no_rights_to_move_pods_are_granted_unless_somebody_asks(mode: str | bool | None) -> None:
+    objects = rendered({"extender": {"settings": {"rebalance": mode}}})
+    assert not [o for o in objects if o["metadata"]["name"].endswith("-rebalancer")]
+    extender = container(one(objects, "Deployment", "-extender"))
+    assert "rebalance" not in str([extender["args"], extender["env"]]).lower()
+
+
 def test_the_policy_speaks_of_this_releases_account_and_the_programs_own_name() -> None:
     objects = rendered(release="other", namespace="elsewhere")
     policy = one(objects, "ValidatingAdmissionPolicy", "-nodeagent")["spec"]
