@@ -30,6 +30,9 @@ from footprint.cluster.client import ApiError
 from footprint.declared import Rebalance
 
 _JITTER: Final = 0.2
+_LET_IN_SECONDS: Final = 0.0001
+"""After each pod that is weighed, which takes the state's lock: a thread that takes it again at once keeps
+requests out for tens of milliseconds."""
 _TOLD: Final = 4096
 """Pods that advice was given about, and of which no second Event is sent."""
 _UNNAMED: Final = "the kill switch cannot be read"
@@ -63,7 +66,9 @@ def survey_of(state: ClusterState, config: RebalanceConfig) -> Survey:
         return [Resident(bound[pod.uid], pod) for pod in measured if pod.uid in bound]
 
     def without(resident: Resident, name: str) -> NodeView:
-        return state.without(resident.pod).view(name)
+        found = state.without(resident.pod).view(name)
+        time.sleep(_LET_IN_SECONDS)
+        return found
 
     return survey(state.snapshot, residents, without, policy=config.policy, price=config.restart_cost)
 

@@ -8,6 +8,8 @@ from datetime import UTC, datetime
 import pytest
 
 from extender.cluster.state import ClusterState
+from extender.model.pods import PodInfo
+from extender.model.snapshot import Snapshot
 from extender.placement.policy import Policy
 from extender.rebalancing.config import RebalanceConfig, RebalanceMode
 from extender.rebalancing.evictor import ADVISED, MOVED, event, eviction
@@ -94,6 +96,20 @@ def test_a_misplaced_pod_is_evicted_once_and_its_event_says_so() -> None:
     assert cluster.api.told[0] == ("e0", MOVED)
     assert rebalancer.moves["evicted"] == len(cluster.api.evicted)
     assert cluster.api.evicted.count("e0") == 1, "its successor does not run yet"
+
+
+def test_requests_are_let_in_after_each_pod_that_is_weighed(monkeypatch: pytest.MonkeyPatch) -> None:
+    cluster, events = Cluster(), list[str]()
+    weigh = cluster.state.without
+
+    def without(pod: PodInfo) -> Snapshot:
+        events.append("lock")
+        return weigh(pod)
+
+    monkeypatch.setattr(cluster.state, "without", without)
+    monkeypatch.setattr("time.sleep", lambda _seconds: events.append("rest"))
+    cluster.rounds()
+    assert events == ["lock", "rest"] * 3
 
 
 def test_advice_evicts_nothing_and_is_told_once() -> None:
