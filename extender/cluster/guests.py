@@ -70,7 +70,7 @@ class Guests:
 
     def put(self, pod: PodInfo) -> list[PodInfo]:
         """Take in a pod as it is; all pods of its machine where there are several, as they were last seen."""
-        if (key := _key(pod)) is None:
+        if (key := machine_of(pod)) is None:
             return []
         if key in self._several:
             pods = self._several.pop(key)
@@ -87,13 +87,24 @@ class Guests:
 
     def drop(self, pod: PodInfo) -> list[PodInfo]:
         """The Pod object is gone; footprints may show it for a while. Returns as ``put``."""
-        if (key := _key(pod)) is None:
+        if (key := machine_of(pod)) is None:
             return []
         if key in self._several:
             return self.put(replace(pod, phase="Succeeded"))
         if (alone := self._alone.get(key)) is not None and alone.uid == pod.uid:
             del self._alone[key]
         return []
+
+    def leave(self, pod: PodInfo) -> list[PodInfo]:
+        """The pod, as it was, says that it runs another machine's guest, or none. Returns the pods that stay."""
+        if (key := machine_of(pod)) is None or key not in self._several:
+            return self.drop(pod)
+        pods = self._several.pop(key)
+        self._unlist(key, pods)
+        pods.pop(pod.uid, None)
+        if pods:
+            self._keep(key, pods)
+        return list(pods.values())
 
     def partners(self, nodes: Iterable[str]) -> set[str]:
         """Nodes of whose pods it may depend on ``nodes`` whether they count."""
@@ -139,7 +150,8 @@ class Guests:
                     del self._by_node[node]
 
 
-def _key(pod: PodInfo) -> _Key | None:
+def machine_of(pod: PodInfo) -> tuple[str, str] | None:
+    """Namespace of the machine whose guest the pod runs, and the UID of the machine; None: it runs none."""
     return None if pod.guest is None else (pod.ns, pod.guest.uid)
 
 

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from extender.cluster.guests import Guests, standing_for
+from extender.cluster.guests import Guests, machine_of, standing_for
 from extender.cluster.waiting_pods import WaitingPods
 from extender.model.mice_free_links import MiceFreeLinks
 from extender.model.pods import PodInfo
@@ -50,8 +50,11 @@ class PodRecords:
         self.by_uid[pod.uid] = pod
         if before is not None and before.key != pod.key:
             self.expected.drop(before)
+        left: tuple[PodInfo, ...] = ()
+        if before is not None and machine_of(before) != machine_of(pod):  # its label was changed
+            left = self._share(self.guests.leave(before), now)
         self.expected.put(pod)
-        machine = self._share(self.guests.put(pod), now)
+        machine = left + self._share(self.guests.put(pod), now)
         if pod.running and pod.uid not in self.guests.incoming:
             self.running_since.setdefault(pod.uid, now)
         return PodChange(before, self.waiting.put(pod, now), machine)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Final
 
 import pytest
@@ -230,6 +231,20 @@ def test_as_many_machines_and_pods_are_remembered_as_are_allowed(monkeypatch: py
     for turn in range(1, 10):
         kept.put(pod(f"u{turn}", "c", of="i9", turn=turn, phase="Succeeded"))
     assert len(kept.twice("c", lambda _: None)) < 10
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_a_pod_whose_label_names_another_machine_leaves_the_one_before(state: ClusterState, several: bool) -> None:
+    if several:
+        show(state, pod("other", "b", turn=1, came=False))
+    kept = state._pods.guests
+    for number in range(20):
+        show(state, pod("source", "a", of=f"i{number}" if number else "i"))
+    assert len(kept._alone) == 1
+    assert [list(pods) for pods in kept._several.values()] == [["other"]] * several
+    show(state, replace(pod("source", "a"), guest=None))
+    assert not kept._alone
+    assert not kept.incoming
 
 
 _TURNS = st.integers(0, 3)
