@@ -69,13 +69,16 @@ class Plan:
 
 
 def plan(
-    found: Survey, history: History, examine: Examine, now: float, config: RebalanceConfig
-) -> tuple[Plan, History]:
-    """The plan at ``now``. The history notes what was seen; ``history.moved`` notes a move once it was made."""
+    found: Survey, history: History, examine: Examine, now: float, config: RebalanceConfig,
+    *, most: int = MAX_EXAMINED,
+) -> tuple[Plan, History]:  # fmt: skip
+    """The plan at ``now``. The history notes what was seen; ``history.moved`` notes a move once it was made.
+    ``most``: pods that ``examine`` is asked about."""
     history = after = observed(history, found.misplaced, now)
     moves: list[Move] = []
     refused: list[Refusal] = []
-    turns, stayed = _turns(found.misplaced, history, now, config), dict(history.stayed)
+    ready = [one.pod.uid for one in found.misplaced if waits(history, one, config.cooldown, now, config) is None]
+    turns, stayed = _turns(ready, history, most), dict(history.stayed)
     for one in found.misplaced:
         # What waits although the pod were just old enough need not be read.
         wait = waits(after, one, config.cooldown, now, config)
@@ -97,11 +100,10 @@ def plan(
     return Plan(tuple(moves), told, found.troubled, len(found.misplaced), gain), replace(history, stayed=stayed)
 
 
-def _turns(misplaced: Iterable[Misplaced], history: History, now: float, config: RebalanceConfig) -> set[str]:
-    """UIDs of the pods that may be read in this round: those first that were never found to stay, then those of
-    which that was longest ago. Else the same few, such as pods that nobody let be moved, would take every turn."""
-    ready = [one.pod.uid for one in misplaced if waits(history, one, config.cooldown, now, config) is None]
-    return set(sorted(ready, key=lambda uid: history.stayed.get(uid, -math.inf))[:MAX_EXAMINED])
+def _turns(ready: Iterable[str], history: History, most: int) -> set[str]:
+    """UIDs of the pods that are read in this round: those first that were never found to stay, then those of which
+    that was longest ago. Else the same few, such as pods that nobody let be moved, would take every turn."""
+    return set(sorted(ready, key=lambda uid: history.stayed.get(uid, -math.inf))[:most])
 
 
 def first_fit(

@@ -78,7 +78,9 @@ def planned(settings: RebalanceSettings) -> Plan:
     at_once = replace(config, sustain=0.0, cooldown=0.0)
     history = History(budget=TokenBucket(_NO_LIMIT, 0.0))
     reading = Round(Objects(found), config, time.time)
-    return plan(survey_of(saved, config), history, reading.examine, 0.0, at_once)[0]
+    look = survey_of(saved, config)
+    # Nothing is requested for a pod here, so all of them are read.
+    return plan(look, history, reading.examine, 0.0, at_once, most=len(look.misplaced))[0]
 
 
 def _objects(settings: RebalanceSettings) -> list[dict[str, Any]]:

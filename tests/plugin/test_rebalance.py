@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from extender.rebalancing.plan import MAX_EXAMINED
 from footprint.keys import REBALANCE, lease_name
 from footprint.models import PodFootprint
 from plugin.cli import main
@@ -73,6 +74,25 @@ def test_a_higher_price_moves_nobody(saved: Path, capsys: pytest.CaptureFixture[
 def test_without_consent_nobody_is_moved(saved: Path, capsys: pytest.CaptureFixture[str]) -> None:
     saved.write_text(saved.read_text().replace('"allow"', '"never"'))
     assert not told(saved, capsys)["moves"]
+
+
+def test_every_misplaced_pod_is_read_however_many_there_are(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The pod that somebody lets be moved gains no more than others, and is the last of them."""
+    e = elephant("e")
+    mice = [mouse(f"m{number:02}", wl=f"StatefulSet/m{number}") for number in range(MAX_EXAMINED + 5)]
+    last = len(mice) - 1
+    items = [
+        *node("full", e, *mice), *node("free"), pod(e, "full", {}),
+        *(pod(one, "full", ALLOWED if number == last else {}) for number, one in enumerate(mice)),
+        {"kind": "Namespace", "metadata": {"name": "default"}},
+    ]  # fmt: skip
+    path = tmp_path / "cluster.json"
+    path.write_text(json.dumps({"kind": "List", "items": items}))
+    found = told(path, capsys)
+    assert [move["pod"] for move in found["moves"]] == [mice[last].name]
+    assert {one["reason"] for one in found["stay"] if one["pod"] != "e"} == {"not-opted-in"}
 
 
 def test_people_read_a_table(saved: Path, capsys: pytest.CaptureFixture[str]) -> None:
