@@ -86,6 +86,8 @@ class Rebalancer:
         self._told: dict[str, None] = {}
         self.plan = Plan()
         """The last one."""
+        self._logged = ""
+        """What the log last said of ``stopped``."""
         self.stopped = ""
         """Why nothing is moved at all: the kill switch, or what failed; empty while nothing stops it."""
         self.moves: Counter[str] = Counter()
@@ -193,10 +195,16 @@ class Rebalancer:
                 _log.info("event not sent", pod=f"{move.found.pod.ns}/{move.found.pod.name}", error=str(error))
 
     def _note_stop(self) -> None:
-        """Say in ``stopped`` what the history knows, beside the kill switch."""
+        """Say in ``stopped`` what the history knows, beside the kill switch; the log says it once."""
         history = self._history
         halted = history is not None and self._clock() < history.halted_until
         if halted and history is not None:
             self.stopped = history.halted_why
         elif not self.plan.moves:
             self.stopped = ""
+        if self.stopped != self._logged:  # one line when it begins, and one when it ends
+            self._logged = self.stopped
+            if self.stopped:
+                _log.warning("moves no pods for now", why=self.stopped)
+            else:
+                _log.info("may move pods again")

@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
+from structlog.testing import capture_logs
 
 from extender.cluster.state import ClusterState
 from extender.model.pods import PodInfo
@@ -133,11 +134,14 @@ def test_the_kill_switch_stops_everything_and_one_that_cannot_be_read_counts_as_
 ) -> None:
     cluster = Cluster()
     cluster.api.says = says
-    assert cluster.rounds(3).stopped
-    assert not cluster.api.evicted
-    cluster.api.says = None
-    assert not cluster.rounds().stopped
+    with capture_logs() as logs:
+        assert cluster.rounds(3).stopped
+        assert not cluster.api.evicted
+        cluster.api.says = None
+        assert not cluster.rounds().stopped
     assert cluster.api.evicted
+    told = [line["event"] for line in logs if line["event"] != "evicted"]
+    assert told == ["moves no pods for now", "may move pods again"]
 
 
 def test_what_was_done_counts_on_after_a_short_loss_of_the_lead() -> None:
@@ -231,8 +235,10 @@ def test_a_successor_that_stays_pending_stops_everything() -> None:
     cluster.state.drop_pod(uid)
     cluster.state.put_pod(replace(gone, uid="successor", node="", phase="Pending"))
     settle(cluster.state)
-    rebalancer = cluster.rounds(8)
+    with capture_logs() as logs:
+        rebalancer = cluster.rounds(8)
     assert "pending" in rebalancer.stopped
+    assert [line["why"] for line in logs if line["event"] == "moves no pods for now"] == [rebalancer.stopped]
     before = len(cluster.api.evicted)
     cluster.rounds(8)
     assert len(cluster.api.evicted) == before
