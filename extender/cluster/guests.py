@@ -3,7 +3,8 @@
 
 Enters: pods of virtual machines as they come, end and go. Leaves: which of them wait for their guests, which one
 stands for the machine, and whose measurements count twice. Guarantees: a machine with one pod costs a dictionary
-entry; at most ``MOST`` machines with several are remembered. Used under its owner's lock.
+entry; at most ``MOST`` machines with several are remembered, each until nothing shows the others. Used under its
+owner's lock.
 
 A machine counts once. It counts by the pod that its guest runs in, and by an earlier one until that pod was
 measured to be busy. A pod that waits for its guest never counts.
@@ -105,6 +106,22 @@ class Guests:
         if pods:
             self._keep(key, pods)
         return list(pods.values())
+
+    def forget(self, node: str, unseen: Callable[[PodInfo], bool]) -> None:
+        """Forget pods of ``node`` that have ended and are ``unseen``: neither the API nor fresh data shows them.
+        Else every machine that ever migrated would be weighed again whenever one of its nodes changes."""
+        for key in list(self._on((node,))):
+            pods = self._several[key]
+            over = [pod.uid for pod in pods.values() if pod.node == node and not _alive(pod) and unseen(pod)]
+            if not over:
+                continue
+            self._unlist(key, self._several.pop(key))
+            for uid in over:
+                del pods[uid]
+            if len(pods) == 1 and all(map(_alive, pods.values())):
+                self._alone[key] = next(iter(pods.values()))
+            elif pods:
+                self._keep(key, pods)
 
     def partners(self, nodes: Iterable[str]) -> set[str]:
         """Nodes of whose pods it may depend on ``nodes`` whether they count."""

@@ -429,11 +429,14 @@ class ClusterState:
     def _tallies_of(self, name: str) -> NodeTallies | None:
         """The node's tallies, if they count now; notes that they do."""
         with self._lock:
-            if (entry := self._views.entries.get(name)) is None:
+            pods, entry, now = self._pods, self._views.entries.get(name), self._clock()
+            if entry is not None:
+                entry.counted = self._views.counts(entry, now)
+            if entry is None or not entry.present:
+                pods.guests.forget(name, lambda pod: pod.uid not in pods.by_uid)
+            if entry is None or not entry.counted:
                 return None
-            now = self._clock()
-            entry.counted = self._views.counts(entry, now)
-            if not entry.counted:
-                return None
-            twice = self._pods.guests.twice(name, lambda pod: self._views.measured_class(pod, now))
-            return entry.annotation.tallies_without(twice)
+            said = entry.annotation
+            pods.guests.forget(name, lambda pod: pod.uid not in pods.by_uid and said.class_of(pod.uid) is None)
+            twice = pods.guests.twice(name, lambda pod: self._views.measured_class(pod, now))
+            return said.tallies_without(twice)

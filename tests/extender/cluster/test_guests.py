@@ -233,6 +233,29 @@ def test_as_many_machines_and_pods_are_remembered_as_are_allowed(monkeypatch: py
     assert len(kept.twice("c", lambda _: None)) < 10
 
 
+@pytest.mark.parametrize("drained", [False, True])
+def test_a_migration_that_is_over_is_forgotten_when_nothing_shows_its_source_any_more(
+    state: ClusterState, drained: bool
+) -> None:
+    show(state, SOURCE, ARRIVED)
+    publish(state, "b", busy("target"))
+    publish(state, "a", ended=[busy("source")])
+    state.drop_pod("source")
+    settle(state)
+    kept = state._pods.guests
+    assert kept.partners(["a"]) == {"a", "b"}, "its data is shown for a while"
+    if drained:
+        state.drop_node("a")
+        settle(state)
+    else:
+        publish(state, "a")
+    assert not kept.partners(["a", "b"])
+    assert [pod.uid for pod in kept._alone.values()] == ["target"]
+    assert state.measured()[KEY].running == 1
+    state.drop_pod("target")
+    assert not kept._alone
+
+
 @pytest.mark.parametrize("several", [False, True])
 def test_a_pod_whose_label_names_another_machine_leaves_the_one_before(state: ClusterState, several: bool) -> None:
     if several:
