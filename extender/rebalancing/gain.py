@@ -12,14 +12,14 @@ guessed capacities, nor from a node whose pods are not all measured yet.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Final, NamedTuple
 
 from extender.model.cost import SATURATED, LinkLoad, waiting
 from extender.model.demand import Demand
-from extender.model.pods import PodInfo
+from extender.model.pods import PodInfo, WorkloadKey
 from extender.model.snapshot import NodeView, Snapshot
 from extender.placement.node_verdict import MOUSE_LIMIT, judge
 from extender.placement.policy import Policy
@@ -134,6 +134,23 @@ def survey(snapshot: Snapshot, residents: Residents, without: Without, *, policy
         tuple(sorted(look.misplaced, key=lambda found: (-found.gain, found.pod.ns, found.pod.name))),
         tuple(look.refused), len(severe),
     )  # fmt: skip
+
+
+def pending(pods: Iterable[PodInfo]) -> bool:
+    """Whether one of a workload's pods does not run yet."""
+    return any(not pod.ended and not pod.running and not pod.deleting for pod in pods)
+
+
+def without_pending(found: Survey, pods: Mapping[WorkloadKey, Iterable[PodInfo]]) -> Survey:
+    """``found`` without pods whose workloads have pending ones: nobody could tell these from an evicted pod's
+    successor. ``pods``: those of each workload."""
+    waiting = {one.pod.key for one in found.misplaced if pending(pods.get(one.pod.key, ()))}
+    stay = tuple(
+        Refusal(one.pod, one.node, Reason.IN_DOUBT, "another pod of its workload is pending already")
+        for one in found.misplaced if one.pod.key in waiting
+    )  # fmt: skip
+    left = tuple(one for one in found.misplaced if one.pod.key not in waiting)
+    return replace(found, misplaced=left, refused=(*stay, *found.refused))
 
 
 @dataclass(slots=True)

@@ -16,7 +16,7 @@ from typing import Final, NamedTuple, TypeVar
 
 from extender.model.pods import PodInfo, WorkloadKey
 from extender.rebalancing.config import RebalanceConfig
-from extender.rebalancing.gain import Misplaced, Reason
+from extender.rebalancing.gain import Misplaced, Reason, pending
 from footprint.token_bucket import TokenBucket
 
 MAX_REMEMBERED: Final = 4096
@@ -187,14 +187,14 @@ def settled(
     still = []
     for sent in history.in_flight:
         there = [pod for pod in pods.get(sent.workload, ()) if not pod.ended]
-        pending = any(not pod.running and not pod.deleting for pod in there)
+        waiting = pending(there)
         gone = all(pod.uid != sent.uid or (sent.unsure and not pod.deleting) for pod in there)
-        since = (now if sent.pending_since is None else sent.pending_since) if pending else None
+        since = (now if sent.pending_since is None else sent.pending_since) if waiting else None
         if since is not None and now - since >= config.pending_limit:
             name = "/".join(sent.workload)
             why = f"pods of {name} have been pending for {now - since:.0f} s since one was moved"
             return replace(halted(history, why, now, config), in_flight=())
-        done = gone and not pending and now - sent.at >= SEEN_WITHIN
+        done = gone and not waiting and now - sent.at >= SEEN_WITHIN
         if not done and now - sent.at < FORGET_IN_FLIGHT:
             still.append(sent._replace(pending_since=since))
     return replace(history, in_flight=tuple(still))

@@ -23,7 +23,7 @@ from extender.model.snapshot import NodeView
 from extender.rebalancing import history as memory
 from extender.rebalancing.config import RebalanceConfig, RebalanceMode
 from extender.rebalancing.evictor import ADVISED, MOVED
-from extender.rebalancing.gain import Resident, Survey, survey
+from extender.rebalancing.gain import Resident, Survey, survey, without_pending
 from extender.rebalancing.plan import Examine, Move, Plan, plan
 from extender.rebalancing.reader import RIGHTS, DoubtError
 from footprint.cluster.client import ApiError
@@ -117,6 +117,7 @@ class Rebalancer:
         pods = self._state.pods_of({sent.workload for sent in history.in_flight})
         history = memory.settled(history, pods, now, config)
         found = survey_of(self._state, config)
+        found = without_pending(found, self._state.pods_of({one.pod.key for one in found.misplaced}))
         reading = self._read()
         self.plan, history = plan(found, history, reading.examine, now, config)
         self.doubts += reading.doubts

@@ -244,6 +244,17 @@ def test_a_successor_that_stays_pending_stops_everything() -> None:
     assert len(cluster.api.evicted) == before
 
 
+def test_a_workload_that_has_pending_pods_already_is_not_moved_and_stops_nothing() -> None:
+    cluster = Cluster(replace(MANY, pending_limit=20.0))
+    for kind in ("Job/0", "Deployment/0"):
+        cluster.state.put_pod(pod_info(f"waits for {kind}", wl=kind, phase="Pending", controller="ReplicaSet"))
+    settle(cluster.state)
+    rebalancer = cluster.rounds(6)
+    assert cluster.api.evicted == ["n0"]
+    assert not rebalancer.stopped
+    assert any("pending already" in refusal.detail for refusal in rebalancer.plan.refused)
+
+
 def test_an_eviction_names_the_pods_uid() -> None:
     assert eviction("web-1", "shop", "u")["deleteOptions"] == {"preconditions": {"uid": "u"}}
 
