@@ -7,7 +7,7 @@ Rates in rows are kbit/s. Texts are bounded.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any, Final, NamedTuple
 
 from extender.model.demand import Demand, Tally
@@ -150,6 +150,3 @@ def add(found: dict[str, int], states: dict[str, int], view: NodeView, sign: int
         if view.mouse_pods > 0:
             found["collisions"] += sign
             found["beside"] += sign * view.mouse_pods
-
-
-Row = Mapping[str, Any]
