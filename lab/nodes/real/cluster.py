@@ -9,6 +9,7 @@ and disks are removed as well.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -161,6 +162,7 @@ class RealLab(Lab):
                 spec, prefix, kernel=kernel, programs=programs, credentials=credentials, run=run, data=data,
                 logs=logs, others=others, proxy_mode=mode, network=self._network,
                 hosts=self._fabric.hosts(), preloaded=self._preloaded,
+                processors=max(1, (os.cpu_count() or 1) // len(self._kernels)),
             )  # fmt: skip
         return Node(
             spec, prefix, programs=programs, credentials=credentials, run=run, data=data, logs=logs, others=others,

@@ -35,6 +35,7 @@ class Machine:
     run: Path
     """Folder of the agent's socket."""
     logs: Path
+    processors: int = 1
 
     @property
     def agent(self) -> Path:
@@ -51,7 +52,8 @@ def command(machine: Machine) -> list[str]:
     """The command line, for a network namespace that has the device TAP."""
     return [
         qemu.PROGRAM, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-name", machine.name,
-        "-accel", f"tcg,thread=multi,tb-size={CODE_MIB}", "-cpu", "max", "-smp", "1", "-m", str(MEMORY_MIB),
+        "-accel", f"tcg,thread=multi,tb-size={CODE_MIB}", "-cpu", "max",
+        "-smp", str(machine.processors), "-m", str(MEMORY_MIB),
         "-kernel", str(machine.kernel.vmlinuz), "-initrd", str(machine.kernel.initramfs),
         "-append", qemu.COMMAND_LINE,
         # The first four as the initramfs of ``lab.kernelvm`` takes them.

@@ -41,12 +41,13 @@ _PROGRAM_SECONDS: Final = 120.0
 class VmNode(Node):
     """A node with a kernel and a machine of its own.
 
-    ``hosts`` are those on the lab's bridge. Its disk begins as ``preloaded``.
+    ``hosts`` are those on the lab's bridge. Its disk begins as ``preloaded``. ``processors`` are emulated ones.
     """
 
     def __init__(
         self, spec: NodeSpec, prefix: str, *, kernel: str, programs: Mapping[str, Path], run: Path, data: Path,
-        logs: Path, hosts: Sequence[Host], credentials: Credentials, preloaded: Path, **settings: Any,
+        logs: Path, hosts: Sequence[Host], credentials: Credentials, preloaded: Path, processors: int = 1,
+        **settings: Any,
     ) -> None:  # fmt: skip
         super().__init__(
             spec,
@@ -67,7 +68,7 @@ class VmNode(Node):
             programs=disks.programs_image(programs),
             told=self._run / "told.tar", own=data / f"{self.name}.ext4",
             mac=cable.mac(spec.index), speed=max(1, round(parse_bandwidth(spec.link) / 1e6)),
-            run=self._run, logs=logs,
+            run=self._run, logs=logs, processors=processors,
         )  # fmt: skip
         self._guest = Guest(self.machine.agent)
         self._laid = False
