@@ -12,6 +12,7 @@ import gc
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final
@@ -98,16 +99,15 @@ def run(settings: AgentSettings) -> int:
     _wait_for_pods(threads.pods.synced, stop)
     gc.collect()
     gc.freeze()  # 60,000 objects that stay: no later collection looks through them
-    try:
-        return _measure(agent, source, _expect_handover(source, settings, api, stop), stop)
-    finally:
-        stop.set()
-        threads.pods.interrupt()
-        source.close()
-        if tuner:
-            tuner.close()
+    with ExitStack() as ending:  # the last one first, and all of them whatever one raises
         if server:
-            server.close()
+            ending.callback(server.close)
+        if tuner:
+            ending.callback(tuner.close)
+        ending.callback(source.close)
+        ending.callback(threads.pods.interrupt)
+        ending.callback(stop.set)
+        return _measure(agent, source, _expect_handover(source, settings, api, stop), stop)
 
 
 def _measure(agent: Agent, source: FlowSource, handover: Handover | None, stop: threading.Event) -> int:

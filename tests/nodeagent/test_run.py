@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import signal
 import socket
@@ -11,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import create_autospec
 
 import pytest
 
@@ -26,6 +28,7 @@ from nodeagent.node.link import Link
 from nodeagent.publishing import node_writer as kubernetes_writer
 from nodeagent.settings import AgentSettings, parse
 from nodeagent.sources.base import Counters, FlowThresholds, Locality, Reading, SourceUnavailable
+from nodeagent.tuning.tuner import Tuner
 from tests.kubeconfig import kubeconfig
 
 USER = {"token": "t"}
@@ -180,6 +183,22 @@ def test_a_source_that_gives_up_ends_it_with_status_one(monkeypatch: pytest.Monk
     source = Source(refused)
     assert run(monkeypatch, tmp_path, source) == 1
     assert source.closed == 1
+
+
+@pytest.mark.usefixtures("process")
+def test_a_source_that_cannot_be_closed_leaves_no_tuning_behind(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def fails() -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    source = Source(lambda: signal.raise_signal(signal.SIGTERM))
+    monkeypatch.setattr(source, "close", fails)
+    tuner = create_autospec(Tuner, instance=True)
+    monkeypatch.setattr(program, "_tune", lambda _settings: tuner)
+    with pytest.raises(OSError, match="Input/output error"):
+        run(monkeypatch, tmp_path, source)
+    tuner.close.assert_called_once_with()
 
 
 @pytest.mark.usefixtures("process")
