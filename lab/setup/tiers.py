@@ -47,13 +47,13 @@ class Tier:
 TIERS: Final = {
     "setup": Tier("packages, Python environment, control plane (12 min the first time)", 20, everything=True),
     "check": Tier("formatting, lint, types, import contracts", 60),
-    "unit": Tier("tests that need no privilege", 300),
-    "netns": Tier("real packets in network namespaces", 90, root=True),
-    "images": Tier("container images", 60, root=True),
-    "cluster": Tier("real control plane", 600, root=True),
-    "kernel": Tier("virtual machines with Debian's kernels", 720, root=True),
+    "unit": Tier("tests that need no privilege", 380),
+    "netns": Tier("real packets in network namespaces", 130, root=True),
+    "images": Tier("container images", 180, root=True),
+    "cluster": Tier("real control plane", 880, root=True),
+    "kernel": Tier("virtual machines with Debian's kernels", 1180, root=True),
     "node": Tier("kubelet, containerd and kube-proxy (9 min more the first time)", 720, root=True),
-    "vmnodes": Tier("nodes with kernels of their own, in virtual machines", 600, root=True),
+    "vmnodes": Tier("a node with a kernel of its own, in a virtual machine", 640, root=True),
 }
 
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -32,8 +33,9 @@ def made(machine: Path) -> list[str]:
 
 
 def test_the_start_says_what_will_run_and_about_how_long(
-    machine: Path, capsys: pytest.CaptureFixture[str]
+    machine: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    monkeypatch.setitem(tiers.TIERS, "unit", replace(tiers.TIERS["unit"], seconds=300))
     run(machine, "check", "unit")
     announced = capsys.readouterr().out.partition("== check")[0].splitlines()
     assert announced[0] == "== about 6:00 min in all, with built caches"
