@@ -74,14 +74,13 @@ class Guests:
         if (key := machine_of(pod)) is None:
             return []
         if key in self._several:
-            pods = self._several.pop(key)
+            pods = self._take(key)
         else:
             before = self._alone.get(key)
             if before is None or before.uid == pod.uid:
                 self._alone[key] = pod
                 return []
             pods = {before.uid: self._alone.pop(key)}
-        self._unlist(key, pods)
         pods[pod.uid] = pod
         self._keep(key, pods)
         return list(pods.values())
@@ -100,8 +99,7 @@ class Guests:
         """The pod, as it was, says that it runs another machine's guest, or none. Returns the pods that stay."""
         if (key := machine_of(pod)) is None or key not in self._several:
             return self.drop(pod)
-        pods = self._several.pop(key)
-        self._unlist(key, pods)
+        pods = self._take(key)
         pods.pop(pod.uid, None)
         if pods:
             self._keep(key, pods)
@@ -115,7 +113,7 @@ class Guests:
             over = [pod.uid for pod in pods.values() if pod.node == node and not _alive(pod) and unseen(pod)]
             if not over:
                 continue
-            self._unlist(key, self._several.pop(key))
+            self._take(key)
             for uid in over:
                 del pods[uid]
             if len(pods) == 1 and all(map(_alive, pods.values())):
@@ -155,16 +153,18 @@ class Guests:
     def _forget(self) -> None:
         """Rather one that does not migrate now."""
         settled = (key for key, pods in self._several.items() if sum(map(_alive, pods.values())) < 2)
-        key = next(settled, next(iter(self._several)))
-        self._unlist(key, self._several.pop(key))
+        self._take(next(settled, next(iter(self._several))))
 
-    def _unlist(self, key: _Key, pods: _Pods) -> None:
+    def _take(self, key: _Key) -> _Pods:
+        """The pods of a machine with several, which is not listed any more."""
+        pods = self._several.pop(key)
         self.incoming -= pods.keys()
         for node in {pod.node for pod in pods.values() if pod.node}:
             if (keys := self._by_node.get(node)) is not None:
                 keys.discard(key)
                 if not keys:
                     del self._by_node[node]
+        return pods
 
 
 def machine_of(pod: PodInfo) -> tuple[str, str] | None:
