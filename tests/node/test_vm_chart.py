@@ -18,7 +18,7 @@ from tests.cluster.support.releases import ours_on
 from tests.cluster.support.workloads import eventually, footprint, get
 from tests.node.support import chart, vm
 from tests.node.support.chart import NAME
-from tests.node.support.vm import KERNELS, NATIVE, VMS
+from tests.node.support.vm import KERNELS, NATIVE, NODES, VMS
 from tests.node.support.workloads import pod
 
 pytestmark = [pytest.mark.node, pytest.mark.vm, pytest.mark.timeout(900)]
@@ -40,9 +40,8 @@ def test_each_node_runs_the_kernel_that_was_asked_for(vm_lab: RealLab) -> None:
 
 def test_every_node_has_an_agent_that_its_own_probes_call_ready(vm_lab: RealLab) -> None:
     """On a busy machine an emulated one may miss a probe, and come back."""
-    nodes = (NATIVE, *VMS)
-    eventually("all are ready", lambda: vm.all_ready(vm_lab, nodes), 420)
-    assert sorted(each["spec"]["nodeName"] for each in chart.pods(vm_lab, "nodeagent")) == sorted(nodes)
+    eventually("all are ready", lambda: vm.all_ready(vm_lab, NODES), 420)
+    assert sorted(each["spec"]["nodeName"] for each in chart.pods(vm_lab, "nodeagent")) == sorted(NODES)
 
 
 def test_the_images_are_those_of_the_registry_by_digest(vm_lab: RealLab) -> None:
@@ -99,11 +98,11 @@ def there(vm_lab: RealLab) -> Iterator[dict[str, Any]]:
         yield found["there"]
 
 
-@pytest.mark.parametrize("component", ["extender", "scheduler"])
 def test_apparmor_confines_what_is_set_up_as_extenders_and_schedulers_are(
-    vm_lab: RealLab, there: dict[str, Any], component: str
+    vm_lab: RealLab, there: dict[str, Any]
 ) -> None:
-    assert vm.status(vm_lab, there, component)["apparmor"] == ENFORCED
+    for component in ("extender", "scheduler"):
+        assert vm.status(vm_lab, there, component)["apparmor"] == ENFORCED
     profiles = vm.machine(vm_lab, VMS[-1]).run(["cat", "/sys/kernel/security/apparmor/profiles"])
     assert ENFORCED in profiles.splitlines()
 

@@ -35,6 +35,7 @@ containers run into kubelet's limit of two minutes for starting one."""
 NATIVE: Final = "node1"
 VMS: Final = tuple(f"node{number}" for number, _ in enumerate(KERNELS, start=2))
 """In the order of KERNELS."""
+NODES: Final = (NATIVE, *VMS)
 PINS: Final = "/sys/fs/bpf/traffic-footprint"
 KEPT: Final = "/var/lib/traffic-footprint"
 MEASURES: Final = "measuring with eBPF on conntrack"
